@@ -1,0 +1,84 @@
+namespace TpServe.Checkpoint.Config;
+
+/// <summary>Architecture and sizes of a model, the same whether read from config.json or from GGUF metadata.</summary>
+public sealed record ModelConfig
+{
+    /// <summary>Hugging Face's model_type, text models only: llama, mistral, qwen2, qwen3, smollm3, olmo2, granite, phi3, gemma2, gemma3 (gemma3_text).
+    /// A type TpServe does not implement is kept as it stands; the model room refuses it with the list of those it knows.</summary>
+    public required string Architecture { get; init; }
+
+    /// <summary>Width of the residual stream.</summary>
+    public required int Hidden { get; init; }
+
+    /// <summary>Decoder blocks.</summary>
+    public required int Layers { get; init; }
+
+    /// <summary>Query heads.</summary>
+    public required int Heads { get; init; }
+
+    /// <summary>Key-value heads; divides <see cref="Heads"/>.</summary>
+    public required int KvHeads { get; init; }
+
+    /// <summary>Elements of a head.</summary>
+    public required int HeadDim { get; init; }
+
+    /// <summary>Width of the MLP.</summary>
+    public required int Intermediate { get; init; }
+
+    /// <summary>Rows of the embedding.</summary>
+    public required int Vocab { get; init; }
+
+    /// <summary>Longest context the model was made for, in tokens, after RoPE scaling.</summary>
+    public required int MaxPositions { get; init; }
+
+    /// <summary>ε of every RMSNorm.</summary>
+    public required float NormEpsilon { get; init; }
+
+    /// <summary>True where the head reuses the embedding.</summary>
+    public required bool TieEmbeddings { get; init; }
+
+    /// <summary>Rotary embedding of full-attention layers (of all layers where <see cref="LocalRope"/> is null).</summary>
+    public required RopeConfig Rope { get; init; }
+
+    /// <summary>Rotary embedding of sliding-window layers where it differs (Gemma 3).</summary>
+    public RopeConfig? LocalRope { get; init; }
+
+    /// <summary>Tokens a sliding-window layer sees, itself included; 0 = no layer slides.</summary>
+    public int SlidingWindow { get; init; }
+
+    /// <summary>For each layer, whether it uses the sliding window. Empty = none does.</summary>
+    public IReadOnlyList<bool> SlidingLayers { get; init; } = [];
+
+    /// <summary>For each layer, whether it rotates queries and keys (SmolLM3 leaves some out). Empty = all do.</summary>
+    public IReadOnlyList<bool> RopeLayers { get; init; } = [];
+
+    /// <summary>Biases on query, key and value projections.</summary>
+    public bool QkvBias { get; init; }
+
+    /// <summary>Bias on the attention output projection.</summary>
+    public bool OutputBias { get; init; }
+
+    /// <summary>Biases on the MLP projections.</summary>
+    public bool MlpBias { get; init; }
+
+    /// <summary>hidden_act as the checkpoint writes it: silu, gelu_pytorch_tanh.</summary>
+    public string HiddenActivation { get; init; } = "silu";
+
+    /// <summary>Factor on attention scores; null = 1/√HeadDim. (Gemma: query_pre_attn_scalar^-½; Granite: attention_multiplier.)</summary>
+    public float? AttentionScale { get; init; }
+
+    /// <summary>Soft cap on attention scores, 0 = none (Gemma 2).</summary>
+    public float AttentionSoftcap { get; init; }
+
+    /// <summary>Soft cap on the logits, 0 = none (Gemma 2).</summary>
+    public float LogitSoftcap { get; init; }
+
+    /// <summary>Factor on the embedding's output (Gemma: √hidden, rounded to the checkpoint's type as the reference does; Granite: embedding_multiplier).</summary>
+    public float EmbeddingScale { get; init; } = 1f;
+
+    /// <summary>Factor on each half-block's output before it is added to the stream (Granite).</summary>
+    public float ResidualScale { get; init; } = 1f;
+
+    /// <summary>The logits are divided by this (Granite).</summary>
+    public float LogitDivisor { get; init; } = 1f;
+}

@@ -1,0 +1,45 @@
+using TpServe.Checkpoint.Config;
+
+namespace TpServe.Checkpoint;
+
+/// <summary>An opened model: facts read and checked, weights mapped but not read.</summary>
+/// <remarks>
+/// Threads  immutable after opening; any thread may read.
+/// Errors   <see cref="ModelLoadException"/> naming file, thing, value and limit for everything wrong with the files.
+/// </remarks>
+public abstract class ModelCheckpoint : IDisposable
+{
+    /// <summary>The file or folder it was opened from.</summary>
+    public abstract string Path { get; }
+
+    /// <summary>The name clients call the model by: the folder's or file's name without its ending.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>Architecture and sizes.</summary>
+    public abstract ModelConfig Config { get; }
+
+    /// <summary>Sampling defaults and end-of-sequence ids.</summary>
+    public abstract GenerationDefaults Generation { get; }
+
+    /// <summary>The tokenizer's raw material.</summary>
+    public abstract TokenizerFiles Tokenizer { get; }
+
+    /// <summary>All tensors by their Hugging Face name.</summary>
+    public abstract IReadOnlyDictionary<string, TensorInfo> Tensors { get; }
+
+    /// <summary>The mapped bytes of a tensor, row-major, outermost dimension first.</summary>
+    public abstract ReadOnlySpan<byte> Bytes(TensorInfo tensor);
+
+    /// <summary>Tells the system that a tensor's mapped pages are not needed any more; reading them again is slow, not wrong.</summary>
+    public abstract void Drop(TensorInfo tensor);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Unmaps the files.</summary>
+    protected abstract void Dispose(bool disposing);
+}

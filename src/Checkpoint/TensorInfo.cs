@@ -1,0 +1,22 @@
+namespace TpServe.Checkpoint;
+
+/// <summary>One tensor of a checkpoint: what it is and where its bytes lie.</summary>
+/// <param name="Name">The name in the Hugging Face checkpoint ("model.layers.0.self_attn.q_proj.weight"), also for GGUF files.</param>
+/// <param name="Type">Storage type.</param>
+/// <param name="Shape">Outermost first: a matrix is [out, in].</param>
+/// <param name="RowOrder">How the rows of a query or key projection are ordered.</param>
+public sealed record TensorInfo(string Name, TensorType Type, IReadOnlyList<int> Shape, RowOrder RowOrder)
+{
+    /// <summary>The name in the file, for messages.</summary>
+    public string FileName { get; init; } = Name;
+}
+
+/// <summary>Order of the rows of a query or key projection within each head.</summary>
+public enum RowOrder
+{
+    /// <summary>As in Hugging Face checkpoints: a rotary pair is (i, i + headDim/2).</summary>
+    Plain,
+
+    /// <summary>As GGUF files of the llama architecture store them: row 2·i + h of a head is row i + h · headDim/2 of the plain order.</summary>
+    InterleavedPairs,
+}

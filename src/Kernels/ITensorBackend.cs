@@ -1,0 +1,110 @@
+namespace TpServe.Kernels;
+
+/// <summary>The operations of a forward pass on one device.</summary>
+/// <remarks>
+/// Every operation is enqueued on the backend's one stream in call order and may return before it ran; only <see cref="Download"/> waits.
+/// So a whole step can be recorded as one graph: model code never reads an activation between its first and last operation.
+/// Numerics rows are independent: the bits of a row depend on that row alone, never on how many rows the step has or how they are batched.
+///          Threads split outputs and heads, never an accumulation.
+/// Threads  one thread drives a backend: the rank's.
+/// Errors   ArgumentException where shapes disagree, at the call.
+/// </remarks>
+public interface ITensorBackend : IDisposable
+{
+    /// <summary>Device, instruction set path and thread count, for people: "cpu avx512-vnni, 1 thread".</summary>
+    string Description { get; }
+
+    /// <summary>Long-lived device memory, zeroed. The caller disposes it.</summary>
+    DeviceBuffer Allocate(long bytes);
+
+    /// <summary>A scratch tensor with undefined content, valid until <see cref="Release"/> of an earlier mark. Allocates nothing after warm-up.</summary>
+    Tensor Rent(int rows, int columns, ElementType type = ElementType.Float32);
+
+    /// <summary>The present top of the scratch stack.</summary>
+    long Mark();
+
+    /// <summary>Gives back every scratch tensor rented since <paramref name="mark"/>.</summary>
+    void Release(long mark);
+
+    /// <summary>Copies from the host; the span may be reused on return. The tensor is contiguous.</summary>
+    void Upload<T>(ReadOnlySpan<T> source, Tensor destination) where T : unmanaged;
+
+    /// <summary>Waits for all enqueued work and copies to the host. The tensor is contiguous.</summary>
+    void Download<T>(Tensor source, Span<T> destination) where T : unmanaged;
+
+    /// <summary>Repacks a matrix of the file into the device's layout; values keep their stored format.</summary>
+    PackedWeight PackWeight(WeightRows rows, InputLeaves leaves);
+
+    /// <summary>y = x · Wᵀ for several matrices of one input, whose outputs lie side by side in y; each has a single piece.</summary>
+    /// <remarks>Shapes   x [n, in], parts[i] [out_i, in], y [n, Σ out_i]; x and y may be strided.</remarks>
+    void Linear(Tensor x, ReadOnlySpan<PackedWeight> parts, Tensor y);
+
+    /// <summary>The partial sums of a row-parallel product, unsummed between the maximal subtrees this rank owns.</summary>
+    /// <remarks>Shapes   x [n, leaves.Columns], pieces [Pieces · n, out] contiguous: piece p of row r is row p · n + r.</remarks>
+    void LinearPieces(Tensor x, PackedWeight weight, Tensor pieces);
+
+    /// <summary>y = scale · E[token] for the rows of the table this rank holds, and zeros (+0) for all others.</summary>
+    /// <remarks>
+    /// Shapes   tokenIds [n, 1] Int32, table [rows, hidden] holds the vocabulary's rows [firstRow, firstRow + rows), y [n, hidden].
+    /// Numerics +0 is added to every value, so that −0 does not survive at any degree.
+    /// </remarks>
+    void Embed(Tensor tokenIds, PackedWeight table, int firstRow, float scale, Tensor y);
+
+    /// <summary>Root-mean-square normalisation of each group of weight.Columns values in a row: y = x / sqrt(mean(x²) + ε) · w.</summary>
+    /// <remarks>Shapes   x, y [n, groups · dim], weight [1, dim]; y may be x; x and y may be strided. Source: Zhang and Sennrich 2019, eq. 4.</remarks>
+    void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor y);
+
+    /// <summary>sums[r, g] = Σ x² over each group of dim values: the first half of a norm whose row is spread over ranks.</summary>
+    /// <remarks>Shapes   x [n, groups · dim], sums [n, groups]; both may be strided.</remarks>
+    void SumSquares(Tensor x, int dim, Tensor sums);
+
+    /// <summary>x ← x / sqrt(Σ_g sums[r, g] / totalColumns + ε) · w; the groups are added by the canonical balanced tree over all of them.</summary>
+    /// <remarks>Shapes   x [n, c] in place, may be strided; sums [n, all groups of all ranks]; weight [1, c] (this rank's slice).</remarks>
+    void NormBySums(Tensor x, Tensor sums, int totalColumns, Tensor weight, float epsilon);
+
+    /// <summary>Rotary embedding in place over every head: pairs are (i, i + rotary/2), rotary = table.Columns ≤ headDim.</summary>
+    /// <remarks>
+    /// Shapes   x [n, heads · headDim], may be strided; positions [n, 1] Int32; table [positions, rotary]: cos of each pair, then sin of each pair.
+    /// Source   Su et al. 2021, in the half-split form of the Hugging Face checkpoints.
+    /// </remarks>
+    void Rope(Tensor x, Tensor positions, Tensor table, int headDim);
+
+    /// <summary>Stores keys and values of the step's tokens into their slots, rounding to the cache's type (nearest even).</summary>
+    /// <remarks>Shapes   k, v [n, kvHeads · headDim], may be strided.</remarks>
+    void StoreKv(Tensor k, Tensor v, Tensor slots, KvLayer cache);
+
+    /// <summary>y = softmax(scale · q · Kᵀ, causal) · V over the paged cache, which already holds this step's tokens.</summary>
+    /// <remarks>
+    /// Shapes   q, y [n, localHeads · headDim], may be strided.
+    /// Numerics float32 online softmax over chunks of a fixed number of positions counted from position 0, in ascending order; a row's bits
+    ///          depend on its own sequence alone.
+    /// Source   Milakov and Gimelshein 2018; paging: Kwon et al. 2023.
+    /// </remarks>
+    void Attention(Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y);
+
+    /// <summary>y[:, i] = act(x[:, i]) · x[:, m + i]: gate and up lie side by side.</summary>
+    /// <remarks>Shapes   x [n, 2 · m], y [n, m].</remarks>
+    void GatedActivation(Tensor x, Activation activation, Tensor y);
+
+    /// <summary>x ← x + scale · y (one fused multiply-add each; an ordinary sum where scale is 1).</summary>
+    void AddScaled(Tensor x, Tensor y, float scale);
+
+    /// <summary>Adds one vector to every row: x ← x + bias. bias [1, columns].</summary>
+    void AddRow(Tensor x, Tensor bias);
+
+    /// <summary>x ← scale · x.</summary>
+    void Scale(Tensor x, float scale);
+
+    /// <summary>x ← cap · tanh(x / cap).</summary>
+    void Softcap(Tensor x, float cap);
+
+    /// <summary>y[i] = x[rows[i]]. rows [m, 1] Int32, y [m, columns].</summary>
+    void GatherRows(Tensor x, Tensor rows, Tensor y);
+
+    /// <summary>y ← x, row by row; either may be strided.</summary>
+    void Copy(Tensor x, Tensor y);
+
+    /// <summary>The k largest of each row in descending order, ties to the lower index; ids count from firstId.</summary>
+    /// <remarks>Shapes   x [n, v], values [n, k] Float32, ids [n, k] Int32; k ≤ 64; where v &lt; k the rest is −∞ and −1.</remarks>
+    void TopK(Tensor x, int k, int firstId, Tensor values, Tensor ids);
+}
