@@ -40,7 +40,11 @@ internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProv
     {
         lock (_gate)
             _quarterOfRank.Clear();
-        TopologyLines.Write(topology, Line);
+        foreach (RankFacts rank in topology.Ranks)
+            Line("rank", string.Create(CultureInfo.InvariantCulture,
+                $"{rank.Rank}: pid {rank.Pid}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s"));
+        RankFacts first = topology.Ranks[0];
+        Line("transport", string.Create(CultureInfo.InvariantCulture, $"{first.Transport}: {first.TransportReason}; small all-reduce {first.AllReduceMicroseconds:F1} us"));
         Line("serving", string.Create(CultureInfo.InvariantCulture,
             $"HTTP http://{options.Http}   gRPC {options.Grpc}   ready after {time.GetElapsedTime(_start).TotalSeconds:F1} s"));
     }

@@ -32,7 +32,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private Task _life = Task.CompletedTask;
     private TaskCompletionSource<GroupLife> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private RankStatus[] _ranks;
+    private RankStatus?[] _ranks;
     private volatile GroupState _state = GroupState.Starting;
     private long _epoch;
 
@@ -73,7 +73,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         {
             if (_state != GroupState.Ready || plan.Epoch != _epoch)
                 throw new WorkerLostException($"epoch {plan.Epoch} has ended.");
-            ranks = _ranks;
+            ranks = _ranks!;
             lost = _lost;
         }
 
@@ -117,7 +117,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     public TopologyFacts Topology()
     {
         lock (_gate)
-            return TopologyReport.Create(_plan, _state, _epoch, _ranks);
+            return TopologyReport.Create(_plan, _epoch, _ranks);
     }
 
     /// <summary>Ends the group and its processes.</summary>
