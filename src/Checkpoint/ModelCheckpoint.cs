@@ -28,7 +28,11 @@ public abstract class ModelCheckpoint : IDisposable
     public abstract IReadOnlyDictionary<string, TensorInfo> Tensors { get; }
 
     /// <summary>The mapped bytes of a tensor, row-major, outermost dimension first.</summary>
+    /// <exception cref="ModelLoadException">The tensor is larger than a span can be (2 GiB): read it in parts.</exception>
     public abstract ReadOnlySpan<byte> Bytes(TensorInfo tensor);
+
+    /// <summary>Part of a tensor's mapped bytes; the way to read a tensor of 2 GiB or more.</summary>
+    public virtual ReadOnlySpan<byte> Bytes(TensorInfo tensor, long start, int count) => Bytes(tensor).Slice(checked((int)start), count);
 
     /// <summary>Tells the system that a tensor's mapped pages are not needed any more; reading them again is slow, not wrong.</summary>
     public abstract void Drop(TensorInfo tensor);
