@@ -96,7 +96,7 @@ public sealed class ShardPlan
             WeightRole.Gate or WeightRole.Up => new WeightSlice(FirstIntermediate, LocalIntermediate, 0, hidden),
             WeightRole.AttentionOutput => new WeightSlice(0, hidden, FirstHead * dim, LocalHeads * dim),
             WeightRole.Down => new WeightSlice(0, hidden, FirstIntermediate, LocalIntermediate),
-            _ => throw new ArgumentOutOfRangeException(nameof(role), role, "unknown role"),
+            _ => throw new ArgumentOutOfRangeException(nameof(role), role, "a replicated tensor has no slice"),
         };
     }
 

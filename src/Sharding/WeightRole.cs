@@ -29,4 +29,7 @@ public enum WeightRole
 
     /// <summary>Language-model head, column-parallel by vocabulary.</summary>
     Head,
+
+    /// <summary>Whole on every rank: norms over the residual stream, biases added after a sum.</summary>
+    Replicated,
 }

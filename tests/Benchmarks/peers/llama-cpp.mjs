@@ -1,4 +1,4 @@
-// llama.cpp on one model file: prefill of a prompt and decode after it, median of rounds, one JSON line.
+// llama.cpp on one model file: prefill of a prompt and decode after it, every round in tokens a second, one JSON line.
 // Usage: node llama-cpp.mjs FILE THREADS PROMPT_TOKENS DECODE_TOKENS ROUNDS
 import { getLlama } from "node-llama-cpp";
 
@@ -29,7 +29,7 @@ for (let round = 0; round <= rounds; round++) {
 }
 const summary = (values) => {
     values.sort((a, b) => a - b);
-    return { median: values[values.length >> 1], low: values[0], high: values.at(-1) };
+    return { median: values[values.length >> 1], rounds: values };
 };
 console.log(JSON.stringify({ peer: "llama.cpp", threads, prefill: summary(prefill), decode: summary(decode) }));
 await model.dispose();
