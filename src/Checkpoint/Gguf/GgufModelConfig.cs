@@ -103,12 +103,11 @@ internal static class GgufModelConfig
 
     private static int Window(string architecture, GgufMetadata metadata, int context)
     {
-        string key = $"{architecture}.attention.sliding_window";
-        int? window = metadata.Int(key, 0, ConfigLimits.MaxSize);
+        int? window = metadata.Int($"{architecture}.attention.sliding_window", 0, ConfigLimits.MaxSize);
         return architecture switch
         {
             "gemma2" => window ?? 4096,
-            "gemma3" => window ?? throw metadata.Missing(key),
+            "gemma3" => window ?? 0,
             "phi3" when window < context => window.Value, // files of Phi-3 models that do not slide carry the context's length
             _ => 0,
         };
