@@ -15,17 +15,17 @@ namespace TpServe.Model;
 /// <param name="layers">The blocks in order.</param>
 /// <param name="finalNorm">On the residual stream after the last block.</param>
 /// <param name="head">Hidden states to this rank's logits.</param>
-/// <param name="positions">Longest sequence the rotary tables cover, in tokens.</param>
+/// <param name="limits">Longest sequence and largest step.</param>
 /// <param name="owned">Device memory of the weights and tables; disposed with the model.</param>
 public sealed class DenseTransformer(
-    ModelConfig config, VocabParallelEmbedding embedding, IReadOnlyList<DecoderLayer> layers, RmsNorm finalNorm, ParallelLmHead head, int positions,
+    ModelConfig config, VocabParallelEmbedding embedding, IReadOnlyList<DecoderLayer> layers, RmsNorm finalNorm, ParallelLmHead head, ModelLimits limits,
     IReadOnlyList<IDisposable> owned) : IDisposable
 {
     /// <summary>Architecture and sizes.</summary>
     public ModelConfig Config => config;
 
-    /// <summary>Longest sequence, in tokens.</summary>
-    public int Positions => positions;
+    /// <summary>Longest sequence and largest step.</summary>
+    public ModelLimits Limits => limits;
 
     /// <summary>Vocabulary rows on this rank.</summary>
     public int LocalVocab => head.LocalVocab;

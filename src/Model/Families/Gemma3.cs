@@ -5,7 +5,7 @@ internal static class Gemma3
 {
     public static readonly FamilySpec Spec = new()
     {
-        Architectures = ["gemma3", "gemma3_text"],
+        Architectures = ["gemma3"],
         QueryKeyNorm = QueryKeyNorm.PerHead,
         Tensors = Gemma2.SandwichNorms,
     };

@@ -146,7 +146,7 @@ internal sealed class RankWeights(ModelCheckpoint checkpoint, ShardPlan plan, IT
 
     private static long BytesOfRank(ModelCheckpoint checkpoint, ShardPlan plan, ExpectedTensor tensor)
     {
-        long whole = checkpoint.Bytes(checkpoint.Tensors[tensor.Name]).Length;
+        long whole = checkpoint.Tensors[tensor.Name].ByteCount;
         if (tensor.Roles[0] == WeightRole.Replicated)
             return whole;
         long elements = tensor.Shape.Aggregate(1L, (product, length) => product * length);

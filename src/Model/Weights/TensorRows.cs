@@ -25,7 +25,7 @@ internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)output, (uint)rows, nameof(output));
         int row = FileRow(tensor.RowOrder, firstRow + output, headDim);
-        return checkpoint.Bytes(tensor).Slice(checked(row * _rowBytes), _rowBytes);
+        return checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
     }
 
     /// <summary>Where the file keeps row <paramref name="row"/> of the plain order.</summary>

@@ -90,7 +90,7 @@ public sealed class WeightLoader
         PackedWeight? headWeight = _config.TieEmbeddings ? table : _weights.Rows(ExpectedTensors.Head, WeightRole.Head);
         ParallelLmHead head = new(
             new ColumnParallelLinear(headWeight is null ? [] : [headWeight], null, _ops), _config.LogitDivisor, _config.LogitSoftcap, _ops);
-        return new DenseTransformer(_config, embedding, layers, finalNorm, head, _limits.MaxModelLength, _weights.Owned);
+        return new DenseTransformer(_config, embedding, layers, finalNorm, head, _limits, _weights.Owned);
     }
 
     private DecoderLayer Block(int layer, RotaryEmbedding rotary, RotaryEmbedding localRotary, Tensor zeros)
@@ -105,7 +105,7 @@ public sealed class WeightLoader
             _config.HeadDim, _plan.KvHeadOfHead, _config.AttentionScale ?? 1f / MathF.Sqrt(_config.HeadDim), _config.AttentionSoftcap,
             slides ? _config.SlidingWindow : 0);
         Attention attention = new(
-            Qkv(block), QueryKeyNorm(block, zeros), rotates ? slides ? localRotary : rotary : null, shape,
+            Qkv(block), NormOfHeads(block, zeros), rotates ? slides ? localRotary : rotary : null, shape,
             RowParallel(block + names.AttentionOutput, _plan.HeadShare, _config.OutputBias), _ops);
 
         HalfBlockNorms mlpNorms = new(Norm(block, names.MlpInputNorm), Norm(block, names.MlpOutputNorm));
@@ -148,13 +148,13 @@ public sealed class WeightLoader
     private RmsNorm? Norm(string block, string? name) =>
         name is null ? null : new RmsNorm(_weights.Vector($"{block}{name}.weight", _normOffset), _config.NormEpsilon, _ops);
 
-    private IQueryKeyNorm? QueryKeyNorm(string block, Tensor zeros)
+    private IQueryKeyNorm? NormOfHeads(string block, Tensor zeros)
     {
         string query = $"{block}{_family.Tensors.QueryNorm}.weight", key = $"{block}{_family.Tensors.KeyNorm}.weight";
         return _family.QueryKeyNorm switch
         {
-            Families.QueryKeyNorm.PerHead => new HeadNorm(_weights.Vector(query, _normOffset), _weights.Vector(key, _normOffset), _config.NormEpsilon, _ops),
-            Families.QueryKeyNorm.AllHeads => new SpreadNorm(
+            QueryKeyNorm.PerHead => new HeadNorm(_weights.Vector(query, _normOffset), _weights.Vector(key, _normOffset), _config.NormEpsilon, _ops),
+            QueryKeyNorm.AllHeads => new SpreadNorm(
                 _weights.OutputVector((query, [WeightRole.Query])), _weights.OutputVector((key, [WeightRole.Key])), zeros, _config.NormEpsilon,
                 new SpreadHeads(_plan, _config.Heads, _config.KvHeads, _config.HeadDim), _ops, _comm),
             _ => null,

@@ -1,4 +1,4 @@
-namespace TpServe.Model.Weights;
+namespace TpServe.Model;
 
 /// <summary>What sizes the tables of a model beside its weights.</summary>
 /// <param name="MaxModelLength">Longest sequence, in tokens: rows of the rotary tables.</param>
