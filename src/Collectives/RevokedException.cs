@@ -5,4 +5,7 @@ public sealed class RevokedException(long epoch, string reason) : GroupLostExcep
 {
     /// <summary>The epoch that ended.</summary>
     public long Epoch { get; } = epoch;
+
+    /// <summary>Why, in the words of whoever ended it.</summary>
+    public string Reason { get; } = reason;
 }
