@@ -35,10 +35,33 @@ internal static class Require
             throw new ArgumentException($"{name} is {tensor} with a row stride of {tensor.RowStride}, expected a contiguous tensor.", name);
     }
 
-    /// <summary>A condition across operands holds.</summary>
-    public static void That(bool condition, string otherwise)
+    /// <summary>A condition across operands holds; the message is put together only where it does not.</summary>
+    public static void That(bool condition, [InterpolatedStringHandlerArgument(nameof(condition))] ref Otherwise message)
     {
         if (!condition)
-            throw new ArgumentException(otherwise);
+            throw new ArgumentException(message.ToString());
+    }
+
+    /// <summary>An interpolated message that costs nothing while the condition holds.</summary>
+    [InterpolatedStringHandler]
+    public ref struct Otherwise
+    {
+        private DefaultInterpolatedStringHandler _text;
+
+        /// <summary>The compiler calls this before the parts; they are skipped where <paramref name="wanted"/> is false.</summary>
+        public Otherwise(int literalLength, int formattedCount, bool condition, out bool wanted)
+        {
+            wanted = !condition;
+            _text = wanted ? new DefaultInterpolatedStringHandler(literalLength, formattedCount) : default;
+        }
+
+        /// <summary>A part of the text.</summary>
+        public void AppendLiteral(string value) => _text.AppendLiteral(value);
+
+        /// <summary>A value in the text.</summary>
+        public void AppendFormatted<T>(T value) => _text.AppendFormatted(value);
+
+        /// <inheritdoc/>
+        public override string ToString() => _text.ToStringAndClear();
     }
 }
