@@ -18,7 +18,7 @@ public sealed class ColumnParallelLinear(PackedWeight[] parts, Tensor? bias, ITe
     public Tensor Forward(Tensor x)
     {
         if (_outputs == 0)
-            return x.ColumnSlice(0, 0);
+            return ops.Rent(x.Rows, 0);
         Tensor y = ops.Rent(x.Rows, _outputs);
         ops.Linear(x, parts, y);
         if (bias is { } vector)
