@@ -6,7 +6,7 @@ namespace TpServe.Checkpoint.Tests;
 /// <summary>Whatever the bytes are: a model, or a ModelLoadException, and nothing else.</summary>
 public sealed class FuzzTests
 {
-    private const int Iterations = 600;
+    private const int Iterations = 400;
 
     [Test]
     public void Open_DamagedGgufHeader_ThrowsNothingElse()
