@@ -1,4 +1,4 @@
-// Benchmarks: ratios measured in one run, printed as tables. Usage: dotnet run --project tests/Benchmarks -c Release -- peers [WORD…]
+// Benchmarks: ratios measured in one run, printed as tables. Each file says what it measures and against what.
 using TpServe.Benchmarks;
 
 string repository = AppContext.BaseDirectory;
@@ -6,12 +6,15 @@ while (!File.Exists(Path.Combine(repository, "TpServe.sln")))
     repository = Path.GetDirectoryName(repository) ?? throw new InvalidOperationException("run this inside a clone");
 string workFolder = Path.Combine(Path.GetTempPath(), "tpserve-bench");
 
-switch (args.FirstOrDefault())
+switch (args)
 {
-    case "peers":
-        await PeerBench.RunAsync(repository, workFolder, args[1..]);
+    case ["kernels", .. string[] rest]:
+        KernelBench.Run(rest);
+        return 0;
+    case ["peers", .. string[] rest]:
+        await PeerBench.RunAsync(repository, workFolder, rest);
         return 0;
     default:
-        Console.Error.WriteLine("usage: peers [WORD…]");
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | peers [WORD…]");
         return 2;
 }

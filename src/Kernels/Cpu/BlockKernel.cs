@@ -50,7 +50,7 @@ internal sealed unsafe class BlockKernel<TMath>(PanelFormat format, ActivationLa
     {
         if (layout.Kind == ActivationKind.BFloat16)
         {
-            TMath.BFloats(unit, a, rows, acc);
+            TMath.BFloats(unit, a, rows, acc, (float*)scratch);
             return;
         }
         if (format.IsFloat)

@@ -21,8 +21,8 @@ internal unsafe interface IBlockMath
     /// <summary>float32 products.</summary>
     static abstract void Floats(float* values, int outputs, float* a, int rows, float* acc);
 
-    /// <summary>bfloat16 products.</summary>
-    static abstract void BFloats(byte* codes, byte* a, int rows, float* acc);
+    /// <summary>bfloat16 products; scratch has room for 32 × 32 floats.</summary>
+    static abstract void BFloats(byte* codes, byte* a, int rows, float* acc, float* scratch);
 
     /// <summary>lower += upper.</summary>
     static abstract void Merge(float* lower, float* upper, int count);

@@ -10,6 +10,8 @@ internal static class PanelKernels
     public static PanelKernel For(PanelFormat panel, ActivationLayout layout, IsaPath isa) => isa switch
     {
         IsaPath.Avx512Vnni when IsEmitted(panel, layout) => EmittedKernel.Of(panel),
+        IsaPath.Avx512Vnni or IsaPath.Avx512 => new BlockKernel<Avx512Math>(panel, layout),
+        IsaPath.Avx2 => new BlockKernel<Avx2Math>(panel, layout),
         _ => new BlockKernel<ScalarMath>(panel, layout),
     };
 

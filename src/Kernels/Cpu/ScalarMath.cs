@@ -92,7 +92,7 @@ internal readonly unsafe struct ScalarMath : IBlockMath
     }
 
     /// <inheritdoc/>
-    public static void BFloats(byte* codes, byte* a, int rows, float* acc)
+    public static void BFloats(byte* codes, byte* a, int rows, float* acc, float* scratch)
     {
         for (int row = 0; row < rows; row++)
         {

@@ -206,6 +206,41 @@ public sealed class LinearTests(IsaPath isa)
     }
 
     [Test]
+    public void Linear_BFloatsOfAnyMagnitude_EqualsPlainLoops()
+    {
+        // Exponents far enough apart that products, sums and inputs go subnormal; none overflows.
+        int columns = 512, outputs = 64;
+        Random random = new(7);
+        byte[] bytes = new byte[outputs * columns * 2];
+        for (int i = 0; i < bytes.Length; i += 2)
+            BitConverter.TryWriteBytes(bytes.AsSpan(i), (ushort)((random.Next(2) << 15) | (random.Next(0, 90) << 7) | random.Next(128)));
+        float[] x = [.. Enumerable.Range(0, 3 * columns).Select(_ => BitConverter.UInt32BitsToSingle(
+            ((uint)random.Next(2) << 31) | ((uint)random.Next(0, 130) << 23) | (uint)random.Next(1 << 23)))];
+        LinearWeights weights = new(WeightFormat.BF16, outputs, columns, bytes);
+        float[] actual = Run(weights, InputLeaves.Whole(columns), x, 3, CpuActivations.Auto);
+        float[] expected = new LinearTests(IsaPath.Scalar) { _threads = _threads }.Run(weights, InputLeaves.Whole(columns), x, 3, CpuActivations.Auto);
+        Assert.That(actual.Select(BitConverter.SingleToInt32Bits), Is.EqualTo(expected.Select(BitConverter.SingleToInt32Bits)));
+    }
+
+    [TestCaseSource(nameof(FormatsAndActivations))]
+    public void Linear_AnyBlockBytes_EqualsPlainLoops(WeightFormat format, CpuActivations activations)
+    {
+        // Every scale, code and sign pattern, also those no quantiser writes; scales that are not finite are left out.
+        int columns = 512, outputs = 64;
+        Random random = new(9);
+        byte[] bytes = new byte[outputs * format.RowBytes(columns)];
+        random.NextBytes(bytes);
+        int word = format == WeightFormat.F32 ? 4 : 2;
+        for (int i = word - 1; i < bytes.Length; i += word)
+            bytes[i] &= 0xBF; // halves below 2
+        LinearWeights weights = new(format, outputs, columns, bytes);
+        float[] x = Numbers.Uniform(5 * columns, seed: 2);
+        float[] expected = new LinearTests(IsaPath.Scalar) { _threads = _threads }.Run(weights, InputLeaves.Whole(columns), x, 5, activations);
+        Assert.That(Run(weights, InputLeaves.Whole(columns), x, 5, activations), Is.EqualTo(expected));
+        Assert.That(expected.All(float.IsFinite), Is.True);
+    }
+
+    [Test]
     public void Linear_AfterWarmUp_AllocatesNothing()
     {
         using CpuLinear linear = new(_threads, isa, CpuActivations.Auto);

@@ -21,7 +21,6 @@ internal sealed class IntegerEmitter(PanelFormat format, int rows) : PanelEmitte
     private static readonly AssemblerRegisterZMM HighMask = zmm30;
     private static readonly AssemblerRegisterZMM LowMask = zmm31;
 
-    private readonly CodeStep[] _steps = CodeStep.Of(format.Codes);
     private Label _table;
 
     /// <inheritdoc/>
@@ -57,10 +56,10 @@ internal sealed class IntegerEmitter(PanelFormat format, int rows) : PanelEmitte
     /// <inheritdoc/>
     protected override void EmitConstants()
     {
-        if (_steps[0].LowMask != 0xFF)
-            FillBytes(LowMask, _steps[0].LowMask);
-        if (_steps[0].HighMask != 0)
-            FillBytes(HighMask, _steps[0].HighMask);
+        if (format.Steps[0].LowMask != 0xFF)
+            FillBytes(LowMask, format.Steps[0].LowMask);
+        if (format.Steps[0].HighMask != 0)
+            FillBytes(HighMask, format.Steps[0].HighMask);
         if (format.Scales == ScaleLayout.Nibbles)
         {
             Code.mov(eax, 15);
@@ -149,7 +148,7 @@ internal sealed class IntegerEmitter(PanelFormat format, int rows) : PanelEmitte
     {
         Assembler c = Code;
         int low = -1, high = -1;
-        foreach (CodeStep step in _steps)
+        foreach (CodeStep step in format.Steps)
         {
             if (step.Low != low)
                 c.vmovdqu64(LowBits, At(format.BlockScaleBytes + (64 * step.Low)));

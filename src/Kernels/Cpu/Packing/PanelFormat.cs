@@ -32,6 +32,9 @@ internal sealed record PanelFormat(WeightFormat Format, CodeLayout Codes, ScaleL
     /// <summary>Weights are floats: no codes, no scales, 32 outputs.</summary>
     public bool IsFloat => Scales == ScaleLayout.None;
 
+    /// <summary>How codes come out of a block's vectors; empty for float weights.</summary>
+    public CodeStep[] Steps { get; } = Scales == ScaleLayout.None ? [] : CodeStep.Of(Codes);
+
     /// <summary>Outputs of a panel.</summary>
     public int PanelOutputs => IsFloat ? 32 : 16;
 
