@@ -24,7 +24,7 @@ public abstract class ModelCheckpoint : IDisposable
     /// <summary>The tokenizer's raw material.</summary>
     public abstract TokenizerFiles Tokenizer { get; }
 
-    /// <summary>All tensors by their Hugging Face name.</summary>
+    /// <summary>All tensors by their Hugging Face name; none where TpServe does not know the architecture.</summary>
     public abstract IReadOnlyDictionary<string, TensorInfo> Tensors { get; }
 
     /// <summary>The mapped bytes of a tensor, row-major, outermost dimension first.</summary>

@@ -7,11 +7,12 @@ internal static class HubTokenizer
 {
     private const long MaxTokenizerBytes = 512L << 20, MaxConfigBytes = 64 << 20, MaxTemplateBytes = 16 << 20;
 
-    public static TokenizerFiles Read(string folder)
+    /// <summary>Reads them; where tokenizer.json is not required, a folder without one gives an empty one.</summary>
+    public static TokenizerFiles Read(string folder, bool required)
     {
         string path = Path.Combine(folder, "tokenizer.json");
         byte[] tokenizer = JsonSection.ReadBytes(path, MaxTokenizerBytes)
-            ?? throw new ModelLoadException($"{path}: there is no such file; TpServe needs the tokenizer in this form.");
+            ?? (required ? throw new ModelLoadException($"{path}: there is no such file; TpServe needs the tokenizer in this form.") : []);
         JsonSection? config = JsonSection.ReadFile(Path.Combine(folder, "tokenizer_config.json"), MaxConfigBytes);
         return new TokenizerFiles
         {

@@ -55,16 +55,18 @@ public sealed partial class GgufCheckpoint : ModelCheckpoint
                 files.Add((file, GgufFile.Read(file)));
             }
 
-            // 2. Architecture, then the tensors under their Hugging Face names.
+            // 2. Architecture, then the tensors under their Hugging Face names. Of an architecture that is refused anyway, the reason to give is
+            //    the architecture, not the type of its weights.
             GgufMetadata metadata = header.Metadata;
             string architecture = metadata.String("general.architecture") ?? throw metadata.Missing("general.architecture");
+            bool known = GgufNames.Knows(architecture);
             RopeTensors rope = new();
-            foreach ((MappedFile file, GgufFile part) in files)
+            foreach ((MappedFile file, GgufFile part) in known ? files : [])
                 AddTensors(architecture, file, part, table, rope);
 
             // 3. Facts.
             ModelConfig config = GgufModelConfig.Read(architecture, metadata, table.Tensors, rope);
-            return new GgufCheckpoint(path, NameOf(path), table, config, GgufTokenizer.ReadGeneration(metadata), GgufTokenizer.Read(metadata, required: GgufNames.Knows(architecture)));
+            return new GgufCheckpoint(path, NameOf(path), table, config, GgufTokenizer.ReadGeneration(metadata), GgufTokenizer.Read(metadata, required: known));
         }
         catch
         {
@@ -95,16 +97,11 @@ public sealed partial class GgufCheckpoint : ModelCheckpoint
         foreach (GgufTensor tensor in header.Tensors)
         {
             if (GgufTensorTypes.Find(tensor.Type) is not { } type)
-            {
-                // Of an architecture that is refused anyway, the reason to give is the architecture.
-                if (!GgufNames.Knows(architecture))
-                    continue;
                 throw new ModelLoadException($"{file.Path}: tensor '{tensor.Name}' has type {GgufTensorTypes.Name(tensor.Type)}; supported are {TensorTypes.Supported}.");
-            }
             TensorInfo info = new(GgufNames.ToHub(architecture, tensor.Name), type, tensor.Shape, GgufNames.RowOrderOf(architecture, tensor.Name)) { FileName = tensor.Name };
             TensorPlace place = new(info, file, tensor.Start);
             places.Add(place);
-            if (!GgufNames.Knows(architecture) || !rope.TryTake(place))
+            if (!rope.TryTake(place))
                 table.Add(place);
         }
         TensorPlace.CheckOverlaps(places);

@@ -43,7 +43,7 @@ internal static class GgufNames
     public static string ToHub(string architecture, string name)
     {
         int dot = name.LastIndexOf('.');
-        if (!Knows(architecture) || dot < 0)
+        if (dot < 0)
             return name;
         string stem = name[..dot], suffix = name[dot..];
         if (Top.TryGetValue(stem, out string? top))

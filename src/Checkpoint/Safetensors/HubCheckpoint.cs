@@ -44,17 +44,16 @@ public sealed class HubCheckpoint : ModelCheckpoint
         JsonSection root = JsonSection.ReadFile(configPath, MaxConfigBytes) ?? throw new ModelLoadException($"{configPath}: there is no such file.");
         ModelConfig config = HubModelConfig.Read(root);
         GenerationDefaults generation = HubGeneration.Read(root, JsonSection.ReadFile(System.IO.Path.Combine(path, "generation_config.json"), MaxConfigBytes));
-        TokenizerFiles tokenizer = HubTokenizer.Read(path);
         bool known = HubFamily.Find(config.Architecture) is not null;
-        if (known)
-            RejectQuantised(root);
+        TokenizerFiles tokenizer = HubTokenizer.Read(path, required: known);
 
         TensorTable table = new();
+        // Of an architecture that is refused anyway, the reason to give is the architecture, not the kind of its weights.
+        if (!known)
+            return new HubCheckpoint(path, table, config, generation, tokenizer);
+        RejectQuantised(root);
         try
         {
-            // Of an architecture that is refused anyway, the reason to give is the architecture, not the type of its weights.
-            if (!known && root.Has("quantization_config"))
-                return new HubCheckpoint(path, table, config, generation, tokenizer);
             if (JsonSection.ReadFile(System.IO.Path.Combine(path, "model.safetensors.index.json"), MaxIndexBytes) is { } index)
                 AddShards(path, index, table);
             else
