@@ -7,16 +7,19 @@ namespace TpServe.Model.Tests;
 internal sealed class GoldenComparison
 {
     private double _kl;
-    private int _positions, _sameTop;
+    private int _sameTop;
+
+    /// <summary>Positions compared.</summary>
+    public int Positions { get; private set; }
 
     /// <summary>Largest |Δ logprob| over prompt_logprobs and top_logprobs.</summary>
     public double LargestDifference { get; private set; }
 
     /// <summary>KL(expected ‖ ours), mean over all positions.</summary>
-    public double MeanKl => _kl / _positions;
+    public double MeanKl => _kl / Positions;
 
     /// <summary>Share of positions where the likeliest token is the same.</summary>
-    public double Top1Agreement => (double)_sameTop / _positions;
+    public double Top1Agreement => (double)_sameTop / Positions;
 
     public void Add(GoldenCase expected, JobResult actual)
     {
@@ -33,7 +36,7 @@ internal sealed class GoldenComparison
             _kl += whole
                 ? Divergence(expected.LastLogitsLogprobs, [.. Enumerable.Range(0, expected.LastLogitsLogprobs.Length).Select(id => byId[id])])
                 : Divergence(expected.TopLogprobs[i], [.. expected.TopIds[i].Select(id => byId[id])]);
-            _positions++;
+            Positions++;
             _sameTop += ours.TopIds[0] == expected.TopIds[i][0] ? 1 : 0;
         }
     }
