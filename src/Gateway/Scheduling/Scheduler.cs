@@ -207,7 +207,6 @@ public sealed class Scheduler
                 $"Sequence {rows.SequenceId}: a worker answered {computed.PromptLogprobs.Count} prompt logprobs for {rows.Tokens} tokens.");
 
         sequence.ComputedTokens += rows.Tokens;
-        bool promptDone = wasPrompt && sequence.ComputedTokens >= sequence.PromptTokens;
         SequenceEnd end = SequenceEnd.None;
         int? token = null;
         if (rows.Sample)
@@ -219,11 +218,11 @@ public sealed class Scheduler
             else if (sequence.Generated.Count >= sequence.Spec.MaxNewTokens)
                 end = SequenceEnd.Length;
         }
-        else if (promptDone)
+        else if (sequence.ComputedTokens >= sequence.PromptTokens)
             end = SequenceEnd.Length; // MaxNewTokens = 0: the prompt was all
         if (end != SequenceEnd.None)
             Finish(sequence);
-        return new SequenceProgress(sequence, token, computed.Logprobs, wasPrompt ? computed.PromptLogprobs : [], promptDone, end);
+        return new SequenceProgress(sequence, token, computed.Logprobs, wasPrompt ? computed.PromptLogprobs : [], wasPrompt ? rows.Tokens : 0, end);
     }
 
     /// <remarks>

@@ -7,7 +7,7 @@ namespace TpServe.Gateway.Scheduling;
 /// <param name="Token">The sampled token; null where the step only computed prompt.</param>
 /// <param name="Logprobs">Of the sampled token, where the sequence asks.</param>
 /// <param name="PromptLogprobs">One for each prompt token computed in this step, where the sequence asks; else empty.</param>
-/// <param name="PromptDone">The step computed the last of the prompt.</param>
+/// <param name="ComputedPromptTokens">Prompt tokens computed in this step.</param>
 /// <param name="End">Whether and why the sequence has ended with this step.</param>
 public readonly record struct SequenceProgress(
-    Sequence Sequence, int? Token, TokenLogprobs? Logprobs, IReadOnlyList<TokenLogprobs> PromptLogprobs, bool PromptDone, SequenceEnd End);
+    Sequence Sequence, int? Token, TokenLogprobs? Logprobs, IReadOnlyList<TokenLogprobs> PromptLogprobs, int ComputedPromptTokens, SequenceEnd End);

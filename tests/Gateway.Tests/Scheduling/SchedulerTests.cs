@@ -82,7 +82,7 @@ public sealed class SchedulerTests
         scheduler.Add(ends);
         StepPlan plan = scheduler.Next()!;
         SequenceProgress progress = scheduler.Apply(Answer(plan, _ => 5)).Single();
-        Assert.That((progress.Token, progress.End, progress.PromptDone), Is.EqualTo((5, SequenceEnd.EndToken, true)));
+        Assert.That((progress.Token, progress.End, progress.ComputedPromptTokens), Is.EqualTo((5, SequenceEnd.EndToken, 2)));
         Assert.That(ends.Generated, Is.EqualTo(new[] { 5 }));
         scheduler.Add(Sequence(2, prompt: 2, maxNew: 1));
         Assert.That(scheduler.Next()!.Finished, Is.EqualTo(new ulong[] { 1 }));
