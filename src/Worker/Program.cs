@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;
 using Serilog;
 using Serilog.Events;
+using TpServe.Collectives.Ring;
 using TpServe.Worker;
 
 WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(args);
@@ -51,6 +52,8 @@ builder.WebHost.ConfigureKestrel(kestrel =>
 builder.Services.AddSingleton(options);
 builder.Services.AddSingleton(secret);
 builder.Services.AddSingleton<RankHost>();
+builder.Services.AddSingleton<RingMailboxes>();
+builder.Services.AddSingleton(provider => new RingService(provider.GetRequiredService<RingMailboxes>(), secret.Value));
 builder.Services.AddGrpc(grpc =>
 {
     grpc.Interceptors.Add<SecretInterceptor>();
@@ -59,6 +62,7 @@ builder.Services.AddGrpc(grpc =>
 });
 WebApplication app = builder.Build();
 app.MapGrpcService<WorkerService>();
+app.MapGrpcService<RingService>();
 if (options.Supervised)
     Supervision.EndWithInput(app.Lifetime, grace: TimeSpan.FromSeconds(1));
 await app.RunAsync();

@@ -114,7 +114,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         {
             { Degree: 1 } => new SingleRank(request.Epoch),
             { Transport: "shm" } => SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch),
-            { Transport: "ring" } => RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, timeout, request.Epoch, secret.Value),
+            { Transport: "ring" } => RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch),
             _ => throw new ArgumentException($"transport '{request.Transport}' is unknown."),
         };
     }

@@ -45,6 +45,8 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         _observer = observer;
         _log = log;
         _ranks = new RankStatus[plan.Degree];
+        // External workers outlive gateways and refuse epochs they have seen: the clock keeps ours ahead of an earlier gateway's.
+        _epoch = options.Workers.Count == 0 ? 0 : DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
     }
 
     /// <inheritdoc/>
@@ -131,6 +133,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private async Task LiveAsync()
     {
         TimeSpan pause = FirstPause;
+        bool wasReady = false;
         while (!_stopping.IsCancellationRequested)
         {
             long epoch = Interlocked.Increment(ref _epoch);
@@ -140,6 +143,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             try
             {
                 await BringUpAsync(epoch, processes, clients, life.Token);
+                wasReady = true;
                 pause = FirstPause;
                 string reason = await WaitForLossAsync(processes, life.Token);
                 LogLost(epoch, reason);
@@ -153,7 +157,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             catch (Exception fault) when (fault is WorkerStartException or RpcException or IOException)
             {
                 LogStartFailed(epoch, fault.Message);
-                if (epoch == 1 && !_ready.Task.IsCompleted)
+                if (!wasReady)
                     _failed.TrySetResult(fault as WorkerStartException ?? new WorkerStartException(fault.Message, fault));
                 await Task.Delay(pause, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 pause = pause * 2 < LongestPause ? pause * 2 : LongestPause;
