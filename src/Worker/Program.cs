@@ -10,23 +10,17 @@ using TpServe.Worker;
 WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(args);
 
 // 1. Settings: wrong ones stop the process here, all reported together.
-builder.Services.AddOptions<WorkerOptions>().BindConfiguration(WorkerOptions.Section);
-builder.Services.AddSingleton<IValidateOptions<WorkerOptions>, WorkerOptionsAttributes>();
-builder.Services.AddSingleton<IValidateOptions<WorkerOptions>, WorkerOptionsRules>();
 WorkerOptions options;
 GroupSecret secret;
-using (ServiceProvider early = builder.Services.BuildServiceProvider())
+try
 {
-    try
-    {
-        options = early.GetRequiredService<IOptions<WorkerOptions>>().Value;
-        secret = Supervision.ReadSecret(options);
-    }
-    catch (Exception fault) when (fault is OptionsValidationException or InvalidOperationException or IOException)
-    {
-        await Console.Error.WriteLineAsync($"tpserve worker: {fault.Message}");
-        return 1;
-    }
+    options = WorkerOptions.Read(builder.Configuration);
+    secret = Supervision.ReadSecret(options);
+}
+catch (Exception fault) when (fault is OptionsValidationException or InvalidOperationException or IOException)
+{
+    await Console.Error.WriteLineAsync($"tpserve worker: {fault.Message}");
+    return 1;
 }
 builder.Host.UseSerilog((_, log) => log
     .MinimumLevel.Is(Enum.Parse<LogEventLevel>(options.LogLevel.Replace("trace", "verbose", StringComparison.Ordinal), ignoreCase: true))

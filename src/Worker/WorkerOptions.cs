@@ -24,6 +24,16 @@ public sealed class WorkerOptions
 
     /// <summary>trace, debug, information, warning, error.</summary>
     [AllowedValues("trace", "debug", "information", "warning", "error")] public string LogLevel { get; init; } = "information";
+
+    /// <summary>Reads and checks the settings.</summary>
+    /// <exception cref="OptionsValidationException">Every fault found, not only the first.</exception>
+    public static WorkerOptions Read(IConfiguration configuration)
+    {
+        WorkerOptions options = configuration.GetSection(Section).Get<WorkerOptions>() ?? new WorkerOptions();
+        IValidateOptions<WorkerOptions>[] checks = [new WorkerOptionsAttributes(), new WorkerOptionsRules()];
+        string[] faults = [.. checks.SelectMany(check => check.Validate(null, options).Failures ?? [])];
+        return faults.Length == 0 ? options : throw new OptionsValidationException(Section, typeof(WorkerOptions), faults);
+    }
 }
 
 /// <summary>The generated attribute checks.</summary>
