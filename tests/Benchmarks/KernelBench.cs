@@ -5,6 +5,7 @@ using Iced.Intel;
 using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cpu.Emit;
+using TpServe.Kernels.Cpu.Packing;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace TpServe.Benchmarks;
@@ -35,8 +36,16 @@ internal static unsafe class KernelBench
         using CpuThreads threads = new(count);
         using CpuLinear linear = new(threads, isa, CpuActivations.Auto);
         using Limits limits = new(threads);
+        foreach (WeightFormat format in formats)
+        {
+            long start = Stopwatch.GetTimestamp();
+            PanelFormat panel = PanelFormat.Of(format);
+            PanelKernels.For(panel, ActivationLayout.Of(panel, CpuActivations.Auto), isa);
+            Console.Write($"{format} {Stopwatch.GetElapsedTime(start).TotalMilliseconds:F1} ms, ");
+        }
+        Console.WriteLine("to make a kernel");
         Console.WriteLine($"{isa.Name()}, {count} threads: read {limits.ReadGigabytes():F1} GB/s, VPDPBUSD {limits.DotGigaOperations(false):F0} GOP/s, VDPBF16PS {limits.DotGigaOperations(true):F0} GFLOP/s");
-        Console.WriteLine("8192 x 2048      1 row: us   GB/s  of read |   8 rows: us | 128 rows: GOP/s  of peak |  128 rows, leaves of 64 | quantise+pack");
+        Console.WriteLine("8192 x 2048:     1 row: us   GB/s  of read |   8 rows: us | 1024 x 2048, 128 rows: GOP/s  of peak | leaves of 64: GOP/s  of whole | pack 8192 x 2048");
         foreach (WeightFormat format in formats)
             Measure(format, linear, limits);
     }
@@ -48,7 +57,9 @@ internal static unsafe class KernelBench
         long start = Stopwatch.GetTimestamp();
         using CpuPackedWeight weight = linear.Pack(rows, InputLeaves.Whole(columns));
         double pack = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-        using CpuPackedWeight tree = linear.Pack(rows, Leaves(columns, 64));
+        RandomRows few = new(format, 1024, columns);
+        using CpuPackedWeight small = linear.Pack(few, InputLeaves.Whole(columns));
+        using CpuPackedWeight tree = linear.Pack(few, Leaves(columns, 64));
         using HostBuffer xs = new(128L * columns * 4), ys = new(128L * outputs * 4);
         Random random = new(1);
         for (int i = 0; i < 128 * columns; i++)
@@ -64,14 +75,13 @@ internal static unsafe class KernelBench
             share.Add(weight.Bytes / seconds / 1e9 / read);
             eight.Add(Time(linear, weight, xs, ys, 8));
             double peak = limits.DotGigaOperations(format == WeightFormat.BF16) / (format is WeightFormat.F16 or WeightFormat.F32 ? 4 : 1);
-            seconds = Time(linear, weight, xs, ys, 128);
-            double operations = 2.0 * 128 * outputs * columns / seconds / 1e9;
+            double operations = 2.0 * 128 * small.Outputs * columns / Time(linear, small, xs, ys, 128) / 1e9;
             many.Add(operations);
             ofPeak.Add(operations / peak);
-            leaves.Add(2.0 * 128 * outputs * columns / Time(linear, tree, xs, ys, 128) / 1e9);
+            leaves.Add(2.0 * 128 * tree.Outputs * columns / Time(linear, tree, xs, ys, 128) / 1e9);
         }
         double first = one.Min();
-        Console.WriteLine($"{format,-8}      {first * 1e6,12:F0} {weight.Bytes / first / 1e9,6:F1} {Median(share),8:F2} | {eight.Min() * 1e6,12:F0} | {many.Max(),15:F0} {Median(ofPeak),8:F2} | {leaves.Max(),15:F0} {leaves.Max() / many.Max(),8:F2} | pack {pack:F0} ms");
+        Console.WriteLine($"{format,-8}      {first * 1e6,12:F0} {weight.Bytes / first / 1e9,6:F1} {Median(share),8:F2} | {eight.Min() * 1e6,12:F0} | {many.Max(),15:F0} {Median(ofPeak),8:F2} | {leaves.Max(),15:F0} {leaves.Max() / many.Max(),8:F2} | {pack:F0} ms");
     }
 
     private static double Time(CpuLinear linear, CpuPackedWeight weight, HostBuffer xs, HostBuffer ys, int rows)

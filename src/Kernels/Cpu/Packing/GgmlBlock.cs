@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.Intrinsics;
 
 namespace TpServe.Kernels.Cpu.Packing;
 
@@ -41,8 +42,7 @@ internal unsafe ref struct GgmlBlock
         {
             case WeightFormat.Q8_0:
                 D = Half16(source, 0);
-                for (int i = 0; i < 32; i++)
-                    Codes[i] = (byte)(source[2 + i] + 128);
+                Set(Vector256.Create(source.Slice(2, 32)) ^ Vector256.Create((byte)0x80));
                 break;
             case WeightFormat.Q4_0:
             case WeightFormat.IQ4_NL:
@@ -87,12 +87,24 @@ internal unsafe ref struct GgmlBlock
 
     private void ReadNibbles(ReadOnlySpan<byte> nibbles)
     {
-        for (int i = 0; i < 16; i++)
-        {
-            Codes[i] = (byte)(nibbles[i] & 15);
-            Codes[i + 16] = (byte)(nibbles[i] >> 4);
-        }
+        Vector128<byte> pairs = Vector128.Create(nibbles[..16]);
+        Set(Bits(Vector256.Create(pairs, (pairs.AsUInt16() >> 4).AsByte()), 0, 15));
     }
+
+    private void Set(Vector256<byte> codes)
+    {
+        fixed (byte* target = Codes)
+            codes.Store(target);
+    }
+
+    /// <summary>(byte &gt;&gt; shift) &amp; mask for 32 bytes.</summary>
+    private static Vector256<byte> Bits(Vector256<byte> bytes, int shift, byte mask) =>
+        Vector256.ShiftRightLogical(bytes.AsUInt16(), shift).AsByte() & Vector256.Create(mask);
+
+    private static Vector256<byte> Load(ReadOnlySpan<byte> source, int at) => Vector256.Create(source.Slice(at, 32));
+
+    /// <summary>Bits at the lowest place moved to place <paramref name="place"/>.</summary>
+    private static Vector256<byte> Place(Vector256<byte> bits, int place) => Vector256.ShiftLeft(bits.AsUInt16(), place).AsByte();
 
     private void AddFifthBits(uint bits)
     {
@@ -107,8 +119,7 @@ internal unsafe ref struct GgmlBlock
         DMin = Half16(source, 82);
         (Scale0, Min0) = (source[2 * part] & 15, source[2 * part] >> 4);
         (Scale1, Min1) = (source[2 * part + 1] & 15, source[2 * part + 1] >> 4);
-        for (int i = 0; i < 32; i++)
-            Codes[i] = (byte)(source[16 + (part / 4 * 32) + i] >> (2 * (part & 3)) & 3);
+        Set(Bits(Load(source, 16 + (part / 4 * 32)), 2 * (part & 3), 3));
     }
 
     // hmask[32] | qs[64] | scales[12] | d
@@ -117,8 +128,7 @@ internal unsafe ref struct GgmlBlock
         D = Half16(source, 108);
         Scale0 = SixBitScale(source.Slice(96, 12), 2 * part) - 32;
         Scale1 = SixBitScale(source.Slice(96, 12), 2 * part + 1) - 32;
-        for (int i = 0; i < 32; i++)
-            Codes[i] = (byte)((source[32 + (part / 4 * 32) + i] >> (2 * (part & 3)) & 3) | (source[i] >> part & 1) << 2);
+        Set(Bits(Load(source, 32 + (part / 4 * 32)), 2 * (part & 3), 3) | Place(Bits(Load(source, 0), part, 1), 2));
     }
 
     // 16 six-bit scales: low nibbles in bytes 0..7, high pairs in bytes 8..11
@@ -139,14 +149,9 @@ internal unsafe ref struct GgmlBlock
             (Scale0, Min0) = (packed[part] & 63, packed[part + 4] & 63);
         else
             (Scale0, Min0) = (packed[part + 4] & 15 | packed[part - 4] >> 6 << 4, packed[part + 4] >> 4 | packed[part] >> 6 << 4);
-        ReadOnlySpan<byte> low = source[(format == WeightFormat.Q5_K ? 48 : 16)..];
-        for (int i = 0; i < 32; i++)
-        {
-            int pair = low[part / 2 * 32 + i];
-            Codes[i] = (byte)((part & 1) == 0 ? pair & 15 : pair >> 4);
-            if (format == WeightFormat.Q5_K)
-                Codes[i] |= (byte)((source[16 + i] >> part & 1) << 4);
-        }
+        bool fifth = format == WeightFormat.Q5_K;
+        Vector256<byte> codes = Bits(Load(source, (fifth ? 48 : 16) + (part / 2 * 32)), 4 * (part & 1), 15);
+        Set(fifth ? codes | Place(Bits(Load(source, 16), part, 1), 4) : codes);
     }
 
     // ql[128] | qh[64] | scales[16] | d
@@ -156,11 +161,7 @@ internal unsafe ref struct GgmlBlock
         int half = part >> 2, group = part & 3;
         Scale0 = (sbyte)source[192 + (8 * half) + (2 * group)];
         Scale1 = (sbyte)source[192 + (8 * half) + (2 * group) + 1];
-        for (int i = 0; i < 32; i++)
-        {
-            int low = source[(64 * half) + (32 * (group & 1)) + i];
-            int high = source[128 + (32 * half) + i] >> (2 * group) & 3;
-            Codes[i] = (byte)((group < 2 ? low & 15 : low >> 4) | high << 4);
-        }
+        Vector256<byte> low = Bits(Load(source, (64 * half) + (32 * (group & 1))), group < 2 ? 0 : 4, 15);
+        Set(low | Place(Bits(Load(source, 128 + (32 * half)), 2 * group, 3), 4));
     }
 }

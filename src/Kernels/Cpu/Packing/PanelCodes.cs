@@ -1,41 +1,8 @@
 namespace TpServe.Kernels.Cpu.Packing;
 
-/// <summary>Single codes and scales of a panel by plain arithmetic: what the packer writes with and every faster decoder is tested against.</summary>
+/// <summary>Single codes and scales of a panel by plain arithmetic: what embeddings are read with and every faster decoder is tested against.</summary>
 internal static unsafe class PanelCodes
 {
-    /// <summary>Adds a code to a zeroed block.</summary>
-    public static void Put(CodeLayout layout, byte* codes, int k, int lane, int code)
-    {
-        int k4 = k >> 2, at = (lane * 4) + (k & 3);
-        switch (layout)
-        {
-            case CodeLayout.Bytes:
-                codes[(k4 * 64) + at] = (byte)code;
-                break;
-            case CodeLayout.Nibbles:
-            case CodeLayout.NibbleTable:
-                codes[((k4 & 3) * 64) + at] |= (byte)(code << (4 * (k4 >> 2)));
-                break;
-            case CodeLayout.NibblesHigh1:
-                codes[((k4 & 3) * 64) + at] |= (byte)((code & 15) << (4 * (k4 >> 2)));
-                codes[256 + at] |= (byte)(code >> 4 << k4);
-                break;
-            case CodeLayout.NibblesHigh2:
-                codes[((k4 & 3) * 64) + at] |= (byte)((code & 15) << (4 * (k4 >> 2)));
-                codes[256 + (((k4 & 3) >> 1) * 64) + at] |= (byte)(code >> 4 << High2Shift(k4));
-                break;
-            case CodeLayout.Pairs:
-                codes[((k4 >> 2) * 64) + at] |= (byte)(code << (2 * (k4 & 3)));
-                break;
-            case CodeLayout.PairsHigh1:
-                codes[((k4 >> 2) * 64) + at] |= (byte)((code & 3) << (2 * (k4 & 3)));
-                codes[128 + at] |= (byte)(code >> 2 << k4);
-                break;
-            default:
-                throw new ArgumentOutOfRangeException(nameof(layout), layout, "float panels hold no codes");
-        }
-    }
-
     /// <summary>The unsigned code of an input and an output (IQ4_NL: the table's value + 128).</summary>
     public static byte Get(CodeLayout layout, byte* codes, int k, int lane)
     {

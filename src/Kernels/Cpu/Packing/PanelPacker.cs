@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace TpServe.Kernels.Cpu.Packing;
@@ -97,8 +98,21 @@ internal readonly unsafe struct PanelPacker(WeightRows rows, PanelFormat format,
                 ((ushort*)(unit + PanelFormat.MinimumOffset))[lane] = source.DMin;
             PutScales(unit, block, lane, ref source);
             byte* codes = unit + format.HeaderBytes + (block * format.BlockBytes) + format.BlockScaleBytes;
-            for (int k = 0; k < 32; k++)
-                PanelCodes.Put(format.Codes, codes, k, lane, source.Codes[k]);
+            PutCodes((uint*)codes + lane, ref source);
+        }
+    }
+
+    // Four codes at a time: the inverse of CodeStep, on dwords whose bytes never overflow into each other.
+    private void PutCodes(uint* codes, ref GgmlBlock source)
+    {
+        foreach (CodeStep step in format.Steps)
+        {
+            uint four = Unsafe.ReadUnaligned<uint>(ref source.Codes[4 * step.K4]);
+            codes[16 * step.Low] |= (four & ((uint)step.LowMask * 0x01010101)) << step.LowShift;
+            if (step.High < 0)
+                continue;
+            uint high = four & ((uint)step.HighMask * 0x01010101);
+            codes[16 * step.High] |= step.HighShift >= 0 ? high >> step.HighShift : high << -step.HighShift;
         }
     }
 
