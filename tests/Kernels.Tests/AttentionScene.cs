@@ -86,7 +86,6 @@ public sealed class AttentionScene : IDisposable
         using Attention attention = new(threads);
         Tensor y = _tensors.Empty(rows.Count, _shape.KvHeadOfHead.Count * _settings.HeadDim, gap: 3);
         attention.Run(Random(rows, _shape.KvHeadOfHead.Count, salt: 3), _cache, Step(rows), _shape, y);
-        _tensors.CheckGuards();
         return HostTensors.Values(y);
     }
 

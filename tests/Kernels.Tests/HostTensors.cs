@@ -84,15 +84,15 @@ public sealed unsafe class HostTensors : IDisposable
     {
         foreach ((HostBuffer buffer, Tensor tensor) in _all)
         {
-            ReadOnlySpan<byte> bytes = new(buffer.Pointer, (int)buffer.Bytes);
             int size = tensor.Type.SizeBytes(), stride = tensor.RowStride * size, width = tensor.Columns * size;
-            for (int i = 0; i < bytes.Length; i++)
+            ReadOnlySpan<byte> bytes = new(buffer.Pointer, (int)buffer.Bytes);
+            int row = 0, guardStart = 0;
+            for (; row < tensor.Rows; row++)
             {
-                int inside = i - GuardBytes;
-                bool element = inside >= 0 && stride > 0 && inside / stride < tensor.Rows && inside % stride < width;
-                if (!element && bytes[i] != Guard)
-                    Assert.Fail($"A write at byte {inside} is outside {tensor}, stride {tensor.RowStride}.");
+                CheckGuard(bytes, guardStart, GuardBytes + row * stride, tensor);
+                guardStart = GuardBytes + row * stride + width;
             }
+            CheckGuard(bytes, guardStart, bytes.Length, tensor);
         }
     }
 
@@ -102,5 +102,12 @@ public sealed unsafe class HostTensors : IDisposable
         foreach ((HostBuffer buffer, _) in _all)
             buffer.Dispose();
         _all.Clear();
+    }
+
+    private static void CheckGuard(ReadOnlySpan<byte> bytes, int start, int end, Tensor tensor)
+    {
+        int stray = bytes[start..end].IndexOfAnyExcept(Guard);
+        if (stray >= 0)
+            Assert.Fail($"A write at byte {start + stray - GuardBytes} is outside {tensor}, stride {tensor.RowStride}.");
     }
 }

@@ -115,7 +115,7 @@ public sealed class OpsAttentionTests : OpsFixture
     [Test]
     public void StoreKv_EveryHalf_RoundTripsAndRoundsToNearestEven()
     {
-        using AttentionScene scene = new(new(16, 1, 1) { Type = ElementType.Float16 }, [1]);
+        List<float> wrong = [];
         for (int bits = 0; bits < 0x10000; bits++)
         {
             Half half = BitConverter.UInt16BitsToHalf((ushort)bits);
@@ -123,9 +123,11 @@ public sealed class OpsAttentionTests : OpsFixture
                 continue;
             float value = (float)half, next = (float)Half.BitIncrement(half);
             float[] inputs = [value, float.BitIncrement(value), float.BitDecrement(value), (value + next) / 2, MathF.BitIncrement((value + next) / 2)];
-            foreach (float input in inputs.Where(float.IsFinite))
-                Assert.That(AttentionScene.RoundTrip<Float16Element>(input), Is.EqualTo((float)(Half)input), $"{input:R}");
+            foreach (float input in inputs)
+                if (float.IsFinite(input) && AttentionScene.RoundTrip<Float16Element>(input) != (float)(Half)input)
+                    wrong.Add(input);
         }
+        Assert.That(wrong, Is.Empty);
     }
 
     [Test]

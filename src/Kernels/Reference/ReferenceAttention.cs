@@ -54,9 +54,10 @@ internal static unsafe class ReferenceAttention
                 for (int p = first; p <= position; p++)
                 {
                     int place = CacheRow(cache, blocks[p / cache.BlockTokens], kvHead, p % cache.BlockTokens);
+                    byte* key = cache.Keys.HostRow<byte>(place);
                     double dot = 0;
                     for (int i = 0; i < headDim; i++)
-                        dot += (double)query[i] * Read(cache.Keys, place, i);
+                        dot += (double)query[i] * Read(key, cache.Keys.Type, i);
                     dot *= shape.Scale;
                     scores[p - first] = shape.Softcap > 0 ? shape.Softcap * Math.Tanh(dot / shape.Softcap) : dot;
                     max = Math.Max(max, scores[p - first]);
@@ -70,8 +71,9 @@ internal static unsafe class ReferenceAttention
                     int place = CacheRow(cache, blocks[p / cache.BlockTokens], kvHead, p % cache.BlockTokens);
                     double weight = Math.Exp(scores[p - first] - max);
                     total += weight;
+                    byte* value = cache.Values.HostRow<byte>(place);
                     for (int i = 0; i < headDim; i++)
-                        sum[i] += weight * Read(cache.Values, place, i);
+                        sum[i] += weight * Read(value, cache.Values.Type, i);
                 }
                 for (int i = 0; i < headDim; i++)
                     target[i] = (float)(sum[i] / total);
@@ -87,12 +89,12 @@ internal static unsafe class ReferenceAttention
         return row;
     }
 
-    private static float Read(Tensor tensor, int row, int column) => tensor.Type switch
+    private static float Read(byte* row, ElementType type, int column) => type switch
     {
-        ElementType.Float32 => tensor.HostRow<float>(row)[column],
-        ElementType.Float16 => (float)tensor.HostRow<Half>(row)[column],
-        ElementType.BFloat16 => FloatValues.FromBFloat16(tensor.HostRow<ushort>(row)[column]),
-        _ => throw new ArgumentException($"A cache cannot hold {tensor.Type}."),
+        ElementType.Float32 => ((float*)row)[column],
+        ElementType.Float16 => (float)((Half*)row)[column],
+        ElementType.BFloat16 => FloatValues.FromBFloat16(((ushort*)row)[column]),
+        _ => throw new ArgumentException($"A cache cannot hold {type}."),
     };
 
     private static void Write(Tensor tensor, int row, int column, float value)

@@ -1,3 +1,5 @@
+using TpServe.Kernels.Cpu;
+
 namespace TpServe.Kernels.Reference;
 
 /// <summary>Every operation as plain loops on host memory: the oracle of the other backends, and small models' way to run anywhere.</summary>
@@ -8,7 +10,7 @@ namespace TpServe.Kernels.Reference;
 /// </remarks>
 public sealed class ReferenceBackend : ITensorBackend
 {
-    private readonly ScratchStack _scratch = new(segmentBytes: 1 << 20);
+    private readonly ScratchArena _scratch = new();
 
     /// <inheritdoc/>
     public string Description => "reference (plain loops), 1 thread";
