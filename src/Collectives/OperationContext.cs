@@ -41,7 +41,7 @@ internal sealed class OperationContext(int rank, TimeSpan timeout)
     public CollectiveMismatchException WrongLength(int peer, long expectedBytes, long foundBytes) =>
         new($"rank {rank} in {_header} expected {expectedBytes} bytes of rank {peer}, which sent {foundBytes}.");
 
-    /// <summary><paramref name="peer"/> is gone in good order, and this rank still needs it.</summary>
-    public RevokedException PeerLeft(int peer) =>
-        new(_header.Epoch, $"rank {peer} left the group before {_header.Operation} {_header.Sequence} of rank {rank}.");
+    /// <summary>This rank still needs <paramref name="peer"/>, which is gone: <paramref name="how"/>.</summary>
+    public RevokedException PeerGone(int peer, string how) =>
+        new(_header.Epoch, $"rank {rank} in {_header.Operation} {_header.Sequence} needs rank {peer}, but {how}");
 }

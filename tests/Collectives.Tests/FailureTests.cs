@@ -105,7 +105,7 @@ public sealed class FailureTests(string transport)
         {
             Assert.That(faults[rank], Is.InstanceOf<RevokedException>());
             Assert.That(((RevokedException)faults[rank]!).Reason, Does.Contain("the test says so"));
-            Assert.That(((RevokedException)faults[rank]!).Epoch, Is.EqualTo(1));
+            Assert.That(((RevokedException)faults[rank]!).Epoch, Is.EqualTo(group.Ends[rank].Epoch));
         }
         Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(s_atOnce));
     }
@@ -134,7 +134,7 @@ public sealed class FailureTests(string transport)
             Assert.That(() => end.Broadcast(x.View, 0), Throws.InstanceOf<CollectiveMismatchException>());
             Assert.That(end.Barrier, Throws.InstanceOf<RevokedException>());
             Assert.That(() => end.SumDisjoint(x.View), Throws.InstanceOf<RevokedException>());
-            Assert.That(() => end.Gather(x.View, end.Rank == 0 ? [0, 4, 9] : [0, 4, 9], Y()), Throws.InstanceOf<RevokedException>());
+            Assert.That(() => end.Gather(x.View, [0, 4, 9], Y()), Throws.InstanceOf<RevokedException>());
 
             Tensor Y() => new(new HostBuffer(9 * sizeof(float)), 0, 1, 9, 9, ElementType.Float32);
         });

@@ -5,6 +5,9 @@ namespace TpServe.Collectives.Tests;
 public sealed class NoLeftoverSegments
 {
     [OneTimeTearDown]
-    public void CheckSegments() =>
+    public void CheckSegments()
+    {
+        RingHosts.StopShared();
         Assert.That(Directory.GetFiles("/dev/shm", $"tpserve-test-{Environment.ProcessId}-*"), Is.Empty, "segments leaked");
+    }
 }

@@ -1,4 +1,5 @@
 using TpServe.Collectives.Local;
+using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 
 namespace TpServe.Collectives.Tests;
@@ -7,7 +8,7 @@ namespace TpServe.Collectives.Tests;
 internal sealed class TestGroup : IDisposable
 {
     /// <summary>Every transport that the parametrised tests run over; the small blocks force many chunks.</summary>
-    public static readonly string[] Transports = ["local", "shm", "shm-small"];
+    public static readonly string[] Transports = ["local", "shm", "shm-small", "ring", "ring-small"];
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private static int s_groups;
@@ -18,13 +19,16 @@ internal sealed class TestGroup : IDisposable
     public ICommunicator[] Ends { get; }
 
     /// <summary>A group whose operations wait 20 s, for tests in which nothing should be missing.</summary>
-    public static TestGroup Create(string transport, int degree, long epoch = 1) => Create(transport, degree, TimeSpan.FromSeconds(20), epoch);
+    public static TestGroup Create(string transport, int degree) => Create(transport, degree, TimeSpan.FromSeconds(20));
 
     /// <summary>A group of so many ranks that wait so long.</summary>
-    public static TestGroup Create(string transport, int degree, TimeSpan timeout, long epoch = 1)
+    public static TestGroup Create(string transport, int degree, TimeSpan timeout)
     {
+        long epoch = RingHosts.NextEpoch();
         if (transport == "local")
             return new TestGroup(LocalGroup.Create(degree, timeout, epoch));
+        if (transport is "ring" or "ring-small")
+            return Join(degree, rank => RingHosts.Shared.Join(rank, degree, timeout, epoch, transport == "ring" ? RingExchange.DefaultBlockBytes : 4096));
         string prefix = UniquePrefix();
         int blockBytes = transport == "shm-small" ? 4096 : SharedMemoryCommunicator.DefaultBlockBytes;
         return Join(degree, rank => SharedMemoryCommunicator.Join(prefix, rank, degree, timeout, epoch, blockBytes, default));

@@ -62,7 +62,7 @@ internal sealed unsafe class LocalExchange(LocalBoard board, int rank) : IExchan
             while (theirs.Published < _round)
             {
                 if (theirs.Left && board.Abort is null)
-                    throw operation.PeerLeft(peer);
+                    throw operation.PeerGone(peer, "it left the group");
                 WaitForChange(operation, peer);
             }
             if (theirs.Headers[_round & 1] != operation.Header)

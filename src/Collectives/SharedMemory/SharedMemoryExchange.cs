@@ -202,7 +202,7 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
                 if (left && counterAt == ClosedAt)
                     return; // it will read nothing any more
                 if (left)
-                    throw operation.PeerLeft(peer);
+                    throw operation.PeerGone(peer, "it left the group");
                 TimeSpan remaining = operation.Remaining;
                 if (remaining <= TimeSpan.Zero)
                     throw operation.Timeout(peer);
