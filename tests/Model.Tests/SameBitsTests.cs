@@ -1,6 +1,5 @@
 using NUnit.Framework;
 using TpServe.Checkpoint;
-using TpServe.Kernels.Reference;
 using TpServe.Model.Sampling;
 using TpServe.Sharding;
 
@@ -10,7 +9,7 @@ namespace TpServe.Model.Tests;
 [Parallelizable(ParallelScope.Children)]
 public sealed class SameBitsTests
 {
-    private static readonly RankSetup Setup = new() { Backend = () => new ReferenceBackend() };
+    private static readonly RankSetup Setup = RankSetup.CpuDefault;
 
     private static readonly Job Greedy = new() { Prompt = Prompt(37, seed: 1), NewTokens = 64, Chunk = 16 };
 
@@ -27,12 +26,13 @@ public sealed class SameBitsTests
         foreach (string model in OddModels.Names)
         {
             foreach (int degree in new[] { 2, 3, 4, 5 })
-                yield return new TestCaseData(model, Enumerable.Repeat(1.0, degree).ToArray()) { TestName = $"Group_{model}_degree {degree}_EqualsOneRank" };
-            yield return new TestCaseData(model, new[] { 1.0, 4.0, 2.0 }) { TestName = $"Group_{model}_uneven_EqualsOneRank" };
+                yield return new TestCaseData(model, Enumerable.Repeat(1.0, degree).ToArray());
+            yield return new TestCaseData(model, new[] { 1.0, 4.0, 2.0 });
         }
-        yield return new TestCaseData("llama", Enumerable.Repeat(1.0, 9).ToArray()) { TestName = "Group_llama_more ranks than heads and leaves_EqualsOneRank" };
-        yield return new TestCaseData("olmo2", Enumerable.Repeat(1.0, 11).ToArray()) { TestName = "Group_olmo2_more ranks than heads and leaves_EqualsOneRank" };
-        yield return new TestCaseData("llama-grouped", new[] { 1.0, 0.0, 1.0 }) { TestName = "Group_llama-grouped_a rank that owns nothing_EqualsOneRank" };
+        // More ranks than heads and leaves; a rank that owns nothing.
+        yield return new TestCaseData("llama", Enumerable.Repeat(1.0, 9).ToArray());
+        yield return new TestCaseData("olmo2", Enumerable.Repeat(1.0, 11).ToArray());
+        yield return new TestCaseData("llama-grouped", new[] { 1.0, 0.0, 1.0 });
     }
 
     [TestCaseSource(nameof(Splits))]

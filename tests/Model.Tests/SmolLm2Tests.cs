@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using TpServe.Checkpoint;
+using TpServe.Sharding;
 using TpServe.Testing;
 
 namespace TpServe.Model.Tests;
@@ -42,5 +43,25 @@ public sealed class SmolLm2Tests
             foreach ((GoldenCase expected, JobResult actual) in golden.Cases.Zip(results))
                 GoldenComparison.AssertGreedy(expected, actual, 4 * golden.LlamaCppYardstick!.MaxAbsLogprobDifferenceInTop);
         });
+    }
+
+    [TestCase(1.0, 1.0)]
+    [TestCase(1.0, 1.0, 1.0)]
+    [TestCase(1.0, 1.0, 1.0, 1.0)]
+    [TestCase(1.0, 1.0, 1.0, 1.0, 1.0)]
+    [TestCase(5.0, 2.0, 1.0)]
+    public void SmolLm2_AnySplit_EqualsOneRank(params double[] weights)
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
+        RankSetup setup = RankSetup.CpuDefault with { Limits = new(256, 256), Blocks = 32 };
+        int[] prompt = [504, 28899, 418, 717, 477, 21817, 43145, 690, 805, 281, 260, 24953, 21960, 30, 1550, 357, 1072, 28, 260, 8725];
+        Job[] jobs =
+        [
+            new() { Prompt = prompt, NewTokens = 64, PromptTopLogprobs = 5, Chunk = 16 },
+            new() { Prompt = prompt[..9], NewTokens = 16, TopLogprobs = 2, JoinsAt = 3, Settings = new() { Temperature = 1, TopP = 0.9f, Seed = 5 } },
+        ];
+        JobResult[] alone = RankGroup.RunAlone(checkpoint, setup, jobs);
+        JobResult[] group = RankGroup.Run(checkpoint, Partition.Weighted(checkpoint.Config, weights), setup, jobs)[0];
+        Assert.That(group.Select(result => result.ToString()), Is.EqualTo(alone.Select(result => result.ToString())));
     }
 }
