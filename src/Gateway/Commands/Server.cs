@@ -6,6 +6,9 @@ using Serilog;
 using Serilog.Events;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Api;
+using TpServe.Gateway.ChatTemplates;
+using TpServe.Gateway.Requests;
+using TpServe.Gateway.Tokenization;
 using TpServe.Gateway.Workers;
 using TpServe.Sharding;
 
@@ -45,11 +48,10 @@ internal static class Server
                 kestrel.Listen(Endpoints.Parse(options.Grpc), listen => listen.Protocols = HttpProtocols.Http2);
             });
             builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopTimeout);
-            builder.Services.AddSingleton(TimeProvider.System);
             builder.Services.AddSingleton<IGroupObserver>(banner);
             builder.Services.AddSingleton(provider => new WorkerGroup(options, plan, path, banner, provider.GetRequiredService<ILogger<WorkerGroup>>()));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
-            builder.Services.AddTpServeApi(checkpoint, ServingSettingsOf(options, plan, checkpoint, version));
+            builder.Services.AddTpServeApi(ModelOf(checkpoint), SettingsOf(options, plan));
             await using WebApplication app = builder.Build();
             app.MapTpServeApi();
 
@@ -70,7 +72,7 @@ internal static class Server
         {
             return Fail("wrong settings: " + string.Join(" ", fault.Failures));
         }
-        catch (Exception fault) when (fault is ModelLoadException or ShardingException or WorkerStartException)
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or WorkerStartException or TokenizerException or ChatTemplateException)
         {
             return Fail(fault.Message);
         }
@@ -83,6 +85,26 @@ internal static class Server
             return 0;
         }
     }
+
+    private static ServingModel ModelOf(ModelCheckpoint checkpoint) => new()
+    {
+        Name = checkpoint.Name,
+        Config = checkpoint.Config,
+        Generation = checkpoint.Generation,
+        Tokenizer = Tokenizer.Create(checkpoint.Tokenizer),
+        ChatTemplate = checkpoint.Tokenizer.ChatTemplate is { } text ? ChatTemplate.Parse(text) : null,
+        BosToken = checkpoint.Tokenizer.BosToken,
+        EosToken = checkpoint.Tokenizer.EosToken,
+    };
+
+    private static ServingSettings SettingsOf(GatewayOptions options, GroupPlan plan) => new()
+    {
+        MaxModelLen = plan.MaxModelLen,
+        MaxStepTokens = options.MaxStepTokens,
+        ChunkTokens = options.ChunkTokens,
+        MaxSequences = options.MaxRunning,
+        QueueLimit = options.QueueLimit,
+    };
 
     private static GatewayOptions ReadOptions(ConfigurationManager configuration)
     {
