@@ -35,6 +35,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private RankStatus?[] _ranks;
     private volatile GroupState _state = GroupState.Starting;
     private long _epoch;
+    private bool _stopped;
 
     public WorkerGroup(GatewayOptions options, GroupPlan plan, string modelPath, IGroupObserver observer, ILogger<WorkerGroup> log)
     {
@@ -122,11 +123,13 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             return TopologyReport.Create(_plan, _epoch, _ranks);
     }
 
-    /// <summary>Ends the group and its processes.</summary>
+    /// <summary>Ends the group and its processes; a second call waits for the same end.</summary>
     public async ValueTask DisposeAsync()
     {
-        await _stopping.CancelAsync();
+        if (!_stopped)
+            await _stopping.CancelAsync();
         await _life;
+        _stopped = true;
         _stopping.Dispose();
     }
 

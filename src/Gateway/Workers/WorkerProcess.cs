@@ -99,7 +99,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
         if (await Task.WhenAny(Exited, Task.Delay(GracePeriod)) != Exited)
         {
             Kill();
-            await Exited.WaitAsync(GracePeriod).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await ((Task)Exited).WaitAsync(GracePeriod).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         _process.Dispose();
         File.Delete(Address["unix:".Length..]);
