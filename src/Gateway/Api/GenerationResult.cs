@@ -6,7 +6,8 @@ namespace TpServe.Gateway.Api;
 /// <summary>All events of a request in one piece.</summary>
 public sealed class GenerationResult
 {
-    private GenerationResult(int outputs) => Outputs = [.. Enumerable.Range(0, outputs).Select(_ => new OutputResult())];
+    /// <summary>Empty, for a request of so many outputs.</summary>
+    public GenerationResult(int outputs) => Outputs = [.. Enumerable.Range(0, outputs).Select(_ => new OutputResult())];
 
     /// <summary>By index.</summary>
     public IReadOnlyList<OutputResult> Outputs { get; }
@@ -26,7 +27,8 @@ public sealed class GenerationResult
         return result;
     }
 
-    private void Take(GenerationEvent happened)
+    /// <summary>Adds the next event.</summary>
+    public void Take(GenerationEvent happened)
     {
         switch (happened)
         {

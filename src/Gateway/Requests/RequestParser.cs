@@ -58,6 +58,19 @@ public sealed class RequestParser
             request.Sampling, request.Stopping, request.Response, deadline, () => Encoder.Encode(request, cancellation));
     }
 
+    /// <summary>Tokens of a text or a conversation.</summary>
+    public IReadOnlyList<int> Tokenize(TokenizeRequest request, CancellationToken cancellation)
+    {
+        RequireModel(request.HasModel ? request.Model : null);
+        return request.InputCase switch
+        {
+            TokenizeRequest.InputOneofCase.Text =>
+                Encoder.Encode(request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens),
+            TokenizeRequest.InputOneofCase.Chat => Encoder.Encode(request.Chat, cancellation),
+            _ => throw RequestRejectedException.Invalid("input", "Nothing to tokenize is given: set 'text' or 'chat'."),
+        };
+    }
+
     /// <summary>Refuses a name that is not the served model's.</summary>
     public void RequireModel(string? name)
     {

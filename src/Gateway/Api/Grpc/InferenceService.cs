@@ -31,14 +31,7 @@ public sealed class InferenceService(
     /// <inheritdoc/>
     public override Task<TokenizeResponse> Tokenize(TokenizeRequest request, ServerCallContext context)
     {
-        parser.RequireModel(request.HasModel ? request.Model : null);
-        IReadOnlyList<int> ids = request.InputCase switch
-        {
-            TokenizeRequest.InputOneofCase.Text =>
-                parser.Encoder.Encode(request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens),
-            TokenizeRequest.InputOneofCase.Chat => parser.Encoder.Encode(request.Chat, context.CancellationToken),
-            _ => throw RequestRejectedException.Invalid("input", "Nothing to tokenize is given: set 'text' or 'chat'."),
-        };
+        IReadOnlyList<int> ids = parser.Tokenize(request, context.CancellationToken);
         TokenizeResponse response = new() { MaxModelLen = settings.MaxModelLen };
         response.TokenIds.AddRange(ids);
         response.TokenBytes.AddRange(ids.Select(id => ByteString.CopyFrom(texts.Bytes(id).Span)));
