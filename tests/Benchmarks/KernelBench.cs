@@ -152,6 +152,8 @@ internal static unsafe class KernelBench
 
         public double DotGigaOperations(bool floats)
         {
+            if (Isa.Detect() != IsaPath.Avx512Vnni)
+                return double.NaN; // no such pipes here: only bandwidth shares mean anything
             const int items = 64, loops = 2000;
             DotWork work = new((floats ? _floats : _integers).Address, loops);
             double best = 0;
