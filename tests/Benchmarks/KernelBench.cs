@@ -108,7 +108,8 @@ internal static unsafe class KernelBench
         return sorted[sorted.Count / 2];
     }
 
-    private static InputLeaves Leaves(int columns, int leafColumns)
+    /// <summary>The canonical tree over leaves of equal size.</summary>
+    public static InputLeaves Leaves(int columns, int leafColumns)
     {
         int count = columns / leafColumns;
         int[] merges = new int[count];
@@ -151,6 +152,8 @@ internal static unsafe class KernelBench
 
         public double DotGigaOperations(bool floats)
         {
+            if (Isa.Detect() != IsaPath.Avx512Vnni)
+                return double.NaN; // no such pipes here: only bandwidth shares mean anything
             const int items = 64, loops = 2000;
             DotWork work = new((floats ? _floats : _integers).Address, loops);
             double best = 0;
@@ -221,31 +224,5 @@ internal static unsafe class KernelBench
                     ((delegate* unmanaged<int, void>)code)(loops);
             }
         }
-    }
-
-    /// <summary>Random blocks; their values do not matter here.</summary>
-    private sealed class RandomRows : WeightRows
-    {
-        private readonly byte[] _row;
-
-        public RandomRows(WeightFormat format, int outputs, int columns)
-        {
-            (Format, Outputs, FileColumns) = (format, outputs, columns);
-            _row = new byte[format.RowBytes(columns)];
-            Random random = new(1);
-            random.NextBytes(_row);
-            // Halves and floats near one: subnormal numbers would slow the multipliers down.
-            int word = format == WeightFormat.F32 ? 4 : 2;
-            for (int i = word - 1; i < _row.Length; i += word)
-                _row[i] = (byte)(0x3C | (_row[i] & 0x83));
-        }
-
-        public override WeightFormat Format { get; }
-
-        public override int Outputs { get; }
-
-        public override int FileColumns { get; }
-
-        public override ReadOnlySpan<byte> Row(int output) => _row;
     }
 }

@@ -11,10 +11,13 @@ switch (args)
     case ["kernels", .. string[] rest]:
         KernelBench.Run(rest);
         return 0;
+    case ["shapes", .. string[] rest]:
+        ModelShapesBench.Run(rest);
+        return 0;
     case ["peers", .. string[] rest]:
         await PeerBench.RunAsync(repository, workFolder, rest);
         return 0;
     default:
-        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | peers [WORD…]");
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | peers [WORD…]");
         return 2;
 }

@@ -8,10 +8,12 @@ namespace TpServe.Kernels.Cpu;
 /// Numerics int8: amax = max |x| of the visited inputs; as = amax / 127; code = x · (127 / amax) rounded to nearest even. Where 127 / amax
 ///          overflows, all codes are 0; where amax is not finite, as is NaN and so is every output. bf16: rounded to nearest even, subnormals to
 ///          zero, as VCVTNEPS2BF16 does. The same code serves every instruction path.
+/// Cost     optimised at the first call: interpreted vectors would make the first steps of a process crawl.
 /// </remarks>
 internal static unsafe class ActivationTile
 {
     /// <summary>Fills the tile of rows [0, rows) at x, <paramref name="stride"/> floats apart.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Fill(ActivationLayout layout, LeafPlan plan, float* x, long stride, int rows, byte* tile)
     {
         long blockBytes = (long)layout.RowBytes * rows;
@@ -63,6 +65,7 @@ internal static unsafe class ActivationTile
         return rounded | sign;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Quantise(ActivationLayout layout, float* source, byte* block, int row, int rows)
     {
         Vector256<float> x0 = Vector256.Load(source), x1 = Vector256.Load(source + 8), x2 = Vector256.Load(source + 16), x3 = Vector256.Load(source + 24);

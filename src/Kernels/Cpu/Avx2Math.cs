@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using TpServe.Kernels.Cpu.Packing;
@@ -21,17 +22,29 @@ internal readonly unsafe struct Avx2Math : IBlockMath
     public static void Widen(CodeLayout layout, byte* codes, float* values) => VectorDecode.Widen(layout, codes, values);
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Integers(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
+    {
+        if (format.Bias == 128)
+            Integers<EightBits>(format, weights, a, rows, acc);
+        else if (format.Bias == 32)
+            Integers<SixBits>(format, weights, a, rows, acc);
+        else
+            Integers<FiveBits>(format, weights, a, rows, acc);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Integers<TCodes>(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
+        where TCodes : struct, ICodeRange
     {
         float* scales = (float*)(a + (rows * 32));
         byte* first = a + (rows * 36), second = a + (rows * 40);
-        bool wide = format.Bias == 128;
         for (int row = 0; row < rows; row++)
         {
             int* inputs = (int*)(a + (row * 32));
             for (int lane = 0; lane < 16; lane += 8)
             {
-                Vector256<int> sum0 = Dots(weights->Codes + (lane * 4), inputs, wide), sum1 = Dots(weights->Codes + 256 + (lane * 4), inputs + 4, wide);
+                Vector256<int> sum0 = Dots<TCodes>(weights->Codes + (lane * 4), inputs), sum1 = Dots<TCodes>(weights->Codes + 256 + (lane * 4), inputs + 4);
                 float* target = acc + (row * 16) + lane;
                 Vector256<float> sum = Vector256.Load(target), scale = Vector256.Create(scales[row]);
                 if (!format.HasMinimum)
@@ -60,6 +73,7 @@ internal readonly unsafe struct Avx2Math : IBlockMath
     }
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Floats(float* values, int outputs, float* a, int rows, float* acc)
     {
         for (int lane = 0; lane < outputs; lane += 16)
@@ -84,6 +98,7 @@ internal readonly unsafe struct Avx2Math : IBlockMath
     }
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void BFloats(byte* codes, byte* a, int rows, float* acc, float* scratch)
     {
         VectorDecode.Widen(CodeLayout.BFloat16, codes, scratch);
@@ -117,22 +132,35 @@ internal readonly unsafe struct Avx2Math : IBlockMath
     }
 
     /// <summary>Exact sums over 16 inputs of eight outputs.</summary>
-    private static Vector256<int> Dots(byte* codes, int* inputs, bool wide)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> Dots<TCodes>(byte* codes, int* inputs)
+        where TCodes : struct, ICodeRange
     {
-        Vector256<int> sum = Vector256<int>.Zero;
         Vector256<short> ones = Vector256<short>.One;
-        Vector256<byte> rest = Vector256.Create((byte)0x7F), top = Vector256.Create((byte)0x80);
-        for (int k4 = 0; k4 < 4; k4++)
+        Vector256<byte> w0 = Vector256.Load(codes), w1 = Vector256.Load(codes + 64), w2 = Vector256.Load(codes + 128), w3 = Vector256.Load(codes + 192);
+        Vector256<sbyte> x0 = Vector256.Create(inputs[0]).AsSByte(), x1 = Vector256.Create(inputs[1]).AsSByte();
+        Vector256<sbyte> x2 = Vector256.Create(inputs[2]).AsSByte(), x3 = Vector256.Create(inputs[3]).AsSByte();
+        if (TCodes.Largest <= 31)
         {
-            Vector256<byte> w = Vector256.Load(codes + (64 * k4));
-            Vector256<sbyte> x = Vector256.Create(inputs[k4]).AsSByte();
-            if (wide)
-                sum += Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(w & top, x), ones);
-            sum += Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(wide ? w & rest : w, x), ones);
+            // 8 · 31 · 127 = 31,496 still fits 16 bits.
+            Vector256<short> sums = Avx2.MultiplyAddAdjacent(w0, x0) + Avx2.MultiplyAddAdjacent(w1, x1);
+            sums += Avx2.MultiplyAddAdjacent(w2, x2) + Avx2.MultiplyAddAdjacent(w3, x3);
+            return Avx2.MultiplyAddAdjacent(sums, ones);
         }
-        return sum;
+        if (TCodes.Largest <= 63)
+        {
+            Vector256<short> first = Avx2.MultiplyAddAdjacent(w0, x0) + Avx2.MultiplyAddAdjacent(w1, x1);
+            Vector256<short> second = Avx2.MultiplyAddAdjacent(w2, x2) + Avx2.MultiplyAddAdjacent(w3, x3);
+            return Avx2.MultiplyAddAdjacent(first, ones) + Avx2.MultiplyAddAdjacent(second, ones);
+        }
+        return Wide(w0, x0) + Wide(w1, x1) + Wide(w2, x2) + Wide(w3, x3);
+
+        static Vector256<int> Wide(Vector256<byte> w, Vector256<sbyte> x) =>
+            Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(w & Vector256.Create((byte)0x80), x), Vector256<short>.One)
+            + Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(w & Vector256.Create((byte)0x7F), x), Vector256<short>.One);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FourRows(float* values, int outputs, float* x, float* acc)
     {
         Vector256<float> a0 = Vector256.Load(acc), a1 = Vector256.Load(acc + 8);
@@ -165,6 +193,7 @@ internal readonly unsafe struct Avx2Math : IBlockMath
         d1.Store(acc + (3 * outputs) + 8);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Flush(Vector256<float> value) => Vector256.ConditionalSelect(
         Vector256.LessThan(Vector256.Abs(value), Vector256.Create(1.17549435e-38f)), value & Vector256.Create(-0f), value);
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using TpServe.Kernels.Cpu.Packing;
@@ -18,17 +19,29 @@ internal readonly unsafe struct Avx512Math : IBlockMath
     public static void Widen(CodeLayout layout, byte* codes, float* values) => VectorDecode.Widen(layout, codes, values);
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Integers(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
+    {
+        if (format.Bias == 128)
+            Integers<EightBits>(format, weights, a, rows, acc);
+        else if (format.Bias == 32)
+            Integers<SixBits>(format, weights, a, rows, acc);
+        else
+            Integers<FiveBits>(format, weights, a, rows, acc);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Integers<TCodes>(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
+        where TCodes : struct, ICodeRange
     {
         float* scales = (float*)(a + (rows * 32));
         byte* first = a + (rows * 36), second = a + (rows * 40);
-        bool wide = format.Bias == 128;
         Vector512<float> scale0 = Vector512.Load(weights->Scale0), scale1 = Vector512.Load(weights->Scale1);
         Vector512<float> min0 = Vector512.Load(weights->Min0), min1 = Vector512.Load(weights->Min1);
         for (int row = 0; row < rows; row++)
         {
             int* inputs = (int*)(a + (row * 32));
-            Vector512<int> sum0 = Dots(weights->Codes, inputs, wide), sum1 = Dots(weights->Codes + 256, inputs + 4, wide);
+            Vector512<int> sum0 = Dots<TCodes>(weights->Codes, inputs), sum1 = Dots<TCodes>(weights->Codes + 256, inputs + 4);
             Vector512<float> sum = Vector512.Load(acc + (row * 16)), scale = Vector512.Create(scales[row]);
             if (!format.HasMinimum)
             {
@@ -55,6 +68,7 @@ internal readonly unsafe struct Avx512Math : IBlockMath
     }
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Floats(float* values, int outputs, float* a, int rows, float* acc)
     {
         for (int lane = 0; lane < outputs; lane += 16)
@@ -74,6 +88,7 @@ internal readonly unsafe struct Avx512Math : IBlockMath
     }
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void BFloats(byte* codes, byte* a, int rows, float* acc, float* scratch)
     {
         VectorDecode.Widen(CodeLayout.BFloat16, codes, scratch);
@@ -104,22 +119,35 @@ internal readonly unsafe struct Avx512Math : IBlockMath
     }
 
     /// <summary>Exact sums over 16 inputs of sixteen outputs.</summary>
-    private static Vector512<int> Dots(byte* codes, int* inputs, bool wide)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<int> Dots<TCodes>(byte* codes, int* inputs)
+        where TCodes : struct, ICodeRange
     {
-        Vector512<int> sum = Vector512<int>.Zero;
         Vector512<short> ones = Vector512<short>.One;
-        Vector512<byte> rest = Vector512.Create((byte)0x7F), top = Vector512.Create((byte)0x80);
-        for (int k4 = 0; k4 < 4; k4++)
+        Vector512<byte> w0 = Vector512.Load(codes), w1 = Vector512.Load(codes + 64), w2 = Vector512.Load(codes + 128), w3 = Vector512.Load(codes + 192);
+        Vector512<sbyte> x0 = Vector512.Create(inputs[0]).AsSByte(), x1 = Vector512.Create(inputs[1]).AsSByte();
+        Vector512<sbyte> x2 = Vector512.Create(inputs[2]).AsSByte(), x3 = Vector512.Create(inputs[3]).AsSByte();
+        if (TCodes.Largest <= 31)
         {
-            Vector512<byte> w = Vector512.Load(codes + (64 * k4));
-            Vector512<sbyte> x = Vector512.Create(inputs[k4]).AsSByte();
-            if (wide)
-                sum += Avx512BW.MultiplyAddAdjacent(Avx512BW.MultiplyAddAdjacent(w & top, x), ones);
-            sum += Avx512BW.MultiplyAddAdjacent(Avx512BW.MultiplyAddAdjacent(wide ? w & rest : w, x), ones);
+            // 8 · 31 · 127 = 31,496 still fits 16 bits.
+            Vector512<short> sums = Avx512BW.MultiplyAddAdjacent(w0, x0) + Avx512BW.MultiplyAddAdjacent(w1, x1);
+            sums += Avx512BW.MultiplyAddAdjacent(w2, x2) + Avx512BW.MultiplyAddAdjacent(w3, x3);
+            return Avx512BW.MultiplyAddAdjacent(sums, ones);
         }
-        return sum;
+        if (TCodes.Largest <= 63)
+        {
+            Vector512<short> first = Avx512BW.MultiplyAddAdjacent(w0, x0) + Avx512BW.MultiplyAddAdjacent(w1, x1);
+            Vector512<short> second = Avx512BW.MultiplyAddAdjacent(w2, x2) + Avx512BW.MultiplyAddAdjacent(w3, x3);
+            return Avx512BW.MultiplyAddAdjacent(first, ones) + Avx512BW.MultiplyAddAdjacent(second, ones);
+        }
+        return Wide(w0, x0) + Wide(w1, x1) + Wide(w2, x2) + Wide(w3, x3);
+
+        static Vector512<int> Wide(Vector512<byte> w, Vector512<sbyte> x) =>
+            Avx512BW.MultiplyAddAdjacent(Avx512BW.MultiplyAddAdjacent(w & Vector512.Create((byte)0x80), x), Vector512<short>.One)
+            + Avx512BW.MultiplyAddAdjacent(Avx512BW.MultiplyAddAdjacent(w & Vector512.Create((byte)0x7F), x), Vector512<short>.One);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FourRows(float* values, int outputs, float* x, float* acc)
     {
         Vector512<float> a = Vector512.Load(acc), b = Vector512.Load(acc + outputs);
@@ -138,6 +166,7 @@ internal readonly unsafe struct Avx512Math : IBlockMath
         d.Store(acc + (3 * outputs));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Flush(Vector512<float> value) => Vector512.ConditionalSelect(
         Vector512.LessThan(Vector512.Abs(value), Vector512.Create(1.17549435e-38f)), value & Vector512.Create(-0f), value);
 }

@@ -138,7 +138,7 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
 
     private void Compute(Tensor y)
     {
-        if (_rows == 0)
+        if (_rows == 0 || _partCount == 0)
             return;
         _y = y;
 

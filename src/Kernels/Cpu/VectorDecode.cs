@@ -18,6 +18,7 @@ internal static unsafe class VectorDecode
     }
 
     /// <summary>Exact float32 weights of a decoded block, [32, 16].</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Values(PanelFormat format, DecodedBlock* decoded, float* values)
     {
         Vector256<int> bias = Vector256.Create(format.Bias), low = Vector256.Create(0xFF);
@@ -37,6 +38,7 @@ internal static unsafe class VectorDecode
     }
 
     /// <summary>Exact float32 weights of a block of halves, [32, 32].</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Widen(CodeLayout layout, byte* codes, float* values)
     {
         if (layout == CodeLayout.Float16)
@@ -57,6 +59,7 @@ internal static unsafe class VectorDecode
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Codes(PanelFormat format, byte* source, byte* codes)
     {
         Vector256<byte> table = Vector256.Create(Vector128.LoadUnsafe(ref GgmlBlock.NonLinear4[0]), Vector128.LoadUnsafe(ref GgmlBlock.NonLinear4[0])).AsByte() + Vector256.Create((byte)128);
@@ -80,6 +83,7 @@ internal static unsafe class VectorDecode
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Scales(PanelFormat format, byte* unit, int block, byte* inline, DecodedBlock* decoded)
     {
         if (format.Scales == ScaleLayout.Block)

@@ -141,6 +141,24 @@ public sealed class LinearTests(IsaPath isa)
             part.Dispose();
     }
 
+    [Test]
+    public void Linear_PartsWithoutOutputs_AreSkipped()
+    {
+        // A rank may own no head of a layer, and still multiply the rest.
+        using CpuLinear linear = new(_threads, isa, CpuActivations.Auto);
+        LinearWeights some = LinearWeights.Random(WeightFormat.Q8_0, 20, 64, seed: 1);
+        using CpuPackedWeight none = linear.Pack(new LinearWeights(WeightFormat.Q8_0, 0, 64, []), InputLeaves.Whole(64));
+        using CpuPackedWeight weight = linear.Pack(some, InputLeaves.Whole(64));
+        float[] x = Numbers.Uniform(64, seed: 2);
+        using HostBuffer xs = Copy(x);
+        using HostBuffer ys = new(20 * 4);
+        Tensor input = new(xs, 0, 1, 64, 64, ElementType.Float32), y = new(ys, 0, 1, 20, 20, ElementType.Float32);
+        linear.Linear(input, [none, weight, none], y);
+        Assert.That(y.HostSpan<float>(0).ToArray(), Is.EqualTo(LinearOracle.Product(some, InputLeaves.Whole(64), x, CpuActivations.Auto)));
+        linear.Linear(input, [none], y.ColumnSlice(0, 0));
+        linear.Linear(input.RowSlice(0, 0), [weight], y.RowSlice(0, 0));
+    }
+
     [TestCaseSource(nameof(Formats))]
     public void Linear_AnyNumberOfThreads_SameBits(WeightFormat format)
     {
