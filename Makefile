@@ -18,7 +18,7 @@ vocabularies: ## fetches the public vocabularies that some tokenizer vectors nee
 	bash tests/Data/tokenizers/fetch-vocabularies.sh
 
 bench: ## kernels, collectives and whole models, printed as tables
-	dotnet run --project tests/Benchmarks -c $(CONFIGURATION) -- all
+	dotnet run --project tests/Benchmarks -c $(CONFIGURATION) -- peers
 
 run: ## serve the embedded model
 	dotnet run --project src/Gateway -c $(CONFIGURATION)

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 // Benchmarks: ratios measured in one run, printed as tables. Each file says what it measures and against what.
 using TpServe.Benchmarks;
 
@@ -19,5 +20,16 @@ switch (args)
         return 0;
     default:
         Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | peers [WORD…]");
+=======
+// Prints what things cost on this machine: dotnet run --project tests/Benchmarks -c Release -- NAME [arguments]
+using TpServe.Benchmarks;
+
+switch (args)
+{
+    case ["collectives", ..]:
+        return CollectiveBench.Run(args[1..]);
+    default:
+        Console.Error.WriteLine("benchmarks: collectives [DEGREE]");
+>>>>>>> coll
         return 2;
 }

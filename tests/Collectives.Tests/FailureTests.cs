@@ -8,7 +8,7 @@ namespace TpServe.Collectives.Tests;
 public sealed class FailureTests(string transport)
 {
     private static readonly TimeSpan s_long = TimeSpan.FromSeconds(20);
-    private static readonly TimeSpan s_atOnce = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_atOnce = TimeSpan.FromSeconds(10);
 
     [TestCase("operation")]
     [TestCase("shape")]

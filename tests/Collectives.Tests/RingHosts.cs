@@ -17,11 +17,13 @@ internal sealed class RingHosts : IDisposable
     private const int Most = 5;
     private static readonly Lazy<RingHosts> s_shared = new(() => new RingHosts(Most));
     private static long s_epochs = 1000;
-    private readonly string _folder = Directory.CreateTempSubdirectory("tpserve-ring-").FullName;
+    private readonly bool _ownsFolder = true;
+    private readonly string _folder;
     private readonly WebApplication[] _applications;
 
     public RingHosts(int count)
     {
+        _folder = Directory.CreateTempSubdirectory("tpserve-ring-").FullName;
         Mailboxes = new RingMailboxes[count];
         Addresses = new string[count];
         _applications = new WebApplication[count];
@@ -35,6 +37,18 @@ internal sealed class RingHosts : IDisposable
                 : _applications[rank].Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
         }
     }
+
+    private RingHosts(string folder, int rank, int degree)
+    {
+        _folder = folder;
+        _ownsFolder = false;
+        Mailboxes = [.. Enumerable.Range(0, degree).Select(_ => new RingMailboxes())];
+        Addresses = [.. Enumerable.Range(0, degree).Select(r => $"unix:{folder}/{r}.sock")];
+        _applications = [Start(new RingService(Mailboxes[rank], Secret), $"{folder}/{rank}.sock")];
+    }
+
+    /// <summary>The host of one rank, where the others are in other processes: all on Unix sockets in a folder.</summary>
+    public static RingHosts OfOneRank(string folder, int rank, int degree) => new(folder, rank, degree);
 
     /// <summary>Hosts that all tests use, started once; every group has an epoch of its own, so their groups follow each other like a worker's.</summary>
     public static RingHosts Shared => s_shared.Value;
@@ -67,7 +81,8 @@ internal sealed class RingHosts : IDisposable
             application.StopAsync(patience.Token).GetAwaiter().GetResult();
             application.DisposeAsync().AsTask().GetAwaiter().GetResult();
         }
-        Directory.Delete(_folder, recursive: true);
+        if (_ownsFolder)
+            Directory.Delete(_folder, recursive: true);
     }
 
     private static WebApplication Start(RingService service, string? socket)

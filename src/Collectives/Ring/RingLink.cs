@@ -56,7 +56,12 @@ internal sealed class RingLink : IDisposable
                 }
             };
         }
-        _channel = GrpcChannel.ForAddress(isUnix ? "http://localhost" : address, new GrpcChannelOptions { HttpHandler = handler, DisposeHttpClient = true });
+        _channel = GrpcChannel.ForAddress(isUnix ? "http://localhost" : address, new GrpcChannelOptions
+        {
+            HttpHandler = handler,
+            DisposeHttpClient = true,
+            ThrowOperationCanceledOnCancellation = true,
+        });
         _client = new RingProtocol.RingClient(_channel);
     }
 
@@ -80,7 +85,7 @@ internal sealed class RingLink : IDisposable
                 _stream = call;
                 return;
             }
-            catch (RpcException refused) when (refused.StatusCode == StatusCode.Unavailable)
+            catch (Exception refused) when (IsNotYet(refused) && !cancellation.IsCancellationRequested)
             {
                 call.Dispose();
                 await Task.Delay(s_retryInterval, cancellation);
@@ -97,6 +102,10 @@ internal sealed class RingLink : IDisposable
             }
         }
     }
+
+    /// <summary>Nobody listens yet, the epoch is not open yet, or the stream was reset after an answer to that effect.</summary>
+    private static bool IsNotYet(Exception refused) =>
+        refused is OperationCanceledException or RpcException { StatusCode: StatusCode.Unavailable or StatusCode.Cancelled };
 
     /// <summary>Starts to send a block; first waits until the one before has left.</summary>
     public void Send(OperationContext operation, RingMessage block, CancellationToken revoked)
@@ -130,7 +139,7 @@ internal sealed class RingLink : IDisposable
         {
             await _client.RevokeAsync(revocation, _headers, DateTime.UtcNow + s_revokeTimeout);
         }
-        catch (RpcException)
+        catch (Exception fault) when (fault is RpcException or OperationCanceledException)
         {
             // Dead, or gone already: its own deadline, or its gateway, ends its waits.
         }
@@ -147,7 +156,7 @@ internal sealed class RingLink : IDisposable
             await _stream.RequestStream.CompleteAsync();
             await _stream.ResponseStream.MoveNext(CancellationToken.None); // the end, once the peer has read everything
         }
-        catch (Exception fault) when (fault is RpcException or InvalidOperationException or IOException)
+        catch (Exception fault) when (fault is RpcException or OperationCanceledException or InvalidOperationException or IOException)
         {
             // The peer went first. Nothing is owed to it any more.
         }
