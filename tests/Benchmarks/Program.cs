@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 // Benchmarks: ratios measured in one run, printed as tables. Each file says what it measures and against what.
 using TpServe.Benchmarks;
 
@@ -15,21 +14,12 @@ switch (args)
     case ["shapes", .. string[] rest]:
         ModelShapesBench.Run(rest);
         return 0;
+    case ["collectives", .. string[] rest]:
+        return CollectiveBench.Run(rest);
     case ["peers", .. string[] rest]:
         await PeerBench.RunAsync(repository, workFolder, rest);
         return 0;
     default:
-        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | peers [WORD…]");
-=======
-// Prints what things cost on this machine: dotnet run --project tests/Benchmarks -c Release -- NAME [arguments]
-using TpServe.Benchmarks;
-
-switch (args)
-{
-    case ["collectives", ..]:
-        return CollectiveBench.Run(args[1..]);
-    default:
-        Console.Error.WriteLine("benchmarks: collectives [DEGREE]");
->>>>>>> coll
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | collectives [DEGREE] | peers [WORD…]");
         return 2;
 }
