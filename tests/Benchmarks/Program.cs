@@ -1,11 +1,20 @@
+// Benchmarks: ratios measured in one run, printed as tables. Each file says what it measures and against what.
 using TpServe.Benchmarks;
+
+string repository = AppContext.BaseDirectory;
+while (!File.Exists(Path.Combine(repository, "TpServe.sln")))
+    repository = Path.GetDirectoryName(repository) ?? throw new InvalidOperationException("run this inside a clone");
+string workFolder = Path.Combine(Path.GetTempPath(), "tpserve-bench");
 
 switch (args)
 {
     case ["kernels", .. string[] rest]:
         KernelBench.Run(rest);
-        break;
+        return 0;
+    case ["peers", .. string[] rest]:
+        await PeerBench.RunAsync(repository, workFolder, rest);
+        return 0;
     default:
-        Console.WriteLine("benchmarks: kernels [threads] [isa] [format...]");
-        break;
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | peers [WORD…]");
+        return 2;
 }

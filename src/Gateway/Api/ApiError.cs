@@ -1,0 +1,51 @@
+using Grpc.Core;
+using TpServe.Gateway.Engine;
+using TpServe.Gateway.Requests;
+using TpServe.Gateway.Scheduling;
+
+namespace TpServe.Gateway.Api;
+
+/// <summary>A failure as clients see it, the same over gRPC and HTTP.</summary>
+/// <param name="Status">Canonical code; HTTP's is derived from it.</param>
+/// <param name="Reason">UPPER_SNAKE_CASE, for programs to compare.</param>
+/// <param name="Message">For people; names thing, value and limit.</param>
+/// <param name="Field">The request's field at fault, if one is.</param>
+/// <param name="Value">What it holds.</param>
+/// <param name="Limit">What it may hold.</param>
+/// <param name="RetryAfter">When trying again may help; null = never.</param>
+public sealed record ApiError(
+    StatusCode Status, string Reason, string Message, string? Field = null, string? Value = null, string? Limit = null, TimeSpan? RetryAfter = null)
+{
+    /// <summary>The one place that says which exception is which status. Unknown ones are INTERNAL and keep their message to themselves.</summary>
+    public static ApiError From(Exception failure, TimeSpan retryAfter) => failure switch
+    {
+        RequestRejectedException rejected =>
+            new(rejected.Status, rejected.Reason, rejected.Message, rejected.Field, rejected.Value, rejected.Limit),
+        QueueFullException full =>
+            new(StatusCode.ResourceExhausted, "QUEUE_FULL", full.Message, null, $"{full.Waiting}", $"{full.Limit}", retryAfter),
+        EngineUnavailableException unavailable => new(StatusCode.Unavailable, unavailable.Reason, unavailable.Message, RetryAfter: retryAfter),
+        DeadlineExceededException late => new(StatusCode.DeadlineExceeded, "DEADLINE_EXCEEDED", late.Message),
+        EngineFailedException failed => new(StatusCode.Internal, "ENGINE_FAILED", failed.Message),
+        OperationCanceledException => new(StatusCode.Cancelled, "CANCELLED", "The client cancelled the request."),
+        _ => new(StatusCode.Internal, "INTERNAL", "The server met a fault of its own; its log says more."),
+    };
+
+    /// <summary>Whether the fault is the server's own, so that its log must hold the exception.</summary>
+    public bool IsInternal => Status is StatusCode.Internal or StatusCode.Unknown;
+
+    /// <summary>The HTTP status of the canonical code.</summary>
+    public int HttpStatus => Status switch
+    {
+        StatusCode.InvalidArgument or StatusCode.FailedPrecondition or StatusCode.OutOfRange => 400,
+        StatusCode.Unauthenticated => 401,
+        StatusCode.PermissionDenied => 403,
+        StatusCode.NotFound => 404,
+        StatusCode.AlreadyExists or StatusCode.Aborted => 409,
+        StatusCode.ResourceExhausted => 429,
+        StatusCode.Cancelled => 499, // nobody is there to read it
+        StatusCode.Unimplemented => 501,
+        StatusCode.Unavailable => 503,
+        StatusCode.DeadlineExceeded => 504,
+        _ => 500,
+    };
+}

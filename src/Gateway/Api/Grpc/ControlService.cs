@@ -1,0 +1,139 @@
+using Grpc.Core;
+using TpServe.Gateway.Engine;
+using TpServe.Gateway.Requests;
+using TpServe.Gateway.Workers;
+using TpServe.Protos.V1;
+
+namespace TpServe.Gateway.Api.Grpc;
+
+/// <summary>tpserve.v1.Control: translates; decides nothing.</summary>
+/// <remarks>Errors: mapped once, in <see cref="ErrorInterceptor"/>.</remarks>
+public sealed class ControlService(
+    RequestParser parser, InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerClock clock)
+    : Control.ControlBase
+{
+    /// <inheritdoc/>
+    public override Task<GetServerInfoResponse> GetServerInfo(GetServerInfoRequest request, ServerCallContext context) =>
+        Task.FromResult(new GetServerInfoResponse
+        {
+            Version = ServerClock.Version,
+            Model = model.Name,
+            MaxModelLen = settings.MaxModelLen,
+            MaxStepTokens = settings.MaxStepTokens,
+            ChunkTokens = settings.ChunkTokens,
+            MaxSequences = settings.Scheduler.MaxSequences,
+            QueueLimit = settings.QueueLimit,
+            Degree = group.Topology().Ranks.Count,
+            UptimeSeconds = clock.Uptime.TotalSeconds,
+            Deterministic = true,
+            DefaultSampling = DefaultSampling(),
+            Chat = model.ChatTemplate is not null,
+        });
+
+    /// <inheritdoc/>
+    public override Task<ListModelsResponse> ListModels(ListModelsRequest request, ServerCallContext context) =>
+        Task.FromResult(new ListModelsResponse
+        {
+            Models =
+            {
+                new ModelInfo
+                {
+                    Id = model.Name,
+                    Architecture = model.Config.Architecture,
+                    Vocabulary = model.Config.Vocab,
+                    MaxModelLen = settings.MaxModelLen,
+                    Layers = model.Config.Layers,
+                    Hidden = model.Config.Hidden,
+                    Heads = model.Config.Heads,
+                    KvHeads = model.Config.KvHeads,
+                },
+            },
+        });
+
+    /// <inheritdoc/>
+    public override Task<GetTopologyResponse> GetTopology(GetTopologyRequest request, ServerCallContext context)
+    {
+        TopologyFacts facts = group.Topology();
+        GetTopologyResponse response = new() { Epoch = facts.Epoch, State = State(group.State) };
+        response.Ranks.AddRange(facts.Ranks.Select(Rank));
+        return Task.FromResult(response);
+    }
+
+    /// <inheritdoc/>
+    public override Task<GetLoadResponse> GetLoad(GetLoadRequest request, ServerCallContext context)
+    {
+        EngineLoad load = engine.Load();
+        return Task.FromResult(new GetLoadResponse
+        {
+            RunningSequences = load.RunningSequences,
+            WaitingSequences = load.WaitingSequences,
+            QueueLimit = settings.QueueLimit,
+            UsedBlocks = load.UsedBlocks,
+            TotalBlocks = load.TotalBlocks,
+            BlockTokens = load.BlockTokens,
+            Steps = load.Steps,
+            GeneratedTokens = load.GeneratedTokens,
+            PromptTokens = load.PromptTokens,
+            Draining = load.Draining,
+        });
+    }
+
+    /// <inheritdoc/>
+    public override Task<AbortResponse> Abort(AbortRequest request, ServerCallContext context)
+    {
+        if (!request.HasRequestId)
+            throw RequestRejectedException.Invalid("request_id", "'request_id' must be set.");
+        if (!engine.Abort(request.RequestId))
+            throw new RequestRejectedException(
+                StatusCode.NotFound, "REQUEST_NOT_FOUND", "No request of that name is in flight.", "request_id");
+        return Task.FromResult(new AbortResponse());
+    }
+
+    /// <inheritdoc/>
+    public override async Task<DrainResponse> Drain(DrainRequest request, ServerCallContext context) =>
+        new() { RemainingRequests = await engine.DrainAsync(context.CancellationToken) };
+
+    /// <inheritdoc/>
+    public override Task<FlushPrefixCacheResponse> FlushPrefixCache(FlushPrefixCacheRequest request, ServerCallContext context) =>
+        throw RequestRejectedException.Unimplemented("tpserve.v1.Control/FlushPrefixCache");
+
+    private SamplingOptions DefaultSampling()
+    {
+        SamplingOptions defaults = ProtoReplies.Sampling(parser.DefaultSampling, outputs: 1);
+        defaults.ClearSeed(); // chosen anew for each request
+        return defaults;
+    }
+
+    private static Protos.V1.GroupState State(Workers.GroupState state) => state switch
+    {
+        Workers.GroupState.Starting => Protos.V1.GroupState.Starting,
+        Workers.GroupState.Ready => Protos.V1.GroupState.Ready,
+        Workers.GroupState.Lost => Protos.V1.GroupState.Lost,
+        _ => Protos.V1.GroupState.Stopped,
+    };
+
+    private static RankInfo Rank(RankFacts rank) => new()
+    {
+        Rank = rank.Rank,
+        Address = rank.Address,
+        Pid = rank.Pid,
+        Device = rank.Device,
+        Isa = rank.Isa,
+        Backend = rank.Backend,
+        Transport = rank.Transport,
+        TransportReason = rank.TransportReason,
+        AllReduceMicroseconds = rank.AllReduceMicroseconds,
+        Heads = Range(rank.Heads),
+        KvHeads = Range(rank.KvHeads),
+        MlpLeaves = Range(rank.MlpLeaves),
+        VocabRows = Range(rank.VocabRows),
+        WeightBytes = rank.WeightBytes,
+        KvBytes = rank.KvBytes,
+        LoadSeconds = rank.LoadSeconds,
+        ComputeMicroseconds = rank.ComputeMicroseconds,
+        CollectiveMicroseconds = rank.CollectiveMicroseconds,
+        StepMicroseconds = rank.StepMicroseconds,
+    };
+
+    private static IndexRange Range(Range range) => new() { Start = range.Start.Value, End = range.End.Value };
+}

@@ -1,0 +1,72 @@
+using Google.Protobuf;
+using Grpc.Core;
+using TpServe.Gateway.Engine;
+using TpServe.Gateway.Requests;
+using TpServe.Protos.V1;
+
+namespace TpServe.Gateway.Api.Grpc;
+
+/// <summary>tpserve.v1.Inference: translates and streams; decides nothing.</summary>
+/// <remarks>Errors: mapped once, in <see cref="ErrorInterceptor"/>. A client that goes away cancels the token; its blocks are free at the next step.</remarks>
+public sealed class InferenceService(
+    RequestParser parser, InferenceEngine engine, ProtoReplies replies, ServingModel model, ServingSettings settings, TokenTexts texts)
+    : Inference.InferenceBase
+{
+    /// <inheritdoc/>
+    public override Task<GenerateResponse> Generate(GenerateRequest request, ServerCallContext context) =>
+        AnswerAsync(parser.Parse(request, Deadline(context)), context);
+
+    /// <inheritdoc/>
+    public override Task GenerateStream(GenerateRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
+        StreamAsync(parser.Parse(request, Deadline(context)), responseStream, context);
+
+    /// <inheritdoc/>
+    public override Task<GenerateResponse> Chat(ChatRequest request, ServerCallContext context) =>
+        AnswerAsync(parser.Parse(request, Deadline(context), context.CancellationToken), context);
+
+    /// <inheritdoc/>
+    public override Task ChatStream(ChatRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
+        StreamAsync(parser.Parse(request, Deadline(context), context.CancellationToken), responseStream, context);
+
+    /// <inheritdoc/>
+    public override Task<TokenizeResponse> Tokenize(TokenizeRequest request, ServerCallContext context)
+    {
+        IReadOnlyList<int> ids = parser.Tokenize(request, context.CancellationToken);
+        TokenizeResponse response = new() { MaxModelLen = settings.MaxModelLen };
+        response.TokenIds.AddRange(ids);
+        response.TokenBytes.AddRange(ids.Select(id => ByteString.CopyFrom(texts.Bytes(id).Span)));
+        return Task.FromResult(response);
+    }
+
+    /// <inheritdoc/>
+    public override Task<DetokenizeResponse> Detokenize(DetokenizeRequest request, ServerCallContext context)
+    {
+        parser.RequireModel(request.HasModel ? request.Model : null);
+        parser.RequireTokens("token_ids", request.TokenIds);
+        return Task.FromResult(new DetokenizeResponse { Text = model.Tokenizer.Decode(request.TokenIds, request.SkipSpecialTokens) });
+    }
+
+    /// <inheritdoc/>
+    public override Task<EmbedResponse> Embed(EmbedRequest request, ServerCallContext context) =>
+        throw RequestRejectedException.Unimplemented("tpserve.v1.Inference/Embed");
+
+    /// <inheritdoc/>
+    public override Task ResumeStream(ResumeStreamRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
+        throw RequestRejectedException.Unimplemented("tpserve.v1.Inference/ResumeStream");
+
+    private async Task<GenerateResponse> AnswerAsync(ValidatedRequest request, ServerCallContext context)
+    {
+        CancellationToken left = context.CancellationToken;
+        return replies.Response(request, await GenerationResult.CollectAsync(engine.GenerateAsync(request, left), request.Outputs, left));
+    }
+
+    private async Task StreamAsync(ValidatedRequest request, IServerStreamWriter<GenerateEvent> events, ServerCallContext context)
+    {
+        ulong seq = 0;
+        await foreach (GenerationEvent happened in engine.GenerateAsync(request, context.CancellationToken))
+            await events.WriteAsync(replies.Event(request, happened, ++seq), context.CancellationToken);
+    }
+
+    private static DateTimeOffset? Deadline(ServerCallContext context) =>
+        context.Deadline == DateTime.MaxValue ? null : new DateTimeOffset(DateTime.SpecifyKind(context.Deadline, DateTimeKind.Utc));
+}

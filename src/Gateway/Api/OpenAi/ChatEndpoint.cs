@@ -1,0 +1,102 @@
+using System.Text.Json;
+using TpServe.Gateway.Api.OpenAi.Bodies;
+using TpServe.Gateway.Api.OpenAi.Replies;
+using TpServe.Gateway.Engine;
+using TpServe.Gateway.Requests;
+
+namespace TpServe.Gateway.Api.OpenAi;
+
+/// <summary>POST /v1/chat/completions.</summary>
+internal sealed class ChatEndpoint(
+    RequestParser parser, InferenceEngine engine, ServingModel model, ServingSettings settings, TokenTexts texts, ServerClock clock)
+{
+    private readonly TokenReports _reports = new(texts);
+
+    /// <summary>Answers one call.</summary>
+    public async Task HandleAsync(HttpContext http)
+    {
+        ChatBody body = await JsonBody.ReadAsync(http, OpenAiJson.Default.ChatBody, settings.Limits.BodyBytes);
+        StreamChoice stream = StreamChoice.Of(body);
+        ValidatedRequest request = parser.Parse(RequestTranslation.ToProto(body), cancellation: http.RequestAborted);
+        string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
+        if (stream.Streams)
+            await StreamAsync(http, id, body, stream, request);
+        else
+            await AnswerAsync(http, id, body, request);
+    }
+
+    private async Task AnswerAsync(HttpContext http, string id, ChatBody body, ValidatedRequest request)
+    {
+        GenerationResult result = (await GenerationBatch.CollectAsync(engine, [request], http.RequestAborted))[0];
+        ChatReply reply = new()
+        {
+            Id = id,
+            Created = clock.Now,
+            Model = model.Name,
+            Choices = [.. result.Outputs.Select((output, index) => new ChatChoice
+            {
+                Index = index,
+                Message = new ChatMessageReply(output.Text),
+                Logprobs = body.Logprobs == true ? _reports.Chat(output.Tokens) : null,
+                FinishReason = FinishReasons.Of(output.Finished),
+                StopReason = FinishReasons.StopOf(output.Finished),
+                PromptLogprobs = body.PromptLogprobs is null ? null : _reports.Prompt(result.PromptTokens),
+                PromptTokenIds = request.ReturnTokenIds ? request.PromptTokens : null,
+                TokenIds = request.ReturnTokenIds ? [.. output.Tokens.Select(token => token.Id)] : null,
+            })],
+            Usage = Usage(result.Totals),
+        };
+        http.Response.ContentType = "application/json; charset=utf-8";
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Default.ChatReply, http.RequestAborted);
+    }
+
+    private async Task StreamAsync(HttpContext http, string id, ChatBody body, StreamChoice stream, ValidatedRequest request)
+    {
+        SseStream events = new(http);
+        ChatChunk head = new() { Id = id, Created = clock.Now, Model = model.Name, Choices = [], Usage = stream.UsageOfChunks };
+        RequestTotals? totals = null;
+        await foreach (GenerationEvent happened in engine.GenerateAsync(request, http.RequestAborted))
+        {
+            totals = (happened as FinishedEvent)?.Totals ?? totals;
+            foreach (ChatChunkChoice choice in Choices(happened, body, request))
+                await events.WriteAsync(head with { Choices = [choice] }, OpenAiJson.Default.ChatChunk);
+        }
+        if (stream.TellsUsage && totals is not null)
+            await events.WriteAsync(head with { Usage = Usage(totals) }, OpenAiJson.Default.ChatChunk);
+        await events.DoneAsync();
+    }
+
+    private IEnumerable<ChatChunkChoice> Choices(GenerationEvent happened, ChatBody body, ValidatedRequest request) => happened switch
+    {
+        StartedEvent => Enumerable.Range(0, request.Outputs).Select(output => new ChatChunkChoice
+        {
+            Index = output,
+            Delta = new ChatDelta { Role = "assistant", Content = "" },
+            PromptTokenIds = request.ReturnTokenIds ? request.PromptTokens : null,
+        }),
+        DeltaEvent delta =>
+        [
+            new ChatChunkChoice
+            {
+                Index = delta.OutputIndex,
+                Delta = new ChatDelta { Content = delta.Text },
+                Logprobs = body.Logprobs == true ? _reports.Chat(delta.Tokens) : null,
+                PromptLogprobs = delta.PromptTokens.Count > 0 ? _reports.Prompt(delta.PromptTokens) : null,
+                TokenIds = request.ReturnTokenIds ? [.. delta.Tokens.Select(token => token.Id)] : null,
+            },
+        ],
+        FinishedEvent finished =>
+        [
+            new ChatChunkChoice
+            {
+                Index = finished.OutputIndex,
+                Delta = new ChatDelta(),
+                FinishReason = FinishReasons.Of(finished),
+                StopReason = FinishReasons.StopOf(finished),
+            },
+        ],
+        _ => [],
+    };
+
+    private static UsageReply Usage(RequestTotals totals) => new(totals.PromptTokens, totals.CompletionTokens, totals.CachedTokens);
+}

@@ -1,0 +1,73 @@
+using System.Text.Json;
+using TpServe.Gateway.Api.OpenAi.Bodies;
+using TpServe.Gateway.Api.OpenAi.Replies;
+using TpServe.Gateway.Engine;
+using TpServe.Gateway.Requests;
+using TpServe.Protos.V1;
+
+namespace TpServe.Gateway.Api.OpenAi;
+
+/// <summary>POST /v1/completions. Choices count prompt by prompt: index = prompt · n + output.</summary>
+internal sealed class CompletionEndpoint(
+    RequestParser parser, InferenceEngine engine, ServingModel model, ServingSettings settings, TokenTexts texts, ServerClock clock)
+{
+    private readonly TokenReports _reports = new(texts);
+
+    /// <summary>Answers one call.</summary>
+    public async Task HandleAsync(HttpContext http)
+    {
+        CompletionBody body = await JsonBody.ReadAsync(http, OpenAiJson.Default.CompletionBody, settings.Limits.BodyBytes);
+        StreamChoice stream = StreamChoice.Of(body);
+        List<GenerateRequest> asked = RequestTranslation.ToProto(body, settings.Limits);
+        List<ValidatedRequest> requests = [.. asked.Select(request => parser.Parse(request))];
+        CompletionReply head = new()
+        {
+            Id = body.RequestId ?? $"cmpl-{requests[0].RequestId}",
+            Created = clock.Now,
+            Model = model.Name,
+            Choices = [],
+        };
+        CompletionWriter[] writers = [.. requests.Select((request, index) => new CompletionWriter(body, request, Echo(body, asked[index], request), index, _reports))];
+        if (stream.Streams)
+            await StreamAsync(http, head, stream, requests, writers);
+        else
+            await AnswerAsync(http, head, requests, writers);
+    }
+
+    private async Task AnswerAsync(HttpContext http, CompletionReply head, List<ValidatedRequest> requests, CompletionWriter[] writers)
+    {
+        GenerationResult[] results = await GenerationBatch.CollectAsync(engine, requests, http.RequestAborted);
+        CompletionReply reply = head with
+        {
+            Choices = [.. results.SelectMany((result, index) => writers[index].Whole(result))],
+            Usage = Usage(results.Select(result => result.Totals)),
+        };
+        http.Response.ContentType = "application/json; charset=utf-8";
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Default.CompletionReply, http.RequestAborted);
+    }
+
+    private async Task StreamAsync(HttpContext http, CompletionReply head, StreamChoice stream, List<ValidatedRequest> requests, CompletionWriter[] writers)
+    {
+        SseStream events = new(http);
+        List<RequestTotals> totals = [];
+        await foreach ((int index, GenerationEvent happened) in GenerationBatch.RunAsync(engine, requests, http.RequestAborted))
+        {
+            if (happened is FinishedEvent { Totals: { } total })
+                totals.Add(total);
+            if (writers[index].Next(happened) is { } choice)
+                await events.WriteAsync(head with { Choices = [choice], Usage = stream.UsageOfChunks }, OpenAiJson.Default.CompletionReply);
+        }
+        if (stream.TellsUsage)
+            await events.WriteAsync(head with { Usage = Usage(totals) }, OpenAiJson.Default.CompletionReply);
+        await events.DoneAsync();
+    }
+
+    private string Echo(CompletionBody body, GenerateRequest asked, ValidatedRequest request) =>
+        body.Echo != true ? "" : asked.HasText ? asked.Text : model.Tokenizer.Decode(request.PromptTokens, request.SkipSpecialTokens);
+
+    private static UsageReply Usage(IEnumerable<RequestTotals> totals)
+    {
+        RequestTotals[] all = [.. totals];
+        return new UsageReply(all.Sum(one => one.PromptTokens), all.Sum(one => one.CompletionTokens), all.Sum(one => one.CachedTokens));
+    }
+}

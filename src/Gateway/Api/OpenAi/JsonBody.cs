@@ -1,0 +1,94 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using System.Text.Unicode;
+using Microsoft.AspNetCore.Http.Features;
+using TpServe.Gateway.Requests;
+
+namespace TpServe.Gateway.Api.OpenAi;
+
+/// <summary>Reads a request's JSON body: bounded, valid UTF-8, and with faults that name field and place.</summary>
+internal static class JsonBody
+{
+    /// <summary>The body as T.</summary>
+    /// <exception cref="BadHttpRequestException">The body is longer than the limit (413).</exception>
+    /// <exception cref="RequestRejectedException">It is not the JSON expected.</exception>
+    public static async Task<T> ReadAsync<T>(HttpContext http, JsonTypeInfo<T> type, int limitBytes)
+        where T : class
+    {
+        byte[] body = await ReadBytesAsync(http, limitBytes);
+        if (body.Length == 0)
+            throw RequestRejectedException.Invalid("body", "The body is empty; it must be a JSON object.");
+        if (!Utf8.IsValid(body))
+            throw RequestRejectedException.Invalid("body", "The body is not valid UTF-8.");
+        try
+        {
+            return JsonSerializer.Deserialize(body, type) ?? throw RequestRejectedException.Invalid("body", "The body is null; it must be a JSON object.");
+        }
+        catch (JsonException fault)
+        {
+            throw RequestRejectedException.Invalid(Field(fault.Path), Describe(fault));
+        }
+    }
+
+    /// <summary>The text of a JSON string.</summary>
+    /// <exception cref="RequestRejectedException">An escape stands for half of a surrogate pair.</exception>
+    public static string Text(JsonElement element, string field)
+    {
+        try
+        {
+            return element.GetString() ?? throw RequestRejectedException.Invalid(field, $"'{field}' must be a string.");
+        }
+        catch (InvalidOperationException)
+        {
+            throw RequestRejectedException.Invalid(field, $"'{field}' is not valid Unicode: an escape stands for half of a surrogate pair.");
+        }
+    }
+
+    private static async Task<byte[]> ReadBytesAsync(HttpContext http, int limitBytes)
+    {
+        if (http.Request.ContentLength > limitBytes)
+            throw TooLong(limitBytes);
+        // The server's own limit would cut in first where it is lower.
+        if (http.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } size)
+            size.MaxRequestBodySize = (long)limitBytes + 1;
+        PipeReader reader = http.Request.BodyReader;
+        while (true)
+        {
+            ReadResult read = await reader.ReadAsync(http.RequestAborted);
+            if (read.Buffer.Length > limitBytes)
+                throw TooLong(limitBytes);
+            if (read.IsCompleted)
+                return read.Buffer.ToArray();
+            reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+        }
+    }
+
+    private static BadHttpRequestException TooLong(int limitBytes) =>
+        new($"The body is longer than {limitBytes} bytes.", StatusCodes.Status413PayloadTooLarge);
+
+    private static string Field(string? path) => path switch
+    {
+        null or "$" or "" => "body",
+        _ when path.StartsWith("$.", StringComparison.Ordinal) => path[2..],
+        _ => path,
+    };
+
+    // The reader's message ends with path and position in its own words, and for wrong types with names that mean nothing to a client.
+    private static string Describe(JsonException fault)
+    {
+        string place = $"line {fault.LineNumber + 1}, byte {fault.BytePositionInLine + 1}";
+        if (fault.InnerException is JsonException syntax)
+            return $"The body is not JSON: {Trim(syntax.Message)} ({place})";
+        return fault.Path is null or "$" or ""
+            ? $"The body must be a JSON object ({place})."
+            : $"'{Field(fault.Path)}' has the wrong type or range ({place}).";
+    }
+
+    private static string Trim(string message)
+    {
+        int end = message.IndexOf(" LineNumber:", StringComparison.Ordinal);
+        return end < 0 ? message : message[..end];
+    }
+}

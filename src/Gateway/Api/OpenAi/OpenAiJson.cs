@@ -1,0 +1,25 @@
+using System.Text.Json.Serialization;
+using TpServe.Gateway.Api.OpenAi.Bodies;
+using TpServe.Gateway.Api.OpenAi.Replies;
+
+namespace TpServe.Gateway.Api.OpenAi;
+
+/// <summary>JSON of the HTTP API, generated at build. Floats are written as the shortest text that reads back to the same bits.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, MaxDepth = 64)]
+[JsonSerializable(typeof(CompletionBody))]
+[JsonSerializable(typeof(ChatBody))]
+[JsonSerializable(typeof(TokenizeBody))]
+[JsonSerializable(typeof(DetokenizeBody))]
+[JsonSerializable(typeof(CompletionReply))]
+[JsonSerializable(typeof(ChatReply))]
+[JsonSerializable(typeof(ChatChunk))]
+[JsonSerializable(typeof(ModelReply))]
+[JsonSerializable(typeof(ModelListReply))]
+[JsonSerializable(typeof(TokenizeReply))]
+[JsonSerializable(typeof(DetokenizeReply))]
+[JsonSerializable(typeof(StatusReply))]
+[JsonSerializable(typeof(TopologyReply))]
+[JsonSerializable(typeof(ErrorReply))]
+[JsonSerializable(typeof(string))] // the two kinds of stop_reason
+[JsonSerializable(typeof(int))]
+internal sealed partial class OpenAiJson : JsonSerializerContext;

@@ -1,0 +1,4 @@
+namespace TpServe.Gateway.Api.OpenAi.Replies;
+
+/// <summary>Answer of /detokenize.</summary>
+public sealed record DetokenizeReply(string Prompt);

@@ -1,0 +1,30 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace TpServe.Gateway.Api.OpenAi.Replies;
+
+/// <summary>OpenAI's usage object, or the null that stands for <see cref="UsageReply.NotYet"/>.</summary>
+internal sealed class UsageReplyConverter : JsonConverter<UsageReply>
+{
+    /// <inheritdoc/>
+    public override UsageReply Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+        throw new NotSupportedException("Usage is only written.");
+
+    /// <inheritdoc/>
+    public override void Write(Utf8JsonWriter writer, UsageReply value, JsonSerializerOptions options)
+    {
+        if (ReferenceEquals(value, UsageReply.NotYet))
+        {
+            writer.WriteNullValue();
+            return;
+        }
+        writer.WriteStartObject();
+        writer.WriteNumber("prompt_tokens", value.PromptTokens);
+        writer.WriteNumber("completion_tokens", value.CompletionTokens);
+        writer.WriteNumber("total_tokens", value.PromptTokens + value.CompletionTokens);
+        writer.WriteStartObject("prompt_tokens_details");
+        writer.WriteNumber("cached_tokens", value.CachedTokens);
+        writer.WriteEndObject();
+        writer.WriteEndObject();
+    }
+}

@@ -1,0 +1,224 @@
+using System.Globalization;
+using System.Text.Json;
+using Google.Protobuf;
+using Google.Protobuf.WellKnownTypes;
+using TpServe.Gateway.Api.OpenAi.Bodies;
+using TpServe.Gateway.Requests;
+using TpServe.Protos.V1;
+
+namespace TpServe.Gateway.Api.OpenAi;
+
+/// <summary>HTTP bodies in the words of the public proto, so that defaults and limits are the same by construction.</summary>
+internal static class RequestTranslation
+{
+    /// <summary>One request for each prompt of the body.</summary>
+    public static List<GenerateRequest> ToProto(CompletionBody body, RequestLimits limits)
+    {
+        UnservedFields.Refuse(body.Others, body.N ?? 1);
+        if (body.Logprobs is { } logprobs && (logprobs < 0 || logprobs > limits.TopLogprobs))
+            throw RequestRejectedException.OutOfRange("logprobs", $"{logprobs}", $"0 to {limits.TopLogprobs}");
+        List<GenerateRequest> requests = PromptReader.Read(body.Prompt, limits);
+        if ((long)requests.Count * Math.Max(body.N ?? 1, 1) > limits.Prompts)
+            throw RequestRejectedException.OutOfRange("prompt", $"{requests.Count} prompts with {body.N ?? 1} outputs each", $"at most {limits.Prompts} outputs");
+        for (int i = 0; i < requests.Count; i++)
+        {
+            GenerateRequest request = requests[i];
+            if (body.Model is not null)
+                request.Model = body.Model;
+            if (body.RequestId is not null)
+                request.RequestId = requests.Count == 1 ? body.RequestId : $"{body.RequestId}-{i}";
+            if (body.AddSpecialTokens is { } add)
+                request.AddSpecialTokens = add;
+            if (body.ParseSpecialTokens is { } parse)
+                request.ParseSpecialTokens = parse;
+            request.Sampling = Sampling(body);
+            request.Stopping = Stopping(body, body.MaxTokens);
+            request.Response = Response(body, body.Logprobs is not null, body.Logprobs);
+            if (body is { Echo: true, Logprobs: { } top } && body.PromptLogprobs is null)
+                request.Response.PromptLogprobs = top; // the echoed prompt has logprobs too
+        }
+        return requests;
+    }
+
+    /// <summary>The conversation of the body.</summary>
+    public static ChatRequest ToProto(ChatBody body)
+    {
+        UnservedFields.Refuse(body.Others, body.N ?? 1);
+        if (body is { MaxTokens: { } old, MaxCompletionTokens: { } current } && old != current)
+            throw RequestRejectedException.Invalid("max_completion_tokens", $"'max_completion_tokens' is {current} and 'max_tokens' is {old}: give one of them.");
+        ChatRequest request = Conversation(body.Messages, body.AddGenerationPrompt, body.ContinueFinalMessage, body.ChatTemplateKwargs);
+        if (body.Model is not null)
+            request.Model = body.Model;
+        if (body.RequestId is not null)
+            request.RequestId = body.RequestId;
+        request.Sampling = Sampling(body);
+        request.Stopping = Stopping(body, body.MaxCompletionTokens ?? body.MaxTokens);
+        request.Response = Response(body, body.Logprobs ?? false, body.TopLogprobs);
+        return request;
+    }
+
+    /// <summary>What the body says to tokenize.</summary>
+    public static TokenizeRequest ToProto(TokenizeBody body)
+    {
+        if ((body.Prompt is null) == (body.Messages is null))
+            throw RequestRejectedException.Invalid("prompt", "Exactly one of 'prompt' and 'messages' must be given.");
+        TokenizeRequest request = new();
+        if (body.Model is not null)
+            request.Model = body.Model;
+        if (body.Messages is not null)
+            request.Chat = Conversation(body.Messages, body.AddGenerationPrompt, body.ContinueFinalMessage, body.ChatTemplateKwargs);
+        else
+            request.Text = body.Prompt;
+        if (body.AddSpecialTokens is { } add)
+            request.AddSpecialTokens = add;
+        if (body.ParseSpecialTokens is { } parse)
+            request.ParseSpecialTokens = parse;
+        return request;
+    }
+
+    private static ChatRequest Conversation(List<MessageBody>? messages, bool? addGenerationPrompt, bool? continueFinal, JsonElement? variables)
+    {
+        ChatRequest request = new();
+        for (int i = 0; i < (messages?.Count ?? 0); i++)
+            request.Messages.Add(Message(messages![i], $"messages[{i}]"));
+        if (addGenerationPrompt is { } add)
+            request.AddGenerationPrompt = add;
+        if (continueFinal is { } goesOn)
+            request.ContinueFinalMessage = goesOn;
+        if (variables is { ValueKind: not JsonValueKind.Null } given)
+        {
+            if (given.ValueKind != JsonValueKind.Object)
+                throw RequestRejectedException.Invalid("chat_template_kwargs", "'chat_template_kwargs' must be an object.");
+            request.TemplateVariables = Variables(given);
+        }
+        return request;
+    }
+
+    private static Struct Variables(JsonElement given)
+    {
+        try
+        {
+            return JsonParser.Default.Parse<Struct>(given.GetRawText());
+        }
+        catch (IOException fault) // InvalidJsonException: half surrogates; InvalidProtocolBufferException: numbers beyond double
+        {
+            throw RequestRejectedException.Invalid("chat_template_kwargs", $"'chat_template_kwargs' cannot be read: {fault.Message}");
+        }
+    }
+
+    private static ChatMessage Message(MessageBody? body, string field)
+    {
+        if (body is null)
+            throw RequestRejectedException.Invalid(field, $"'{field}' must be an object.");
+        if (body.ToolCalls is { ValueKind: not JsonValueKind.Null } calls && (calls.ValueKind != JsonValueKind.Array || calls.GetArrayLength() > 0))
+            throw RequestRejectedException.Unimplemented($"{field}.tool_calls");
+        ChatMessage message = new()
+        {
+            Role = body.Role switch
+            {
+                "system" => ChatRole.System,
+                "developer" => ChatRole.Developer,
+                "user" => ChatRole.User,
+                "assistant" => ChatRole.Assistant,
+                "tool" => ChatRole.Tool,
+                _ => throw RequestRejectedException.OutOfRange(
+                    $"{field}.role", body.Role is null ? "not given" : "something else", "system, developer, user, assistant or tool"),
+            },
+        };
+        if (Content(body.Content, field) is { } content)
+            message.Content = content;
+        if (body.Name is not null)
+            message.Name = body.Name;
+        if (body.ReasoningContent is not null)
+            message.Reasoning = body.ReasoningContent;
+        if (body.ToolCallId is not null)
+            message.ToolCallId = body.ToolCallId;
+        return message;
+    }
+
+    // Text parts are joined by line breaks, as vLLM joins them for templates that know only strings.
+    private static string? Content(JsonElement? content, string field)
+    {
+        if (content is not { ValueKind: not JsonValueKind.Null } given)
+            return null;
+        if (given.ValueKind == JsonValueKind.String)
+            return JsonBody.Text(given, $"{field}.content");
+        if (given.ValueKind != JsonValueKind.Array)
+            throw RequestRejectedException.Invalid($"{field}.content", $"'{field}.content' must be a string or an array of parts.");
+        List<string> texts = [];
+        foreach (JsonElement part in given.EnumerateArray())
+        {
+            string where = $"{field}.content[{texts.Count}]";
+            if (part.ValueKind != JsonValueKind.Object || !part.TryGetProperty("type", out JsonElement type) || type.ValueKind != JsonValueKind.String)
+                throw RequestRejectedException.Invalid(where, $"'{where}' must be an object with a type.");
+            if (!type.ValueEquals("text"))
+                throw RequestRejectedException.Unimplemented($"{where}.type");
+            if (!part.TryGetProperty("text", out JsonElement text) || text.ValueKind != JsonValueKind.String)
+                throw RequestRejectedException.Invalid($"{where}.text", $"'{where}.text' must be a string.");
+            texts.Add(JsonBody.Text(text, $"{where}.text"));
+        }
+        return string.Join('\n', texts);
+    }
+
+    private static SamplingOptions Sampling(GenerationBody body)
+    {
+        SamplingOptions options = new();
+        if (body.Temperature is { } temperature)
+            options.Temperature = temperature;
+        if (body.TopP is { } topP)
+            options.TopP = topP;
+        if (body.TopK is { } topK)
+            options.TopK = topK == -1 ? 0 : topK;
+        if (body.MinP is { } minP)
+            options.MinP = minP;
+        if (body.PresencePenalty is { } presence)
+            options.PresencePenalty = presence;
+        if (body.FrequencyPenalty is { } frequency)
+            options.FrequencyPenalty = frequency;
+        if (body.RepetitionPenalty is { } repetition)
+            options.RepetitionPenalty = repetition;
+        if (body.N is { } n)
+            options.N = n;
+        if (body.Seed is { } seed)
+            options.Seed = seed >= long.MinValue && seed <= ulong.MaxValue
+                ? unchecked((ulong)seed)
+                : throw RequestRejectedException.OutOfRange("seed", seed.ToString(CultureInfo.InvariantCulture), "a whole number of 64 bits");
+        foreach ((string id, float bias) in body.LogitBias ?? [])
+            if (!int.TryParse(id, NumberStyles.None, CultureInfo.InvariantCulture, out int token) || !options.LogitBias.TryAdd(token, bias))
+                throw RequestRejectedException.Invalid("logit_bias", "The keys of 'logit_bias' must be token ids, each once.");
+        if (body.AllowedTokenIds is { Count: 0 })
+            throw RequestRejectedException.OutOfRange("allowed_token_ids", "empty", "at least one token id");
+        options.AllowedTokenIds.AddRange(body.AllowedTokenIds ?? []);
+        return options;
+    }
+
+    private static StoppingOptions Stopping(GenerationBody body, int? maxTokens)
+    {
+        StoppingOptions options = new();
+        if (maxTokens is { } most)
+            options.MaxTokens = most;
+        if (body.MinTokens is { } least)
+            options.MinTokens = least;
+        options.Stop.AddRange(body.Stop ?? []);
+        options.StopTokenIds.AddRange(body.StopTokenIds ?? []);
+        if (body.IgnoreEos is { } ignore)
+            options.IgnoreEos = ignore;
+        if (body.IncludeStopStrInOutput is { } include)
+            options.IncludeStop = include;
+        return options;
+    }
+
+    private static ResponseOptions Response(GenerationBody body, bool logprobs, int? top)
+    {
+        ResponseOptions options = new() { Logprobs = logprobs };
+        if (top is { } likeliest)
+            options.TopLogprobs = likeliest;
+        if (body.PromptLogprobs is { } prompt)
+            options.PromptLogprobs = prompt;
+        if (body.ReturnTokenIds is { } ids)
+            options.TokenIds = ids;
+        if (body.SkipSpecialTokens is { } skip)
+            options.SkipSpecialTokens = skip;
+        return options;
+    }
+}

@@ -1,0 +1,37 @@
+using System.Text.Json;
+using TpServe.Gateway.Api.OpenAi.Bodies;
+using TpServe.Gateway.Api.OpenAi.Replies;
+using TpServe.Gateway.Requests;
+using TpServe.Protos.V1;
+
+namespace TpServe.Gateway.Api.OpenAi;
+
+/// <summary>POST /tokenize and /detokenize, in vLLM's shapes.</summary>
+internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel model, ServingSettings settings, TokenTexts texts)
+{
+    /// <summary>Answers /tokenize.</summary>
+    public async Task TokenizeAsync(HttpContext http)
+    {
+        TokenizeBody body = await JsonBody.ReadAsync(http, OpenAiJson.Default.TokenizeBody, settings.Limits.BodyBytes);
+        IReadOnlyList<int> ids = parser.Tokenize(RequestTranslation.ToProto(body), http.RequestAborted);
+        TokenizeReply reply = new(ids.Count, settings.MaxModelLen, ids)
+        {
+            TokenStrs = body.ReturnTokenStrs == true ? [.. ids.Select(texts.Text)] : null,
+        };
+        http.Response.ContentType = "application/json; charset=utf-8";
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Default.TokenizeReply, http.RequestAborted);
+    }
+
+    /// <summary>Answers /detokenize.</summary>
+    public async Task DetokenizeAsync(HttpContext http)
+    {
+        DetokenizeBody body = await JsonBody.ReadAsync(http, OpenAiJson.Default.DetokenizeBody, settings.Limits.BodyBytes);
+        parser.RequireModel(body.Model);
+        if (body.Tokens is null)
+            throw RequestRejectedException.Invalid("tokens", "'tokens' must be given.");
+        parser.RequireTokens("tokens", body.Tokens);
+        DetokenizeReply reply = new(model.Tokenizer.Decode(body.Tokens, body.SkipSpecialTokens ?? false));
+        http.Response.ContentType = "application/json; charset=utf-8";
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Default.DetokenizeReply, http.RequestAborted);
+    }
+}

@@ -1,0 +1,35 @@
+namespace TpServe.Gateway.Requests;
+
+/// <summary>Caps on what one request may ask for.</summary>
+public sealed record RequestLimits
+{
+    /// <summary>Outputs of one request. Default 8.</summary>
+    public int Outputs { get; init; } = 8;
+
+    /// <summary>Likeliest tokens reported with each token. Default 20.</summary>
+    public int TopLogprobs { get; init; } = 20;
+
+    /// <summary>Stop strings. Default 16.</summary>
+    public int StopStrings { get; init; } = 16;
+
+    /// <summary>Length of a stop string in bytes of UTF-8. Default 256.</summary>
+    public int StopStringBytes { get; init; } = 256;
+
+    /// <summary>Stop token ids. Default 64.</summary>
+    public int StopTokenIds { get; init; } = 64;
+
+    /// <summary>Entries of logit_bias. Default 1024.</summary>
+    public int LogitBias { get; init; } = 1024;
+
+    /// <summary>Messages of a conversation. Default 4096.</summary>
+    public int Messages { get; init; } = 4096;
+
+    /// <summary>Prompts of one HTTP completion request, and prompts times n. Default 64.</summary>
+    public int Prompts { get; init; } = 64;
+
+    /// <summary>Length of request_id in characters. Default 128.</summary>
+    public int RequestIdLength { get; init; } = 128;
+
+    /// <summary>Bytes of a request body or gRPC message. Default 4 MiB.</summary>
+    public int BodyBytes { get; init; } = 4 << 20;
+}

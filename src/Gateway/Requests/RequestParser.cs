@@ -1,0 +1,171 @@
+using Grpc.Core;
+using TpServe.Protos.V1;
+
+namespace TpServe.Gateway.Requests;
+
+/// <summary>Requests of either API to <see cref="ValidatedRequest"/>: every check of the server is made here, and only here.</summary>
+/// <remarks>
+/// HTTP requests arrive as the same messages, so that limits and defaults are the same by construction. Cheap checks come before tokenization.
+/// Errors   <see cref="RequestRejectedException"/> naming field, value and limit.
+/// </remarks>
+public sealed class RequestParser
+{
+    private readonly ServingModel _model;
+    private readonly ServingSettings _settings;
+    private readonly TimeProvider _clock;
+    private readonly SamplingResolver _sampling;
+    private readonly StoppingResolver _stopping;
+
+    public RequestParser(ServingModel model, ServingSettings settings, TimeProvider clock, Func<ulong>? chooseSeed = null)
+    {
+        _model = model;
+        _settings = settings;
+        _clock = clock;
+        Encoder = new PromptEncoder(model, settings.Limits, clock);
+        // 53 bits: every JSON reader keeps them.
+        _sampling = new SamplingResolver(
+            model.Generation, model.Config.Vocab, settings.Limits, chooseSeed ?? (() => (ulong)Random.Shared.NextInt64(1L << 53)));
+        _stopping = new StoppingResolver(model.Generation.EosTokenIds, model.Config.Vocab, settings.MaxModelLen, settings.Limits);
+        DefaultSampling = _sampling.Resolve(null);
+    }
+
+    /// <summary>Text and conversations to token ids.</summary>
+    public PromptEncoder Encoder { get; }
+
+    /// <summary>Values for what a request does not set; the seed in it means nothing.</summary>
+    public ResolvedSampling DefaultSampling { get; }
+
+    /// <summary>Checks a continuation and tokenizes its prompt.</summary>
+    public ValidatedRequest Parse(GenerateRequest request, DateTimeOffset? deadline = null)
+    {
+        RefuseUnimplemented(
+            request.Constraint, request.HasPriority, request.HasLora, request.Cache);
+        return Parse(
+            request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
+            request.Sampling, request.Stopping, request.Response, deadline, () => Prompt(request));
+    }
+
+    /// <summary>Checks a conversation and lays it out.</summary>
+    public ValidatedRequest Parse(ChatRequest request, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
+    {
+        RefuseUnimplemented(request.Constraint, request.HasPriority, request.HasLora, request.Cache);
+        if (request.Tools.Count > 0)
+            throw RequestRejectedException.Unimplemented("tools");
+        if (request.ToolChoice is { } choice && choice.Mode != ToolChoice.Types.Mode.None)
+            throw RequestRejectedException.Unimplemented("tool_choice");
+        return Parse(
+            request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
+            request.Sampling, request.Stopping, request.Response, deadline, () => Encoder.Encode(request, cancellation));
+    }
+
+    /// <summary>Tokens of a text or a conversation.</summary>
+    public IReadOnlyList<int> Tokenize(TokenizeRequest request, CancellationToken cancellation)
+    {
+        RequireModel(request.HasModel ? request.Model : null);
+        return request.InputCase switch
+        {
+            TokenizeRequest.InputOneofCase.Text =>
+                Encoder.Encode(request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens),
+            TokenizeRequest.InputOneofCase.Chat => Encoder.Encode(request.Chat, cancellation),
+            _ => throw RequestRejectedException.Invalid("input", "Nothing to tokenize is given: set 'text' or 'chat'."),
+        };
+    }
+
+    /// <summary>Refuses a name that is not the served model's.</summary>
+    public void RequireModel(string? name)
+    {
+        if (name is not null && name != _model.Name)
+            throw new RequestRejectedException(
+                StatusCode.NotFound, "MODEL_NOT_FOUND", $"Model '{Shown(name)}' is not served here; '{_model.Name}' is.", "model", Shown(name), _model.Name);
+    }
+
+    /// <summary>Refuses token ids outside the vocabulary.</summary>
+    public void RequireTokens(string field, IEnumerable<int> ids)
+    {
+        foreach (int id in ids)
+            _sampling.RequireToken(field, id);
+    }
+
+    private ValidatedRequest Parse(
+        string? requestId, string? model, SamplingOptions? sampling, StoppingOptions? stopping, ResponseOptions? response,
+        DateTimeOffset? deadline, Func<IReadOnlyList<int>> prompt)
+    {
+        RequireModel(model);
+        if (requestId is not null)
+            RequireRequestId(requestId);
+        ResolvedSampling resolved = _sampling.Resolve(sampling);
+        _stopping.Check(stopping ?? new StoppingOptions());
+        int outputs = sampling is { HasN: true } ? sampling.N : 1;
+        if (outputs < 1 || outputs > _settings.Limits.Outputs)
+            throw RequestRejectedException.OutOfRange("n", $"{outputs}", $"1 to {_settings.Limits.Outputs}");
+        (int? promptLogprobs, int? logprobs) = Reported(response ?? new ResponseOptions());
+
+        IReadOnlyList<int> tokens = prompt();
+        if (tokens.Count == 0)
+            throw new RequestRejectedException(StatusCode.InvalidArgument, "PROMPT_EMPTY", "The prompt has no tokens; it needs at least one.", "prompt");
+        return new ValidatedRequest
+        {
+            RequestId = requestId ?? $"req-{Guid.NewGuid():N}",
+            PromptTokens = tokens,
+            Outputs = outputs,
+            Sampling = resolved,
+            Stopping = _stopping.Resolve(stopping, tokens.Count, resolved.AllowedTokenIds),
+            PromptLogprobs = promptLogprobs,
+            Logprobs = logprobs,
+            ReturnTokenIds = response?.TokenIds ?? false,
+            SkipSpecialTokens = response is not { HasSkipSpecialTokens: true } || response.SkipSpecialTokens,
+            Deadline = deadline ?? (_settings.RequestTimeout is { } timeout ? _clock.GetUtcNow() + timeout : null),
+        };
+    }
+
+    private IReadOnlyList<int> Prompt(GenerateRequest request)
+    {
+        switch (request.InputCase)
+        {
+            case GenerateRequest.InputOneofCase.Text:
+                return Encoder.Encode(request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens);
+            case GenerateRequest.InputOneofCase.TokenIds:
+                RequireTokens("token_ids", request.TokenIds.Ids);
+                return [.. request.TokenIds.Ids];
+            default:
+                throw new RequestRejectedException(StatusCode.InvalidArgument, "PROMPT_EMPTY", "No prompt is given: set 'text' or 'token_ids'.", "prompt");
+        }
+    }
+
+    private (int? Prompt, int? Output) Reported(ResponseOptions response)
+    {
+        int? promptLogprobs = response.HasPromptLogprobs ? response.PromptLogprobs : null;
+        RequireTop("prompt_logprobs", promptLogprobs ?? 0);
+        RequireTop("top_logprobs", response.TopLogprobs);
+        if (response.TopLogprobs > 0 && !response.Logprobs)
+            throw RequestRejectedException.Invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.");
+        return (promptLogprobs, response.Logprobs ? response.TopLogprobs : null);
+    }
+
+    private void RequireTop(string field, int value)
+    {
+        if (value < 0 || value > _settings.Limits.TopLogprobs)
+            throw RequestRejectedException.OutOfRange(field, $"{value}", $"0 to {_settings.Limits.TopLogprobs}");
+    }
+
+    private void RequireRequestId(string id)
+    {
+        if (id.Length == 0 || id.Length > _settings.Limits.RequestIdLength || id.Any(character => character is < '!' or > '~'))
+            throw RequestRejectedException.OutOfRange(
+                "request_id", $"{id.Length} characters", $"1 to {_settings.Limits.RequestIdLength} printable ASCII characters without spaces");
+    }
+
+    private static void RefuseUnimplemented(Constraint? constraint, bool priority, bool lora, CacheOptions? cache)
+    {
+        if (constraint is not null)
+            throw RequestRejectedException.Unimplemented("constraint");
+        if (priority)
+            throw RequestRejectedException.Unimplemented("priority");
+        if (lora)
+            throw RequestRejectedException.Unimplemented("lora");
+        if (cache is { HasSalt: true })
+            throw RequestRejectedException.Unimplemented("cache.salt");
+    }
+
+    private static string Shown(string name) => name.Length <= 100 ? name : name[..100] + "…";
+}

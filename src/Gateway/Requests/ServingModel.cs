@@ -1,0 +1,30 @@
+using TpServe.Checkpoint.Config;
+using TpServe.Gateway.ChatTemplates;
+using TpServe.Gateway.Tokenization;
+
+namespace TpServe.Gateway.Requests;
+
+/// <summary>The model as requests see it: name, vocabulary, defaults, tokenizer, chat template.</summary>
+public sealed record ServingModel
+{
+    /// <summary>What requests name it.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Architecture and sizes.</summary>
+    public required ModelConfig Config { get; init; }
+
+    /// <summary>Sampling defaults and end tokens.</summary>
+    public required GenerationDefaults Generation { get; init; }
+
+    /// <summary>Text to tokens and back.</summary>
+    public required Tokenizer Tokenizer { get; init; }
+
+    /// <summary>Lays out conversations; null = the model has none.</summary>
+    public ChatTemplate? ChatTemplate { get; init; }
+
+    /// <summary>Text of the bos token as templates see it.</summary>
+    public string? BosToken { get; init; }
+
+    /// <summary>Text of the eos token as templates see it.</summary>
+    public string? EosToken { get; init; }
+}

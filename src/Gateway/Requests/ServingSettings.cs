@@ -1,0 +1,34 @@
+using TpServe.Gateway.Scheduling;
+
+namespace TpServe.Gateway.Requests;
+
+/// <summary>How the model is served, as plain values.</summary>
+public sealed record ServingSettings
+{
+    /// <summary>Longest prompt and output together, in tokens.</summary>
+    public required int MaxModelLen { get; init; }
+
+    /// <summary>Most tokens in one step. Default 512.</summary>
+    public int MaxStepTokens { get; init; } = 512;
+
+    /// <summary>Most prompt tokens of one sequence in one step. Default 256.</summary>
+    public int ChunkTokens { get; init; } = 256;
+
+    /// <summary>Most sequences that run at once. Default 64.</summary>
+    public int MaxSequences { get; init; } = 64;
+
+    /// <summary>Sequences waiting at which new requests are refused. Default 256.</summary>
+    public int QueueLimit { get; init; } = 256;
+
+    /// <summary>How long a request may take where its client sets no deadline; null = for ever.</summary>
+    public TimeSpan? RequestTimeout { get; init; }
+
+    /// <summary>What clients are told to wait before they try again. Default 1 s.</summary>
+    public TimeSpan RetryAfter { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Caps on what one request may ask for.</summary>
+    public RequestLimits Limits { get; init; } = new();
+
+    /// <summary>The scheduler's part.</summary>
+    public SchedulerSettings Scheduler => new(MaxStepTokens, ChunkTokens, Math.Min(MaxSequences, MaxStepTokens), QueueLimit);
+}

@@ -1,0 +1,35 @@
+namespace TpServe.Gateway.Requests;
+
+/// <summary>A request that the server can answer: nobody checks it again.</summary>
+public sealed record ValidatedRequest
+{
+    /// <summary>Names it in logs and in Abort.</summary>
+    public required string RequestId { get; init; }
+
+    /// <summary>Token ids of the prompt; at least one.</summary>
+    public required IReadOnlyList<int> PromptTokens { get; init; }
+
+    /// <summary>Outputs.</summary>
+    public required int Outputs { get; init; }
+
+    /// <summary>How tokens are chosen.</summary>
+    public required ResolvedSampling Sampling { get; init; }
+
+    /// <summary>When outputs end.</summary>
+    public required ResolvedStopping Stopping { get; init; }
+
+    /// <summary>Likeliest tokens reported for each prompt token; null = nothing is reported.</summary>
+    public int? PromptLogprobs { get; init; }
+
+    /// <summary>Likeliest tokens reported for each generated token, 0 = only its own logprob; null = nothing is reported.</summary>
+    public int? Logprobs { get; init; }
+
+    /// <summary>Token ids are reported.</summary>
+    public bool ReturnTokenIds { get; init; }
+
+    /// <summary>Special tokens are left out of the text.</summary>
+    public bool SkipSpecialTokens { get; init; } = true;
+
+    /// <summary>When the client stops waiting; null = never.</summary>
+    public DateTimeOffset? Deadline { get; init; }
+}

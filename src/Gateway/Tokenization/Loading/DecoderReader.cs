@@ -1,0 +1,50 @@
+using TpServe.Gateway.Tokenization.Decoders;
+using TpServe.Gateway.Tokenization.Normalizers;
+using TpServe.Gateway.Tokenization.PreTokenizers;
+
+namespace TpServe.Gateway.Tokenization.Loading;
+
+/// <summary>Builds the decoder of tokenizer.json.</summary>
+internal static class DecoderReader
+{
+    private const int MostStripped = 1024;
+
+    /// <summary>The chain; without a decoder, tokens with a space between.</summary>
+    public static DecoderChain Read(JsonPart? part) => new(part is JsonPart decoder ? [.. Steps(decoder)] : [() => new JoinStage()]);
+
+    private static IEnumerable<Func<DecoderStage>> Steps(JsonPart part)
+    {
+        switch (part.Type())
+        {
+            case "Sequence":
+                return part.Required("decoders").Items(TokenizerLimits.PipelineSteps).SelectMany(Steps);
+            case "ByteLevel":
+                return [() => new ByteLevelStage()];
+            case "ByteFallback":
+                return [() => new ByteFallbackStage()];
+            case "Fuse":
+                return [() => new FuseStage()];
+            case "Replace":
+                ReplaceNormalizer replace = NormalizerReader.ReadReplace(part);
+                return [() => new ReplaceStage(replace)];
+            case "Strip":
+                char content = part.Required("content").Character();
+                int start = part.Required("start").Integer(0, MostStripped);
+                int stop = part.Required("stop").Integer(0, MostStripped);
+                return [() => new StripStage(content, start, stop)];
+            case "Metaspace":
+                char mark = part.Required("replacement").Character();
+                bool dropsFirst = PreTokenizerReader.Scheme(part) != PrependScheme.Never;
+                return [() => new MetaspaceStage(mark, dropsFirst)];
+            case "WordPiece":
+                string prefix = part.OptionalText("prefix") ?? "##";
+                bool cleanup = part.Flag("cleanup", absent: true);
+                return [() => new WordPieceStage(prefix, cleanup)];
+            case "BPEDecoder":
+                string suffix = part.OptionalText("suffix") ?? "</w>";
+                return [() => new BpeSuffixStage(suffix)];
+            default:
+                throw part.UnknownType("Sequence", "ByteLevel", "ByteFallback", "Fuse", "Replace", "Strip", "Metaspace", "WordPiece", "BPEDecoder");
+        }
+    }
+}

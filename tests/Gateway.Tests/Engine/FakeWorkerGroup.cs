@@ -1,0 +1,181 @@
+using System.Text;
+using NUnit.Framework;
+using TpServe.Gateway.Workers;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Gateway.Tests.Engine;
+
+/// <summary>A worker group whose tokens are a pure function of the sequence, and which checks every plan as a rank would.</summary>
+internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) : IWorkerGroup
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<ulong, Running> _sequences = [];
+    private readonly SemaphoreSlim _entered = new(0), _permits = new(0);
+    private TaskCompletionSource<GroupLife> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private long _epoch, _step;
+
+    /// <summary>The next token after the given ones. Default: what the request's sampling hashes to, a letter.</summary>
+    public Func<NewSequence, IReadOnlyList<int>, int> NextToken { get; set; } = Hashed;
+
+    /// <summary>Each step waits for <see cref="Allow"/>.</summary>
+    public bool Manual { get; set; }
+
+    /// <summary>Spoils results, for tests of faults.</summary>
+    public Action<StepResult>? Spoil { get; set; }
+
+    public List<StepPlan> Plans { get; } = [];
+
+    public GroupState State { get; private set; } = GroupState.Starting;
+
+    /// <summary>Tokens that spell a text and then end, whatever the prompt is.</summary>
+    public static Func<NewSequence, IReadOnlyList<int>, int> Says(string text)
+    {
+        byte[] bytes = Encoding.UTF8.GetBytes(text);
+        return (sequence, tokens) =>
+        {
+            int at = tokens.Count - sequence.Sampling.PromptTokens;
+            return at < bytes.Length ? bytes[at] : TestModel.End;
+        };
+    }
+
+    /// <summary>The logprob that the fake reports for a token at a position.</summary>
+    public static float Logprob(int position, int token) => -0.1f - ((position * 31 + token * 7) % 97) / 13f;
+
+    /// <summary>Begins the next life.</summary>
+    public void Start()
+    {
+        lock (_gate)
+        {
+            _epoch++;
+            _step = 0;
+            _sequences.Clear();
+            State = GroupState.Ready;
+            _ready.SetResult(new GroupLife(_epoch, kvBlocks, blockTokens));
+        }
+    }
+
+    /// <summary>The present life dies.</summary>
+    public void Lose(string why)
+    {
+        lock (_gate)
+        {
+            State = GroupState.Lost;
+            _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
+            TaskCompletionSource<string> lost = _lost;
+            _lost = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
+            lost.SetResult(why);
+        }
+    }
+
+    /// <summary>Lets this many steps run.</summary>
+    public void Allow(int steps = 1) => _permits.Release(steps);
+
+    /// <summary>Waits until one more step has begun.</summary>
+    public async Task StepBeganAsync() =>
+        Assert.That(await _entered.WaitAsync(TimeSpan.FromSeconds(20)), Is.True, "no step began");
+
+    public Task<GroupLife> WaitReadyAsync(CancellationToken cancellation)
+    {
+        lock (_gate)
+            return _ready.Task.WaitAsync(cancellation);
+    }
+
+    public async Task<StepResult> RunStepAsync(StepPlan plan, CancellationToken cancellation)
+    {
+        Task<string> lost;
+        lock (_gate)
+        {
+            if (State != GroupState.Ready)
+                throw new WorkerLostException("rank 1 is gone");
+            lost = _lost.Task;
+            Plans.Add(plan.Clone());
+        }
+        _entered.Release();
+        if (Manual)
+        {
+            using CancellationTokenSource leave = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+            Task first = await Task.WhenAny(_permits.WaitAsync(leave.Token), lost);
+            await leave.CancelAsync();
+            cancellation.ThrowIfCancellationRequested();
+            if (first == lost)
+                throw new WorkerLostException(await lost);
+        }
+        StepResult result = Compute(plan);
+        Spoil?.Invoke(result);
+        return result;
+    }
+
+    public TopologyFacts Topology() => new(_epoch,
+    [
+        new RankFacts { Rank = 0, Address = "unix:/tmp/rank0", Pid = 100, Device = "cpu test", Isa = "avx2", Backend = "fake", Transport = "shm", TransportReason = "same host", AllReduceMicroseconds = 2.5, Heads = 0..2, KvHeads = 0..1, MlpLeaves = 0..1, VocabRows = 0..132, WeightBytes = 1000, KvBytes = 2000, StepMicroseconds = 7 },
+        new RankFacts { Rank = 1, Address = "unix:/tmp/rank1", Pid = 101, Device = "cpu test", Isa = "avx2", Backend = "fake", Transport = "shm", TransportReason = "same host", VocabRows = 132..264 },
+    ]);
+
+    private static int Hashed(NewSequence sequence, IReadOnlyList<int> tokens)
+    {
+        ulong hash = sequence.Sampling.Temperature == 0 ? 17 : sequence.Sampling.Seed * 31 + (ulong)sequence.Sampling.OutputIndex;
+        foreach (int token in tokens)
+            hash = (hash ^ (ulong)token) * 1099511628211 % 1_000_000_007;
+        return 'a' + (int)(hash % 26);
+    }
+
+    private StepResult Compute(StepPlan plan)
+    {
+        Assert.That((plan.Epoch, plan.Step), Is.EqualTo((_epoch, ++_step)), "epoch and step of a plan");
+        foreach (ulong finished in plan.Finished)
+            Assert.That(_sequences.Remove(finished), Is.True, "a plan ends an unknown sequence");
+        foreach (NewSequence added in plan.NewSequences)
+            _sequences.Add(added.SequenceId, new Running(added));
+
+        StepResult result = new() { Epoch = plan.Epoch, Step = plan.Step, StepMicroseconds = 7 };
+        foreach (SequenceStep rows in plan.Sequences)
+        {
+            Running sequence = _sequences[rows.SequenceId];
+            sequence.Blocks.AddRange(rows.NewBlocks);
+            Assert.That(rows.StartPosition, Is.EqualTo(sequence.Computed), "start of a sequence's rows");
+            sequence.Computed += rows.Tokens;
+            Assert.That(sequence.Computed, Is.LessThanOrEqualTo(Math.Min(sequence.Tokens.Count, sequence.Blocks.Count * blockTokens)));
+            result.Sequences.Add(sequence.Answer(rows, NextToken));
+        }
+        Assert.That(_sequences.Values.SelectMany(sequence => sequence.Blocks), Is.Unique.And.All.InRange(0, kvBlocks - 1));
+        return result;
+    }
+
+    private sealed class Running(NewSequence whole)
+    {
+        public List<int> Tokens { get; } = [.. whole.TokenIds];
+
+        public List<int> Blocks { get; } = [];
+
+        public int Computed { get; set; }
+
+        public SequenceResult Answer(SequenceStep rows, Func<NewSequence, IReadOnlyList<int>, int> next)
+        {
+            SequenceResult answer = new() { SequenceId = rows.SequenceId };
+            if (whole.PromptLogprobs >= 0)
+                for (int i = rows.StartPosition; i < Math.Min(rows.StartPosition + rows.Tokens, whole.TokenIds.Count); i++)
+                    answer.PromptLogprobs.Add(i == 0 ? new TokenLogprobs() : Logprobs(i, Tokens[i], whole.PromptLogprobs));
+            if (!rows.Sample)
+                return answer;
+            answer.TokenId = next(whole, Tokens);
+            if (whole.TopLogprobs >= 0)
+                answer.Logprobs = Logprobs(Tokens.Count, answer.TokenId, whole.TopLogprobs);
+            Tokens.Add(answer.TokenId);
+            return answer;
+        }
+
+        // The token itself is second; likelier and less likely ones are its neighbours.
+        private static TokenLogprobs Logprobs(int position, int token, int top)
+        {
+            TokenLogprobs logprobs = new() { Logprob = Logprob(position, token), Rank = 2 };
+            int[] ids = [(token + 1) % 256, token, (token + 2) % 256, (token + 3) % 256];
+            for (int i = 0; i < Math.Min(top, ids.Length); i++)
+            {
+                logprobs.TopIds.Add(ids[i]);
+                logprobs.TopLogprobs.Add(Logprob(position, token) + (1 - i) * 0.05f);
+            }
+            return logprobs;
+        }
+    }
+}
