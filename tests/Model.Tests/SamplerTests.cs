@@ -88,6 +88,18 @@ public sealed class SamplerTests
     }
 
     [Test]
+    public void ChooseAmong_VocabularySmallerThanK_AgreesWithTheWholeRow()
+    {
+        float[] logits = Numbers.Uniform(20, seed: 6);
+        (float[] values, int[] ids) = Candidates(logits, [0, 9, 20], 40);
+        for (int output = 0; output < 100; output++)
+        {
+            SampleRow row = Row(new() { Temperature = 1, TopK = 40, OutputIndex = output });
+            Assert.That(_sampler.ChooseAmong(values, ids, row), Is.EqualTo(_sampler.Choose(logits, row)));
+        }
+    }
+
+    [Test]
     public void ChooseAmong_MoreCandidatesThanTheRowAsks_ChangesNothing()
     {
         float[] logits = Numbers.Uniform(300, seed: 3);

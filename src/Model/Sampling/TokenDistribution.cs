@@ -28,7 +28,8 @@ internal sealed class TokenDistribution
     /// <summary>What is left of a whole row of adjusted logits.</summary>
     public void OfRow(ReadOnlySpan<float> logits, SamplingSettings settings)
     {
-        if (settings.TopK > 0 && settings.TopK < logits.Length)
+        // A k beyond the vocabulary filters nothing, but a small one may have come as candidates, which are sorted.
+        if (settings.TopK > 0 && (settings.TopK < logits.Length || settings.TopK <= LogitsPlan.MostCandidates))
         {
             OfBest(_top.Of(logits, settings.TopK), settings);
             return;
