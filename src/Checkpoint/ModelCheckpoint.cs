@@ -24,11 +24,15 @@ public abstract class ModelCheckpoint : IDisposable
     /// <summary>The tokenizer's raw material.</summary>
     public abstract TokenizerFiles Tokenizer { get; }
 
-    /// <summary>All tensors by their Hugging Face name.</summary>
+    /// <summary>All tensors by their Hugging Face name; none where TpServe does not know the architecture.</summary>
     public abstract IReadOnlyDictionary<string, TensorInfo> Tensors { get; }
 
     /// <summary>The mapped bytes of a tensor, row-major, outermost dimension first.</summary>
+    /// <exception cref="ModelLoadException">The tensor is larger than a span can be (2 GiB): read it in parts.</exception>
     public abstract ReadOnlySpan<byte> Bytes(TensorInfo tensor);
+
+    /// <summary>Part of a tensor's mapped bytes; the way to read a tensor of 2 GiB or more.</summary>
+    public virtual ReadOnlySpan<byte> Bytes(TensorInfo tensor, long start, int count) => Bytes(tensor).Slice(checked((int)start), count);
 
     /// <summary>Tells the system that a tensor's mapped pages are not needed any more; reading them again is slow, not wrong.</summary>
     public abstract void Drop(TensorInfo tensor);

@@ -9,6 +9,9 @@ public sealed record TensorInfo(string Name, TensorType Type, IReadOnlyList<int>
 {
     /// <summary>The name in the file, for messages.</summary>
     public string FileName { get; init; } = Name;
+
+    /// <summary>Bytes the tensor takes in the file. The readers have checked that this does not overflow and lies in the file.</summary>
+    public long ByteCount => Shape.Aggregate(1L, (product, extent) => product * extent) / Type.BlockElements() * Type.BlockBytes();
 }
 
 /// <summary>Order of the rows of a query or key projection within each head.</summary>

@@ -8,19 +8,18 @@ public sealed unsafe class HostBuffer : DeviceBuffer
 {
     private const int Alignment = 64;
     private readonly long _bytes;
-    private readonly bool _owned;
+    private void* _block;
     private byte* _pointer;
 
-    /// <summary>Allocates and zeroes.</summary>
+    /// <summary>Allocates zeroed memory; large blocks take no physical memory before they are touched.</summary>
     /// <exception cref="OutOfMemoryException">The host has no such block.</exception>
     public HostBuffer(long bytes)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
-        // One cache line more than asked for: vector kernels may read, never write, past the last element of a row.
-        _pointer = (byte*)NativeMemory.AlignedAlloc((nuint)(bytes + Alignment), Alignment);
-        NativeMemory.Clear(_pointer, (nuint)(bytes + Alignment));
+        // Two cache lines more than asked for: one to align, one because vector kernels may read, never write, past the last element of a row.
+        _block = NativeMemory.AllocZeroed((nuint)bytes + 2 * Alignment);
+        _pointer = (byte*)(((nuint)_block + Alignment - 1) & ~(nuint)(Alignment - 1));
         _bytes = bytes;
-        _owned = true;
     }
 
     /// <summary>A window on memory that somebody else owns and that outlives this object (a mapped segment).</summary>
@@ -47,8 +46,8 @@ public sealed unsafe class HostBuffer : DeviceBuffer
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (_owned && _pointer is not null)
-            NativeMemory.AlignedFree(_pointer);
+        NativeMemory.Free(_block); // null where the memory is somebody else's
+        _block = null;
         _pointer = null;
     }
 

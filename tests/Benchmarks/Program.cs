@@ -1,1 +1,25 @@
-Console.WriteLine("benchmarks");
+// Benchmarks: ratios measured in one run, printed as tables. Each file says what it measures and against what.
+using TpServe.Benchmarks;
+
+string repository = AppContext.BaseDirectory;
+while (!File.Exists(Path.Combine(repository, "TpServe.sln")))
+    repository = Path.GetDirectoryName(repository) ?? throw new InvalidOperationException("run this inside a clone");
+string workFolder = Path.Combine(Path.GetTempPath(), "tpserve-bench");
+
+switch (args)
+{
+    case ["kernels", .. string[] rest]:
+        KernelBench.Run(rest);
+        return 0;
+    case ["shapes", .. string[] rest]:
+        ModelShapesBench.Run(rest);
+        return 0;
+    case ["collectives", .. string[] rest]:
+        return CollectiveBench.Run(rest);
+    case ["peers", .. string[] rest]:
+        await PeerBench.RunAsync(repository, workFolder, rest);
+        return 0;
+    default:
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | collectives [DEGREE] | peers [WORD…]");
+        return 2;
+}

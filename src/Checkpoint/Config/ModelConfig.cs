@@ -3,8 +3,8 @@ namespace TpServe.Checkpoint.Config;
 /// <summary>Architecture and sizes of a model, the same whether read from config.json or from GGUF metadata.</summary>
 public sealed record ModelConfig
 {
-    /// <summary>Hugging Face's model_type, text models only: llama, mistral, qwen2, qwen3, smollm3, olmo2, granite, phi3, gemma2, gemma3 (gemma3_text).
-    /// A type TpServe does not implement is kept as it stands; the model room refuses it with the list of those it knows.</summary>
+    /// <summary>Hugging Face's model_type, text models only: llama, mistral, qwen2, qwen3, smollm3, olmo2, granite, phi3, gemma2, gemma3 (also for gemma3_text).
+    /// A type TpServe does not implement is kept as it stands, its sizes 0 where they could not be read; the model room refuses it with the list of those it knows.</summary>
     public required string Architecture { get; init; }
 
     /// <summary>Width of the residual stream.</summary>
@@ -33,6 +33,9 @@ public sealed record ModelConfig
 
     /// <summary>ε of every RMSNorm.</summary>
     public required float NormEpsilon { get; init; }
+
+    /// <summary>True where a stored norm weight w means 1 + w (Gemma from Hugging Face; GGUF files have the 1 added already).</summary>
+    public bool NormWeightsAddOne { get; init; }
 
     /// <summary>True where the head reuses the embedding.</summary>
     public required bool TieEmbeddings { get; init; }
@@ -73,7 +76,7 @@ public sealed record ModelConfig
     /// <summary>Soft cap on the logits, 0 = none (Gemma 2).</summary>
     public float LogitSoftcap { get; init; }
 
-    /// <summary>Factor on the embedding's output (Gemma: √hidden, rounded to the checkpoint's type as the reference does; Granite: embedding_multiplier).</summary>
+    /// <summary>Factor on the embedding's output (Gemma: √hidden in float32, as the reference computes it when it runs in float32; Granite: embedding_multiplier).</summary>
     public float EmbeddingScale { get; init; } = 1f;
 
     /// <summary>Factor on each half-block's output before it is added to the stream (Granite).</summary>

@@ -34,7 +34,7 @@ public sealed record RopeConfig
     /// <summary>Scaling of the frequencies; the fields below are read only by the kinds that name them.</summary>
     public RopeScaling Scaling { get; init; }
 
-    /// <summary>Linear, Llama3, Yarn: the factor.</summary>
+    /// <summary>Linear, Llama3, Yarn: the factor. LongRope: longest context / OriginalMaxPositions.</summary>
     public float Factor { get; init; } = 1f;
 
     /// <summary>Llama3: low_freq_factor.</summary>

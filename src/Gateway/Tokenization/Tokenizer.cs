@@ -90,7 +90,7 @@ public sealed class Tokenizer
     /// <summary>The bytes that a token contributes in the middle of a text; none where the id has no token.</summary>
     public ReadOnlyMemory<byte> TokenBytes(int id)
     {
-        if (TokenText(id) is not string text)
+        if (TextToDecode(id, skipSpecialTokens: false) is not string text)
             return ReadOnlyMemory<byte>.Empty;
         return _tokenBytes[id] ??= FindBytes(id, text);
     }
@@ -105,7 +105,7 @@ public sealed class Tokenizer
     internal DecoderStage BeginDecoding(StringBuilder sink) => _parts.Decoder.Begin(sink);
 
     internal string? TextToDecode(int id, bool skipSpecialTokens) =>
-        TokenText(id) is string text && !(skipSpecialTokens && _parts.Added.IsSpecial(text)) ? text : null;
+        (_parts.Added.TextToDecode(id) ?? _parts.Model.Vocabulary.TextOf(id)) is string text && !(skipSpecialTokens && _parts.Added.IsSpecial(text)) ? text : null;
 
     private List<int> Encode(string text, TrustedRanges trusted, bool addSpecialTokens)
     {

@@ -15,7 +15,7 @@ internal static class Attributes
     public static Value Get(RenderState state, Value value, string name)
     {
         if (value is UndefinedValue undefined)
-            throw undefined.Fail();
+            return IsDunder(name) ? Unsafe(value, name) : throw undefined.Fail();
         return Own(value, name) ?? Element(state, value, StringValue.Template(name)) ?? new UndefinedValue(
             $"{PythonText.Quote(Describe(value))} has no attribute {PythonText.Quote(name)}");
     }
@@ -74,7 +74,7 @@ internal static class Attributes
             RangeValue range => name switch
             {
                 "start" => new IntValue(range.Start),
-                "stop" => new IntValue(range.Start + range.Step * range.Count),
+                "stop" => new IntValue(range.Stop),
                 "step" => new IntValue(range.Step),
                 _ => null,
             },
@@ -105,6 +105,9 @@ internal static class Attributes
 
     private static string Describe(Value value) => value is NoneValue ? "None" : $"{value.TypeName} object";
 
-    /// <summary>Names that every Python object, or every container, has.</summary>
-    private static bool IsDunder(string name) => name.StartsWith("__", StringComparison.Ordinal) && name.EndsWith("__", StringComparison.Ordinal) && name.Length > 4;
+    /// <summary>Names that every Python object, or every container, has: all of them are unsafe.</summary>
+    private static bool IsDunder(string name) => name is "__class__" or "__delattr__" or "__dir__" or "__doc__" or "__eq__" or "__format__" or "__ge__" or
+        "__getattribute__" or "__getstate__" or "__gt__" or "__hash__" or "__init__" or "__init_subclass__" or "__le__" or "__lt__" or "__ne__" or "__new__" or
+        "__reduce__" or "__reduce_ex__" or "__repr__" or "__setattr__" or "__sizeof__" or "__str__" or "__subclasshook__" or "__len__" or "__iter__" or
+        "__getitem__" or "__contains__" or "__add__" or "__mul__";
 }

@@ -34,7 +34,7 @@ internal static class GlobalFunctions
         BigInteger span = step.Sign > 0 ? stop - start : start - stop;
         BigInteger count = span.Sign <= 0 ? BigInteger.Zero : (span - 1) / BigInteger.Abs(step) + 1;
         return count <= RangeValue.MaxCount
-            ? new RangeValue(start, step, (int)count)
+            ? new RangeValue(start, stop, step, (int)count)
             : throw Fault.Limit($"Range too big. The sandbox blocks ranges larger than MAX_RANGE ({RangeValue.MaxCount}).");
     }
 

@@ -117,18 +117,19 @@ internal static class StatementExecutor
         if (loop.Test is not null)
             (elements, length) = (Select(state, scope, loop, elements), null);
         LoopValue cursor = new(state, elements.GetEnumerator(), length, depth, recurse);
-        bool ran = false;
+        bool completed = false; // else also runs where every pass was broken off or continued
         for (Value? item = cursor.Advance(); item is not null; item = cursor.Advance())
         {
             state.Step();
-            ran = true;
             Scope pass = new(scope);
             pass.Set("loop", cursor);
             Assign(state, pass, loop.Target, item);
-            if (Execute(state, pass, loop.Body, output) == Flow.Break)
+            Flow flow = Execute(state, pass, loop.Body, output);
+            completed |= flow == Flow.Next;
+            if (flow == Flow.Break)
                 break;
         }
-        return ran || loop.Else.Length == 0 ? Flow.Next : Execute(state, new Scope(scope), loop.Else, output);
+        return completed || loop.Else.Length == 0 ? Flow.Next : Execute(state, new Scope(scope), loop.Else, output);
     }
 
     private static IEnumerable<Value> Select(RenderState state, Scope scope, ForStatement loop, IEnumerable<Value> elements)

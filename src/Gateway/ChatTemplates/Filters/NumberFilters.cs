@@ -15,7 +15,7 @@ internal static class NumberFilters
             return new IntValue(BigInteger.Abs(integer));
         if (value is FloatValue number)
             return new FloatValue(Math.Abs(number.Number));
-        throw value is UndefinedValue undefined ? undefined.Fail() : Fault.Type($"bad operand type for abs(): '{value.TypeName}'");
+        throw Fault.Type($"bad operand type for abs(): '{value.TypeName}'");
     }
 
     /// <summary>value|int(default, base): text that is no integer is tried as a float, and else the default is taken.</summary>
@@ -98,7 +98,7 @@ internal static class NumberFilters
     {
         Value?[] bound = arguments.Bind("filesizeformat", 1, "value", "binary");
         if (Float(state, new Arguments([bound[0]!, NoneValue.Instance])) is not FloatValue { Number: double bytes })
-            throw Fault.Value("could not convert to float");
+            throw bound[0] is StringValue ? Fault.Value("could not convert string to float") : Fault.Type("float() argument must be a string or a real number");
         bool binary = bound[1]?.IsTrue ?? false;
         double scale = binary ? 1024 : 1000;
         if (bytes == 1)
@@ -108,7 +108,7 @@ internal static class NumberFilters
         const string Prefixes = "kMGTPEZY";
         double unit = scale;
         int index = 0;
-        for (; index < Prefixes.Length - 1 && bytes >= unit * scale; index++)
+        for (; index < Prefixes.Length - 1 && !(bytes < unit * scale); index++)
             unit *= scale;
         string prefix = binary ? char.ToUpperInvariant(Prefixes[index]) + "iB" : Prefixes[index] + "B";
         return StringValue.Template($"{FormatSpec.Digits(bytes / unit, 'f', 1, false)} {prefix}");
@@ -132,7 +132,7 @@ internal static class NumberFilters
             return IntValue.Of(integer.Sign < 0 ? -rounded : rounded);
         }
         if (value is not FloatValue { Number: double number })
-            throw value is UndefinedValue undefined ? undefined.Fail() : Fault.Type($"type {value.TypeName} doesn't define __round__ method");
+            throw Fault.Type($"type {value.TypeName} doesn't define __round__ method");
         const int MostDecimals = 323, LeastDecimals = -309; // beyond these a double is left as it is, or is nothing
         if (!double.IsFinite(number) || decimals > MostDecimals)
             return value;

@@ -130,7 +130,7 @@ internal static class SequenceFilters
         SequenceValue sequence => Backwards(sequence.Items),
         StringValue or RangeValue => Backwards(Iteration.ToArray(state, value)),
         DictValue or DictViewValue => Backwards(Iteration.ToArray(state, value)),
-        UndefinedValue undefined => throw undefined.Fail(),
+        UndefinedValue => [],
         _ => null,
     };
 

@@ -15,7 +15,9 @@ internal static class TextFilters
     public static Value Capitalize(RenderState state, Arguments arguments) => Rewrite(state, arguments, "capitalize", TextCase.Capitalize);
 
     /// <summary>Unlike str.title this begins words only after white space, hyphens and opening brackets.</summary>
-    public static Value Title(RenderState state, Arguments arguments) => Rewrite(state, arguments, "title", static text =>
+    public static Value Title(RenderState state, Arguments arguments) => Rewrite(state, arguments, "title", BeginWords).AsMarkup(false);
+
+    private static string BeginWords(string text)
     {
         StringBuilder title = new(text.Length);
         for (int at = 0; at < text.Length;)
@@ -29,7 +31,7 @@ internal static class TextFilters
             at = end;
         }
         return title.ToString();
-    });
+    }
 
     public static Value Trim(RenderState state, Arguments arguments)
     {
@@ -112,14 +114,15 @@ internal static class TextFilters
     public static Value Truncate(RenderState state, Arguments arguments)
     {
         Value?[] bound = arguments.Bind("truncate", 1, "s", "length", "killwords", "end", "leeway");
-        StringValue text = StringMethods.RequireText(bound[0]!);
         StringValue end = StringMethods.RequireText(bound[3] ?? StringValue.Template("..."));
         int length = bound[1]?.RequireInt32() ?? 255;
         int leeway = bound[4] is null or NoneValue ? 5 : bound[4]!.RequireInt32();
         if (length < end.Length || leeway < 0)
             throw Fault.Value($"expected length >= {end.Length} and leeway >= 0, got {length} and {leeway}");
-        if (text.Length <= (long)length + leeway)
-            return text;
+        int actual = Iteration.Length(bound[0]!) ?? throw Fault.Type($"object of type '{bound[0]!.TypeName}' has no len()");
+        if (actual <= (long)length + leeway)
+            return bound[0]!;
+        StringValue text = StringMethods.RequireText(bound[0]!);
         StringValue kept = text.SliceCodePoints(0, length - end.Length);
         if (!(bound[2]?.IsTrue ?? false))
             kept = (StringValue)TextSplitting.SplitFromEnd(state, kept, StringValue.Template(" "), 1)[0];

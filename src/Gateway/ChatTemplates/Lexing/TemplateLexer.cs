@@ -94,6 +94,8 @@ internal sealed class TemplateLexer
     private int SkipComment(int open, int inside)
     {
         int close = _source.IndexOf("#}", inside, StringComparison.Ordinal);
+        if (close < 0 && inside == _source.Length)
+            return inside; // Jinja forgives a comment that opens with the template's last characters
         if (close < 0)
             throw _expressions.Fail("Missing end of comment tag", open);
         char sign = close > inside && _source[close - 1] is '-' or '+' ? _source[close - 1] : '\0';
@@ -128,7 +130,7 @@ internal sealed class TemplateLexer
             EmitText(body, tag, sign, '%');
             return AfterTag(_source, at + 2, endSign);
         }
-        throw _expressions.Fail("Missing end of raw directive", open);
+        return body == _source.Length ? body : throw _expressions.Fail("Missing end of raw directive", open);
     }
 
     /// <summary>Where the text goes on after a closed block tag or comment.</summary>

@@ -92,7 +92,7 @@ internal sealed class BraceFormat
             'r' or 'a' => PythonText.Repr(_state, value),
             _ => throw Fault.Value($"Unknown conversion specifier {conversion}"),
         };
-        StringValue formatted = spec.Text.Length == 0 ? PythonText.Str(_state, value) : FormatSpec.Parse(spec.Text).Apply(_state, value);
+        StringValue formatted = spec.Text.Length == 0 ? PythonText.Str(_state, value) : FormatSpec.Apply(_state, value, spec.Text);
         return _isMarkup ? MarkupText.Escape(_state, formatted.AsMarkup(value is StringValue { IsMarkup: true })) : formatted;
     }
 

@@ -17,10 +17,16 @@ internal sealed class FormatSpec
     /// <summary>One of &lt; &gt; ^ =, or none for the type's own.</summary>
     public char Align { get; set; }
 
-    /// <summary>One of + - and space.</summary>
-    public char Sign { get; set; } = '-';
+    /// <summary>One of + - and space, or none.</summary>
+    public char Sign { get; set; }
+
+    /// <summary>Whether a result of zero loses its sign.</summary>
+    public bool NoNegativeZero { get; set; }
 
     public bool Alternate { get; set; }
+
+    /// <summary>Whether a width that begins with 0 asked for zeros after the sign.</summary>
+    public bool ZeroFill { get; set; }
 
     public int Width { get; set; }
 
@@ -51,11 +57,12 @@ internal sealed class FormatSpec
         }
         if (at < text.Length && text[at] is '+' or '-' or ' ')
             spec.Sign = text[at++];
+        spec.NoNegativeZero = Skip(text, ref at, 'z');
         spec.Alternate = Skip(text, ref at, '#');
         if (Skip(text, ref at, '0') && spec.Align == 0)
         {
             spec.Fill = "0";
-            spec.Align = '=';
+            spec.ZeroFill = true;
         }
         spec.Width = Number(text, ref at) ?? 0;
         if (at < text.Length && text[at] is ',' or '_')
@@ -67,15 +74,23 @@ internal sealed class FormatSpec
         return at == text.Length ? spec : throw Fault.Value($"Invalid format specifier '{text}'");
     }
 
-    /// <summary>format(value, spec) for the built-in types.</summary>
-    public StringValue Apply(RenderState state, Value value) => value switch
+    /// <summary>format(value, specification) for the built-in types.</summary>
+    public static StringValue Apply(RenderState state, Value value, string specification)
     {
-        StringValue text => ApplyToText(state, text),
-        FloatValue number => ApplyToNumber(state, FormatFloat(number.Number)),
-        _ when value.TryInteger(out BigInteger integer) && (value is not BoolValue || Type != 0) => ApplyToNumber(state, FormatInteger(integer)),
-        BoolValue => ApplyToText(state, PythonText.Str(state, value)),
-        _ => throw Fault.Type($"unsupported format string passed to {value.TypeName}.__format__"),
-    };
+        if (value is StringValue text)
+            return Parse(specification).ApplyToText(state, text);
+        if (value is FloatValue number)
+        {
+            FormatSpec spec = Parse(specification);
+            return spec.ApplyToNumber(state, spec.FormatFloat(number.Number));
+        }
+        if (value.TryInteger(out BigInteger integer))
+        {
+            FormatSpec spec = Parse(specification);
+            return spec.ApplyToNumber(state, spec.FormatInteger(integer));
+        }
+        throw Fault.Type($"unsupported format string passed to {value.TypeName}.__format__");
+    }
 
     /// <summary>Digits of a float in the notation of a type letter (e, f, g, %), without sign; infinities and NaN by name.</summary>
     public static string Digits(double number, char type, int precision, bool alternate)
@@ -105,8 +120,8 @@ internal sealed class FormatSpec
     {
         if (Type is not ('\0' or 's'))
             throw Fault.Value($"Unknown format code '{Type}' for object of type 'str'");
-        if (Align == '=')
-            throw Fault.Value("'=' alignment not allowed in string format specifier");
+        if (Align == '=' || Sign != 0 || Grouping != 0)
+            throw Fault.Value("Alignment '=', sign and grouping are not allowed in string format specifier");
         if (Precision >= 0 && Precision < text.Length)
             text = text.SliceCodePoints(0, Precision);
         return StringMethods.Pad(state, text, Width, StringValue.Template(Fill), Align switch { '>' => "rjust", '^' => "center-left", _ => "ljust" });
@@ -114,21 +129,24 @@ internal sealed class FormatSpec
 
     private StringValue ApplyToNumber(RenderState state, (bool Negative, string Prefix, string Digits) number)
     {
-        string sign = number.Negative ? "-" : Sign == '-' ? "" : Sign.ToString();
+        string sign = number.Negative ? "-" : Sign is '+' or ' ' ? Sign.ToString() : "";
         string head = sign + number.Prefix;
         int missing = Width - head.Length - number.Digits.Length;
         if (missing > 0)
             state.CheckText((long)Width);
         StringValue fill = StringValue.Template(Fill);
         StringAssembler text = new(state);
-        int left = Align switch { '<' => 0, '^' => missing / 2, '=' => 0, _ => missing };
-        int inner = Align == '=' ? missing : 0;
+        char align = ZeroFill ? '=' : Align;
+        int left = align switch { '<' => 0, '^' => missing / 2, '=' => 0, _ => missing };
+        int inner = align == '=' ? missing : 0;
         return text.AppendRepeated(fill, left).Append(head, false).AppendRepeated(fill, inner).Append(number.Digits, false)
             .AppendRepeated(fill, missing - left - inner).ToValue();
     }
 
     private (bool Negative, string Prefix, string Digits) FormatInteger(BigInteger integer)
     {
+        if (Precision >= 0 && Type is '\0' or 'd' or 'n' or 'x' or 'X' or 'o' or 'b' or 'c')
+            throw Fault.Value("Precision not allowed in integer format specifier");
         bool negative = integer.Sign < 0;
         BigInteger magnitude = BigInteger.Abs(integer);
         switch (Type)
@@ -170,6 +188,8 @@ internal sealed class FormatSpec
             default:
                 throw Fault.Value($"Unknown format code '{Type}' for object of type 'float'");
         }
+        if (NoNegativeZero && !digits.AsSpan().ContainsAnyInRange('1', '9'))
+            negative = false;
         return (negative, "", Group(digits, 3));
     }
 

@@ -40,7 +40,9 @@ internal sealed class PercentFormat
             if (percent < text.Length)
                 Convert();
         }
-        bool allUsed = _values is TupleValue tuple ? _next == tuple.Items.Length : _next == 1 || _values is DictValue or ListValue;
+        bool allUsed = _values is TupleValue tuple
+            ? _next == tuple.Items.Length
+            : _next == 1 || _values is DictValue or ListValue or RangeValue or UndefinedValue; // what has elements may go unused
         return allUsed ? _result.ToValue().AsMarkup(_format.IsMarkup) : throw Fault.Type("not all arguments converted during string formatting");
     }
 

@@ -122,6 +122,10 @@ internal sealed class StatementParser
                 return [ParseWith(line)];
             case "generation":
                 return [new ScopeStatement(ParseFunctionBody("endgeneration"), line)];
+            case "autoescape":
+                if (_expressions.Parse() is not ConstantExpression { Value.IsTrue: false })
+                    throw _tokens.Fail("autoescape can only be false here: a prompt is not HTML", line);
+                return [new ScopeStatement(ParseScopedBody("endautoescape"), line)];
             case "block":
                 return [ParseBlock(line)];
             case "break" or "continue":

@@ -30,7 +30,7 @@ internal sealed record FilterBlockStatement(FilterCall[] Filters, Statement[] Bo
 
 internal sealed record WithStatement(KeyValuePair<AssignTarget, Expression>[] Variables, Statement[] Body, int Line) : Statement(Line);
 
-/// <summary>A body with variables of its own: {% generation %}.</summary>
+/// <summary>A body with variables of its own: {% generation %} or {% autoescape false %}.</summary>
 internal sealed record ScopeStatement(Statement[] Body, int Line) : Statement(Line);
 
 /// <summary>{% block %}: it sees the template's variables, and those around it only if it is scoped.</summary>

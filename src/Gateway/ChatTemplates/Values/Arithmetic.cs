@@ -55,14 +55,16 @@ internal static class Arithmetic
         {
             if (y.IsZero)
                 throw Fault.Value("integer division or modulo by zero");
-            BigInteger quotient = BigInteger.DivRem(x, y, out BigInteger rest);
-            return IntValue.Of(!rest.IsZero && (rest.Sign < 0) != (y.Sign < 0) ? quotient - 1 : quotient);
+            BigInteger quotient = BigInteger.DivRem(x, y, out BigInteger left);
+            return IntValue.Of(!left.IsZero && (left.Sign < 0) != (y.Sign < 0) ? quotient - 1 : quotient);
         }
         (double p, double q) = RequireDoubles(a, b, "//");
         if (q == 0)
             throw Fault.Value("float floor division by zero");
-        double modulus = FloorModulus(p, q);
-        double division = (p - modulus) / q;
+        double rest = p % q;
+        double division = (p - rest) / q;
+        if (rest != 0 && (q < 0) != (rest < 0))
+            division -= 1;
         double floor = Math.Floor(division);
         if (division - floor > 0.5)
             floor += 1;

@@ -131,12 +131,14 @@ internal enum DictViewKind
 }
 
 /// <summary>range(start, stop, step), never longer than the sandbox allows.</summary>
-internal sealed class RangeValue(BigInteger start, BigInteger step, int count) : Value
+internal sealed class RangeValue(BigInteger start, BigInteger stop, BigInteger step, int count) : Value
 {
     /// <summary>Jinja's MAX_RANGE.</summary>
     public const int MaxCount = 100_000;
 
     public BigInteger Start { get; } = start;
+
+    public BigInteger Stop { get; } = stop;
 
     public BigInteger Step { get; } = step;
 

@@ -103,7 +103,7 @@ internal static class Iteration
                 return sequence is ListValue ? new ListValue(items) : new TupleValue(items);
             default:
                 RangeValue range = (RangeValue)value;
-                return new RangeValue(range.Start + range.Step * first, range.Step * stride, count);
+                return new RangeValue(range.Start + range.Step * first, range.Start + range.Step * last, range.Step * stride, count);
         }
     }
 
@@ -133,7 +133,7 @@ internal static class Iteration
         for (int i = 0; i < length; i++)
         {
             state.Step();
-            yield return text.SliceCodePoints(i, i + 1);
+            yield return text.SliceCodePoints(i, i + 1).AsMarkup(false);
         }
     }
 }

@@ -125,7 +125,7 @@ internal static class PythonText
                     WriteNamespace(space);
                     break;
                 case RangeValue range:
-                    Put($"range({range.Start}, {range.Start + range.Step * range.Count}{(range.Step.IsOne ? "" : $", {range.Step}")})");
+                    Put($"range({range.Start}, {range.Stop}{(range.Step.IsOne ? "" : $", {range.Step}")})");
                     break;
                 case LoopValue loop:
                     Put($"<LoopContext {loop.Index0 + 1}/{loop.Length}>");

@@ -6,6 +6,7 @@ namespace TpServe.Gateway.Tokenization.AddedTokens;
 internal sealed class AddedVocabulary
 {
     private readonly Dictionary<int, string> _texts = [];
+    private readonly Dictionary<int, string> _decodedTexts = [];
     private readonly Dictionary<string, int> _ids = new(StringComparer.Ordinal);
     private readonly HashSet<string> _specialTexts = new(StringComparer.Ordinal);
 
@@ -18,10 +19,9 @@ internal sealed class AddedVocabulary
             _ids.TryAdd(token.Text, token.Id);
             if (token.Special)
                 _specialTexts.Add(token.Text);
-            if (token.Normalized)
-                InNormalizedText.Add(token, normalizer?.Normalize(token.Text) ?? token.Text);
-            else
-                InRawText.Add(token, token.Text);
+            string sought = token.Normalized && normalizer is not null ? normalizer.Normalize(token.Text) : token.Text;
+            _decodedTexts[token.Id] = sought;
+            (token.Normalized ? InNormalizedText : InRawText).Add(token, sought);
             LargestId = Math.Max(LargestId, token.Id);
         }
     }
@@ -33,6 +33,9 @@ internal sealed class AddedVocabulary
     public int LargestId { get; } = -1;
 
     public string? TextOf(int id) => _texts.GetValueOrDefault(id);
+
+    /// <summary>What decoding sees: the normalized text, as the reference has it, so that a normalized special token may not even be special there.</summary>
+    public string? TextToDecode(int id) => _decodedTexts.GetValueOrDefault(id);
 
     public int? IdOf(string text) => _ids.TryGetValue(text, out int id) ? id : null;
 

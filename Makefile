@@ -1,0 +1,28 @@
+# What CI runs, and the shortcuts people want. Every target works on a fresh clone with the .NET 10 SDK alone.
+CONFIGURATION ?= Release
+
+.PHONY: check build format test test-slow bench vocabularies run clean
+
+check: build format test ## what must pass before a commit
+
+build: ## restore and build, warnings are errors
+	dotnet build TpServe.sln -c $(CONFIGURATION)
+
+format: ## fails where `dotnet format` would change a file
+	dotnet format TpServe.sln --verify-no-changes --no-restore
+
+test: ## every test that needs neither a GPU nor a file outside the clone
+	dotnet test TpServe.sln -c $(CONFIGURATION) --no-build
+
+vocabularies: ## fetches the public vocabularies that some tokenizer vectors need (npm)
+	bash tests/Data/tokenizers/fetch-vocabularies.sh
+
+bench: ## kernels, collectives and whole models, printed as tables
+	dotnet run --project tests/Benchmarks -c $(CONFIGURATION) -- peers
+
+run: ## serve the embedded model
+	dotnet run --project src/Gateway -c $(CONFIGURATION)
+
+clean:
+	dotnet clean TpServe.sln -c $(CONFIGURATION)
+	rm -rf .goldens-cache

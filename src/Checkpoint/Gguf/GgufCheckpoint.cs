@@ -1,0 +1,132 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using TpServe.Checkpoint.Config;
+
+namespace TpServe.Checkpoint.Gguf;
+
+/// <summary>A model in a GGUF file, or in the files of a split one.</summary>
+public sealed partial class GgufCheckpoint : ModelCheckpoint
+{
+    private const int MaxSplits = 999;
+    private readonly TensorTable _table;
+
+    private GgufCheckpoint(string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles tokenizer)
+    {
+        Path = path;
+        Name = name;
+        _table = table;
+        Config = config;
+        Generation = generation;
+        Tokenizer = tokenizer;
+    }
+
+    /// <inheritdoc/>
+    public override string Path { get; }
+
+    /// <inheritdoc/>
+    public override string Name { get; }
+
+    /// <inheritdoc/>
+    public override ModelConfig Config { get; }
+
+    /// <inheritdoc/>
+    public override GenerationDefaults Generation { get; }
+
+    /// <inheritdoc/>
+    public override TokenizerFiles Tokenizer { get; }
+
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, TensorInfo> Tensors => _table.Tensors;
+
+    /// <summary>Opens a file; of a split model the first, its siblings are found beside it.</summary>
+    /// <exception cref="ModelLoadException">Something in the files is wrong.</exception>
+    public static GgufCheckpoint Open(string path)
+    {
+        TensorTable table = new();
+        try
+        {
+            // 1. The file and, where it is split, its siblings. Metadata is the first one's.
+            MappedFile first = table.Own(MappedFile.Open(path));
+            GgufFile header = GgufFile.Read(first);
+            List<(MappedFile File, GgufFile Header)> files = [(first, header)];
+            foreach (string sibling in Siblings(path, header.Metadata))
+            {
+                MappedFile file = table.Own(MappedFile.Open(sibling));
+                files.Add((file, GgufFile.Read(file)));
+            }
+
+            // 2. Architecture, then the tensors under their Hugging Face names. Of an architecture that is refused anyway, the reason to give is
+            //    the architecture, not the type of its weights.
+            GgufMetadata metadata = header.Metadata;
+            string architecture = metadata.String("general.architecture") ?? throw metadata.Missing("general.architecture");
+            bool known = GgufNames.Knows(architecture);
+            RopeTensors rope = new();
+            foreach ((MappedFile file, GgufFile part) in known ? files : [])
+                AddTensors(architecture, file, part, table, rope);
+
+            // 3. Facts.
+            ModelConfig config = GgufModelConfig.Read(architecture, metadata, table.Tensors, rope);
+            return new GgufCheckpoint(path, NameOf(path), table, config, GgufTokenizer.ReadGeneration(metadata), GgufTokenizer.Read(metadata, required: known));
+        }
+        catch
+        {
+            table.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor) => _table.Bytes(tensor);
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor, long start, int count) => _table.Bytes(tensor, start, count);
+
+    /// <inheritdoc/>
+    public override void Drop(TensorInfo tensor) => _table.Drop(tensor);
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            _table.Dispose();
+    }
+
+    private static void AddTensors(string architecture, MappedFile file, GgufFile header, TensorTable table, RopeTensors rope)
+    {
+        List<TensorPlace> places = [];
+        foreach (GgufTensor tensor in header.Tensors)
+        {
+            if (GgufTensorTypes.Find(tensor.Type) is not { } type)
+                throw new ModelLoadException($"{file.Path}: tensor '{tensor.Name}' has type {GgufTensorTypes.Name(tensor.Type)}; supported are {TensorTypes.Supported}.");
+            TensorInfo info = new(GgufNames.ToHub(architecture, tensor.Name), type, tensor.Shape, GgufNames.RowOrderOf(architecture, tensor.Name)) { FileName = tensor.Name };
+            TensorPlace place = new(info, file, tensor.Start);
+            places.Add(place);
+            if (!rope.TryTake(place))
+                table.Add(place);
+        }
+        TensorPlace.CheckOverlaps(places);
+    }
+
+    private static IEnumerable<string> Siblings(string path, GgufMetadata metadata)
+    {
+        int count = metadata.Int("split.count", 0, MaxSplits) ?? 1;
+        if (count <= 1)
+            return [];
+        Match match = SplitName().Match(path);
+        int number = metadata.RequiredInt("split.no", 0, count - 1);
+        if (!match.Success || number != 0 || Part(match.Groups[2].Value) != 1 || Part(match.Groups[3].Value) != count)
+            throw new ModelLoadException($"{path}: this is part {number + 1} of a model in {count} files; open the first, named like NAME-00001-of-{count:00000}.gguf.");
+        return Enumerable.Range(2, count - 1).Select(i => string.Create(CultureInfo.InvariantCulture, $"{match.Groups[1].Value}-{i:00000}-of-{count:00000}.gguf"));
+
+        static int Part(string digits) => int.Parse(digits, CultureInfo.InvariantCulture);
+    }
+
+    private static string NameOf(string path)
+    {
+        Match match = SplitName().Match(path);
+        return System.IO.Path.GetFileNameWithoutExtension(match.Success ? match.Groups[1].Value + ".gguf" : path);
+    }
+
+    [GeneratedRegex(@"^(.*)-(\d{5})-of-(\d{5})\.gguf$", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant | RegexOptions.Singleline)]
+    private static partial Regex SplitName();
+}

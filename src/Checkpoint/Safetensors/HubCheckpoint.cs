@@ -1,0 +1,146 @@
+using TpServe.Checkpoint.Config;
+
+namespace TpServe.Checkpoint.Safetensors;
+
+/// <summary>A model in a folder as Hugging Face repositories are laid out: config.json, safetensors files, tokenizer.json.</summary>
+public sealed class HubCheckpoint : ModelCheckpoint
+{
+    private const long MaxConfigBytes = 16 << 20, MaxIndexBytes = 64 << 20;
+    private const int MaxShards = 10_000;
+    private readonly TensorTable _table;
+
+    private HubCheckpoint(string path, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles tokenizer)
+    {
+        Path = path;
+        _table = table;
+        Config = config;
+        Generation = generation;
+        Tokenizer = tokenizer;
+    }
+
+    /// <inheritdoc/>
+    public override string Path { get; }
+
+    /// <inheritdoc/>
+    public override string Name => new DirectoryInfo(Path).Name;
+
+    /// <inheritdoc/>
+    public override ModelConfig Config { get; }
+
+    /// <inheritdoc/>
+    public override GenerationDefaults Generation { get; }
+
+    /// <inheritdoc/>
+    public override TokenizerFiles Tokenizer { get; }
+
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, TensorInfo> Tensors => _table.Tensors;
+
+    /// <summary>Opens a folder with config.json.</summary>
+    /// <exception cref="ModelLoadException">Something in the files is wrong.</exception>
+    public static HubCheckpoint Open(string path)
+    {
+        string configPath = System.IO.Path.Combine(path, "config.json");
+        JsonSection root = JsonSection.ReadFile(configPath, MaxConfigBytes) ?? throw new ModelLoadException($"{configPath}: there is no such file.");
+        ModelConfig config = HubModelConfig.Read(root);
+        GenerationDefaults generation = HubGeneration.Read(root, JsonSection.ReadFile(System.IO.Path.Combine(path, "generation_config.json"), MaxConfigBytes));
+        bool known = HubFamily.Find(config.Architecture) is not null;
+        TokenizerFiles tokenizer = HubTokenizer.Read(path, required: known);
+
+        TensorTable table = new();
+        // Of an architecture that is refused anyway, the reason to give is the architecture, not the kind of its weights.
+        if (!known)
+            return new HubCheckpoint(path, table, config, generation, tokenizer);
+        RejectQuantised(root);
+        try
+        {
+            if (JsonSection.ReadFile(System.IO.Path.Combine(path, "model.safetensors.index.json"), MaxIndexBytes) is { } index)
+                AddShards(path, index, table);
+            else
+                AddFile(SingleFile(path), table);
+            return new HubCheckpoint(path, table, config, generation, tokenizer);
+        }
+        catch
+        {
+            table.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor) => _table.Bytes(tensor);
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor, long start, int count) => _table.Bytes(tensor, start, count);
+
+    /// <inheritdoc/>
+    public override void Drop(TensorInfo tensor) => _table.Drop(tensor);
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            _table.Dispose();
+    }
+
+    private static string SingleFile(string path)
+    {
+        string file = System.IO.Path.Combine(path, "model.safetensors");
+        return File.Exists(file)
+            ? file
+            : throw new ModelLoadException($"{path}: there is neither model.safetensors nor model.safetensors.index.json; TpServe reads no other weights.");
+    }
+
+    private static void AddFile(string path, TensorTable table)
+    {
+        foreach (TensorPlace place in SafetensorsFile.Read(table.Own(MappedFile.Open(path)), TextName))
+            table.Add(place);
+    }
+
+    // The index says which file holds a tensor; each file's own header says where.
+    private static void AddShards(string path, JsonSection index, TensorTable table)
+    {
+        JsonSection map = index.Object("weight_map") ?? throw index.Missing("weight_map");
+        Dictionary<string, HashSet<string>> shards = new(StringComparer.Ordinal);
+        foreach ((string name, string shard) in map.StringMembers())
+        {
+            if (!shard.EndsWith(".safetensors", StringComparison.Ordinal) || shard.AsSpan().IndexOfAny('/', '\\', '\0') >= 0)
+                throw map.Fault(name, $"is '{shard}'; it must be the name of a .safetensors file beside the index");
+            if (!shards.TryGetValue(shard, out HashSet<string>? names))
+                shards.Add(shard, names = new HashSet<string>(StringComparer.Ordinal));
+            names.Add(name);
+        }
+        if (shards.Count > MaxShards)
+            throw new ModelLoadException($"{index.File}: the weights lie in {shards.Count} files; the limit is {MaxShards}.");
+
+        foreach ((string shard, HashSet<string> names) in shards.OrderBy(s => s.Key, StringComparer.Ordinal))
+        {
+            string file = System.IO.Path.Combine(path, shard);
+            if (!File.Exists(file))
+                throw new ModelLoadException($"{file}: there is no such file, but {index.File} names it.");
+            foreach (TensorPlace place in SafetensorsFile.Read(table.Own(MappedFile.Open(file)), name => names.Remove(name) ? TextName(name) : null))
+                table.Add(place);
+            if (names.Count > 0)
+                throw new ModelLoadException($"{file}: tensor '{names.Order(StringComparer.Ordinal).First()}' is not in it, but {index.File} says so.");
+        }
+    }
+
+    // Models with images hold the text model under a prefix, of which there are two kinds, and much that text needs not.
+    private static string? TextName(string name)
+    {
+        if (name.StartsWith("language_model.", StringComparison.Ordinal))
+            return name["language_model.".Length..];
+        if (name.StartsWith("model.language_model.", StringComparison.Ordinal))
+            return "model." + name["model.language_model.".Length..];
+        string[] images = ["vision_tower.", "model.vision_tower.", "multi_modal_projector.", "model.multi_modal_projector."];
+        return images.Any(prefix => name.StartsWith(prefix, StringComparison.Ordinal)) ? null : name;
+    }
+
+    private static void RejectQuantised(JsonSection root)
+    {
+        if (root.Object("quantization_config") is not { } quantisation)
+            return;
+        string method = quantisation.String("quant_method") ?? "unnamed";
+        throw quantisation.Fault("quant_method", $"is '{method}'; TpServe reads folders with F32, F16 and BF16 weights, and quantised weights from GGUF files");
+    }
+}

@@ -1,0 +1,188 @@
+using System.Diagnostics;
+using TpServe.Kernels;
+using TpServe.Sharding;
+
+namespace TpServe.Collectives;
+
+/// <summary>The contract's operations, written once over an <see cref="IExchange"/>: checks, numbering, deadline, and what happens to the group when one fails.</summary>
+/// <remarks>
+/// An operation that ends with any exception once its first block may have left ends the epoch for every rank: peers would wait for this one in vain.
+/// Arguments are checked before that, so an ArgumentException leaves the group as it was.
+/// Threads  operations on the rank's thread; <see cref="Revoke"/> from any.
+/// </remarks>
+internal sealed unsafe class GroupCommunicator : ICommunicator
+{
+    private readonly IExchange _exchange;
+    private readonly OperationContext _operation;
+    private readonly SumAlgorithm _sum;
+    private readonly GatherAlgorithm _gather;
+    private readonly SumSchedule _onePieceEach;
+    private long _step;
+    private long _sequence;
+    private long _elapsedTicks;
+    private string? _lost;
+    private bool _disposed;
+
+    /// <summary>Takes the exchange over: disposes it.</summary>
+    public GroupCommunicator(IExchange exchange, int rank, int degree, TimeSpan timeout, long epoch, CommunicatorReport report)
+    {
+        _exchange = exchange;
+        _operation = new OperationContext(rank, timeout);
+        _sum = new SumAlgorithm(exchange, rank, degree);
+        _gather = new GatherAlgorithm(exchange, rank, degree);
+        _onePieceEach = SumSchedule.OnePieceEach(degree);
+        Rank = rank;
+        Degree = degree;
+        Epoch = epoch;
+        Report = report;
+    }
+
+    /// <inheritdoc/>
+    public int Rank { get; }
+
+    /// <inheritdoc/>
+    public int Degree { get; }
+
+    /// <inheritdoc/>
+    public long Epoch { get; }
+
+    /// <inheritdoc/>
+    public CommunicatorReport Report { get; internal set; }
+
+    /// <inheritdoc/>
+    public TimeSpan TakeElapsed()
+    {
+        TimeSpan elapsed = Stopwatch.GetElapsedTime(0, _elapsedTicks);
+        _elapsedTicks = 0;
+        return elapsed;
+    }
+
+    /// <inheritdoc/>
+    public void BeginStep(long step) => _step = step;
+
+    /// <inheritdoc/>
+    public void SumTree(Tensor pieces, LeafShare share, Tensor y)
+    {
+        Operands.CheckSum(pieces, share, y, Rank, Degree);
+        SumSchedule schedule = SumSchedule.Of(share);
+        Run(CollectiveOperation.SumTree, y.Rows, y.Columns, schedule.Fingerprint, (pieces, schedule, y), static (me, a) =>
+        {
+            long elements = (long)a.y.Rows * a.y.Columns;
+            float* mine = a.pieces.Rows == 0 ? null : a.pieces.HostRow<float>(0);
+            float* result = elements == 0 ? null : a.y.HostRow<float>(0);
+            me._sum.Run<AddMerge>(me._operation, a.schedule, mine, elements, result);
+        });
+    }
+
+    /// <inheritdoc/>
+    public void SumDisjoint(Tensor x)
+    {
+        Operands.CheckWords(x, nameof(x));
+        ulong fingerprint = Fingerprint.Empty.With((int)x.Type);
+        Run(CollectiveOperation.SumDisjoint, x.Rows, x.Columns, fingerprint, x, static (me, x) =>
+        {
+            long elements = (long)x.Rows * x.Columns;
+            float* address = elements == 0 ? null : x.HostRow<float>(0);
+            me._sum.Run<OrMerge>(me._operation, me._onePieceEach, address, elements, address);
+        });
+    }
+
+    /// <inheritdoc/>
+    public void AllGather(Tensor x, IReadOnlyList<int> firsts, Tensor y)
+    {
+        Operands.CheckGather(x, firsts, y, Rank, Degree, reads: true);
+        ulong fingerprint = Fingerprint.Empty.With((int)x.Type).With(firsts);
+        Run(CollectiveOperation.AllGather, x.Rows, firsts[Degree], fingerprint, (x, firsts, y), static (me, a) =>
+            me._gather.Run(me._operation, a.x, a.firsts, a.y, GatherAlgorithm.Everyone));
+    }
+
+    /// <inheritdoc/>
+    public void Gather(Tensor x, IReadOnlyList<int> firsts, Tensor y)
+    {
+        Operands.CheckGather(x, firsts, y, Rank, Degree, reads: Rank == 0);
+        ulong fingerprint = Fingerprint.Empty.With((int)x.Type).With(firsts);
+        Run(CollectiveOperation.Gather, x.Rows, firsts[Degree], fingerprint, (x, firsts, y), static (me, a) =>
+            me._gather.Run(me._operation, a.x, a.firsts, a.y, reader: 0));
+    }
+
+    /// <inheritdoc/>
+    public void Broadcast(Tensor x, int root)
+    {
+        Operands.CheckWords(x, nameof(x));
+        ArgumentOutOfRangeException.ThrowIfNegative(root);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(root, Degree);
+        ulong fingerprint = Fingerprint.Empty.With((int)x.Type).With(root);
+        Run(CollectiveOperation.Broadcast, x.Rows, x.Columns, fingerprint, (x, root), static (me, a) => me.BroadcastChunks(a.x, a.root));
+    }
+
+    /// <inheritdoc/>
+    public void Barrier() => Run(CollectiveOperation.Barrier, 0, 0, 0, 0, static (me, _) =>
+    {
+        me._exchange.Open(me._operation);
+        me._exchange.Publish(me._operation, 0);
+        for (int peer = 0; peer < me.Degree; peer++)
+            if (peer != me.Rank)
+                me._exchange.Await(me._operation, peer, 0, 0);
+        me._exchange.Close();
+    });
+
+    /// <inheritdoc/>
+    public void Revoke(string reason) => _exchange.Abort(AbortKind.Revoked, reason);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _disposed = true;
+        _exchange.Dispose();
+    }
+
+    /// <summary>The root's bytes go to everyone; everyone waits for everyone, so that a rank on another path is found here and not later.</summary>
+    private void BroadcastChunks(Tensor x, int root)
+    {
+        long bytes = (long)x.Rows * x.Columns * sizeof(uint), first = 0;
+        byte* data = bytes == 0 ? null : (byte*)x.HostRow<uint>(0);
+        do
+        {
+            int count = (int)Math.Min(_exchange.BlockBytes, bytes - first);
+            byte* block = _exchange.Open(_operation);
+            if (Rank == root)
+                Buffer.MemoryCopy(data + first, block, count, count);
+            _exchange.Publish(_operation, Rank == root ? count : 0);
+            for (int peer = 0; peer < Degree; peer++)
+            {
+                if (peer == Rank)
+                    continue;
+                byte* theirs = _exchange.Await(_operation, peer, 0, peer == root ? count : 0);
+                if (peer == root)
+                    Buffer.MemoryCopy(theirs, data + first, count, count);
+            }
+            _exchange.Close();
+            first += count;
+        } while (first < bytes);
+    }
+
+    /// <summary>One operation: its number and header, its clock, and the end of the epoch where it fails. The bodies capture nothing, so nothing is allocated.</summary>
+    private void Run<T>(CollectiveOperation operation, int rows, int columns, ulong fingerprint, T arguments, Action<GroupCommunicator, T> body)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (_lost is not null)
+            throw new RevokedException(Epoch, _lost);
+        _operation.Begin(new OperationHeader(Epoch, _step, ++_sequence, fingerprint, operation, rows, columns));
+        try
+        {
+            if (_exchange.Aborted is { } abort)
+                throw abort.ToException(Epoch);
+            body(this, arguments);
+        }
+        catch (Exception fault)
+        {
+            _lost = fault is RevokedException revoked ? revoked.Reason : fault.Message;
+            _exchange.Abort(fault is CollectiveMismatchException ? AbortKind.Mismatch : AbortKind.Revoked, _lost);
+            throw;
+        }
+        finally
+        {
+            _elapsedTicks += Stopwatch.GetTimestamp() - _operation.StartedAt;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+namespace TpServe.Collectives;
+
+/// <summary>The group is lost: base of everything a collective can die of.</summary>
+public abstract class GroupLostException(string message) : Exception(message);

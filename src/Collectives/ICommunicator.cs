@@ -1,0 +1,58 @@
+using TpServe.Kernels;
+using TpServe.Sharding;
+
+namespace TpServe.Collectives;
+
+/// <summary>One rank's end of its group: every rank calls the same operations in the same order, and every rank gets the same bits.</summary>
+/// <remarks>
+/// Every operation carries (epoch, step, sequence number, operation, shape); ranks that disagree fail at once with
+/// <see cref="CollectiveMismatchException"/>. Every wait ends: with the peers' data, at the deadline with
+/// <see cref="CollectiveTimeoutException"/>, or with <see cref="RevokedException"/> when the epoch is revoked.
+/// After any of these the epoch is dead for this rank: every later call throws <see cref="RevokedException"/>.
+/// Numerics no sum's order depends on who computes it: rank and degree leave no trace in the bits.
+/// Threads  the rank's thread calls the operations; <see cref="Revoke"/> may come from any thread.
+/// </remarks>
+public interface ICommunicator : IDisposable
+{
+    /// <summary>This rank, 0-based.</summary>
+    int Rank { get; }
+
+    /// <summary>Ranks in the group.</summary>
+    int Degree { get; }
+
+    /// <summary>The life of the group it belongs to.</summary>
+    long Epoch { get; }
+
+    /// <summary>Transport and what the ranks measured at start.</summary>
+    CommunicatorReport Report { get; }
+
+    /// <summary>Time spent in operations since the last call, waiting included; resets to zero.</summary>
+    TimeSpan TakeElapsed();
+
+    /// <summary>Opens step <paramref name="step"/>: later operations carry its number.</summary>
+    void BeginStep(long step);
+
+    /// <summary>Finishes the canonical sum of all ranks' pieces: the same tree as one rank would have added.</summary>
+    /// <remarks>Shapes   pieces [share.Pieces · n, out] contiguous (0 rows where the rank owns no leaf), y [n, out] contiguous, whole on every rank.</remarks>
+    void SumTree(Tensor pieces, LeafShare share, Tensor y);
+
+    /// <summary>x ← Σ over ranks of x, where for each element at most one rank's value is not +0: exact in any order.</summary>
+    /// <remarks>Shapes   x [n, c] contiguous, the same shape on every rank.</remarks>
+    void SumDisjoint(Tensor x);
+
+    /// <summary>Lays the ranks' columns side by side: y[:, firsts[r] .. firsts[r + 1]) = rank r's x.</summary>
+    /// <remarks>Shapes   x [n, firsts[Rank + 1] − firsts[Rank]] Float32 or Int32; y [n, firsts[Degree]]; both contiguous. A rank may have 0 columns.</remarks>
+    void AllGather(Tensor x, IReadOnlyList<int> firsts, Tensor y);
+
+    /// <summary>As <see cref="AllGather"/>, but only rank 0 receives; others pass default for y. They do not wait for rank 0.</summary>
+    void Gather(Tensor x, IReadOnlyList<int> firsts, Tensor y);
+
+    /// <summary>x ← rank <paramref name="root"/>'s x.</summary>
+    void Broadcast(Tensor x, int root);
+
+    /// <summary>Returns when every rank has called it.</summary>
+    void Barrier();
+
+    /// <summary>Wakes every waiter of the epoch, on every rank that can be reached, with <see cref="RevokedException"/>.</summary>
+    void Revoke(string reason);
+}

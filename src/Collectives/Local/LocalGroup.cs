@@ -1,0 +1,27 @@
+namespace TpServe.Collectives.Local;
+
+/// <summary>A group whose ranks are threads of one process: for tests, and the plainest form of the contract.</summary>
+public static class LocalGroup
+{
+    /// <summary>Bytes of a block: small, so that tests of ordinary size go through several chunks.</summary>
+    private const int BlockBytes = 64 << 10;
+
+    /// <summary>The ends of a new group, by rank; each belongs to the thread that uses it, and each is disposed by its owner.</summary>
+    /// <param name="degree">Ranks.</param>
+    /// <param name="timeout">How long an operation waits for its peers.</param>
+    /// <param name="epoch">The life of the group.</param>
+    /// <remarks>Nothing is measured: the report's time is 0.</remarks>
+    public static ICommunicator[] Create(int degree, TimeSpan timeout, long epoch)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(degree, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(timeout, TimeSpan.Zero);
+        if (degree == 1)
+            return [new SingleRank(epoch)];
+        LocalBoard board = new(degree, BlockBytes);
+        CommunicatorReport report = new("local", "the ranks are threads of one process", 0);
+        ICommunicator[] ends = new ICommunicator[degree];
+        for (int rank = 0; rank < degree; rank++)
+            ends[rank] = new GroupCommunicator(new LocalExchange(board, rank), rank, degree, timeout, epoch, report);
+        return ends;
+    }
+}

@@ -1,0 +1,47 @@
+using System.Diagnostics;
+
+namespace TpServe.Collectives;
+
+/// <summary>The operation a rank is in: its header, its deadline, and the exceptions it can end with.</summary>
+/// <remarks>Threads   one rank's thread. One object serves all operations, so that a step allocates nothing.</remarks>
+internal sealed class OperationContext(int rank, TimeSpan timeout)
+{
+    private readonly long _timeoutTicks = (long)(timeout.TotalSeconds * Stopwatch.Frequency);
+    private OperationHeader _header;
+
+    /// <summary>What this rank announces, and what every peer must announce too.</summary>
+    public ref readonly OperationHeader Header => ref _header;
+
+    /// <summary>Stopwatch ticks at which the operation began.</summary>
+    public long StartedAt { get; private set; }
+
+    /// <summary>Stopwatch ticks at which it gives up; the whole operation has one deadline, however many waits it takes.</summary>
+    public long DeadlineAt { get; private set; }
+
+    /// <summary>Time left; zero or less when the deadline has passed.</summary>
+    public TimeSpan Remaining => Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), DeadlineAt);
+
+    /// <summary>Starts the next operation and its clock.</summary>
+    public void Begin(in OperationHeader header)
+    {
+        _header = header;
+        StartedAt = Stopwatch.GetTimestamp();
+        DeadlineAt = StartedAt + _timeoutTicks;
+    }
+
+    /// <summary>The deadline passed while this rank waited for <paramref name="missingRank"/>.</summary>
+    public CollectiveTimeoutException Timeout(int missingRank) =>
+        new(_header.Operation.ToString(), rank, missingRank, _header.Sequence, Stopwatch.GetElapsedTime(StartedAt));
+
+    /// <summary><paramref name="peer"/> announced something else.</summary>
+    public CollectiveMismatchException Mismatch(int peer, in OperationHeader theirs) =>
+        new($"rank {rank} is in {_header}, rank {peer} in {theirs}.");
+
+    /// <summary><paramref name="peer"/> announced the same operation but sent a block of another length.</summary>
+    public CollectiveMismatchException WrongLength(int peer, long expectedBytes, long foundBytes) =>
+        new($"rank {rank} in {_header} expected {expectedBytes} bytes of rank {peer}, which sent {foundBytes}.");
+
+    /// <summary>This rank still needs <paramref name="peer"/>, which is gone: <paramref name="how"/>.</summary>
+    public RevokedException PeerGone(int peer, string how) =>
+        new(_header.Epoch, $"rank {rank} in {_header.Operation} {_header.Sequence} needs rank {peer}, but {how}");
+}

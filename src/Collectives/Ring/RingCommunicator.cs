@@ -1,0 +1,80 @@
+using System.Diagnostics;
+using TpServe.Collectives.Local;
+using TpServe.Protos.Ring;
+
+namespace TpServe.Collectives.Ring;
+
+/// <summary>A group of processes on any hosts, over gRPC: slower than shared memory, and works wherever the peers' addresses do.</summary>
+public static class RingCommunicator
+{
+    /// <summary>Joins the group, proves the path and measures it. Every rank calls it, at about the same time; each serves <see cref="RingService"/>.</summary>
+    /// <param name="mailboxes">Where this worker's <see cref="RingService"/> delivers.</param>
+    /// <param name="addresses">Of every rank's service, by rank: http://host:port, https://host:port or unix:/path. This rank's own is not used.</param>
+    /// <param name="rank">This rank.</param>
+    /// <param name="secret">The group's secret, which every service asks for.</param>
+    /// <param name="timeout">How long joining, and later each operation, waits for the peers.</param>
+    /// <param name="epoch">The life of the group; newer than any this worker has been in.</param>
+    /// <param name="cancellation">Ends joining early.</param>
+    /// <exception cref="TransportFailedException">A peer refuses, the epoch is over, or data arrived different.</exception>
+    /// <exception cref="CollectiveTimeoutException">A peer did not come.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public static ICommunicator Join(
+        RingMailboxes mailboxes, IReadOnlyList<string> addresses, int rank, string secret, TimeSpan timeout, long epoch, CancellationToken cancellation = default) =>
+        Join(mailboxes, addresses, rank, secret, timeout, epoch, RingExchange.DefaultBlockBytes, cancellation);
+
+    /// <summary>As above, with blocks of another size: tests make them small to see many chunks.</summary>
+    internal static ICommunicator Join(
+        RingMailboxes mailboxes, IReadOnlyList<string> addresses, int rank, string secret, TimeSpan timeout, long epoch, int blockBytes, CancellationToken cancellation)
+    {
+        ArgumentNullException.ThrowIfNull(mailboxes);
+        ArgumentNullException.ThrowIfNull(addresses);
+        ArgumentNullException.ThrowIfNull(secret);
+        ArgumentOutOfRangeException.ThrowIfZero(addresses.Count);
+        ArgumentOutOfRangeException.ThrowIfNegative(rank);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(rank, addresses.Count);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(timeout, TimeSpan.Zero);
+        int degree = addresses.Count;
+        if (degree == 1)
+            return new SingleRank(epoch);
+
+        RingMailbox mailbox = mailboxes.Open(epoch, rank, degree);
+        List<RingLink> links = [];
+        try
+        {
+            for (int peer = 0; peer < degree; peer++)
+                if (peer != rank)
+                    links.Add(new RingLink(peer, addresses[peer], secret));
+            Connect(links, rank, degree, timeout, epoch, cancellation);
+        }
+        catch
+        {
+            mailbox.Dispose();
+            links.ForEach(link => link.Dispose());
+            throw;
+        }
+        CommunicatorReport joined = new("ring", "the ranks reach each other over gRPC", 0);
+        GroupCommunicator communicator = new(new RingExchange(mailbox, [.. links], blockBytes), rank, degree, timeout, epoch, joined);
+        return PathProof.Prove(communicator, cancellation);
+    }
+
+    private static void Connect(List<RingLink> links, int rank, int degree, TimeSpan timeout, long epoch, CancellationToken cancellation)
+    {
+        long start = Stopwatch.GetTimestamp();
+        using CancellationTokenSource patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(timeout);
+        Task[] connecting =
+        [
+            .. links.Select(link => link.ConnectAsync(
+                new RingHello { Epoch = epoch, FromRank = rank, ToRank = link.Peer, Degree = degree }, patience.Token)),
+        ];
+        try
+        {
+            Task.WhenAll(connecting).GetAwaiter().GetResult(); // bounded by the token
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            int missing = links[Array.FindIndex(connecting, task => !task.IsCompletedSuccessfully)].Peer;
+            throw new CollectiveTimeoutException("Join", rank, missing, 0, Stopwatch.GetElapsedTime(start));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+using System.Globalization;
+using TpServe.Checkpoint;
+using TpServe.Gateway.Workers;
+using TpServe.Sharding;
+
+namespace TpServe.Gateway.Commands;
+
+/// <summary>What the server says of itself at the terminal while it starts: model, plan, load progress, transport, addresses.</summary>
+/// <remarks>Threads   progress comes from any thread; a lock keeps lines whole. Each rank prints a line at every quarter, so that logs stay readable.</remarks>
+internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProvider time) : IGroupObserver
+{
+    private readonly Lock _gate = new();
+    private readonly long _start = time.GetTimestamp();
+    private readonly Dictionary<int, int> _quarterOfRank = [];
+
+    /// <summary>Before anything is loaded.</summary>
+    public void Starting(ModelCheckpoint checkpoint, GroupPlan plan, string version)
+    {
+        Line("TpServe", version);
+        Line("model", ModelSummary.Of(checkpoint));
+        Line("group", string.Create(CultureInfo.InvariantCulture,
+            $"{plan.Degree} workers x {plan.Threads} threads, kv {options.KvDtype}, context {plan.MaxModelLen}, cache {(long)plan.KvBlocks * plan.BlockTokens} tokens"));
+        foreach (ShardPlan shard in plan.Shards)
+            Line("plan", string.Create(CultureInfo.InvariantCulture, $"{shard}, {ShardSizes.WeightBytes(checkpoint, shard) / 1048576.0:F1} MiB"));
+    }
+
+    public void Loading(int rank, string stage, long doneBytes, long totalBytes)
+    {
+        int quarter = totalBytes <= 0 ? 0 : (int)(4 * doneBytes / totalBytes);
+        lock (_gate)
+        {
+            if (_quarterOfRank.TryGetValue(rank, out int before) && before >= quarter)
+                return;
+            _quarterOfRank[rank] = quarter;
+        }
+        Line("load", string.Create(CultureInfo.InvariantCulture, $"rank {rank}: {stage} {25 * quarter} %"));
+    }
+
+    public void Ready(TopologyFacts topology)
+    {
+        lock (_gate)
+            _quarterOfRank.Clear();
+        foreach (RankFacts rank in topology.Ranks)
+            Line("rank", string.Create(CultureInfo.InvariantCulture,
+                $"{rank.Rank}: pid {rank.Pid}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s"));
+        RankFacts first = topology.Ranks[0];
+        Line("transport", string.Create(CultureInfo.InvariantCulture, $"{first.Transport}: {first.TransportReason}; small all-reduce {first.AllReduceMicroseconds:F1} us"));
+        Line("serving", string.Create(CultureInfo.InvariantCulture,
+            $"HTTP http://{options.Http}   gRPC {options.Grpc}   ready after {time.GetElapsedTime(_start).TotalSeconds:F1} s"));
+    }
+
+    public void Lost(long epoch, string reason) => Line("lost", string.Create(CultureInfo.InvariantCulture, $"epoch {epoch}: {reason} Starting over."));
+
+    private void Line(string what, string text)
+    {
+        lock (_gate)
+            output.WriteLine($"{what,-9} {text}");
+    }
+}

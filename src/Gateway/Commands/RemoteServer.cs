@@ -1,0 +1,101 @@
+using System.CommandLine;
+using Grpc.Core;
+using Grpc.Net.Client;
+using TpServe.Protos.V1;
+
+namespace TpServe.Gateway.Commands;
+
+/// <summary>What chat and complete share: the flags that name a server and a way of sampling, and printing a stream as it comes.</summary>
+internal sealed class RemoteServer
+{
+    private readonly Option<string> _server = new("--server")
+    {
+        Description = "Address of a running server's gRPC interface.",
+        HelpName = "URL",
+        DefaultValueFactory = _ => "http://127.0.0.1:8081",
+    };
+    private readonly Option<int?> _maxTokens = new("--max-tokens") { Description = "Most tokens of the answer. Default: the rest of the context.", HelpName = "N" };
+    private readonly Option<float?> _temperature = new("--temperature") { Description = "0 = greedy. Default: the model's.", HelpName = "T" };
+    private readonly Option<float?> _topP = new("--top-p") { Description = "Nucleus. Default: the model's.", HelpName = "P" };
+    private readonly Option<int?> _topK = new("--top-k") { Description = "Likeliest tokens kept. Default: the model's.", HelpName = "K" };
+    private readonly Option<ulong?> _seed = new("--seed") { Description = "Makes a sampled answer repeatable.", HelpName = "N" };
+
+    /// <summary>Gives a command the shared flags.</summary>
+    public void AddTo(Command command)
+    {
+        foreach (Option option in new Option[] { _server, _maxTokens, _temperature, _topP, _topK, _seed })
+            command.Options.Add(option);
+    }
+
+    /// <summary>Sampling as the flags say; what is not named stays unset.</summary>
+    public SamplingOptions Sampling(ParseResult parsed)
+    {
+        SamplingOptions sampling = new();
+        if (parsed.GetValue(_temperature) is { } temperature)
+            sampling.Temperature = temperature;
+        if (parsed.GetValue(_topP) is { } topP)
+            sampling.TopP = topP;
+        if (parsed.GetValue(_topK) is { } topK)
+            sampling.TopK = topK;
+        if (parsed.GetValue(_seed) is { } seed)
+            sampling.Seed = seed;
+        return sampling;
+    }
+
+    /// <summary>Stopping as the flags say.</summary>
+    public StoppingOptions Stopping(ParseResult parsed)
+    {
+        StoppingOptions stopping = new();
+        if (parsed.GetValue(_maxTokens) is { } maxTokens)
+            stopping.MaxTokens = maxTokens;
+        return stopping;
+    }
+
+    /// <summary>Connects, runs, and turns a failed call into one line and exit code 1.</summary>
+    public async Task<int> UseAsync(ParseResult parsed, Func<Inference.InferenceClient, Task> work, CancellationToken cancellation)
+    {
+        string address = parsed.GetValue(_server)!;
+        try
+        {
+            using GrpcChannel channel = GrpcChannel.ForAddress(address);
+            await work(new Inference.InferenceClient(channel));
+            return 0;
+        }
+        catch (UriFormatException)
+        {
+            Console.Error.WriteLine($"tpserve: --server '{address}' is not an http://host:port address.");
+        }
+        catch (RpcException) when (cancellation.IsCancellationRequested)
+        {
+            Console.WriteLine();
+            return 0;
+        }
+        catch (RpcException fault)
+        {
+            Console.Error.WriteLine(fault.StatusCode == StatusCode.Unavailable && fault.InnerException is not null
+                ? $"tpserve: no server answers at {address}."
+                : $"tpserve: {fault.StatusCode}: {fault.Status.Detail}");
+        }
+        return 1;
+    }
+
+    /// <summary>Prints the deltas as they come and a line of figures at the end; returns the whole text.</summary>
+    public static async Task<string> PrintAsync(AsyncServerStreamingCall<GenerateEvent> call, CancellationToken cancellation)
+    {
+        System.Text.StringBuilder text = new();
+        await foreach (GenerateEvent happened in call.ResponseStream.ReadAllAsync(cancellation))
+        {
+            if (happened.Delta is { } delta)
+            {
+                Console.Write(delta.Text);
+                text.Append(delta.Text);
+            }
+            if (happened.Finished is { Usage: { } usage } finished)
+            {
+                Console.WriteLine();
+                Console.Error.WriteLine(FormattableString.Invariant($"[{usage.PromptTokens} prompt tokens, {usage.CompletionTokens} generated, {finished.Reason}]"));
+            }
+        }
+        return text.ToString();
+    }
+}

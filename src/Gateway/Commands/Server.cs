@@ -1,0 +1,144 @@
+using System.Globalization;
+using System.Reflection;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Options;
+using Serilog;
+using Serilog.Events;
+using TpServe.Checkpoint;
+using TpServe.Gateway.Api;
+using TpServe.Gateway.ChatTemplates;
+using TpServe.Gateway.Requests;
+using TpServe.Gateway.Tokenization;
+using TpServe.Gateway.Workers;
+using TpServe.Sharding;
+
+namespace TpServe.Gateway.Commands;
+
+/// <summary>One life of the server, from settings to a clean end.</summary>
+internal static class Server
+{
+    private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(3);
+
+    /// <summary>1. settings, 2. model, 3. plan, 4. services, 5. workers, 6. serve until asked to stop or the first start fails.</summary>
+    /// <returns>Exit code: 0 after a requested stop, 1 where the server could not start; then one line on standard error says why.</returns>
+    public static async Task<int> RunAsync(Dictionary<string, string?> overrides, CancellationToken cancellation)
+    {
+        try
+        {
+            // 1. Settings: appsettings.json, environment, flags; every fault is reported together.
+            WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
+            builder.Configuration.AddInMemoryCollection(overrides);
+            GatewayOptions options = ReadOptions(builder.Configuration);
+
+            // 2. The model's facts and tokenizer; its weights are the workers' business.
+            string path = EmbeddedModel.PathOr(options.Model);
+            using ModelCheckpoint checkpoint = ModelCheckpoints.Open(path);
+
+            // 3. Who owns what.
+            GroupPlan plan = GroupPlan.Create(checkpoint.Config, options, GroupPlan.FreeHostBytes(), Environment.ProcessorCount);
+            string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
+            Banner banner = new(Console.Out, options, TimeProvider.System);
+            banner.Starting(checkpoint, plan, version);
+
+            // 4. Services and addresses.
+            AddLogging(builder, options.LogLevel);
+            builder.WebHost.ConfigureKestrel(kestrel =>
+            {
+                kestrel.Listen(Endpoints.Parse(options.Http), listen => listen.Protocols = HttpProtocols.Http1);
+                kestrel.Listen(Endpoints.Parse(options.Grpc), listen => listen.Protocols = HttpProtocols.Http2);
+            });
+            builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopTimeout);
+            builder.Services.AddSingleton<IGroupObserver>(banner);
+            builder.Services.AddSingleton(provider => new WorkerGroup(options, plan, path, banner, provider.GetRequiredService<ILogger<WorkerGroup>>()));
+            builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
+            builder.Services.AddTpServeApi(ModelOf(checkpoint), SettingsOf(options, plan));
+            await using WebApplication app = builder.Build();
+            app.MapTpServeApi();
+
+            // 5.–6. Listen first: a port in use must be known before minutes of loading.
+            await app.StartAsync(cancellation);
+            WorkerGroup group = app.Services.GetRequiredService<WorkerGroup>();
+            group.Start();
+            Task stopped = app.WaitForShutdownAsync(cancellation);
+            if (await Task.WhenAny(stopped, group.Failed) == group.Failed)
+            {
+                await app.StopAsync(CancellationToken.None);
+                return Fail((await group.Failed).Message);
+            }
+            await stopped;
+            return 0;
+        }
+        catch (OptionsValidationException fault)
+        {
+            return Fail("wrong settings: " + string.Join(" ", fault.Failures));
+        }
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or WorkerStartException or TokenizerException or ChatTemplateException)
+        {
+            return Fail(fault.Message);
+        }
+        catch (IOException fault)
+        {
+            return Fail(fault.Message); // an address in use, above all
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            return 0;
+        }
+    }
+
+    private static ServingModel ModelOf(ModelCheckpoint checkpoint) => new()
+    {
+        Name = checkpoint.Name,
+        Config = checkpoint.Config,
+        Generation = checkpoint.Generation,
+        Tokenizer = Tokenizer.Create(checkpoint.Tokenizer),
+        ChatTemplate = checkpoint.Tokenizer.ChatTemplate is { } text ? ChatTemplate.Parse(text) : null,
+        BosToken = checkpoint.Tokenizer.BosToken,
+        EosToken = checkpoint.Tokenizer.EosToken,
+    };
+
+    private static ServingSettings SettingsOf(GatewayOptions options, GroupPlan plan) => new()
+    {
+        MaxModelLen = plan.MaxModelLen,
+        MaxStepTokens = options.MaxStepTokens,
+        ChunkTokens = options.ChunkTokens,
+        MaxSequences = options.MaxRunning,
+        QueueLimit = options.QueueLimit,
+    };
+
+    private static GatewayOptions ReadOptions(ConfigurationManager configuration)
+    {
+        GatewayOptions options;
+        try
+        {
+            options = configuration.GetSection(GatewayOptions.Section).Get<GatewayOptions>() ?? new GatewayOptions();
+        }
+        catch (InvalidOperationException fault)
+        {
+            throw new OptionsValidationException(GatewayOptions.Section, typeof(GatewayOptions), [fault.Message + (fault.InnerException is { } inner ? " " + inner.Message : "")]);
+        }
+        List<string> faults = [];
+        foreach (IValidateOptions<GatewayOptions> check in new IValidateOptions<GatewayOptions>[] { new GatewayOptionsAttributes(), new GatewayOptionsRules() })
+            faults.AddRange(check.Validate(null, options).Failures ?? []);
+        return faults.Count == 0 ? options : throw new OptionsValidationException(GatewayOptions.Section, typeof(GatewayOptions), faults);
+    }
+
+    private static void AddLogging(WebApplicationBuilder builder, string level)
+    {
+        LogEventLevel least = Enum.Parse<LogEventLevel>(level == "trace" ? "verbose" : level, ignoreCase: true);
+        builder.Host.UseSerilog((_, log) => log
+            .MinimumLevel.Is(least)
+            .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
+            .MinimumLevel.Override("Grpc", LogEventLevel.Warning)
+            // What these two would report is said elsewhere: a failed start in one line, readiness by its own endpoints.
+            .MinimumLevel.Override("Microsoft.Extensions.Hosting", LogEventLevel.Fatal)
+            .MinimumLevel.Override("Microsoft.Extensions.Diagnostics.HealthChecks", LogEventLevel.Fatal)
+            .WriteTo.Console(formatProvider: CultureInfo.InvariantCulture));
+    }
+
+    private static int Fail(string reason)
+    {
+        Console.Error.WriteLine("tpserve: " + reason.ReplaceLineEndings(" "));
+        return 1;
+    }
+}

@@ -1,0 +1,79 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace TpServe.Gateway;
+
+/// <summary>Settings of the gateway: appsettings.json, then environment (Gateway__Tp=4), then command line flags.</summary>
+public sealed class GatewayOptions
+{
+    /// <summary>Section of the configuration.</summary>
+    public const string Section = "Gateway";
+
+    /// <summary>A GGUF file or a Hugging Face folder; empty = the embedded SmolLM2.</summary>
+    public string Model { get; init; } = "";
+
+    /// <summary>Tensor parallel degree: number of workers. Default 2. With <see cref="Workers"/> it is their number.</summary>
+    public int Tp { get; init; } = 2;
+
+    /// <summary>"even", or one weight for each worker: "2,1".</summary>
+    public string Partition { get; init; } = "even";
+
+    /// <summary>Compute threads of each worker; 0 = the host's cores divided by the workers on it.</summary>
+    [Range(0, 256)] public int Threads { get; init; }
+
+    /// <summary>auto, shm or ring. auto: shared memory where all workers are on one host, else the ring.</summary>
+    [AllowedValues("auto", "shm", "ring")] public string Transport { get; init; } = "auto";
+
+    /// <summary>Addresses of workers that were started elsewhere (http://host:port); empty = start local ones.</summary>
+    public IReadOnlyList<string> Workers { get; init; } = [];
+
+    /// <summary>File that holds the secret shared with external workers; its content is trimmed. Local workers get a fresh secret each start.</summary>
+    public string SecretFile { get; init; } = "";
+
+    /// <summary>f16, f32 or bf16.</summary>
+    [AllowedValues("f16", "f32", "bf16")] public string KvDtype { get; init; } = "f16";
+
+    /// <summary>auto: the fast type of each weight format; f32: activations stay float32 in every matrix product (slower, exact to rounding).</summary>
+    [AllowedValues("auto", "f32")] public string Activations { get; init; } = "auto";
+
+    /// <summary>Widest instruction set path to use: auto, scalar, avx2, avx512, avx512-vnni.</summary>
+    [AllowedValues("auto", "scalar", "avx2", "avx512", "avx512-vnni")] public string Isa { get; init; } = "auto";
+
+    /// <summary>Longest context in tokens; 0 = the model's own, as far as the KV cache allows.</summary>
+    [Range(0, 1 << 24)] public int MaxModelLen { get; init; }
+
+    /// <summary>Tokens the KV cache holds over all requests; 0 = four times the longest context, within a quarter of the free memory.</summary>
+    [Range(0, 1 << 28)] public int KvCacheTokens { get; init; }
+
+    /// <summary>Tokens of a KV block.</summary>
+    [Range(1, 256)] public int BlockTokens { get; init; } = 16;
+
+    /// <summary>Most tokens in one step, prefill and decode together.</summary>
+    [Range(1, 8192)] public int MaxStepTokens { get; init; } = 512;
+
+    /// <summary>Most prompt tokens of one request in one step.</summary>
+    [Range(1, 8192)] public int ChunkTokens { get; init; } = 512;
+
+    /// <summary>Requests that may run at once.</summary>
+    [Range(1, 1024)] public int MaxRunning { get; init; } = 64;
+
+    /// <summary>Requests that may wait; one more is refused with RESOURCE_EXHAUSTED.</summary>
+    [Range(0, 100_000)] public int QueueLimit { get; init; } = 256;
+
+    /// <summary>HOST:PORT of the HTTP interface.</summary>
+    public string Http { get; init; } = "127.0.0.1:8080";
+
+    /// <summary>HOST:PORT of the gRPC interface.</summary>
+    public string Grpc { get; init; } = "127.0.0.1:8081";
+
+    /// <summary>trace, debug, information, warning, error.</summary>
+    [AllowedValues("trace", "debug", "information", "warning", "error")] public string LogLevel { get; init; } = "information";
+
+    /// <summary>How long a collective waits for a peer before the group is declared lost. Default 10 s.</summary>
+    [Range(typeof(TimeSpan), "00:00:00.100", "00:10:00")] public TimeSpan CollectiveTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long one step may take before the group is declared lost. Default 120 s.</summary>
+    [Range(typeof(TimeSpan), "00:00:01", "01:00:00")] public TimeSpan StepTimeout { get; init; } = TimeSpan.FromSeconds(120);
+
+    /// <summary>How long workers may take to start and load. Default 10 min.</summary>
+    [Range(typeof(TimeSpan), "00:00:05", "06:00:00")] public TimeSpan LoadTimeout { get; init; } = TimeSpan.FromMinutes(10);
+}

@@ -1,0 +1,139 @@
+using System.Net.Sockets;
+using Grpc.Core;
+using Grpc.Net.Client;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Gateway.Workers;
+
+/// <summary>The gateway's end of one worker: its channel, its calls, its step stream.</summary>
+/// <remarks>Threads   the group's step loop alone uses the step stream; other calls may come from anywhere.</remarks>
+internal sealed class WorkerClient : IDisposable
+{
+    private readonly GrpcChannel _channel;
+    private readonly Metadata _secret;
+    private readonly WorkerControl.WorkerControlClient _control;
+    private AsyncDuplexStreamingCall<StepPlan, StepResult>? _run;
+
+    public WorkerClient(string address, string secret)
+    {
+        Address = address;
+        _secret = new Metadata { { "tpserve-secret", secret } };
+        _channel = Connect(address);
+        _control = new WorkerControl.WorkerControlClient(_channel);
+    }
+
+    /// <summary>unix:PATH or http://host:port.</summary>
+    public string Address { get; }
+
+    /// <summary>Asks until the worker answers: its socket appears only once it listens.</summary>
+    /// <exception cref="WorkerStartException">No answer in time, or a refusal.</exception>
+    public async Task<HelloReply> HelloAsync(TimeSpan timeout, CancellationToken cancellation)
+    {
+        using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        deadline.CancelAfter(timeout);
+        while (true)
+        {
+            try
+            {
+                return await _control.HelloAsync(new HelloRequest(), _secret, DateTime.UtcNow + timeout, deadline.Token);
+            }
+            catch (RpcException fault) when (fault.StatusCode == StatusCode.Unavailable && !deadline.IsCancellationRequested)
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(20), deadline.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            catch (RpcException fault)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                throw new WorkerStartException(
+                    fault.StatusCode is StatusCode.Cancelled or StatusCode.DeadlineExceeded or StatusCode.Unavailable
+                        ? $"worker {Address} did not answer within {timeout.TotalSeconds:F0} s."
+                        : $"worker {Address} refused: {fault.Status.Detail}", fault);
+            }
+        }
+    }
+
+    /// <summary>Loads the shard, passing on progress.</summary>
+    /// <exception cref="WorkerStartException">The worker's reason.</exception>
+    public async Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation)
+    {
+        try
+        {
+            using AsyncServerStreamingCall<LoadProgress> call = _control.Load(request, _secret, cancellationToken: cancellation);
+            await foreach (LoadProgress step in call.ResponseStream.ReadAllAsync(cancellation))
+            {
+                if (step.Report is { } report)
+                    return report;
+                progress(step);
+            }
+            throw new WorkerStartException($"rank {request.Rank} ({Address}) ended its load without a report.");
+        }
+        catch (RpcException fault)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            throw new WorkerStartException($"rank {request.Rank} ({Address}) cannot load: {fault.Status.Detail}", fault);
+        }
+    }
+
+    /// <summary>Opens the step stream.</summary>
+    public void OpenRun(CancellationToken lifetime)
+    {
+        _run?.Dispose();
+        _run = _control.Run(_secret, cancellationToken: lifetime);
+    }
+
+    /// <summary>Sends one plan and waits for its result.</summary>
+    /// <exception cref="RpcException">The worker's reason.</exception>
+    public async Task<StepResult> RunStepAsync(StepPlan plan, CancellationToken cancellation)
+    {
+        AsyncDuplexStreamingCall<StepPlan, StepResult> run = _run ?? throw new InvalidOperationException("The step stream is not open.");
+        await run.RequestStream.WriteAsync(plan, cancellation);
+        if (!await run.ResponseStream.MoveNext(cancellation))
+            throw new RpcException(new Status(StatusCode.Unavailable, "the worker closed its step stream"));
+        return run.ResponseStream.Current;
+    }
+
+    /// <summary>Wakes everything that waits inside the worker for a lost peer; a worker that cannot be reached is left alone.</summary>
+    public async Task RevokeAsync(long epoch, string reason, TimeSpan timeout)
+    {
+        try
+        {
+            await _control.RevokeAsync(new RevokeRequest { Epoch = epoch, Reason = reason }, _secret, DateTime.UtcNow + timeout);
+        }
+        catch (RpcException)
+        {
+            // The worker is gone or going: its own deadline ends its waits.
+        }
+    }
+
+    public void Dispose()
+    {
+        _run?.Dispose();
+        _channel.Dispose();
+    }
+
+    private static GrpcChannel Connect(string address)
+    {
+        SocketsHttpHandler handler = new() { EnableMultipleHttp2Connections = false, ConnectTimeout = TimeSpan.FromSeconds(5) };
+        if (!address.StartsWith("unix:", StringComparison.Ordinal))
+            return GrpcChannel.ForAddress(address, Channel(handler));
+        UnixDomainSocketEndPoint endpoint = new(address["unix:".Length..]);
+        handler.ConnectCallback = async (_, cancellation) =>
+        {
+            Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            try
+            {
+                await socket.ConnectAsync(endpoint, cancellation);
+                return new NetworkStream(socket, ownsSocket: true);
+            }
+            catch
+            {
+                socket.Dispose();
+                throw;
+            }
+        };
+        return GrpcChannel.ForAddress("http://localhost", Channel(handler));
+
+        static GrpcChannelOptions Channel(SocketsHttpHandler handler) =>
+            new() { HttpHandler = handler, DisposeHttpClient = true, MaxReceiveMessageSize = 256 << 20, MaxSendMessageSize = 64 << 20 };
+    }
+}

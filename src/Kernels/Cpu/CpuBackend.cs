@@ -1,0 +1,123 @@
+using TpServe.Kernels.Cpu.Ops;
+using TpServe.Kernels.Reference;
+
+namespace TpServe.Kernels.Cpu;
+
+/// <summary>The operations of a forward pass on this host's CPU.</summary>
+/// <remarks>
+/// Numerics matrix products: <see cref="PanelKernel"/>; every instruction path gives the same bits, and none depends on rows, threads or rank.
+/// Threads  runs every operation at the call; the caller is one of the threads and the others share its work. One thread drives a backend.
+/// Errors   ArgumentException where shapes disagree, before anything is written.
+/// </remarks>
+public sealed class CpuBackend : ITensorBackend
+{
+    private readonly CpuThreads _threads;
+    private readonly CpuLinear _linear;
+    private readonly Ops.Attention _attention;
+    private readonly ScratchArena _scratch = new();
+
+    /// <summary>A backend of <paramref name="threads"/> threads on the given instruction path, or the widest the CPU has.</summary>
+    /// <exception cref="PlatformNotSupportedException">This CPU cannot execute the path.</exception>
+    public CpuBackend(int threads, IsaPath? isa = null, CpuActivations activations = CpuActivations.Auto)
+    {
+        Path = isa ?? Isa.Detect();
+        if (!Path.IsSupported())
+            throw new PlatformNotSupportedException($"The instruction path {Path.Name()} was asked for; this machine goes up to {Isa.Detect().Name()}.");
+        Activations = activations;
+        _threads = new CpuThreads(threads);
+        _linear = new CpuLinear(_threads, Path, activations);
+        _attention = new Ops.Attention(_threads);
+        Description = $"cpu {Path.Name()}{(activations == CpuActivations.Auto ? "" : ", float32 activations")}, {threads} {(threads == 1 ? "thread" : "threads")}";
+    }
+
+    /// <inheritdoc/>
+    public string Description { get; }
+
+    /// <summary>The instruction path of the matrix products.</summary>
+    public IsaPath Path { get; }
+
+    /// <summary>What inputs of matrix products are rounded to.</summary>
+    public CpuActivations Activations { get; }
+
+    /// <inheritdoc/>
+    public DeviceBuffer Allocate(long bytes) => new HostBuffer(bytes);
+
+    /// <inheritdoc/>
+    public Tensor Rent(int rows, int columns, ElementType type = ElementType.Float32) => _scratch.Rent(rows, columns, type);
+
+    /// <inheritdoc/>
+    public long Mark() => _scratch.Mark();
+
+    /// <inheritdoc/>
+    public void Release(long mark) => _scratch.Release(mark);
+
+    /// <inheritdoc/>
+    public void Upload<T>(ReadOnlySpan<T> source, Tensor destination) where T : unmanaged => HostTransfer.Upload(source, destination);
+
+    /// <inheritdoc/>
+    public void Download<T>(Tensor source, Span<T> destination) where T : unmanaged => HostTransfer.Download(source, destination);
+
+    /// <inheritdoc/>
+    public PackedWeight PackWeight(WeightRows rows, InputLeaves leaves) => _linear.Pack(rows, leaves);
+
+    /// <inheritdoc/>
+    public void Linear(Tensor x, ReadOnlySpan<PackedWeight> parts, Tensor y) => _linear.Linear(x, parts, y);
+
+    /// <inheritdoc/>
+    public void LinearPieces(Tensor x, PackedWeight weight, Tensor pieces) => _linear.Pieces(x, weight, pieces);
+
+    /// <inheritdoc/>
+    public void Embed(Tensor tokenIds, PackedWeight table, int firstRow, float scale, Tensor y) => _linear.Embed(tokenIds, table, firstRow, scale, y);
+
+    /// <inheritdoc/>
+    public void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor y) => Ops.RmsNorm.Run(_threads, x, weight, epsilon, y);
+
+    /// <inheritdoc/>
+    public void SumSquares(Tensor x, int dim, Tensor sums) => Ops.RmsNorm.SumSquares(_threads, x, dim, sums);
+
+    /// <inheritdoc/>
+    public void NormBySums(Tensor x, Tensor sums, int totalColumns, Tensor weight, float epsilon) =>
+        Ops.RmsNorm.NormBySums(_threads, x, sums, totalColumns, weight, epsilon);
+
+    /// <inheritdoc/>
+    public void Rope(Tensor x, Tensor positions, Tensor table, int headDim) => Ops.Rope.Run(_threads, x, positions, table, headDim);
+
+    /// <inheritdoc/>
+    public void StoreKv(Tensor k, Tensor v, Tensor slots, KvLayer cache) => Ops.StoreKv.Run(_threads, k, v, slots, cache);
+
+    /// <inheritdoc/>
+    public void Attention(Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y) => _attention.Run(q, cache, step, shape, y);
+
+    /// <inheritdoc/>
+    public void GatedActivation(Tensor x, Activation activation, Tensor y) => Ops.GatedActivation.Run(_threads, x, activation, y);
+
+    /// <inheritdoc/>
+    public void AddScaled(Tensor x, Tensor y, float scale) => Ops.AddScaled.Run(_threads, x, y, scale);
+
+    /// <inheritdoc/>
+    public void AddRow(Tensor x, Tensor bias) => Ops.AddRow.Run(_threads, x, bias);
+
+    /// <inheritdoc/>
+    public void Scale(Tensor x, float scale) => Ops.Scale.Run(_threads, x, scale);
+
+    /// <inheritdoc/>
+    public void Softcap(Tensor x, float cap) => Ops.Softcap.Run(_threads, x, cap);
+
+    /// <inheritdoc/>
+    public void GatherRows(Tensor x, Tensor rows, Tensor y) => RowCopy.Gather(_threads, x, rows, y);
+
+    /// <inheritdoc/>
+    public void Copy(Tensor x, Tensor y) => RowCopy.Copy(_threads, x, y);
+
+    /// <inheritdoc/>
+    public void TopK(Tensor x, int k, int firstId, Tensor values, Tensor ids) => Ops.TopK.Run(_threads, x, k, firstId, values, ids);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _attention.Dispose();
+        _linear.Dispose();
+        _scratch.Dispose();
+        _threads.Dispose();
+    }
+}

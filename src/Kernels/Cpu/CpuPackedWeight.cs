@@ -1,0 +1,140 @@
+using System.Runtime.InteropServices;
+using TpServe.Kernels.Cpu.Packing;
+
+namespace TpServe.Kernels.Cpu;
+
+/// <summary>A matrix as panels of outputs, with the leaf table its kernel walks.</summary>
+internal sealed unsafe class CpuPackedWeight : PackedWeight
+{
+    private readonly WeightMemory _memory;
+    private readonly int _firstUnit;
+    private readonly int _units;
+    private LeafEntry* _entries;
+
+    /// <summary>Packs a matrix; the threads share its panels.</summary>
+    /// <exception cref="ArgumentException">The leaves reach beyond the file's columns, or a row has the wrong length.</exception>
+    public CpuPackedWeight(WeightRows rows, LeafPlan plan, PanelFormat panel, ActivationLayout activations, PanelKernel kernel, CpuThreads threads)
+    {
+        InputLeaves leaves = plan.Leaves;
+        if (leaves.Boundaries[0] < 0 || leaves.Boundaries[^1] > rows.FileColumns)
+            throw new ArgumentException($"Leaves over columns [{leaves.Boundaries[0]}, {leaves.Boundaries[^1]}) do not fit rows of {rows.FileColumns}.");
+        if (rows.FileColumns % rows.Format.BlockValues() != 0)
+            throw new ArgumentException($"Rows of {rows.FileColumns} do not hold whole blocks of {rows.Format.BlockValues()} {rows.Format} weights.");
+        Outputs = rows.Outputs;
+        Plan = plan;
+        Panel = panel;
+        Activations = activations;
+        Kernel = kernel;
+        int perUnit = panel.BlocksPerUnit;
+        _firstUnit = plan.Visits[0].Block / perUnit;
+        _units = (plan.Visits[^1].Block / perUnit) + 1 - _firstUnit;
+        PanelBytes = panel.PanelBytes(_units);
+        Panels = (Outputs + panel.PanelOutputs - 1) / panel.PanelOutputs;
+        _memory = new WeightMemory(PanelBytes * Panels);
+        PanelPacker packer = new(rows, panel, _firstUnit, _units, _memory.Pointer);
+        threads.Run(ref packer, Panels, 1);
+        _entries = WriteEntries(plan, perUnit);
+    }
+
+    /// <inheritdoc/>
+    public override WeightFormat Format => Panel.Format;
+
+    /// <inheritdoc/>
+    public override int Outputs { get; }
+
+    /// <inheritdoc/>
+    public override InputLeaves Leaves => Plan.Leaves;
+
+    /// <inheritdoc/>
+    public override long Bytes => _memory.Bytes;
+
+    /// <summary>Which blocks the leaves visit.</summary>
+    public LeafPlan Plan { get; }
+
+    /// <summary>The panel's layout.</summary>
+    public PanelFormat Panel { get; }
+
+    /// <summary>The activations its kernel reads.</summary>
+    public ActivationLayout Activations { get; }
+
+    /// <summary>Its kernel.</summary>
+    public PanelKernel Kernel { get; }
+
+    /// <summary>Number of panels; the last may be ragged.</summary>
+    public int Panels { get; }
+
+    /// <summary>Bytes from panel to panel.</summary>
+    public long PanelBytes { get; }
+
+    /// <summary>The leaf table.</summary>
+    public LeafEntry* Entries
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_entries is null, this);
+            return _entries;
+        }
+    }
+
+    /// <summary>A panel's first byte.</summary>
+    public byte* PanelAt(int panel) => _memory.Pointer + (panel * PanelBytes);
+
+    /// <summary>The exact float32 values of one output's inputs, columns Leaves.Boundaries[0] and up.</summary>
+    public void DecodeRow(int output, Span<float> values)
+    {
+        byte* panel = PanelAt(output / Panel.PanelOutputs);
+        int lane = output % Panel.PanelOutputs, first = Leaves.Boundaries[0], origin = _firstUnit * Panel.BlocksPerUnit * 32;
+        float scale0 = 0, scale1 = 0, min0 = 0, min1 = 0;
+        int known = -1;
+        for (int i = 0; i < values.Length; i++)
+        {
+            int column = first + i - origin, block = column / 32, k = column % 32;
+            byte* unit = panel + ((long)(block / Panel.BlocksPerUnit) * Panel.UnitBytes);
+            int inUnit = block % Panel.BlocksPerUnit;
+            if (Panel.IsFloat)
+            {
+                values[i] = Panel.Codes switch
+                {
+                    CodeLayout.Float32 => ((float*)unit)[(k * 32) + lane],
+                    CodeLayout.Float16 => (float)((Half*)unit)[(k * 32) + lane],
+                    _ => BitConverter.UInt32BitsToSingle((uint)((ushort*)unit)[((k >> 1) * 64) + (lane * 2) + (k & 1)] << 16),
+                };
+                continue;
+            }
+            if (block != known)
+                PanelCodes.Scales(Panel, unit, inUnit, lane, out scale0, out scale1, out min0, out min1);
+            known = block;
+            byte* codes = unit + Panel.HeaderBytes + (inUnit * Panel.BlockBytes) + Panel.BlockScaleBytes;
+            values[i] = PanelCodes.Value(Panel, PanelCodes.Get(Panel.Codes, codes, k, lane), k < 16 ? scale0 : scale1, k < 16 ? min0 : min1);
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            _memory.Dispose();
+        NativeMemory.Free(_entries);
+        _entries = null;
+    }
+
+    /// <summary>Frees a weight that nobody disposed.</summary>
+    ~CpuPackedWeight() => Dispose(false);
+
+    private LeafEntry* WriteEntries(LeafPlan plan, int perUnit)
+    {
+        LeafEntry* entries = (LeafEntry*)NativeMemory.AllocZeroed((nuint)plan.Leaves.Count, LeafEntry.Size);
+        for (int leaf = 0; leaf < plan.Leaves.Count; leaf++)
+        {
+            int block = plan.Visits[plan.FirstVisits[leaf]].Block - (_firstUnit * perUnit);
+            entries[leaf] = new LeafEntry
+            {
+                UnitOffset = (long)(block / perUnit) * Panel.UnitBytes,
+                FirstBlock = block % perUnit,
+                Blocks = plan.FirstVisits[leaf + 1] - plan.FirstVisits[leaf],
+                Merges = plan.Leaves.Merges[leaf],
+            };
+        }
+        return entries;
+    }
+}

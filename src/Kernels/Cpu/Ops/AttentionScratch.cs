@@ -1,0 +1,58 @@
+namespace TpServe.Kernels.Cpu.Ops;
+
+/// <summary>Where one thread keeps a tile's state, in floats from its region's start; every area begins on a cache line.</summary>
+/// <remarks>
+/// Shapes   pairs are padded to whole micro-tiles of 4. Queries [micro-tiles, headDim, 4]; sums [pairs, paddedDim]; weights [4, 64];
+///          keys [headDim, 64] and values [64, paddedDim] hold one chunk as float32 where pairs share it; first and last are integers.
+/// </remarks>
+internal readonly struct AttentionScratch
+{
+    private const int Line = 16;
+
+    /// <summary>The areas for a head size and a number of (token, head) pairs.</summary>
+    public AttentionScratch(int headDim, int pairs)
+    {
+        int rows = (pairs + OuterProducts.Rows - 1) / OuterProducts.Rows * OuterProducts.Rows;
+        PaddedDim = (headDim + VectorMath.Lanes - 1) / VectorMath.Lanes * VectorMath.Lanes;
+        int end = 0;
+        Queries = Take(ref end, rows * headDim);
+        Sums = Take(ref end, rows * PaddedDim);
+        WeightSums = Take(ref end, rows * VectorMath.Lanes);
+        Max = Take(ref end, rows);
+        First = Take(ref end, rows);
+        Last = Take(ref end, rows);
+        Weights = Take(ref end, OuterProducts.Rows * OnlineSoftmax.ChunkPositions);
+        Keys = Take(ref end, headDim * OnlineSoftmax.ChunkPositions);
+        Values = Take(ref end, OnlineSoftmax.ChunkPositions * PaddedDim);
+        Bytes = (long)end * sizeof(float);
+    }
+
+    public int PaddedDim { get; }
+
+    public int Queries { get; }
+
+    public int Sums { get; }
+
+    public int WeightSums { get; }
+
+    public int Max { get; }
+
+    public int First { get; }
+
+    public int Last { get; }
+
+    public int Weights { get; }
+
+    public int Keys { get; }
+
+    public int Values { get; }
+
+    public long Bytes { get; }
+
+    private static int Take(ref int end, int floats)
+    {
+        int start = end;
+        end = checked(end + (floats + Line - 1) / Line * Line);
+        return start;
+    }
+}

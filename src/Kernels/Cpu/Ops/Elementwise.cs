@@ -1,0 +1,65 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace TpServe.Kernels.Cpu.Ops;
+
+/// <summary>A function of two elements, on 16 lanes at once.</summary>
+internal interface IElementFunction
+{
+    /// <summary>The lanes of f(a, b).</summary>
+    Vector512<float> Apply(Vector512<float> a, Vector512<float> b);
+}
+
+/// <summary>target[r, i] = f(a[r, i], b[r, i]) over whole tensors, cut into segments that threads share.</summary>
+/// <remarks>
+/// Shapes   a, b, target [n, columns], strided as they like; b may have one row that serves all.
+/// Numerics every element by itself: neither threads, rows nor the place in a row change a bit.
+/// </remarks>
+internal static class Elementwise
+{
+    private const int SegmentColumns = 2048;
+
+    /// <summary>Below this many elements a second thread costs more than it saves.</summary>
+    private const int ElementsWorthThreads = 16384;
+
+    /// <summary>Runs the function over all rows; the shapes were checked by the caller.</summary>
+    public static void Run<TFunction>(CpuThreads threads, TFunction function, Tensor a, Tensor b, Tensor target)
+        where TFunction : struct, IElementFunction
+    {
+        if (target.Rows == 0 || target.Columns == 0)
+            return;
+        int segments = (target.Columns + SegmentColumns - 1) / SegmentColumns;
+        int grain = Math.Max(1, ElementsWorthThreads / Math.Min(target.Columns, SegmentColumns));
+        Work<TFunction> work = new(function, a, b, target, segments);
+        threads.Run(ref work, target.Rows * segments, grain);
+    }
+
+    private readonly unsafe struct Work<TFunction>(TFunction function, Tensor a, Tensor b, Tensor target, int segments) : IParallelWork
+        where TFunction : struct, IElementFunction
+    {
+        public void Execute(int first, int end, int thread)
+        {
+            for (int item = first; item < end; item++)
+            {
+                int row = item / segments, start = item % segments * SegmentColumns;
+                int count = Math.Min(SegmentColumns, target.Columns - start);
+                Segment(
+                    a.HostRow<float>(row) + start, b.HostRow<float>(b.Rows == 1 ? 0 : row) + start, target.HostRow<float>(row) + start, count);
+            }
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private void Segment(float* x, float* y, float* z, int count)
+        {
+            TFunction f = function;
+            int i = 0;
+            for (; i <= count - VectorMath.Lanes; i += VectorMath.Lanes)
+                f.Apply(Vector512.Load(x + i), Vector512.Load(y + i)).Store(z + i);
+            if (i < count)
+            {
+                Vector512<float> tail = f.Apply(VectorMath.LoadPartial(x + i, count - i), VectorMath.LoadPartial(y + i, count - i));
+                VectorMath.StorePartial(tail, z + i, count - i);
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace TpServe.Kernels.Cpu.Ops;
+
+/// <summary>y[:, i] = act(x[:, i]) · x[:, m + i].</summary>
+/// <remarks>
+/// Numerics GeLU-tanh as x · sigmoid(2u), u = √(2/π)·(x + 0.044715·x³), which is the same function and does not cancel where tanh(u) is near −1.
+/// Source   Shazeer 2020; Hendrycks and Gimpel 2016.
+/// Oracle   the reference backend, NMSE ≤ 1e-13.
+/// </remarks>
+internal static class GatedActivation
+{
+    /// <summary>Applies the activation to the left half and multiplies with the right one.</summary>
+    /// <exception cref="ArgumentException">The shapes disagree.</exception>
+    public static void Run(CpuThreads threads, Tensor x, Activation activation, Tensor y)
+    {
+        Require.Type(y, ElementType.Float32);
+        Require.Shape(x, y.Rows, 2 * y.Columns);
+        Tensor gate = x.ColumnSlice(0, y.Columns), up = x.ColumnSlice(y.Columns, y.Columns);
+        switch (activation)
+        {
+            case Activation.Silu: Elementwise.Run(threads, default(Silu), gate, up, y); break;
+            case Activation.GeluTanh: Elementwise.Run(threads, default(GeluTanh), gate, up, y); break;
+            default: throw new ArgumentOutOfRangeException(nameof(activation), activation, "unknown activation");
+        }
+    }
+
+    /// <summary>x · sigmoid(z).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> TimesSigmoid(Vector512<float> x, Vector512<float> z) => x / (VectorMath.Exp(-z) + Vector512<float>.One);
+
+    private readonly struct Silu : IElementFunction
+    {
+        public Vector512<float> Apply(Vector512<float> a, Vector512<float> b) => TimesSigmoid(a, a) * b;
+    }
+
+    private readonly struct GeluTanh : IElementFunction
+    {
+        public Vector512<float> Apply(Vector512<float> a, Vector512<float> b)
+        {
+            const float TwiceRoot = 1.5957691216f; // 2·√(2/π)
+            Vector512<float> cubic = Vector512.FusedMultiplyAdd(a * a, Vector512.Create(0.044715f * TwiceRoot), Vector512.Create(TwiceRoot));
+            return TimesSigmoid(a, cubic * a) * b;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+using TpServe.Kernels.Reference;
+
+namespace TpServe.Kernels.Cpu.Ops;
+
+/// <summary>An element type of the KV cache: 16 lanes to and from float32.</summary>
+/// <remarks>Numerics to float32 is exact, infinities and NaNs included; from float32 rounds to nearest even.</remarks>
+internal unsafe interface IKvElement
+{
+    /// <summary>Bytes of one element.</summary>
+    static abstract int Bytes { get; }
+
+    /// <summary>16 elements as float32.</summary>
+    static abstract Vector512<float> Load(byte* source);
+
+    /// <summary>One element as float32.</summary>
+    static abstract float LoadOne(byte* source);
+
+    /// <summary>16 elements rounded; the first <paramref name="count"/> are written, <paramref name="strideBytes"/> apart.</summary>
+    static abstract void Store(Vector512<float> values, byte* target, int count, int strideBytes);
+}
+
+/// <summary>binary32.</summary>
+internal readonly unsafe struct Float32Element : IKvElement
+{
+    public static int Bytes => 4;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* source) => Vector512.Load((float*)source);
+
+    public static float LoadOne(byte* source) => *(float*)source;
+
+    public static void Store(Vector512<float> values, byte* target, int count, int strideBytes)
+    {
+        float* lanes = stackalloc float[VectorMath.Lanes];
+        values.Store(lanes);
+        for (int i = 0; i < count; i++)
+            *(float*)(target + (nint)i * strideBytes) = lanes[i];
+    }
+}
+
+/// <summary>binary16. .NET has no vector conversion for it, so the exponent is moved by an exact multiplication.</summary>
+internal readonly unsafe struct Float16Element : IKvElement
+{
+    public static int Bytes => 2;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* source)
+    {
+        // Sign-extended and shifted, sign, exponent and mantissa stand where binary32 has them, the exponent 112 too low: subnormals too become
+        // exact by the multiplication. Only the exponent of infinities and NaNs must be set by hand.
+        Vector512<int> bits = Widen16.Signed((short*)source) << 13;
+        Vector512<float> value = (bits & Vector512.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector512.Create(5.192296858534828e33f); // 2^112
+        Vector512<float> special = Vector512.GreaterThanOrEqual(Vector512.Abs(value), Vector512.Create(65536f));
+        return value | (special & Vector512.Create(float.PositiveInfinity));
+    }
+
+    public static float LoadOne(byte* source) => (float)*(Half*)source;
+
+    public static void Store(Vector512<float> values, byte* target, int count, int strideBytes)
+    {
+        Vector512<int> bits = values.AsInt32();
+        Vector512<int> magnitude = bits & Vector512.Create(0x7FFFFFFF);
+
+        // Normal results: move the exponent by 112 and round the 13 dropped bits to even; a carry may run up to infinity, as it should.
+        Vector512<int> odd = (magnitude >>> 13) & Vector512<int>.One;
+        Vector512<int> normal = (magnitude + Vector512.Create(unchecked((int)0xC8000FFF)) + odd) >>> 13;
+
+        // Subnormal results: adding 0.5 leaves the value in units of 2^-24 in the low bits, rounded to even by the addition.
+        Vector512<int> subnormal = (magnitude.AsSingle() + Vector512.Create(0.5f)).AsInt32() - Vector512.Create(0x3F000000);
+        Vector512<int> special = Vector512.ConditionalSelect(
+            Vector512.GreaterThan(magnitude, Vector512.Create(0x7F800000)), Vector512.Create(0x7E00), Vector512.Create(0x7C00));
+
+        Vector512<int> half = Vector512.ConditionalSelect(Vector512.LessThan(magnitude, Vector512.Create(0x38800000)), subnormal, normal);
+        half = Vector512.ConditionalSelect(Vector512.GreaterThanOrEqual(magnitude, Vector512.Create(0x47800000)), special, half);
+        Widen16.Store(half | ((bits >>> 16) & Vector512.Create(0x8000)), target, count, strideBytes);
+    }
+}
+
+/// <summary>bfloat16: the upper half of a binary32.</summary>
+internal readonly unsafe struct BFloat16Element : IKvElement
+{
+    public static int Bytes => 2;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* source) => (Widen16.Signed((short*)source) << 16).AsSingle();
+
+    public static float LoadOne(byte* source) => FloatValues.FromBFloat16(*(ushort*)source);
+
+    public static void Store(Vector512<float> values, byte* target, int count, int strideBytes)
+    {
+        Vector512<int> bits = values.AsInt32(), upper = bits >>> 16;
+        Vector512<int> rounded = (bits + Vector512.Create(0x7FFF) + (upper & Vector512<int>.One)) >>> 16;
+        Vector512<int> isNaN = Vector512.GreaterThan(bits & Vector512.Create(0x7FFFFFFF), Vector512.Create(0x7F800000));
+        Widen16.Store(Vector512.ConditionalSelect(isNaN, upper | Vector512.Create(0x40), rounded), target, count, strideBytes);
+    }
+}
+
+/// <summary>16 lanes of 16 bits to and from 32.</summary>
+internal static unsafe class Widen16
+{
+    /// <summary>16 short integers, sign-extended.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<int> Signed(short* source)
+    {
+        Vector256<short> packed = Vector256.Load(source);
+        if (Avx512F.IsSupported)
+            return Avx512F.ConvertToVector512Int32(packed);
+        return Vector512.Create(Vector256.WidenLower(packed), Vector256.WidenUpper(packed));
+    }
+
+    /// <summary>The low halves of the first <paramref name="count"/> lanes, <paramref name="strideBytes"/> apart.</summary>
+    public static void Store(Vector512<int> lanes, byte* target, int count, int strideBytes)
+    {
+        int* values = stackalloc int[VectorMath.Lanes];
+        lanes.Store(values);
+        for (int i = 0; i < count; i++)
+            *(short*)(target + (nint)i * strideBytes) = (short)values[i];
+    }
+}

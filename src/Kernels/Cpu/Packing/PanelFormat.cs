@@ -1,0 +1,91 @@
+namespace TpServe.Kernels.Cpu.Packing;
+
+/// <summary>The one description of a format's panel: packer, decoders and the emitter all follow it.</summary>
+/// <remarks>
+/// A panel holds all inputs of PanelOutputs outputs as one strictly ascending stream of units; a unit is a header and BlocksPerUnit blocks
+/// of 32 inputs. Bytes per weight equal the file's. Weight value = scale · (code − Bias) for symmetric formats and scale · code ± minimum
+/// for the others; Halves = 2 where inputs 0-15 and 16-31 of a block have scales of their own.
+/// </remarks>
+internal sealed record PanelFormat(WeightFormat Format, CodeLayout Codes, ScaleLayout Scales, bool HasMinimum, int Halves, int Bias)
+{
+    private static readonly PanelFormat[] All =
+    [
+        new(WeightFormat.F32, CodeLayout.Float32, ScaleLayout.None, false, 1, 0),
+        new(WeightFormat.F16, CodeLayout.Float16, ScaleLayout.None, false, 1, 0),
+        new(WeightFormat.BF16, CodeLayout.BFloat16, ScaleLayout.None, false, 1, 0),
+        new(WeightFormat.Q4_0, CodeLayout.Nibbles, ScaleLayout.Block, false, 1, 8),
+        new(WeightFormat.Q4_1, CodeLayout.Nibbles, ScaleLayout.Block, true, 1, 0),
+        new(WeightFormat.Q5_0, CodeLayout.NibblesHigh1, ScaleLayout.Block, false, 1, 16),
+        new(WeightFormat.Q5_1, CodeLayout.NibblesHigh1, ScaleLayout.Block, true, 1, 0),
+        new(WeightFormat.Q8_0, CodeLayout.Bytes, ScaleLayout.Block, false, 1, 128),
+        new(WeightFormat.Q2_K, CodeLayout.Pairs, ScaleLayout.Nibbles, true, 2, 0),
+        new(WeightFormat.Q3_K, CodeLayout.PairsHigh1, ScaleLayout.SixBit, false, 2, 4),
+        new(WeightFormat.Q4_K, CodeLayout.Nibbles, ScaleLayout.SixBit, true, 1, 0),
+        new(WeightFormat.Q5_K, CodeLayout.NibblesHigh1, ScaleLayout.SixBit, true, 1, 0),
+        new(WeightFormat.Q6_K, CodeLayout.NibblesHigh2, ScaleLayout.Bytes, false, 2, 32),
+        new(WeightFormat.IQ4_NL, CodeLayout.NibbleTable, ScaleLayout.Block, false, 1, 128),
+    ];
+
+    /// <summary>The panel of a file format.</summary>
+    public static PanelFormat Of(WeightFormat format) => All[(int)format];
+
+    /// <summary>Weights are floats: no codes, no scales, 32 outputs.</summary>
+    public bool IsFloat => Scales == ScaleLayout.None;
+
+    /// <summary>How codes come out of a block's vectors; empty for float weights.</summary>
+    public CodeStep[] Steps { get; } = Scales == ScaleLayout.None ? [] : CodeStep.Of(Codes);
+
+    /// <summary>Outputs of a panel.</summary>
+    public int PanelOutputs => IsFloat ? 32 : 16;
+
+    /// <summary>32-blocks that share a header.</summary>
+    public int BlocksPerUnit => Scales is ScaleLayout.None or ScaleLayout.Block ? 1 : 8;
+
+    /// <summary>True where the file's minimum is subtracted (the K formats).</summary>
+    public bool SubtractsMinimum => HasMinimum && BlocksPerUnit == 8;
+
+    /// <summary>Where dmin stands in a unit, after d.</summary>
+    public static int MinimumOffset => 32;
+
+    /// <summary>Where the six-bit numbers stand in a unit.</summary>
+    public int SixBitOffset => HasMinimum ? 64 : 32;
+
+    /// <summary>Bytes before the first block of a unit.</summary>
+    public int HeaderBytes => IsFloat ? 0 : SixBitOffset + (Scales == ScaleLayout.SixBit ? 192 : 0);
+
+    /// <summary>Bytes of scales at the start of each block.</summary>
+    public int BlockScaleBytes => Scales is ScaleLayout.Bytes or ScaleLayout.Nibbles ? 32 : 0;
+
+    /// <summary>Bytes of codes in a block.</summary>
+    public int CodeBytes => Codes switch
+    {
+        CodeLayout.Bytes => 512,
+        CodeLayout.Nibbles or CodeLayout.NibbleTable => 256,
+        CodeLayout.NibblesHigh1 => 320,
+        CodeLayout.NibblesHigh2 => 384,
+        CodeLayout.Pairs => 128,
+        CodeLayout.PairsHigh1 => 192,
+        CodeLayout.Float32 => 4096,
+        _ => 2048,
+    };
+
+    /// <summary>Bytes from one block to the next.</summary>
+    public int BlockBytes => BlockScaleBytes + CodeBytes;
+
+    /// <summary>Bytes from one unit to the next.</summary>
+    public int UnitBytes => HeaderBytes + (BlocksPerUnit * BlockBytes);
+
+    /// <summary>Bytes of a panel of <paramref name="units"/> units; panels start on cache lines.</summary>
+    public long PanelBytes(int units) => ((long)units * UnitBytes + 63) / 64 * 64;
+
+    /// <summary>From this many rows on, computing a panel outlasts reading it, and the next panel is prefetched meanwhile.</summary>
+    public int PrefetchRows => Format switch
+    {
+        WeightFormat.BF16 => 12,
+        WeightFormat.F16 or WeightFormat.F32 => 8,
+        WeightFormat.Q8_0 => 6,
+        WeightFormat.Q4_0 or WeightFormat.Q4_1 or WeightFormat.IQ4_NL or WeightFormat.Q5_0 or WeightFormat.Q5_1 => 4,
+        WeightFormat.Q4_K or WeightFormat.Q5_K => 3,
+        _ => 2,
+    };
+}

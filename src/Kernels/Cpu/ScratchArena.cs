@@ -1,0 +1,50 @@
+namespace TpServe.Kernels.Cpu;
+
+/// <summary>A stack of scratch tensors in a few big chunks, which grow while a step is new and are then only reused.</summary>
+/// <remarks>Threads   the rank's thread. A mark is a position: chunk number in the upper half, byte in the lower.</remarks>
+internal sealed class ScratchArena : IDisposable
+{
+    private const int Alignment = 64;
+    private const long SmallestChunk = 4L << 20;
+    private readonly List<HostBuffer> _chunks = [];
+    private int _chunk;
+    private long _top;
+
+    /// <summary>The present top.</summary>
+    public long Mark() => ((long)_chunk << 40) | _top;
+
+    /// <summary>Gives back everything rented since the mark was taken.</summary>
+    public void Release(long mark)
+    {
+        if (mark < 0 || mark > Mark())
+            throw new ArgumentOutOfRangeException(nameof(mark), mark, "not a mark of this arena, or one that was already released");
+        _chunk = (int)(mark >> 40);
+        _top = mark & ((1L << 40) - 1);
+    }
+
+    /// <summary>A contiguous tensor with undefined content.</summary>
+    public Tensor Rent(int rows, int columns, ElementType type)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        ArgumentOutOfRangeException.ThrowIfNegative(columns);
+        long bytes = ((long)rows * columns * type.SizeBytes() + Alignment - 1) / Alignment * Alignment;
+        while (_chunk < _chunks.Count && _top + bytes > _chunks[_chunk].Bytes)
+        {
+            _chunk++;
+            _top = 0;
+        }
+        if (_chunk == _chunks.Count)
+            _chunks.Add(new HostBuffer(Math.Max(bytes, SmallestChunk << Math.Min(_chunk, 4))));
+        Tensor tensor = new(_chunks[_chunk], _top, rows, columns, columns, type);
+        _top += bytes;
+        return tensor;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (HostBuffer chunk in _chunks)
+            chunk.Dispose();
+        _chunks.Clear();
+    }
+}

@@ -1,0 +1,110 @@
+namespace TpServe.Kernels.Reference;
+
+/// <summary>Paged attention as the definition has it: all scores of a row in float64, one softmax, one weighted sum.</summary>
+internal static unsafe class ReferenceAttention
+{
+    /// <summary>Stores keys and values of the step's tokens into their slots.</summary>
+    public static void StoreKv(Tensor k, Tensor v, Tensor slots, KvLayer cache)
+    {
+        int headDim = cache.Keys.Columns;
+        Require.Shape(k, k.Rows, cache.Heads * headDim);
+        Require.Shape(v, k.Rows, cache.Heads * headDim);
+        Require.Shape(slots, k.Rows, 1, ElementType.Int32);
+        Require.Shape(cache.Values, cache.Keys.Rows, headDim, cache.Keys.Type);
+        for (int row = 0; row < k.Rows; row++)
+        {
+            int slot = slots.HostRow<int>(row)[0];
+            for (int head = 0; head < cache.Heads; head++)
+            {
+                int place = CacheRow(cache, slot / cache.BlockTokens, head, slot % cache.BlockTokens);
+                for (int i = 0; i < headDim; i++)
+                {
+                    Write(cache.Keys, place, i, k.HostRow<float>(row)[head * headDim + i]);
+                    Write(cache.Values, place, i, v.HostRow<float>(row)[head * headDim + i]);
+                }
+            }
+        }
+    }
+
+    /// <summary>y = softmax(scale · q · Kᵀ, causal) · V.</summary>
+    public static void Attention(Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y)
+    {
+        int headDim = shape.HeadDim, heads = shape.KvHeadOfHead.Count;
+        Require.Shape(q, q.Rows, heads * headDim);
+        Require.Shape(y, q.Rows, heads * headDim);
+        Require.Shape(step.Positions, q.Rows, 1, ElementType.Int32);
+        Require.Shape(step.SequenceOfRow, q.Rows, 1, ElementType.Int32);
+        Require.Type(step.BlockTables, ElementType.Int32);
+        Require.That(cache.Keys.Columns == headDim, $"A cache of heads of {cache.Keys.Columns} cannot serve heads of {headDim}.");
+        double[] sum = new double[headDim];
+        for (int row = 0; row < q.Rows; row++)
+        {
+            int position = step.Positions.HostRow<int>(row)[0];
+            int* blocks = step.BlockTables.HostRow<int>(step.SequenceOfRow.HostRow<int>(row)[0]);
+            int first = shape.Window > 0 ? Math.Max(0, position - shape.Window + 1) : 0;
+            double[] scores = new double[position + 1 - first];
+            for (int head = 0; head < heads; head++)
+            {
+                int kvHead = shape.KvHeadOfHead[head];
+                float* query = q.HostRow<float>(row) + head * headDim;
+                float* target = y.HostRow<float>(row) + head * headDim;
+
+                // 1. Scores of every visible position.
+                double max = double.NegativeInfinity;
+                for (int p = first; p <= position; p++)
+                {
+                    int place = CacheRow(cache, blocks[p / cache.BlockTokens], kvHead, p % cache.BlockTokens);
+                    byte* key = cache.Keys.HostRow<byte>(place);
+                    double dot = 0;
+                    for (int i = 0; i < headDim; i++)
+                        dot += (double)query[i] * Read(key, cache.Keys.Type, i);
+                    dot *= shape.Scale;
+                    scores[p - first] = shape.Softcap > 0 ? shape.Softcap * Math.Tanh(dot / shape.Softcap) : dot;
+                    max = Math.Max(max, scores[p - first]);
+                }
+
+                // 2. Softmax and the weighted sum of the values.
+                double total = 0;
+                Array.Clear(sum);
+                for (int p = first; p <= position; p++)
+                {
+                    int place = CacheRow(cache, blocks[p / cache.BlockTokens], kvHead, p % cache.BlockTokens);
+                    double weight = Math.Exp(scores[p - first] - max);
+                    total += weight;
+                    byte* value = cache.Values.HostRow<byte>(place);
+                    for (int i = 0; i < headDim; i++)
+                        sum[i] += weight * Read(value, cache.Values.Type, i);
+                }
+                for (int i = 0; i < headDim; i++)
+                    target[i] = (float)(sum[i] / total);
+            }
+        }
+    }
+
+    /// <summary>The row of Keys and Values that holds a position of a block for one KV head.</summary>
+    internal static int CacheRow(KvLayer cache, int block, int head, int positionInBlock)
+    {
+        int row = (block * cache.Heads + head) * cache.BlockTokens + positionInBlock;
+        Require.That(block >= 0 && row < cache.Keys.Rows, $"Block {block} is not in a cache of {cache.Keys.Rows} rows.");
+        return row;
+    }
+
+    private static float Read(byte* row, ElementType type, int column) => type switch
+    {
+        ElementType.Float32 => ((float*)row)[column],
+        ElementType.Float16 => (float)((Half*)row)[column],
+        ElementType.BFloat16 => FloatValues.FromBFloat16(((ushort*)row)[column]),
+        _ => throw new ArgumentException($"A cache cannot hold {type}."),
+    };
+
+    private static void Write(Tensor tensor, int row, int column, float value)
+    {
+        switch (tensor.Type)
+        {
+            case ElementType.Float32: tensor.HostRow<float>(row)[column] = value; break;
+            case ElementType.Float16: tensor.HostRow<Half>(row)[column] = (Half)value; break;
+            case ElementType.BFloat16: tensor.HostRow<ushort>(row)[column] = FloatValues.ToBFloat16(value); break;
+            default: throw new ArgumentException($"A cache cannot hold {tensor.Type}.");
+        }
+    }
+}

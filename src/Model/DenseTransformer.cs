@@ -1,0 +1,56 @@
+using TpServe.Checkpoint.Config;
+using TpServe.Kernels;
+using TpServe.Model.Layers;
+
+namespace TpServe.Model;
+
+/// <summary>One rank's part of a dense decoder-only transformer: embedding, blocks, final norm, head.</summary>
+/// <remarks>
+/// Only enqueues operations: nothing computed is read on the host. Scratch is given back after every half-block, so it does not grow with depth.
+/// Shapes   hidden states [n, hidden], the same bits on every rank, at every degree and in every batch.
+/// Threads  the rank's thread; every rank of the group makes the same calls in the same order.
+/// </remarks>
+/// <param name="config">Sizes.</param>
+/// <param name="embedding">Token ids to the residual stream.</param>
+/// <param name="layers">The blocks in order.</param>
+/// <param name="finalNorm">On the residual stream after the last block.</param>
+/// <param name="head">Hidden states to this rank's logits.</param>
+/// <param name="limits">Longest sequence and largest step.</param>
+/// <param name="owned">Device memory of the weights and tables; disposed with the model.</param>
+public sealed class DenseTransformer(
+    ModelConfig config, VocabParallelEmbedding embedding, IReadOnlyList<DecoderLayer> layers, RmsNorm finalNorm, ParallelLmHead head, ModelLimits limits,
+    IReadOnlyList<IDisposable> owned) : IDisposable
+{
+    /// <summary>Architecture and sizes.</summary>
+    public ModelConfig Config => config;
+
+    /// <summary>Longest sequence and largest step.</summary>
+    public ModelLimits Limits => limits;
+
+    /// <summary>Vocabulary rows on this rank.</summary>
+    public int LocalVocab => head.LocalVocab;
+
+    /// <summary>Device bytes of the packed weights.</summary>
+    public long WeightBytes => owned.OfType<PackedWeight>().Sum(weight => weight.Bytes);
+
+    /// <summary>The hidden states after the final norm, [n, hidden], in scratch memory of the caller's mark.</summary>
+    public Tensor Forward(StepContext step)
+    {
+        ArgumentNullException.ThrowIfNull(step);
+        Tensor x = embedding.Forward(step.Tensors.TokenIds);
+        for (int i = 0; i < layers.Count; i++)
+            layers[i].Forward(x, step, step.Cache.Layer(i));
+        finalNorm.InPlace(x);
+        return x;
+    }
+
+    /// <summary>This rank's logits [m, localVocab] of hidden states [m, hidden] after the final norm.</summary>
+    public Tensor Logits(Tensor hidden) => head.Forward(hidden);
+
+    /// <summary>Frees the weights.</summary>
+    public void Dispose()
+    {
+        foreach (IDisposable memory in owned)
+            memory.Dispose();
+    }
+}

@@ -1,0 +1,50 @@
+namespace TpServe.Model.Families;
+
+/// <summary>Names of a block's modules below "model.layers.N."; a weight is NAME.weight, a bias NAME.bias. null = the family has none.</summary>
+public sealed record BlockTensors
+{
+    /// <summary>RMSNorm before attention.</summary>
+    public string? AttentionInputNorm { get; init; } = "input_layernorm";
+
+    /// <summary>RMSNorm on the attention's output.</summary>
+    public string? AttentionOutputNorm { get; init; }
+
+    /// <summary>RMSNorm before the MLP.</summary>
+    public string? MlpInputNorm { get; init; } = "post_attention_layernorm";
+
+    /// <summary>RMSNorm on the MLP's output.</summary>
+    public string? MlpOutputNorm { get; init; }
+
+    /// <summary>Query, key and value projection in one matrix, rows in this order; null = the three that follow.</summary>
+    public string? FusedQkv { get; init; }
+
+    /// <summary>Query projection.</summary>
+    public string Query { get; init; } = "self_attn.q_proj";
+
+    /// <summary>Key projection.</summary>
+    public string Key { get; init; } = "self_attn.k_proj";
+
+    /// <summary>Value projection.</summary>
+    public string Value { get; init; } = "self_attn.v_proj";
+
+    /// <summary>Norm of the queries, where the family has one.</summary>
+    public string QueryNorm { get; init; } = "self_attn.q_norm";
+
+    /// <summary>Norm of the keys, where the family has one.</summary>
+    public string KeyNorm { get; init; } = "self_attn.k_norm";
+
+    /// <summary>Attention output projection.</summary>
+    public string AttentionOutput { get; init; } = "self_attn.o_proj";
+
+    /// <summary>Gate and up projection in one matrix, rows in this order; null = the two that follow.</summary>
+    public string? FusedGateUp { get; init; }
+
+    /// <summary>Gate projection.</summary>
+    public string Gate { get; init; } = "mlp.gate_proj";
+
+    /// <summary>Up projection.</summary>
+    public string Up { get; init; } = "mlp.up_proj";
+
+    /// <summary>Down projection.</summary>
+    public string Down { get; init; } = "mlp.down_proj";
+}

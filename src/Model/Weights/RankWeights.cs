@@ -1,0 +1,158 @@
+using TpServe.Checkpoint;
+using TpServe.Checkpoint.Config;
+using TpServe.Kernels;
+using TpServe.Sharding;
+
+namespace TpServe.Model.Weights;
+
+/// <summary>Brings this rank's slices of a checkpoint onto the device, and counts the bytes.</summary>
+/// <remarks>Errors   <see cref="ModelLoadException"/> naming the tensor. What was allocated until then is in <see cref="Owned"/>.</remarks>
+internal sealed class RankWeights(ModelCheckpoint checkpoint, ShardPlan plan, ITensorBackend ops, IReadOnlyList<ExpectedTensor> expected, Action<long, long>? progress)
+{
+    private readonly ModelConfig _config = checkpoint.Config;
+    private readonly long _totalBytes = expected.Sum(tensor => BytesOfRank(checkpoint, plan, tensor));
+    private long _doneBytes;
+
+    /// <summary>Device memory allocated so far, in order of allocation.</summary>
+    public List<IDisposable> Owned { get; } = [];
+
+    /// <summary>One matrix split by rows (embedding, head); null where this rank owns none.</summary>
+    public PackedWeight? Rows(string name, WeightRole role)
+    {
+        WeightSlice slice = plan.Slice(role);
+        return slice.Rows == 0 ? null : Pack(Slice(name, slice.FirstRow, slice.Rows), InputLeaves.Whole(slice.Columns), [name]);
+    }
+
+    /// <summary>The first row of a matrix.</summary>
+    public PackedWeight FirstRow(string name) => Pack(Slice(name, 0, 1), InputLeaves.Whole(Info(name).Shape[1]), [name]);
+
+    /// <summary>This rank's outputs of projections that share their input; neighbours of one format become one packed matrix.</summary>
+    public PackedWeight[] Columns(params ReadOnlySpan<(string Name, WeightRole[] Roles)> projections)
+    {
+        List<TensorRows> parts = [];
+        foreach ((string name, WeightRole[] roles) in projections)
+        {
+            int below = 0; // rows of the matrix that belong to the roles before
+            foreach (WeightRole role in roles)
+            {
+                WeightSlice slice = plan.Slice(role);
+                if (slice.Rows > 0)
+                    parts.Add(Slice(name, below + slice.FirstRow, slice.Rows));
+                below += ExpectedTensors.Rows(_config, role);
+            }
+        }
+
+        List<PackedWeight> packed = [];
+        for (int first = 0, end; first < parts.Count; first = end)
+        {
+            end = first + 1;
+            while (end < parts.Count && parts[end].Format == parts[first].Format)
+                end++;
+            List<TensorRows> run = parts.GetRange(first, end - first);
+            // A fused tensor is counted and dropped with the last run that reads it.
+            string[] finished = [.. run.Select(part => part.Tensor.Name).Distinct().Where(name => !parts.Skip(end).Any(later => later.Tensor.Name == name))];
+            packed.Add(Pack(new ConcatenatedRows(run), InputLeaves.Whole(run[0].FileColumns), finished));
+        }
+        return [.. packed];
+    }
+
+    /// <summary>This rank's inputs of a row-parallel projection; null where it owns no leaf.</summary>
+    public PackedWeight? Leaves(string name, LeafShare share)
+    {
+        if (share.Count == 0)
+            return null;
+        return Pack(Slice(name, 0, Info(name).Shape[0]), new InputLeaves(share.Boundaries, share.Merges), [name]);
+    }
+
+    /// <summary>A whole vector [1, length], plus <paramref name="offset"/>.</summary>
+    public Tensor Vector(string name, float offset = 0f) => Vector([(name, [WeightRole.Replicated])], offset);
+
+    /// <summary>This rank's elements of vectors that lie along the outputs of projections, side by side; null where it has none.</summary>
+    public Tensor? OutputVector(params ReadOnlySpan<(string Name, WeightRole[] Roles)> vectors)
+    {
+        int length = 0;
+        foreach ((string _, WeightRole[] roles) in vectors)
+            length += roles.Sum(role => plan.Slice(role).Rows);
+        return length == 0 ? null : Vector(vectors, 0f);
+    }
+
+    /// <summary>A host table on the device, [rows, columns].</summary>
+    public Tensor Table(ReadOnlySpan<float> values, int columns)
+    {
+        int rows = values.Length / columns;
+        DeviceBuffer buffer = ops.Allocate(sizeof(float) * (long)values.Length);
+        Owned.Add(buffer);
+        Tensor table = new(buffer, 0, rows, columns, columns, ElementType.Float32);
+        ops.Upload(values, table);
+        return table;
+    }
+
+    private Tensor Vector(ReadOnlySpan<(string Name, WeightRole[] Roles)> vectors, float offset)
+    {
+        List<float> values = [];
+        foreach ((string name, WeightRole[] roles) in vectors)
+        {
+            TensorInfo tensor = Info(name);
+            int below = 0;
+            foreach (WeightRole role in roles)
+            {
+                if (role == WeightRole.Replicated)
+                {
+                    values.AddRange(VectorReader.Read(checkpoint, tensor, 0, tensor.Shape[0], _config.HeadDim));
+                    continue;
+                }
+                WeightSlice slice = plan.Slice(role);
+                values.AddRange(VectorReader.Read(checkpoint, tensor, below + slice.FirstRow, slice.Rows, _config.HeadDim));
+                below += ExpectedTensors.Rows(_config, role);
+            }
+            Done(name);
+        }
+        float[] array = [.. values];
+        if (offset != 0f)
+            for (int i = 0; i < array.Length; i++)
+                array[i] += offset;
+        return Table(array, array.Length);
+    }
+
+    private PackedWeight Pack(WeightRows rows, InputLeaves leaves, IEnumerable<string> finished)
+    {
+        PackedWeight weight = ops.PackWeight(rows, leaves);
+        Owned.Add(weight);
+        foreach (string name in finished)
+            Done(name);
+        return weight;
+    }
+
+    private TensorRows Slice(string name, int firstRow, int rows)
+    {
+        TensorInfo tensor = Info(name);
+        if (!Enum.TryParse(tensor.Type.ToString(), out WeightFormat format))
+            throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': no backend computes with type {tensor.Type}.");
+        if (tensor.Shape[1] % format.BlockValues() != 0)
+            throw new ModelLoadException(
+                $"{checkpoint.Path}: tensor '{tensor.FileName}': expected rows of whole {format} blocks of {format.BlockValues()}, found rows of {tensor.Shape[1]}.");
+        return new TensorRows(checkpoint, tensor, format, firstRow, rows, _config.HeadDim);
+    }
+
+    private void Done(string name)
+    {
+        TensorInfo tensor = Info(name);
+        checkpoint.Drop(tensor);
+        _doneBytes += BytesOfRank(checkpoint, plan, expected.First(candidate => candidate.Name == name));
+        progress?.Invoke(Math.Min(_doneBytes, _totalBytes), _totalBytes);
+    }
+
+    private TensorInfo Info(string name) => checkpoint.Tensors[name];
+
+    private static long BytesOfRank(ModelCheckpoint checkpoint, ShardPlan plan, ExpectedTensor tensor)
+    {
+        long whole = checkpoint.Tensors[tensor.Name].ByteCount;
+        if (tensor.Roles[0] == WeightRole.Replicated)
+            return whole;
+        long elements = tensor.Shape.Aggregate(1L, (product, length) => product * length);
+        long owned = tensor.Shape.Count == 1
+            ? tensor.Roles.Sum(role => (long)plan.Slice(role).Rows)
+            : tensor.Roles.Sum(role => plan.Slice(role).Elements);
+        return (long)((double)whole * owned / elements);
+    }
+}

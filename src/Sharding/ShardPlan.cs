@@ -1,0 +1,122 @@
+using System.Globalization;
+using System.Text;
+using TpServe.Checkpoint.Config;
+
+namespace TpServe.Sharding;
+
+/// <summary>What one rank owns of a model: heads, KV heads, MLP leaves, vocabulary rows, and with them the slice of every matrix.</summary>
+/// <remarks>The one place that knows that column-parallel slices axis 0 and row-parallel axis 1 of a matrix stored as [out, in].</remarks>
+public sealed class ShardPlan
+{
+    private readonly ModelConfig _config;
+
+    /// <summary>The plan of <paramref name="rank"/>.</summary>
+    /// <exception cref="ShardingException">The partition does not fit the model.</exception>
+    public ShardPlan(ModelConfig config, Partition partition, int rank)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(partition);
+        partition.CheckAgainst(config);
+        ArgumentOutOfRangeException.ThrowIfNegative(rank);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(rank, partition.Degree);
+        _config = config;
+        Partition = partition;
+        Rank = rank;
+        HeadShare = new LeafShare(Leaves.OfHeads(config), partition.HeadBoundaries, rank);
+        MlpShare = new LeafShare(Leaves.OfMlp(config), partition.LeafBoundaries, rank);
+        FirstVocab = partition.VocabBoundaries[rank];
+        LocalVocab = partition.VocabBoundaries[rank + 1] - FirstVocab;
+        (FirstKvHead, LocalKvHeads) = KvHeadsOf(rank);
+
+        int groupSize = config.Heads / config.KvHeads;
+        int[] kvHeadOfHead = new int[LocalHeads];
+        for (int head = 0; head < LocalHeads; head++)
+            kvHeadOfHead[head] = (FirstHead + head) / groupSize - FirstKvHead;
+        KvHeadOfHead = kvHeadOfHead;
+    }
+
+    /// <summary>The whole group's partition.</summary>
+    public Partition Partition { get; }
+
+    /// <summary>Whose plan it is.</summary>
+    public int Rank { get; }
+
+    /// <summary>Number of ranks.</summary>
+    public int Degree => Partition.Degree;
+
+    /// <summary>The attention output projection's leaves: one for each query head.</summary>
+    public LeafShare HeadShare { get; }
+
+    /// <summary>The MLP down projection's leaves.</summary>
+    public LeafShare MlpShare { get; }
+
+    /// <summary>First query head.</summary>
+    public int FirstHead => HeadShare.First;
+
+    /// <summary>Query heads; may be 0 at degrees beyond the head count.</summary>
+    public int LocalHeads => HeadShare.Count;
+
+    /// <summary>First KV head.</summary>
+    public int FirstKvHead { get; }
+
+    /// <summary>KV heads that this rank's query heads read; one whose group is cut lives on both neighbours.</summary>
+    public int LocalKvHeads { get; }
+
+    /// <summary>For each local query head, its KV head counted from <see cref="FirstKvHead"/>.</summary>
+    public IReadOnlyList<int> KvHeadOfHead { get; }
+
+    /// <summary>The lowest rank that holds a KV head: where values of a duplicated head count once.</summary>
+    public bool OwnsKvHeadFirst(int kvHead) => Rank == 0 || !Enumerable.Range(0, Rank).Any(r =>
+    {
+        (int first, int count) = KvHeadsOf(r);
+        return kvHead >= first && kvHead < first + count;
+    });
+
+    /// <summary>First MLP column.</summary>
+    public int FirstIntermediate => MlpShare.Boundaries[0];
+
+    /// <summary>MLP columns.</summary>
+    public int LocalIntermediate => MlpShare.Columns;
+
+    /// <summary>First vocabulary row.</summary>
+    public int FirstVocab { get; }
+
+    /// <summary>Vocabulary rows.</summary>
+    public int LocalVocab { get; }
+
+    /// <summary>The part of a matrix of the given role that this rank holds.</summary>
+    public WeightSlice Slice(WeightRole role)
+    {
+        int dim = _config.HeadDim, hidden = _config.Hidden;
+        return role switch
+        {
+            WeightRole.Embedding or WeightRole.Head => new WeightSlice(FirstVocab, LocalVocab, 0, hidden),
+            WeightRole.Query => new WeightSlice(FirstHead * dim, LocalHeads * dim, 0, hidden),
+            WeightRole.Key or WeightRole.Value => new WeightSlice(FirstKvHead * dim, LocalKvHeads * dim, 0, hidden),
+            WeightRole.Gate or WeightRole.Up => new WeightSlice(FirstIntermediate, LocalIntermediate, 0, hidden),
+            WeightRole.AttentionOutput => new WeightSlice(0, hidden, FirstHead * dim, LocalHeads * dim),
+            WeightRole.Down => new WeightSlice(0, hidden, FirstIntermediate, LocalIntermediate),
+            _ => throw new ArgumentOutOfRangeException(nameof(role), role, "a replicated tensor has no slice"),
+        };
+    }
+
+    /// <summary>One line for people: what this rank owns.</summary>
+    public override string ToString()
+    {
+        StringBuilder text = new();
+        text.Append(CultureInfo.InvariantCulture, $"rank {Rank}: heads {Range(FirstHead, LocalHeads)} of {_config.Heads}, ");
+        text.Append(CultureInfo.InvariantCulture, $"kv heads {Range(FirstKvHead, LocalKvHeads)} of {_config.KvHeads}, ");
+        text.Append(CultureInfo.InvariantCulture, $"mlp {Range(FirstIntermediate, LocalIntermediate)} of {_config.Intermediate}, ");
+        text.Append(CultureInfo.InvariantCulture, $"vocabulary {Range(FirstVocab, LocalVocab)} of {_config.Vocab}");
+        return text.ToString();
+
+        static string Range(int first, int count) => count == 0 ? "none" : FormattableString.Invariant($"{first}..{first + count - 1}");
+    }
+
+    private (int First, int Count) KvHeadsOf(int rank)
+    {
+        int first = Partition.HeadBoundaries[rank], end = Partition.HeadBoundaries[rank + 1];
+        int groupSize = _config.Heads / _config.KvHeads;
+        return first == end ? (Math.Min(first / groupSize, _config.KvHeads), 0) : (first / groupSize, (end - 1) / groupSize - first / groupSize + 1);
+    }
+}

@@ -1,0 +1,82 @@
+using System.Runtime.InteropServices;
+using Google.Protobuf.Collections;
+using TpServe.Model.Sampling;
+using TpServe.Protos.Worker;
+using TokenLogprobs = TpServe.Model.Sampling.TokenLogprobs;
+
+namespace TpServe.Worker;
+
+/// <summary>What a rank knows of one running sequence: its tokens, how many are computed, where their keys and values lie.</summary>
+internal sealed class SequenceState
+{
+    private readonly List<int> _blocks = [];
+    private int[] _tokens;
+
+    /// <summary>A sequence as the gateway first tells of it.</summary>
+    public SequenceState(NewSequence sequence)
+    {
+        Id = sequence.SequenceId;
+        _tokens = [.. sequence.TokenIds];
+        Count = _tokens.Length;
+        PromptTokens = sequence.Sampling.PromptTokens;
+        TopLogprobs = sequence.TopLogprobs;
+        PromptLogprobs = sequence.PromptLogprobs;
+        Sampling = Settings(sequence.Sampling);
+    }
+
+    public ulong Id { get; }
+
+    /// <summary>Tokens known: prompt and generated.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Of these, how many are the prompt.</summary>
+    public int PromptTokens { get; }
+
+    /// <summary>Tokens whose keys and values are in the cache.</summary>
+    public int Computed { get; private set; }
+
+    public SamplingSettings Sampling { get; }
+
+    /// <summary>Likeliest tokens to report with a sampled one; −1 = none, not even its own.</summary>
+    public int TopLogprobs { get; }
+
+    /// <summary>Likeliest tokens to report with each prompt token; −1 = none.</summary>
+    public int PromptLogprobs { get; }
+
+    /// <summary>What the last computed row said of the next prompt token, which a later step reports with that token.</summary>
+    public TokenLogprobs? NextPromptLogprobs { get; set; }
+
+    /// <summary>The tokens so far.</summary>
+    public ReadOnlyMemory<int> Tokens => _tokens.AsMemory(0, Count);
+
+    public ReadOnlySpan<int> Blocks => CollectionsMarshal.AsSpan(_blocks);
+
+    public void AddBlocks(RepeatedField<int> blocks) => _blocks.AddRange(blocks);
+
+    public void Advance(int tokens) => Computed += tokens;
+
+    public void Append(int token)
+    {
+        if (Count == _tokens.Length)
+            Array.Resize(ref _tokens, Math.Max(64, 2 * Count));
+        _tokens[Count++] = token;
+    }
+
+    private static SamplingSettings Settings(SamplingParameters sampling) => new()
+    {
+        Temperature = sampling.Temperature,
+        TopK = sampling.TopK,
+        TopP = sampling.TopP,
+        MinP = sampling.MinP,
+        Seed = sampling.Seed,
+        OutputIndex = sampling.OutputIndex,
+        PresencePenalty = sampling.PresencePenalty,
+        FrequencyPenalty = sampling.FrequencyPenalty,
+        RepetitionPenalty = sampling.RepetitionPenalty,
+        // By id, so that the order of the map on the wire cannot matter.
+        LogitBias = [.. sampling.LogitBias.OrderBy(bias => bias.Key)],
+        AllowedTokenIds = [.. sampling.AllowedTokenIds],
+        EndTokenIds = [.. sampling.EndTokenIds],
+        MinTokens = sampling.MinTokens,
+    };
+}

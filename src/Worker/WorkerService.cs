@@ -1,0 +1,93 @@
+using System.Threading.Channels;
+using Grpc.Core;
+using TpServe.Checkpoint;
+using TpServe.Collectives;
+using TpServe.Kernels.Cpu;
+using TpServe.Protos.Worker;
+using TpServe.Sharding;
+
+namespace TpServe.Worker;
+
+/// <summary>What the gateway may call: translates, and leaves everything to <see cref="RankHost"/>.</summary>
+/// <remarks>
+/// Errors   ModelLoadException, ShardingException, PlanMismatchException → FailedPrecondition; a lost group → Unavailable.
+/// </remarks>
+internal sealed partial class WorkerService(RankHost rank, WorkerOptions options, IHostApplicationLifetime lifetime, ILogger<WorkerService> log) : WorkerControl.WorkerControlBase
+{
+    public override Task<HelloReply> Hello(HelloRequest request, ServerCallContext context) => Task.FromResult(new HelloReply
+    {
+        Pid = Environment.ProcessId,
+        HostId = HostFacts.HostId(),
+        Version = HostFacts.Version(),
+        Isa = Isa.Name(Isa.Detect()),
+        Device = HostFacts.Device(),
+        FreeBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
+        RingAddress = options.Advertise.Length > 0 ? options.Advertise : options.Listen.StartsWith("unix:", StringComparison.Ordinal) ? options.Listen : "http://" + options.Listen,
+    });
+
+    public override async Task Load(LoadRequest request, IServerStreamWriter<LoadProgress> responses, ServerCallContext context)
+    {
+        // Progress comes from the rank's thread faster than anyone reads: only the latest matters.
+        Channel<LoadProgress> progress = Channel.CreateBounded<LoadProgress>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropOldest });
+        Task<LoadReport> load = rank.LoadAsync(request, step => progress.Writer.TryWrite(step));
+        _ = load.ContinueWith(_ => progress.Writer.TryComplete(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        try
+        {
+            await foreach (LoadProgress step in progress.Reader.ReadAllAsync(context.CancellationToken))
+                await responses.WriteAsync(step, context.CancellationToken);
+            LoadReport report = await load;
+            LogLoaded(request.Epoch, request.Rank, report.Seconds, report.WeightBytes);
+            await responses.WriteAsync(new LoadProgress { Stage = "loaded", Report = report }, context.CancellationToken);
+        }
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or GroupLostException or ArgumentException or OutOfMemoryException or IOException)
+        {
+            LogLoadFailed(request.Epoch, request.Rank, fault.Message);
+            throw new RpcException(new Status(StatusCode.FailedPrecondition, fault.Message));
+        }
+    }
+
+    public override async Task Run(IAsyncStreamReader<StepPlan> requests, IServerStreamWriter<StepResult> responses, ServerCallContext context)
+    {
+        RankHost.StepLoop loop = rank.OpenLoop();
+        try
+        {
+            while (await requests.MoveNext(context.CancellationToken))
+                await responses.WriteAsync(await loop.RunAsync(requests.Current), context.CancellationToken);
+        }
+        catch (PlanMismatchException fault)
+        {
+            LogStepFailed(fault.Message);
+            throw new RpcException(new Status(StatusCode.FailedPrecondition, fault.Message));
+        }
+        catch (GroupLostException fault)
+        {
+            LogStepFailed(fault.Message);
+            throw new RpcException(new Status(StatusCode.Unavailable, fault.Message));
+        }
+        catch (OperationCanceledException) when (context.CancellationToken.IsCancellationRequested)
+        {
+            // The gateway has closed the stream.
+        }
+    }
+
+    public override Task<RevokeReply> Revoke(RevokeRequest request, ServerCallContext context)
+    {
+        rank.Revoke(request.Epoch, request.Reason);
+        return Task.FromResult(new RevokeReply());
+    }
+
+    public override Task<ShutdownReply> Shutdown(ShutdownRequest request, ServerCallContext context)
+    {
+        lifetime.StopApplication();
+        return Task.FromResult(new ShutdownReply());
+    }
+
+    [LoggerMessage(2001, LogLevel.Information, "Loaded: epoch {Epoch}, rank {Rank}, {Seconds:F2} s, {WeightBytes} weight bytes")]
+    private partial void LogLoaded(long epoch, int rank, double seconds, long weightBytes);
+
+    [LoggerMessage(2002, LogLevel.Error, "Load failed: epoch {Epoch}, rank {Rank}: {Reason}")]
+    private partial void LogLoadFailed(long epoch, int rank, string reason);
+
+    [LoggerMessage(2003, LogLevel.Error, "Step failed: {Reason}")]
+    private partial void LogStepFailed(string reason);
+}

@@ -1,0 +1,228 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.Intrinsics;
+using Iced.Intel;
+using TpServe.Kernels;
+using TpServe.Kernels.Cpu;
+using TpServe.Kernels.Cpu.Emit;
+using TpServe.Kernels.Cpu.Packing;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace TpServe.Benchmarks;
+
+/// <summary>Matrix products of the CPU backend beside the machine's limits: streaming read for few rows, the multiply pipes for many.</summary>
+/// <remarks>
+/// Usage     kernels [threads] [format…]; times are the best of repeats, shares the median of ratios to the limit measured
+///           right before, because a shared host drifts by the second.
+/// </remarks>
+internal static unsafe class KernelBench
+{
+    private const int Repeats = 5;
+    private static readonly WeightFormat[] DefaultFormats =
+        [WeightFormat.Q8_0, WeightFormat.Q4_0, WeightFormat.Q4_1, WeightFormat.Q4_K, WeightFormat.Q6_K, WeightFormat.BF16, WeightFormat.F16, WeightFormat.F32];
+
+    public static void Run(ReadOnlySpan<string> arguments)
+    {
+        int count = 1;
+        if (arguments.Length > 0 && int.TryParse(arguments[0], CultureInfo.InvariantCulture, out count))
+            arguments = arguments[1..];
+        IsaPath isa = Isa.Detect();
+        if (arguments.Length > 0 && Isa.TryParse(arguments[0], out IsaPath forced))
+        {
+            isa = forced;
+            arguments = arguments[1..];
+        }
+        WeightFormat[] formats = arguments.Length == 0 ? DefaultFormats : [.. arguments.ToArray().Select(Enum.Parse<WeightFormat>)];
+        using CpuThreads threads = new(count);
+        using CpuLinear linear = new(threads, isa, CpuActivations.Auto);
+        using Limits limits = new(threads);
+        foreach (WeightFormat format in formats)
+        {
+            long start = Stopwatch.GetTimestamp();
+            PanelFormat panel = PanelFormat.Of(format);
+            PanelKernels.For(panel, ActivationLayout.Of(panel, CpuActivations.Auto), isa);
+            Console.Write($"{format} {Stopwatch.GetElapsedTime(start).TotalMilliseconds:F1} ms, ");
+        }
+        Console.WriteLine("to make a kernel");
+        Console.WriteLine($"{isa.Name()}, {count} threads: read {limits.ReadGigabytes():F1} GB/s, VPDPBUSD {limits.DotGigaOperations(false):F0} GOP/s, VDPBF16PS {limits.DotGigaOperations(true):F0} GFLOP/s");
+        Console.WriteLine("8192 x 2048:     1 row: us   GB/s  of read |   8 rows: us | 1024 x 2048, 128 rows: GOP/s  of peak | leaves of 64: GOP/s  of whole | pack 8192 x 2048");
+        foreach (WeightFormat format in formats)
+            Measure(format, linear, limits);
+    }
+
+    private static void Measure(WeightFormat format, CpuLinear linear, Limits limits)
+    {
+        const int outputs = 8192, columns = 2048;
+        RandomRows rows = new(format, outputs, columns);
+        long start = Stopwatch.GetTimestamp();
+        using CpuPackedWeight weight = linear.Pack(rows, InputLeaves.Whole(columns));
+        double pack = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+        RandomRows few = new(format, 1024, columns);
+        using CpuPackedWeight small = linear.Pack(few, InputLeaves.Whole(columns));
+        using CpuPackedWeight tree = linear.Pack(few, Leaves(columns, 64));
+        using HostBuffer xs = new(128L * columns * 4), ys = new(128L * outputs * 4);
+        Random random = new(1);
+        for (int i = 0; i < 128 * columns; i++)
+            ((float*)xs.Pointer)[i] = (random.NextSingle() * 2) - 1;
+
+        List<double> one = [], share = [], eight = [], many = [], ofPeak = [], leaves = [];
+        for (int i = 0; i < Repeats; i++)
+        {
+            double read = limits.ReadGigabytes();
+            limits.Evict();
+            double seconds = Time(linear, weight, xs, ys, 1);
+            one.Add(seconds);
+            share.Add(weight.Bytes / seconds / 1e9 / read);
+            eight.Add(Time(linear, weight, xs, ys, 8));
+            double peak = limits.DotGigaOperations(format == WeightFormat.BF16) / (format is WeightFormat.F16 or WeightFormat.F32 ? 4 : 1);
+            double operations = 2.0 * 128 * small.Outputs * columns / Time(linear, small, xs, ys, 128) / 1e9;
+            many.Add(operations);
+            ofPeak.Add(operations / peak);
+            leaves.Add(2.0 * 128 * tree.Outputs * columns / Time(linear, tree, xs, ys, 128) / 1e9);
+        }
+        double first = one.Min();
+        Console.WriteLine($"{format,-8}      {first * 1e6,12:F0} {weight.Bytes / first / 1e9,6:F1} {Median(share),8:F2} | {eight.Min() * 1e6,12:F0} | {many.Max(),15:F0} {Median(ofPeak),8:F2} | {leaves.Max(),15:F0} {leaves.Max() / many.Max(),8:F2} | {pack:F0} ms");
+    }
+
+    private static double Time(CpuLinear linear, CpuPackedWeight weight, HostBuffer xs, HostBuffer ys, int rows)
+    {
+        Tensor x = new(xs, 0, rows, weight.Leaves.Columns, weight.Leaves.Columns, ElementType.Float32);
+        Tensor y = new(ys, 0, rows, weight.Outputs, weight.Outputs, ElementType.Float32);
+        PackedWeight[] parts = [weight];
+        linear.Linear(x, parts, y);
+        List<double> times = [];
+        double total = 0;
+        while (total < 0.05 || times.Count < 3)
+        {
+            long start = Stopwatch.GetTimestamp();
+            linear.Linear(x, parts, y);
+            times.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
+            total += times[^1];
+        }
+        return times.Min();
+    }
+
+    private static double Median(List<double> values)
+    {
+        List<double> sorted = [.. values.Order()];
+        return sorted[sorted.Count / 2];
+    }
+
+    /// <summary>The canonical tree over leaves of equal size.</summary>
+    public static InputLeaves Leaves(int columns, int leafColumns)
+    {
+        int count = columns / leafColumns;
+        int[] merges = new int[count];
+        Plan(0, count);
+        return new InputLeaves([.. Enumerable.Range(0, count + 1).Select(leaf => leaf * leafColumns)], merges);
+
+        void Plan(int low, int high)
+        {
+            if (high - low < 2)
+                return;
+            int middle = low + (high - low + 1) / 2;
+            Plan(low, middle);
+            Plan(middle, high);
+            merges[high - 1]++;
+        }
+    }
+
+    /// <summary>What the machine can do right now.</summary>
+    private sealed class Limits(CpuThreads threads) : IDisposable
+    {
+        private const long ReadBytes = 96L << 20;
+        private readonly WeightMemory _memory = new(ReadBytes);
+        private readonly ExecutableMemory _integers = Loop(false);
+        private readonly ExecutableMemory _floats = Loop(true);
+
+        public double ReadGigabytes()
+        {
+            ReadWork work = new(_memory.Pointer);
+            double best = 0;
+            for (int i = 0; i < 3; i++)
+            {
+                long start = Stopwatch.GetTimestamp();
+                threads.Run(ref work, (int)(ReadBytes >> 19), 1);
+                best = Math.Max(best, ReadBytes / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9);
+            }
+            return best;
+        }
+
+        public void Evict() => ReadGigabytes();
+
+        public double DotGigaOperations(bool floats)
+        {
+            if (Isa.Detect() != IsaPath.Avx512Vnni)
+                return double.NaN; // no such pipes here: only bandwidth shares mean anything
+            const int items = 64, loops = 2000;
+            DotWork work = new((floats ? _floats : _integers).Address, loops);
+            double best = 0;
+            for (int i = 0; i < 3; i++)
+            {
+                long start = Stopwatch.GetTimestamp();
+                threads.Run(ref work, items, 1);
+                best = Math.Max(best, (double)items * loops * 16 * 16 * (floats ? 4 : 8) / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9);
+            }
+            return best;
+        }
+
+        public void Dispose()
+        {
+            _memory.Dispose();
+            _integers.Dispose();
+            _floats.Dispose();
+        }
+
+        /// <summary>16 independent dot products a round, rounds in edi.</summary>
+        private static ExecutableMemory Loop(bool floats)
+        {
+            Assembler c = new(64);
+            Label loop = c.CreateLabel();
+            for (int i = 0; i < 32; i++)
+                c.vpxord(Zmm(i), Zmm(i), Zmm(i));
+            c.Label(ref loop);
+            for (int i = 0; i < 16; i++)
+            {
+                if (floats)
+                    c.vdpbf16ps(Zmm(i), zmm30, zmm31);
+                else
+                    c.vpdpbusd(Zmm(i), zmm30, zmm31);
+            }
+            c.dec(edi);
+            c.jnz(loop);
+            c.vzeroupper();
+            c.ret();
+            using MemoryStream code = new();
+            c.Assemble(new StreamCodeWriter(code), 0);
+            return new ExecutableMemory(code.ToArray());
+        }
+
+        private static AssemblerRegisterZMM Zmm(int number) => new(Register.ZMM0 + number);
+
+        private readonly struct ReadWork(byte* memory) : IParallelWork
+        {
+            public void Execute(int first, int end, int thread)
+            {
+                Vector512<int> a = default, b = default, c = default, d = default;
+                for (byte* p = memory + ((long)first << 19); p < memory + ((long)end << 19); p += 256)
+                {
+                    a |= Vector512.Load((int*)p);
+                    b |= Vector512.Load((int*)(p + 64));
+                    c |= Vector512.Load((int*)(p + 128));
+                    d |= Vector512.Load((int*)(p + 192));
+                }
+                if (Vector512.Sum(a | b | c | d) == 1)
+                    Console.WriteLine();
+            }
+        }
+
+        private readonly struct DotWork(nint code, int loops) : IParallelWork
+        {
+            public void Execute(int first, int end, int thread)
+            {
+                for (int i = first; i < end; i++)
+                    ((delegate* unmanaged<int, void>)code)(loops);
+            }
+        }
+    }
+}

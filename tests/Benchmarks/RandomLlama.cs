@@ -1,0 +1,234 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using TpServe.Checkpoint;
+
+namespace TpServe.Benchmarks;
+
+/// <summary>Writes a GGUF file of the Llama architecture with random weights: the shape of a model without its licence or download.</summary>
+/// <remarks>
+/// Blocks are well formed and their scales small, so that activations stay finite through all layers. The tokenizer is the embedded model's, padded with
+/// unused entries to the vocabulary asked for.
+/// Source   GGUF specification, version 3.
+/// </remarks>
+internal static class RandomLlama
+{
+    private const int Alignment = 32;
+
+    /// <summary>Sizes of a model.</summary>
+    public sealed record Shape(string Name, int Layers, int Hidden, int Heads, int KvHeads, int Intermediate, int Vocab)
+    {
+        /// <summary>Llama 3.2 1B.</summary>
+        public static Shape Llama1B { get; } = new("llama-1b", 16, 2048, 32, 8, 8192, 128256);
+    }
+
+    /// <summary>Writes the file, unless one of the same name is there.</summary>
+    /// <param name="path">Where.</param>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="type">Q8_0, Q4_0 or Q4_1: every matrix, embedding and head included.</param>
+    /// <param name="tokenizerFrom">The model whose tokenizer is copied.</param>
+    public static void Write(string path, Shape shape, TensorType type, string tokenizerFrom)
+    {
+        if (File.Exists(path))
+            return;
+        GgufVocabulary vocabulary;
+        using (ModelCheckpoint source = ModelCheckpoints.Open(tokenizerFrom))
+            vocabulary = source.Tokenizer.Vocabulary!;
+        string unfinished = path + ".part";
+        using (BinaryWriter writer = new(File.Create(unfinished)))
+            Write(writer, shape, type, vocabulary);
+        File.Move(unfinished, path);
+    }
+
+    private static void Write(BinaryWriter writer, Shape shape, TensorType type, GgufVocabulary vocabulary)
+    {
+        List<(string Name, int[] Dimensions, TensorType Type)> tensors = Tensors(shape, type);
+        MetadataWriter metadata = new();
+        metadata.Add("general.architecture", "llama");
+        metadata.Add("general.name", shape.Name);
+        metadata.Add("llama.block_count", (uint)shape.Layers);
+        metadata.Add("llama.context_length", 8192u);
+        metadata.Add("llama.embedding_length", (uint)shape.Hidden);
+        metadata.Add("llama.feed_forward_length", (uint)shape.Intermediate);
+        metadata.Add("llama.attention.head_count", (uint)shape.Heads);
+        metadata.Add("llama.attention.head_count_kv", (uint)shape.KvHeads);
+        metadata.Add("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+        metadata.Add("llama.rope.freq_base", 500000f);
+        metadata.Add("llama.rope.dimension_count", (uint)(shape.Hidden / shape.Heads));
+        metadata.Add("llama.vocab_size", (uint)shape.Vocab);
+        metadata.Add("tokenizer.ggml.model", "gpt2");
+        metadata.Add("tokenizer.ggml.pre", "smollm");
+        metadata.Add("tokenizer.ggml.tokens", [.. vocabulary.Tokens, .. Enumerable.Range(0, shape.Vocab - vocabulary.Tokens.Count).Select(i => $"[unused{i}]")]);
+        metadata.Add("tokenizer.ggml.token_type", [.. vocabulary.Types, .. Enumerable.Repeat(5, shape.Vocab - vocabulary.Tokens.Count)]);
+        metadata.Add("tokenizer.ggml.merges", [.. vocabulary.Merges]);
+        metadata.Add("tokenizer.ggml.bos_token_id", 1u);
+        metadata.Add("tokenizer.ggml.eos_token_id", 2u);
+
+        writer.Write("GGUF"u8);
+        writer.Write(3u);
+        writer.Write((ulong)tensors.Count);
+        writer.Write((ulong)metadata.Count);
+        writer.Write(metadata.ToArray());
+        long offset = 0;
+        foreach ((string name, int[] dimensions, TensorType stored) in tensors)
+        {
+            MetadataWriter.WriteText(writer, name);
+            writer.Write((uint)dimensions.Length);
+            foreach (int dimension in dimensions)
+                writer.Write((ulong)dimension);
+            writer.Write(GgmlId(stored));
+            writer.Write((ulong)offset);
+            offset += Aligned(Bytes(dimensions, stored));
+        }
+        Pad(writer);
+        Random random = new(20261124);
+        foreach ((string _, int[] dimensions, TensorType stored) in tensors)
+        {
+            WriteWeights(writer, stored, Bytes(dimensions, stored), dimensions[0], random);
+            Pad(writer);
+        }
+    }
+
+    private static List<(string, int[], TensorType)> Tensors(Shape shape, TensorType type)
+    {
+        int kv = shape.Hidden / shape.Heads * shape.KvHeads;
+        List<(string, int[], TensorType)> tensors = [("token_embd.weight", [shape.Hidden, shape.Vocab], type), ("output_norm.weight", [shape.Hidden], TensorType.F32)];
+        for (int layer = 0; layer < shape.Layers; layer++)
+        {
+            string block = $"blk.{layer}.";
+            tensors.AddRange(
+            [
+                (block + "attn_norm.weight", [shape.Hidden], TensorType.F32),
+                (block + "attn_q.weight", [shape.Hidden, shape.Hidden], type),
+                (block + "attn_k.weight", [shape.Hidden, kv], type),
+                (block + "attn_v.weight", [shape.Hidden, kv], type),
+                (block + "attn_output.weight", [shape.Hidden, shape.Hidden], type),
+                (block + "ffn_norm.weight", [shape.Hidden], TensorType.F32),
+                (block + "ffn_gate.weight", [shape.Hidden, shape.Intermediate], type),
+                (block + "ffn_up.weight", [shape.Hidden, shape.Intermediate], type),
+                (block + "ffn_down.weight", [shape.Intermediate, shape.Hidden], type),
+            ]);
+        }
+        return tensors;
+    }
+
+    private static void WriteWeights(BinaryWriter writer, TensorType type, long bytes, int columns, Random random)
+    {
+        if (type == TensorType.F32)
+        {
+            for (long i = 0; i < bytes / 4; i++)
+                writer.Write(1f);
+            return;
+        }
+        int blockBytes = BlockBytes(type);
+        byte[] chunk = new byte[blockBytes * 4096];
+        // Values spread over ±1/√columns, so that a product of normed inputs stays near one.
+        double spread = 1 / Math.Sqrt(columns) / (type == TensorType.Q8_0 ? 127 : 8);
+        for (long left = bytes; left > 0; left -= chunk.Length)
+        {
+            Span<byte> part = chunk.AsSpan(0, (int)Math.Min(left, chunk.Length));
+            random.NextBytes(part);
+            for (int start = 0; start < part.Length; start += blockBytes)
+            {
+                double scale = spread * (0.75 + 0.5 * random.NextDouble());
+                Half d = (Half)scale;
+                MemoryMarshal.Write(part[start..], d);
+                if (type == TensorType.Q4_1)
+                    MemoryMarshal.Write(part[(start + 2)..], (Half)(-7.5 * scale));
+            }
+            writer.Write(part);
+        }
+    }
+
+    private static int BlockBytes(TensorType type) => type switch
+    {
+        TensorType.Q4_0 => 18,
+        TensorType.Q4_1 => 20,
+        TensorType.Q8_0 => 34,
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "only Q4_0, Q4_1 and Q8_0 are generated"),
+    };
+
+    private static uint GgmlId(TensorType type) => type switch
+    {
+        TensorType.F32 => 0,
+        TensorType.Q4_0 => 2,
+        TensorType.Q4_1 => 3,
+        _ => 8,
+    };
+
+    private static long Bytes(int[] dimensions, TensorType type)
+    {
+        long values = dimensions.Aggregate(1L, (product, dimension) => product * dimension);
+        return type == TensorType.F32 ? values * 4 : values / 32 * BlockBytes(type);
+    }
+
+    private static long Aligned(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
+
+    private static void Pad(BinaryWriter writer)
+    {
+        while (writer.BaseStream.Position % Alignment != 0)
+            writer.Write((byte)0);
+    }
+
+    /// <summary>Key-value pairs of a GGUF header.</summary>
+    private sealed class MetadataWriter
+    {
+        private readonly MemoryStream _bytes = new();
+        private readonly BinaryWriter _writer;
+
+        public MetadataWriter() => _writer = new BinaryWriter(_bytes);
+
+        public int Count { get; private set; }
+
+        public static void WriteText(BinaryWriter writer, string text)
+        {
+            byte[] utf8 = Encoding.UTF8.GetBytes(text);
+            writer.Write((ulong)utf8.Length);
+            writer.Write(utf8);
+        }
+
+        public byte[] ToArray() => _bytes.ToArray();
+
+        public void Add(string key, uint value)
+        {
+            Key(key, 4);
+            _writer.Write(value);
+        }
+
+        public void Add(string key, float value)
+        {
+            Key(key, 6);
+            _writer.Write(value);
+        }
+
+        public void Add(string key, string value)
+        {
+            Key(key, 8);
+            WriteText(_writer, value);
+        }
+
+        public void Add(string key, string[] values)
+        {
+            Key(key, 9);
+            _writer.Write(8u);
+            _writer.Write((ulong)values.Length);
+            foreach (string value in values)
+                WriteText(_writer, value);
+        }
+
+        public void Add(string key, int[] values)
+        {
+            Key(key, 9);
+            _writer.Write(5u);
+            _writer.Write((ulong)values.Length);
+            foreach (int value in values)
+                _writer.Write(value);
+        }
+
+        private void Key(string key, uint type)
+        {
+            Count++;
+            WriteText(_writer, key);
+            _writer.Write(type);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using TpServe.Collectives.Ring;
+
+namespace TpServe.Collectives.Tests;
+
+/// <summary>One small Kestrel for each rank, as the worker process will have: half of them on TCP, half on Unix sockets.</summary>
+internal sealed class RingHosts : IDisposable
+{
+    public const string Secret = "a secret of the tests";
+    private const int Most = 5;
+    private static readonly Lazy<RingHosts> s_shared = new(() => new RingHosts(Most));
+    private static long s_epochs = 1000;
+    private readonly bool _ownsFolder = true;
+    private readonly string _folder;
+    private readonly WebApplication[] _applications;
+
+    public RingHosts(int count)
+    {
+        _folder = Directory.CreateTempSubdirectory("tpserve-ring-").FullName;
+        Mailboxes = new RingMailboxes[count];
+        Addresses = new string[count];
+        _applications = new WebApplication[count];
+        for (int rank = 0; rank < count; rank++)
+        {
+            Mailboxes[rank] = new RingMailboxes();
+            string? socket = rank % 2 == 1 ? Path.Combine(_folder, $"{rank}.sock") : null;
+            _applications[rank] = Start(new RingService(Mailboxes[rank], Secret), socket);
+            Addresses[rank] = socket is not null
+                ? $"unix:{socket}"
+                : _applications[rank].Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
+        }
+    }
+
+    private RingHosts(string folder, int rank, int degree)
+    {
+        _folder = folder;
+        _ownsFolder = false;
+        Mailboxes = [.. Enumerable.Range(0, degree).Select(_ => new RingMailboxes())];
+        Addresses = [.. Enumerable.Range(0, degree).Select(r => $"unix:{folder}/{r}.sock")];
+        _applications = [Start(new RingService(Mailboxes[rank], Secret), $"{folder}/{rank}.sock")];
+    }
+
+    /// <summary>The host of one rank, where the others are in other processes: all on Unix sockets in a folder.</summary>
+    public static RingHosts OfOneRank(string folder, int rank, int degree) => new(folder, rank, degree);
+
+    /// <summary>Hosts that all tests use, started once; every group has an epoch of its own, so their groups follow each other like a worker's.</summary>
+    public static RingHosts Shared => s_shared.Value;
+
+    /// <summary>By rank.</summary>
+    public RingMailboxes[] Mailboxes { get; }
+
+    /// <summary>By rank.</summary>
+    public string[] Addresses { get; }
+
+    /// <summary>An epoch that no group of this process has had.</summary>
+    public static long NextEpoch() => Interlocked.Increment(ref s_epochs);
+
+    /// <summary>Stops the shared hosts, if any test has started them.</summary>
+    public static void StopShared()
+    {
+        if (s_shared.IsValueCreated)
+            s_shared.Value.Dispose();
+    }
+
+    /// <summary>Joins as one rank of the first <paramref name="degree"/> hosts.</summary>
+    public ICommunicator Join(int rank, int degree, TimeSpan timeout, long epoch, int blockBytes = RingExchange.DefaultBlockBytes) =>
+        RingCommunicator.Join(Mailboxes[rank], Addresses[..degree], rank, Secret, timeout, epoch, blockBytes, default);
+
+    public void Dispose()
+    {
+        foreach (WebApplication application in _applications)
+        {
+            using CancellationTokenSource patience = new(TimeSpan.FromSeconds(5));
+            application.StopAsync(patience.Token).GetAwaiter().GetResult();
+            application.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        }
+        if (_ownsFolder)
+            Directory.Delete(_folder, recursive: true);
+    }
+
+    private static WebApplication Start(RingService service, string? socket)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(options =>
+        {
+            if (socket is null)
+                options.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2);
+            else
+                options.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
+        });
+        builder.Services.AddGrpc();
+        builder.Services.AddSingleton(service);
+        WebApplication application = builder.Build();
+        application.MapGrpcService<RingService>();
+        application.StartAsync().GetAwaiter().GetResult();
+        return application;
+    }
+}

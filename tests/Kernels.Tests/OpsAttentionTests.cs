@@ -1,0 +1,149 @@
+using NUnit.Framework;
+using TpServe.Kernels.Cpu;
+using TpServe.Kernels.Cpu.Ops;
+using TpServe.Testing;
+
+namespace TpServe.Kernels.Tests;
+
+/// <summary>Paged attention against the float64 oracle, and the same bits for any threads, batching and block size.</summary>
+public sealed class OpsAttentionTests : OpsFixture
+{
+    // float32 chains over headDim and over positions against float64 of the same rounded cache: about 1e-14 seen, headroom for cancellation.
+    private const double Bound = 1e-12;
+
+    [Test]
+    public void Attention_HeadSizesAndGroups_MatchTheOracle(
+        [Values(8, 16, 64, 80, 128, 256)] int headDim, [Values(1, 2, 3)] int kvHeads, [Values(1, 3, 4)] int group)
+    {
+        using AttentionScene scene = new(new(headDim, kvHeads, group), [1, 15, 33, 100]);
+        Assert.That(Numbers.Nmse(scene.Run(Single, scene.Everything()), scene.RunOracle()), Is.LessThan(Bound));
+    }
+
+    [Test]
+    public void Attention_ContextsAndBlockSizes_MatchTheOracle([Values(1, 15, 16, 17, 63, 64, 65, 100, 700)] int context, [Values(4, 16, 24, 32)] int blockTokens)
+    {
+        using AttentionScene scene = new(new(64, 2, 3) { BlockTokens = blockTokens }, [context]);
+        Assert.That(Numbers.Nmse(scene.Run(Single, scene.Everything()), scene.RunOracle()), Is.LessThan(Bound));
+    }
+
+    [Test]
+    public void Attention_WindowsCapsAndTypes_MatchTheOracle(
+        [Values(0, 1, 3, 16, 64, 100)] int window, [Values(0f, 2f)] float softcap, [Values(ElementType.Float32, ElementType.Float16, ElementType.BFloat16)] ElementType type)
+    {
+        using AttentionScene scene = new(new(64, 1, 2) { Window = window, Softcap = softcap, Type = type }, [1, 17, 200]);
+        Assert.That(Numbers.Nmse(scene.Run(Single, scene.Everything()), scene.RunOracle()), Is.LessThan(Bound));
+    }
+
+    [TestCase(64, 3, 3, 16, 0)]
+    [TestCase(64, 8, 4, 16, 0)]
+    [TestCase(128, 2, 1, 32, 40)]
+    [TestCase(80, 2, 2, 16, 0)]
+    [TestCase(64, 1, 7, 8, 33)]
+    [TestCase(64, 2, 1, 16, 2)]
+    public void Attention_ThreadsAndBatching_ChangeNoBit(int headDim, int kvHeads, int group, int blockTokens, int window)
+    {
+        using AttentionScene scene = new(new(headDim, kvHeads, group) { BlockTokens = blockTokens, Window = window, Softcap = window == 33 ? 5 : 0 }, [130, 1, 70, 300]);
+        List<(int Sequence, int Position)> all = scene.Everything();
+        float[] whole = scene.Run(Single, all);
+        foreach (CpuThreads threads in Pools)
+            Assert.That(Bits(scene.Run(threads, all)), Is.EqualTo(Bits(whole)), $"{threads.Count} threads");
+
+        // One row at a time, as decode has it; then uneven chunks of every sequence side by side.
+        int columns = kvHeads * group * headDim;
+        for (int i = 0; i < all.Count; i++)
+            Assert.That(Bits(scene.Run(Single, [all[i]])), Is.EqualTo(Bits(whole[(i * columns)..((i + 1) * columns)])), $"row {all[i]} alone");
+        List<(int Sequence, int Position)> some = [.. all.Where(row => row.Position % 7 is 2 or 3 or 5)];
+        float[] expected = [.. some.SelectMany(row => whole[(all.IndexOf(row) * columns)..((all.IndexOf(row) + 1) * columns)])];
+        Assert.That(Bits(scene.Run(Pools[1], some)), Is.EqualTo(Bits(expected)));
+    }
+
+    [Test]
+    public void Attention_WhereBlocksLie_ChangesNoBit()
+    {
+        AttentionSettings settings = new(64, 2, 2);
+        using AttentionScene first = new(settings with { BlockTokens = 16, BlockSeed = 1 }, [150, 40]);
+        using AttentionScene moved = new(settings with { BlockTokens = 16, BlockSeed = 2 }, [150, 40]);
+        using AttentionScene small = new(settings with { BlockTokens = 4, BlockSeed = 3 }, [150, 40]);
+        using AttentionScene large = new(settings with { BlockTokens = 128, BlockSeed = 4 }, [150, 40]);
+        int[] bits = Bits(first.Run(Single, first.Everything()));
+        foreach (AttentionScene other in new[] { moved, small, large })
+            Assert.That(Bits(other.Run(Single, other.Everything())), Is.EqualTo(bits));
+    }
+
+    [Test]
+    public void Attention_InvalidValueInAPositionNotSeen_DoesNotReachTheRow([Values(0, 5)] int window)
+    {
+        using AttentionScene scene = new(new(64, 1, 1) { Window = window, Type = ElementType.Float32 }, [40]);
+        float[] clean = scene.Run(Single, scene.Everything());
+        scene.StoreOne(sequence: 0, position: 20, value: float.NaN);
+        float[] actual = scene.Run(Single, scene.Everything());
+        for (int position = 0; position < 40; position++)
+        {
+            bool sees = position >= 20 && (window == 0 || position < 20 + window);
+            int[] row = Bits(actual[(position * 64)..((position + 1) * 64)]);
+            if (sees)
+                Assert.That(actual[position * 64], Is.NaN, $"position {position}");
+            else
+                Assert.That(row, Is.EqualTo(Bits(clean[(position * 64)..((position + 1) * 64)])), $"position {position}");
+        }
+    }
+
+    [Test]
+    public void Attention_UnevenHeadsOfARank_FollowTheMap()
+    {
+        // A rank that owns query heads 4..8 of 9 with three to a KV head: two of the second KV head, three of the third.
+        using AttentionScene scene = new(new(64, 2, 0) { KvHeadOfHead = [0, 0, 1, 1, 1] }, [50]);
+        Assert.That(Numbers.Nmse(scene.Run(Single, scene.Everything()), scene.RunOracle()), Is.LessThan(Bound));
+    }
+
+    [Test]
+    public void Attention_AfterWarmUp_AllocatesNothing()
+    {
+        using AttentionScene scene = new(new(64, 2, 4), [90, 20]);
+        Assert.That(scene.AllocatedBytes(Single, scene.Everything()), Is.Zero);
+    }
+
+    [Test]
+    public void Attention_TableOrPositionOutOfRange_IsRefused()
+    {
+        using AttentionScene scene = new(new(64, 1, 1), [20]);
+        Assert.That(() => scene.Run(Single, [(0, 500)]), Throws.ArgumentException.With.Message.Contains("Position 500"));
+        Assert.That(() => scene.Run(Single, [(0, 40)]), Throws.ArgumentException.With.Message.Contains("Block -1"));
+        Assert.That(() => scene.Run(Single, [(1, 0)]), Throws.ArgumentException.With.Message.Contains("sequence 1"));
+    }
+
+    [Test]
+    public void StoreKv_EveryHalf_RoundTripsAndRoundsToNearestEven()
+    {
+        List<float> wrong = [];
+        for (int bits = 0; bits < 0x10000; bits++)
+        {
+            Half half = BitConverter.UInt16BitsToHalf((ushort)bits);
+            if (Half.IsNaN(half))
+                continue;
+            float value = (float)half, next = (float)Half.BitIncrement(half);
+            float[] inputs = [value, float.BitIncrement(value), float.BitDecrement(value), (value + next) / 2, MathF.BitIncrement((value + next) / 2)];
+            foreach (float input in inputs)
+                if (float.IsFinite(input) && AttentionScene.RoundTrip<Float16Element>(input) != (float)(Half)input)
+                    wrong.Add(input);
+        }
+        Assert.That(wrong, Is.Empty);
+    }
+
+    [Test]
+    public void StoreKv_BFloat16_RoundsLikeTheOracle()
+    {
+        float[] special = [0f, -0f, 1.00390625f, 1.01171875f, float.MaxValue, float.NegativeInfinity, float.NaN, float.Epsilon, 3.1415927f];
+        foreach (float input in special.Concat(Numbers.Uniform(2000, seed: 5)))
+            Assert.That(AttentionScene.RoundTrip<BFloat16Element>(input), Is.EqualTo(Reference.FloatValues.FromBFloat16(Reference.FloatValues.ToBFloat16(input))));
+    }
+
+    [Test]
+    public void StoreKv_SlotBeyondTheCache_IsRefused()
+    {
+        KvLayer cache = new(Tensors.Empty(32, 16, ElementType.Float16), Tensors.Empty(32, 16, ElementType.Float16), 1, 16);
+        Tensor k = Tensors.Of(new float[16], 1, 16);
+        Assert.That(() => StoreKv.Run(Single, k, k, Tensors.Of(32), cache), Throws.ArgumentException.With.Message.Contains("Slot 32"));
+        Assert.That(() => StoreKv.Run(Single, k, k, Tensors.Of(-1), cache), Throws.ArgumentException);
+    }
+}

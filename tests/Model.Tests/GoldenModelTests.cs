@@ -1,0 +1,92 @@
+using NUnit.Framework;
+using TpServe.Checkpoint;
+using TpServe.Model.Families;
+using TpServe.Testing;
+
+namespace TpServe.Model.Tests;
+
+/// <summary>Tiny checkpoints, one a family or variant, and tiny GGUF files, one a format, against what transformers computed for them.</summary>
+[Parallelizable(ParallelScope.Children)]
+public sealed class GoldenModelTests
+{
+    /// <summary>Golden bound 1: every |Δ logprob| in float32.</summary>
+    private const double Float32Bound = 2e-3;
+
+    private static IEnumerable<string> Folders => GoldenModel.Names("models", "*");
+
+    private static IEnumerable<string> GgufFiles => GoldenModel.Names("gguf-models", "*.gguf");
+
+    private static IEnumerable<TestCaseData> InFloat32() =>
+        from device in new[] { "reference", "cpu" }
+        from path in Folders.Select(name => $"models/{name}").Concat(GgufFiles.Select(name => $"gguf-models/{name}"))
+        select new TestCaseData(device, path);
+
+    [TestCaseSource(nameof(InFloat32))]
+    public void Model_InFloat32_MatchesTransformers(string device, string path)
+    {
+        (ModelCheckpoint checkpoint, GoldenModel golden) = Open(path);
+        using ModelCheckpoint closed = checkpoint;
+        (GoldenComparison comparison, JobResult[] results) = Compare(checkpoint, golden, device == "cpu" ? RankSetup.CpuFloat32 : RankSetup.Reference);
+        Assert.That(comparison.LargestDifference, Is.LessThanOrEqualTo(Float32Bound));
+        foreach ((GoldenCase expected, JobResult actual) in golden.Cases.Zip(results))
+            GoldenComparison.AssertGreedy(expected, actual, 4 * Float32Bound);
+    }
+
+    /// <summary>Golden bound 2: no further away than the reference itself when it runs in bfloat16.</summary>
+    [TestCaseSource(nameof(Folders))]
+    public void Checkpoint_WithDefaultSettings_IsWithinBfloat16Noise(string name)
+    {
+        (ModelCheckpoint checkpoint, GoldenModel golden) = Open($"models/{name}");
+        using ModelCheckpoint closed = checkpoint;
+        AssertNear(checkpoint, golden, golden.Bfloat16Noise!);
+    }
+
+    /// <summary>Golden bound 3: no further away than llama.cpp, or 0.01 where there is no such measure.</summary>
+    [TestCaseSource(nameof(GgufFiles))]
+    public void GgufFile_WithDefaultSettings_IsWithinYardstick(string name)
+    {
+        (ModelCheckpoint checkpoint, GoldenModel golden) = Open($"gguf-models/{name}");
+        using ModelCheckpoint closed = checkpoint;
+        AssertNear(checkpoint, golden, golden.LlamaCppYardstick ?? new GoldenDistance { MeanKl = 0.01, MaxAbsLogprobDifferenceInTop = 0.5 });
+    }
+
+    private static void AssertNear(ModelCheckpoint checkpoint, GoldenModel golden, GoldenDistance limit)
+    {
+        (GoldenComparison comparison, JobResult[] results) = Compare(checkpoint, golden, RankSetup.CpuDefault);
+        Assert.That(comparison.MeanKl, Is.LessThanOrEqualTo(limit.MeanKl));
+        foreach ((GoldenCase expected, JobResult actual) in golden.Cases.Zip(results))
+            GoldenComparison.AssertGreedy(expected, actual, 4 * limit.MaxAbsLogprobDifferenceInTop);
+    }
+
+    private static (ModelCheckpoint Checkpoint, GoldenModel Golden) Open(string path)
+    {
+        string found = TestData.FindOrIgnore(path);
+        ModelCheckpoint checkpoint = ModelCheckpoints.Open(found);
+        if (!FamilyRegistry.Architectures.Contains(checkpoint.Config.Architecture))
+        {
+            using (checkpoint)
+                Assert.That(
+                    () => FamilyRegistry.Find(checkpoint.Config.Architecture),
+                    Throws.TypeOf<ModelLoadException>().With.Message.EqualTo(
+                        $"architecture '{checkpoint.Config.Architecture}' is not supported; supported are: gemma2, gemma3, granite, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3."));
+            Assert.Pass($"{checkpoint.Config.Architecture} is refused with the list of what is supported.");
+        }
+        return (checkpoint, GoldenModel.Read(Directory.Exists(found) ? Path.Combine(found, "expected.json") : Path.ChangeExtension(found, ".expected.json")));
+    }
+
+    private static (GoldenComparison Comparison, JobResult[] Results) Compare(ModelCheckpoint checkpoint, GoldenModel golden, RankSetup setup)
+    {
+        JobResult[] results = RankGroup.RunAlone(checkpoint, setup, [.. golden.Cases.Select(expected => new Job
+        {
+            Prompt = expected.PromptTokenIds,
+            Chunk = 48,
+            NewTokens = expected.GreedyTokenIds.Length,
+            PromptTopLogprobs = checkpoint.Config.Vocab,
+        })]);
+        GoldenComparison comparison = new();
+        foreach ((GoldenCase expected, JobResult actual) in golden.Cases.Zip(results))
+            comparison.Add(expected, actual);
+        TestContext.Out.WriteLine($"{checkpoint.Name}: largest difference {comparison.LargestDifference:e2}, mean KL {comparison.MeanKl:e2}, same top {comparison.Top1Agreement:p1}");
+        return (comparison, results);
+    }
+}

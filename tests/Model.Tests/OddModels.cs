@@ -1,0 +1,82 @@
+using TpServe.Checkpoint;
+using TpServe.Checkpoint.Config;
+
+namespace TpServe.Model.Tests;
+
+/// <summary>Random models whose query heads, KV heads, MLP leaves and vocabulary no degree from 2 to 5 divides, one for each kind of block.</summary>
+internal static class OddModels
+{
+    private static readonly ModelConfig Config = new()
+    {
+        Architecture = "llama",
+        Hidden = 64,
+        Layers = 2,
+        Heads = 7,
+        KvHeads = 7,
+        HeadDim = 16,
+        Intermediate = 427, // six leaves of 64 and a ragged one of 43
+        Vocab = 389,
+        MaxPositions = 512,
+        NormEpsilon = 1e-5f,
+        TieEmbeddings = false,
+        Rope = new RopeConfig { Theta = 10000, RotaryDim = 16 },
+    };
+
+    /// <summary>Names for test cases.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["llama", "llama-grouped", "llama-biases-bf16", "llama-q8_0", "olmo2", "gemma2", "gemma3", "phi3", "granite"];
+
+    /// <summary>The model of that name.</summary>
+    public static RandomCheckpoint Create(string name) => name switch
+    {
+        "llama" => new RandomCheckpoint(Config),
+        // 11 query heads in one group: every cut goes through it, the one KV head lives on every rank.
+        "llama-grouped" => new RandomCheckpoint(Config with { Heads = 11, KvHeads = 1, TieEmbeddings = true }),
+        "llama-biases-bf16" => new RandomCheckpoint(
+            Config with { Heads = 9, KvHeads = 3, QkvBias = true, OutputBias = true, MlpBias = true }, matrixType: _ => TensorType.BF16),
+        // Whole blocks of 32; formats differ within the merged projections.
+        "llama-q8_0" => new RandomCheckpoint(
+            Config with { HeadDim = 32, Heads = 9, KvHeads = 3, Intermediate = 416, TieEmbeddings = true, Rope = Config.Rope with { RotaryDim = 32 } },
+            matrixType: tensor => tensor.Contains("v_proj", StringComparison.Ordinal) || tensor.Contains("up_proj", StringComparison.Ordinal) ? TensorType.F32 : TensorType.Q8_0),
+        "olmo2" => new RandomCheckpoint(Config with { Architecture = "olmo2", Heads = 9, KvHeads = 3 }),
+        "gemma2" => new RandomCheckpoint(Config with
+        {
+            Architecture = "gemma2",
+            TieEmbeddings = true,
+            NormWeightsAddOne = true,
+            HiddenActivation = "gelu_pytorch_tanh",
+            SlidingWindow = 9,
+            SlidingLayers = [true, false],
+            AttentionSoftcap = 20,
+            LogitSoftcap = 15,
+            EmbeddingScale = 2,
+        }),
+        "gemma3" => new RandomCheckpoint(Config with
+        {
+            Architecture = "gemma3",
+            Heads = 9,
+            KvHeads = 3,
+            TieEmbeddings = true,
+            HiddenActivation = "gelu_pytorch_tanh",
+            SlidingWindow = 9,
+            SlidingLayers = [true, false],
+            LocalRope = new RopeConfig { Theta = 100, RotaryDim = 16 },
+        }),
+        "phi3" => new RandomCheckpoint(Config with
+        {
+            Architecture = "phi3",
+            Heads = 9,
+            KvHeads = 3,
+            Rope = new RopeConfig
+            {
+                Theta = 10000,
+                RotaryDim = 8,
+                Scaling = RopeScaling.LongRope,
+                OriginalMaxPositions = 64,
+                ShortFactors = [1f, 1.1f, 1.2f, 1.3f],
+                LongFactors = [2f, 3f, 5f, 8f],
+            },
+        }),
+        "granite" => new RandomCheckpoint(Config with { Architecture = "granite", AttentionScale = 0.3f, ResidualScale = 0.4f, LogitDivisor = 3f, EmbeddingScale = 5f }),
+        _ => throw new ArgumentOutOfRangeException(nameof(name), name, "No such model."),
+    };
+}

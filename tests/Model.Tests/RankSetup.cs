@@ -1,0 +1,29 @@
+using TpServe.Kernels;
+using TpServe.Kernels.Cpu;
+using TpServe.Kernels.Reference;
+
+namespace TpServe.Model.Tests;
+
+/// <summary>How the ranks of a test are built.</summary>
+internal sealed record RankSetup
+{
+    /// <summary>Plain loops in float32: the oracle.</summary>
+    public static RankSetup Reference { get; } = new() { Backend = () => new ReferenceBackend() };
+
+    /// <summary>The CPU backend with float32 activations and cache.</summary>
+    public static RankSetup CpuFloat32 { get; } = new() { Backend = () => new CpuBackend(threads: 1, activations: CpuActivations.Float32) };
+
+    /// <summary>The CPU backend as a server runs it by default.</summary>
+    public static RankSetup CpuDefault { get; } = new() { Backend = () => new CpuBackend(threads: 1), KvType = ElementType.Float16 };
+
+    /// <summary>Makes a rank's device.</summary>
+    public required Func<ITensorBackend> Backend { get; init; }
+
+    public ElementType KvType { get; init; } = ElementType.Float32;
+
+    public int BlockTokens { get; init; } = 16;
+
+    public int Blocks { get; init; } = 64;
+
+    public ModelLimits Limits { get; init; } = new(MaxModelLength: 512, MaxStepTokens: 1024);
+}

@@ -1,0 +1,181 @@
+using NUnit.Framework;
+using TpServe.Model.Sampling;
+using TpServe.Testing;
+
+namespace TpServe.Model.Tests;
+
+public sealed class SamplerTests
+{
+    private static readonly int[] History = [5, 6, 7];
+    private readonly Sampler _sampler = new();
+
+    [Test]
+    public void Choose_GreedyWithTies_TakesTheLowestId()
+    {
+        float[] logits = [0f, 3f, -1f, 3f];
+        Assert.That(_sampler.Choose(logits, Row(SamplingSettings.Greedy)), Is.EqualTo(1));
+    }
+
+    [Test]
+    public void Choose_NegativeZeroAgainstZero_IsATie()
+    {
+        float[] logits = [-1f, -0f, 0f];
+        Assert.That(_sampler.Choose(logits, Row(SamplingSettings.Greedy)), Is.EqualTo(1));
+    }
+
+    [Test]
+    public void Choose_LeavesTheLogitsAlone()
+    {
+        float[] logits = Numbers.Uniform(64, seed: 1), before = [.. logits];
+        _sampler.Choose(logits, Row(new() { Temperature = 1, RepetitionPenalty = 2, LogitBias = [new(3, 9f)], AllowedTokenIds = [3, 4] }));
+        Assert.That(logits, Is.EqualTo(before));
+    }
+
+    [Test]
+    public void Choose_AllowedIds_NeverAnother()
+    {
+        float[] logits = Numbers.Uniform(64, seed: 2);
+        for (int output = 0; output < 200; output++)
+            Assert.That(
+                _sampler.Choose(logits, Row(new() { Temperature = 5, AllowedTokenIds = [9, 33, 70], OutputIndex = output })), Is.EqualTo(9).Or.EqualTo(33));
+    }
+
+    [TestCase(0, 2, ExpectedResult = 0, Description = "two to go: the end is suppressed")]
+    [TestCase(1, 2, ExpectedResult = 0, Description = "one to go")]
+    [TestCase(2, 2, ExpectedResult = 1, Description = "enough were generated")]
+    public int Choose_EndTokenBeforeMinTokens_IsSuppressed(int generated, int minTokens)
+    {
+        float[] logits = [1f, 2f];
+        SampleRow row = new(0, new() { EndTokenIds = [1], MinTokens = minTokens }, new int[3 + generated], 3, -1);
+        return _sampler.Choose(logits, row);
+    }
+
+    [Test]
+    public void Choose_OnlyEndTokensAllowedBeforeMinTokens_TakesOne()
+    {
+        float[] logits = [3f, 1f, 2f];
+        Assert.That(_sampler.Choose(logits, Row(new() { AllowedTokenIds = [1], EndTokenIds = [1], MinTokens = 9 })), Is.EqualTo(1));
+    }
+
+    [Test]
+    public void Choose_SameSeedPositionAndOutput_SameToken()
+    {
+        float[] logits = new float[1000];
+        SamplingSettings settings = new() { Temperature = 1, Seed = 42 };
+        int first = _sampler.Choose(logits, Row(settings));
+        Assert.Multiple(() =>
+        {
+            Assert.That(new Sampler().Choose(logits, Row(settings)), Is.EqualTo(first));
+            Assert.That(_sampler.Choose(logits, Row(settings with { Seed = 43 })), Is.Not.EqualTo(first));
+            Assert.That(_sampler.Choose(logits, Row(settings with { OutputIndex = 1 })), Is.Not.EqualTo(first));
+            Assert.That(_sampler.Choose(logits, Row(settings) with { Tokens = new int[4] }), Is.Not.EqualTo(first));
+        });
+    }
+
+    [TestCase(1)]
+    [TestCase(5)]
+    [TestCase(64)]
+    public void ChooseAmong_TheBestOfEachRank_AgreesWithTheWholeRow(int k)
+    {
+        // Rounded logits: many ties, also across the ranks' boundary.
+        float[] logits = [.. Numbers.Uniform(300, seed: k).Select(v => MathF.Round(v * 20) / 4)];
+        (float[] values, int[] ids) = Candidates(logits, [0, 130, 131, 300], k);
+        for (int output = 0; output < 100; output++)
+        {
+            SampleRow row = Row(new() { Temperature = 0.9f, TopK = k, TopP = 0.9f, MinP = 0.05f, Seed = 7, OutputIndex = output });
+            Assert.That(_sampler.ChooseAmong(values, ids, row), Is.EqualTo(_sampler.Choose(logits, row)));
+        }
+    }
+
+    [Test]
+    public void ChooseAmong_VocabularySmallerThanK_AgreesWithTheWholeRow()
+    {
+        float[] logits = Numbers.Uniform(20, seed: 6);
+        (float[] values, int[] ids) = Candidates(logits, [0, 9, 20], 40);
+        for (int output = 0; output < 100; output++)
+        {
+            SampleRow row = Row(new() { Temperature = 1, TopK = 40, OutputIndex = output });
+            Assert.That(_sampler.ChooseAmong(values, ids, row), Is.EqualTo(_sampler.Choose(logits, row)));
+        }
+    }
+
+    [Test]
+    public void ChooseAmong_MoreCandidatesThanTheRowAsks_ChangesNothing()
+    {
+        float[] logits = Numbers.Uniform(300, seed: 3);
+        (float[] values, int[] ids) = Candidates(logits, [0, 150, 300], 64);
+        for (int output = 0; output < 100; output++)
+        {
+            SampleRow sampled = Row(new() { Temperature = 2, TopK = 3, OutputIndex = output }), greedy = Row(SamplingSettings.Greedy);
+            Assert.That(_sampler.ChooseAmong(values, ids, sampled), Is.EqualTo(_sampler.Choose(logits, sampled)));
+            Assert.That(_sampler.ChooseAmong(values, ids, greedy), Is.EqualTo(_sampler.Choose(logits, greedy)));
+        }
+    }
+
+    [Test]
+    public void Logprobs_WithTies_RanksByIdAndSumsToOne()
+    {
+        float[] logits = [1f, 2f, 2f, 0f, 2f];
+        TokenLogprobs second = _sampler.Logprobs(logits, tokenId: 2, top: 9);
+        double sum = Math.Log(Math.E + 3 * Math.Exp(2) + 1);
+        Assert.Multiple(() =>
+        {
+            Assert.That(second.Rank, Is.EqualTo(2));
+            Assert.That(second.Logprob, Is.EqualTo(2 - sum).Within(1e-6));
+            Assert.That(second.TopIds, Is.EqualTo(new[] { 1, 2, 4, 0, 3 }));
+            Assert.That(second.TopLogprobs.Sum(v => Math.Exp(v)), Is.EqualTo(1).Within(1e-6));
+        });
+    }
+
+    [TestCase(1)]
+    [TestCase(7)]
+    [TestCase(49152)]
+    public void Logprobs_AnyVocabulary_MatchesPlainSum(int vocab)
+    {
+        float[] logits = [.. Numbers.Uniform(vocab, seed: 9).Select(v => v * 12)];
+        double sum = Math.Log(logits.Sum(v => Math.Exp(v)));
+        Assert.That(_sampler.Logprobs(logits, vocab / 2, 0).Logprob, Is.EqualTo(logits[vocab / 2] - sum).Within(1e-5));
+    }
+
+    [Test]
+    public void LogitsPlan_SampleKinds_AskForNoMoreThanNeeded()
+    {
+        SampleRow[] samples =
+        [
+            Row(SamplingSettings.Greedy),
+            Row(new() { Temperature = 1, TopK = 20, TopP = 0.5f }),
+            Row(new() { Temperature = 1 }),
+            Row(new() { Temperature = 1, TopK = 65 }),
+            Row(new() { Temperature = 1, TopK = 5, PresencePenalty = 1 }),
+            Row(SamplingSettings.Greedy) with { TopLogprobs = 0 },
+            Row(new() { EndTokenIds = [2], MinTokens = 0 }),
+            Row(new() { EndTokenIds = [2], MinTokens = 1 }),
+        ];
+        LogitsPlan plan = new();
+        plan.Make(samples);
+        Assert.Multiple(() =>
+        {
+            Assert.That(plan.CandidateSamples, Is.EqualTo(new[] { 0, 1, 6 }));
+            Assert.That(plan.Candidates, Is.EqualTo(20));
+            Assert.That(plan.WholeSamples, Is.EqualTo(new[] { 2, 3, 4, 5, 7 }));
+        });
+    }
+
+    private static SampleRow Row(SamplingSettings settings) => new(0, settings, History, History.Length, -1);
+
+    private static (float[] Values, int[] Ids) Candidates(float[] logits, int[] boundaries, int k)
+    {
+        List<float> values = [];
+        List<int> ids = [];
+        for (int rank = 0; rank + 1 < boundaries.Length; rank++)
+        {
+            int[] best = [.. Enumerable.Range(boundaries[rank], boundaries[rank + 1] - boundaries[rank]).OrderByDescending(id => logits[id]).Take(k)];
+            for (int i = 0; i < k; i++)
+            {
+                values.Add(i < best.Length ? logits[best[i]] : float.NegativeInfinity);
+                ids.Add(i < best.Length ? best[i] : -1);
+            }
+        }
+        return ([.. values], [.. ids]);
+    }
+}

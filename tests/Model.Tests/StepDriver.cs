@@ -1,0 +1,78 @@
+using TpServe.Model.Sampling;
+
+namespace TpServe.Model.Tests;
+
+/// <summary>A scheduler in miniature: jobs join and leave at every step, prompts run in chunks beside decoding sequences.</summary>
+internal static class StepDriver
+{
+    /// <summary>Runs all jobs on one rank; every rank of a group runs the same.</summary>
+    public static JobResult[] Run(ModelRank rank, IReadOnlyList<Job> jobs)
+    {
+        int blockTokens = rank.Cache.BlockTokens;
+        StepBatch batch = new(blockTokens);
+        State[] states = [.. jobs.Select(job => new State(job))];
+
+        // Blocks in an order that no sequence finds ascending or contiguous.
+        Stack<int> free = new(Enumerable.Range(0, rank.Cache.Blocks).OrderBy(block => block * 2654435761L % 4093));
+        for (int step = 0; states.Any(state => !state.Done); step++)
+        {
+            batch.Clear(step + 1);
+            List<(State State, bool Sampled)> active = [];
+            foreach (State state in states.Where(state => !state.Done && state.Job.JoinsAt <= step))
+            {
+                int count = Math.Min(state.Job.Chunk, state.Tokens.Count - state.Computed);
+                while (state.Blocks.Count * blockTokens < state.Computed + count)
+                    state.Blocks.Add(free.Pop());
+                int row = batch.AddSequence([.. state.Tokens.Skip(state.Computed).Take(count)], state.Computed, [.. state.Blocks], state.Job.Prompt.Count);
+                if (state.Job.PromptTopLogprobs >= 0 && state.Computed < state.Job.Prompt.Count)
+                    for (int i = 0; i < count; i++)
+                        batch.PromptLogprobs.Add(new(row + i, state.Computed + i + 1 < state.Job.Prompt.Count ? state.Tokens[state.Computed + i + 1] : 0, state.Job.PromptTopLogprobs));
+                state.AskedRows = state.Computed < state.Job.Prompt.Count && state.Job.PromptTopLogprobs >= 0 ? count : 0;
+                state.Computed += count;
+                bool sampled = state.Computed == state.Tokens.Count && state.Job.NewTokens > 0;
+                if (sampled)
+                    batch.Samples.Add(new SampleRow(row + count - 1, state.Job.Settings, state.Tokens.ToArray(), state.Job.Prompt.Count, state.Job.TopLogprobs));
+                active.Add((state, sampled));
+            }
+            if (batch.Rows == 0)
+                continue;
+
+            StepOutput output = rank.Run(batch);
+            int sample = 0, asked = 0;
+            foreach ((State state, bool sampled) in active)
+            {
+                if (output.PromptLogprobs.Count > 0)
+                    state.Result.Rows.AddRange(output.PromptLogprobs.Skip(asked).Take(state.AskedRows));
+                asked += state.AskedRows;
+                if (sampled)
+                {
+                    if (output.Logprobs.Count > 0 && output.Logprobs[sample] is { } logprobs)
+                        state.Result.Logprobs.Add(logprobs);
+                    state.Tokens.Add(output.TokenIds[sample]);
+                    state.Result.Tokens.Add(output.TokenIds[sample++]);
+                }
+                if (state.Done)
+                    foreach (int block in state.Blocks)
+                        free.Push(block);
+            }
+        }
+        return [.. states.Select(state => state.Result)];
+    }
+
+    private sealed class State(Job job)
+    {
+        public Job Job => job;
+
+        public List<int> Tokens { get; } = [.. job.Prompt];
+
+        public List<int> Blocks { get; } = [];
+
+        public int Computed { get; set; }
+
+        public int AskedRows { get; set; }
+
+        public JobResult Result { get; } = new();
+
+        public bool Done => Computed >= job.Prompt.Count && Result.Tokens.Count >= job.NewTokens;
+    }
+}

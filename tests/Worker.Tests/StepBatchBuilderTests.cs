@@ -1,0 +1,73 @@
+using NUnit.Framework;
+using TpServe.Model;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Worker.Tests;
+
+public sealed class StepBatchBuilderTests
+{
+    private const int BlockTokens = 4;
+
+    private static StepBatchBuilder Builder() => new(epoch: 7, BlockTokens);
+
+    private static NewSequence Sequence(ulong id, int tokens, int promptLogprobs = -1) => new()
+    {
+        SequenceId = id,
+        TokenIds = { Enumerable.Range(100, tokens) },
+        Sampling = new SamplingParameters { PromptTokens = tokens, TopP = 1, RepetitionPenalty = 1 },
+        TopLogprobs = -1,
+        PromptLogprobs = promptLogprobs,
+    };
+
+    private static SequenceStep Rows(ulong id, int start, int tokens, bool sample, params int[] blocks) =>
+        new() { SequenceId = id, StartPosition = start, Tokens = tokens, Sample = sample, NewBlocks = { blocks } };
+
+    [Test]
+    public void Lay_ChunkOfAPrompt_PutsTokensAtTheirPositionsAndSlots()
+    {
+        StepBatchBuilder builder = Builder();
+        StepPlan first = new() { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 6) }, Sequences = { Rows(1, 0, 4, false, 9) } };
+        StepBatch batch = builder.Lay(first);
+        Assert.That(batch.TokenIds.ToArray(), Is.EqualTo(new[] { 100, 101, 102, 103 }));
+        Assert.That(batch.Slots.ToArray(), Is.EqualTo(new[] { 36, 37, 38, 39 }));
+        builder.Conclude(first, new StepOutput(), reports: false);
+
+        batch = builder.Lay(new StepPlan { Epoch = 7, Step = 2, Sequences = { Rows(1, 4, 2, true, 2) } });
+        Assert.That(batch.Positions.ToArray(), Is.EqualTo(new[] { 4, 5 }));
+        Assert.That(batch.Slots.ToArray(), Is.EqualTo(new[] { 8, 9 }));
+        Assert.That(batch.Samples.Single().Row, Is.EqualTo(1));
+        Assert.That(batch.Samples.Single().Tokens.Length, Is.EqualTo(6));
+    }
+
+    [Test]
+    public void Lay_PromptLogprobs_AsksEachRowAboutTheTokenAfterIt()
+    {
+        StepBatch batch = Builder().Lay(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3, promptLogprobs: 2) }, Sequences = { Rows(1, 0, 3, true, 0) } });
+        Assert.That(batch.PromptLogprobs.Select(row => (row.Row, row.TokenId)), Is.EqualTo(new[] { (0, 101), (1, 102) }));
+    }
+
+    private static IEnumerable<TestCaseData> Mismatches()
+    {
+        yield return new TestCaseData(new StepPlan { Epoch = 8, Step = 1 }, "epoch 8");
+        yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 2 }, "step 2");
+        yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 1, Sequences = { Rows(5, 0, 1, true) } }, "sequence 5");
+        yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { Rows(1, 2, 1, true, 0) } }, "starts at 2");
+        yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { Rows(1, 0, 4, true, 0) } }, "computes 4 tokens");
+        yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3), Sequence(1, 3) } }, "new twice");
+    }
+
+    [TestCaseSource(nameof(Mismatches))]
+    public void Lay_PlanThatDoesNotFit_NamesWhatDiffers(StepPlan plan, string named)
+    {
+        PlanMismatchException? fault = Assert.Throws<PlanMismatchException>(() => Builder().Lay(plan));
+        Assert.That(fault!.Message, Does.Contain(named));
+    }
+
+    [Test]
+    public void Lay_FinishedSequence_IsForgottenAndItsIdMayBeUsedAgain()
+    {
+        StepBatchBuilder builder = Builder();
+        builder.Lay(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) } });
+        Assert.DoesNotThrow(() => builder.Lay(new StepPlan { Epoch = 7, Step = 2, Finished = { 1 }, NewSequences = { Sequence(1, 2) } }));
+    }
+}
