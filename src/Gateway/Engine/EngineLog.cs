@@ -3,10 +3,10 @@ namespace TpServe.Gateway.Engine;
 /// <summary>What the engine logs; ids 1100 to 1199. Prompts and outputs never are.</summary>
 internal static partial class EngineLog
 {
-    [LoggerMessage(1100, LogLevel.Information, "Worker group ready: epoch {Epoch}, {KvBlocks} KV blocks of {BlockTokens} tokens")]
+    [LoggerMessage(1100, LogLevel.Debug, "Worker group ready: epoch {Epoch}, {KvBlocks} KV blocks of {BlockTokens} tokens")]
     public static partial void Ready(ILogger logger, long epoch, int kvBlocks, int blockTokens);
 
-    [LoggerMessage(1101, LogLevel.Error, "Worker group lost: {Why}; {Sequences} running sequences end")]
+    [LoggerMessage(1101, LogLevel.Warning, "Worker group lost: {Why}; {Sequences} running sequences end")]
     public static partial void Lost(ILogger logger, string why, int sequences);
 
     [LoggerMessage(1102, LogLevel.Critical, "The engine's loop failed")]

@@ -152,9 +152,9 @@ public sealed class InferenceEngine : IDisposable
                 }
             }
         }
-        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested || _group.State == GroupState.Stopped)
         {
-            Stop();
+            Stop(); // the host or the group ends, which says itself why
         }
         catch (Exception fault)
         {

@@ -1,4 +1,5 @@
 using Grpc.Core;
+using TpServe.Checkpoint;
 using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Requests;
@@ -16,6 +17,7 @@ public sealed class RequestParser
     private readonly SamplingResolver _sampling;
     private readonly StoppingResolver _stopping;
 
+    /// <exception cref="ModelLoadException">The model's own sampling defaults are outside their ranges.</exception>
     public RequestParser(ServingModel model, ServingSettings settings, TimeProvider clock, Func<ulong>? chooseSeed = null)
     {
         _model = model;
@@ -26,7 +28,14 @@ public sealed class RequestParser
         _sampling = new SamplingResolver(
             model.Generation, model.Config.Vocab, settings.Limits, chooseSeed ?? (() => (ulong)Random.Shared.NextInt64(1L << 53)));
         _stopping = new StoppingResolver(model.Generation.EosTokenIds, model.Config.Vocab, settings.MaxModelLen, settings.Limits);
-        DefaultSampling = _sampling.Resolve(null);
+        try
+        {
+            DefaultSampling = _sampling.Resolve(null);
+        }
+        catch (RequestRejectedException fault)
+        {
+            throw new ModelLoadException($"The generation defaults of model '{model.Name}' are wrong: {fault.Message}", fault);
+        }
     }
 
     /// <summary>Text and conversations to token ids.</summary>

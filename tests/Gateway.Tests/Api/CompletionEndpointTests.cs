@@ -26,6 +26,16 @@ public sealed class CompletionEndpointTests
             Is.EqualTo("""{"prompt_tokens":3,"completion_tokens":7,"total_tokens":10,"prompt_tokens_details":{"cached_tokens":0}}"""));
     }
 
+    [Test]
+    public async Task Completion_LettersOfOtherLanguages_AreWrittenAsTheyAre()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync("C'était 日本 😀");
+        using HttpResponseMessage plain = await api.SendAsync("/v1/completions", """{"prompt":"a"}""");
+        Assert.That(await plain.Content.ReadAsStringAsync(), Does.Contain("C'était 日本"));
+        using HttpResponseMessage stream = await api.SendAsync("/v1/completions", """{"prompt":"a","stream":true}""");
+        Assert.That(await stream.Content.ReadAsStringAsync(), Does.Contain("日"));
+    }
+
     [TestCase("""{"prompt":[97,98],"max_tokens":2,"echo":true}""", "abHe")]
     [TestCase("""{"prompt":"ab","max_tokens":2,"echo":true}""", "abHe")]
     [TestCase("""{"prompt":"ab","max_tokens":0,"echo":true}""", "ab")]

@@ -21,11 +21,11 @@ public sealed class HttpErrorTests
     [TestCase("null", 400, "body", "null")]
     [TestCase("[]", 400, "body", "JSON object")]
     [TestCase("{\"prompt\":\"a\",", 400, "body", "line 1, byte")]
-    [TestCase("{\n\"prompt\": nope}", 400, "prompt", "line 2, byte 12")]
+    [TestCase("{\n\"prompt\": nope}", 400, "body", "line 2, byte 12")]
     [TestCase("""{"prompt":"a","temperature":"hot"}""", 400, "temperature", "wrong type")]
     [TestCase("""{"prompt":"a","temperature":-1}""", 400, "temperature", "0 to 100")]
     [TestCase("""{"prompt":"a","temperature":1e999}""", 400, "temperature", "0 to 100")]
-    [TestCase("""{"prompt":"a","temperature":NaN}""", 400, "temperature", "line 1")]
+    [TestCase("""{"prompt":"a","temperature":NaN}""", 400, "body", "line 1")]
     [TestCase("""{"prompt":"a","top_p":1.5}""", 400, "top_p", "0 to 1")]
     [TestCase("""{"prompt":"a","top_k":-2}""", 400, "top_k", "0 or more")]
     [TestCase("""{"prompt":"a","min_p":2}""", 400, "min_p", "0 to 1")]
@@ -59,9 +59,12 @@ public sealed class HttpErrorTests
     [TestCase("""{"prompt":{}}""", 400, "prompt", "must be a string")]
     [TestCase("""{"prompt":[1,"a"]}""", 400, "prompt", "must be a string")]
     [TestCase("""{"prompt":[1.5]}""", 400, "prompt", "must be a string")]
-    [TestCase("""{"prompt":[264]}""", 400, "token_ids", "0 to 263")]
-    [TestCase("""{"prompt":[-1]}""", 400, "token_ids", "0 to 263")]
+    [TestCase("""{"prompt":[264]}""", 400, "prompt", "0 to 263")]
+    [TestCase("""{"prompt":[-1]}""", 400, "prompt", "0 to 263")]
     [TestCase("""{"prompt":"\ud800"}""", 400, "prompt", "surrogate")]
+    [TestCase("""{"prompt":"a","stop":"\ud800"}""", 400, "stop", "wrong type")]
+    [TestCase("""{"prompt":"a","model":"\ud800"}""", 400, "model", "wrong type")]
+    [TestCase("""{"\ud800":1}""", 400, "body", "line 1")]
     [TestCase("""{"prompt":"a","model":"other"}""", 404, "model", "test-model")]
     [TestCase("""{"prompt":"a","response_format":{"type":"json_object"}}""", 501, "response_format", "not implemented")]
     [TestCase("""{"prompt":"a","suffix":"b"}""", 501, "suffix", "not implemented")]
@@ -102,6 +105,10 @@ public sealed class HttpErrorTests
         (HttpStatusCode status, JsonElement body) = await _api.PostAsync("/v1/completions", json);
         Assert.That(status, Is.EqualTo(HttpStatusCode.OK), body.GetRawText());
     }
+
+    [Test]
+    public async Task Completion_NestedTooDeep_IsRefused() => await CheckAsync(
+        "/v1/completions", $$"""{"prompt":{{new string('[', 100_000)}}{{new string(']', 100_000)}}}""", 400, "body", "not JSON");
 
     [Test]
     public async Task Completion_BodyNotUtf8_IsRefused()

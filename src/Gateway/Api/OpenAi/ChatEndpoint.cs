@@ -15,7 +15,7 @@ internal sealed class ChatEndpoint(
     /// <summary>Answers one call.</summary>
     public async Task HandleAsync(HttpContext http)
     {
-        ChatBody body = await JsonBody.ReadAsync(http, OpenAiJson.Default.ChatBody, settings.Limits.BodyBytes);
+        ChatBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.ChatBody, settings.Limits.BodyBytes);
         StreamChoice stream = StreamChoice.Of(body);
         ValidatedRequest request = parser.Parse(RequestTranslation.ToProto(body), cancellation: http.RequestAborted);
         string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
@@ -47,7 +47,7 @@ internal sealed class ChatEndpoint(
             Usage = Usage(result.Totals),
         };
         http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Default.ChatReply, http.RequestAborted);
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.ChatReply, http.RequestAborted);
     }
 
     private async Task StreamAsync(HttpContext http, string id, ChatBody body, StreamChoice stream, ValidatedRequest request)
@@ -59,10 +59,10 @@ internal sealed class ChatEndpoint(
         {
             totals = (happened as FinishedEvent)?.Totals ?? totals;
             foreach (ChatChunkChoice choice in Choices(happened, body, request))
-                await events.WriteAsync(head with { Choices = [choice] }, OpenAiJson.Default.ChatChunk);
+                await events.WriteAsync(head with { Choices = [choice] }, OpenAiJson.Api.ChatChunk);
         }
         if (stream.TellsUsage && totals is not null)
-            await events.WriteAsync(head with { Usage = Usage(totals) }, OpenAiJson.Default.ChatChunk);
+            await events.WriteAsync(head with { Usage = Usage(totals) }, OpenAiJson.Api.ChatChunk);
         await events.DoneAsync();
     }
 

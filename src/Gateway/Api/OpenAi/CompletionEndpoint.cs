@@ -16,9 +16,11 @@ internal sealed class CompletionEndpoint(
     /// <summary>Answers one call.</summary>
     public async Task HandleAsync(HttpContext http)
     {
-        CompletionBody body = await JsonBody.ReadAsync(http, OpenAiJson.Default.CompletionBody, settings.Limits.BodyBytes);
+        CompletionBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.CompletionBody, settings.Limits.BodyBytes);
         StreamChoice stream = StreamChoice.Of(body);
         List<GenerateRequest> asked = RequestTranslation.ToProto(body, settings.Limits);
+        foreach (GenerateRequest request in asked)
+            parser.RequireTokens("prompt", request.TokenIds?.Ids ?? []); // so that the fault has the field's HTTP name
         List<ValidatedRequest> requests = [.. asked.Select(request => parser.Parse(request))];
         CompletionReply head = new()
         {
@@ -43,7 +45,7 @@ internal sealed class CompletionEndpoint(
             Usage = Usage(results.Select(result => result.Totals)),
         };
         http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Default.CompletionReply, http.RequestAborted);
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.CompletionReply, http.RequestAborted);
     }
 
     private async Task StreamAsync(HttpContext http, CompletionReply head, StreamChoice stream, List<ValidatedRequest> requests, CompletionWriter[] writers)
@@ -55,10 +57,10 @@ internal sealed class CompletionEndpoint(
             if (happened is FinishedEvent { Totals: { } total })
                 totals.Add(total);
             if (writers[index].Next(happened) is { } choice)
-                await events.WriteAsync(head with { Choices = [choice], Usage = stream.UsageOfChunks }, OpenAiJson.Default.CompletionReply);
+                await events.WriteAsync(head with { Choices = [choice], Usage = stream.UsageOfChunks }, OpenAiJson.Api.CompletionReply);
         }
         if (stream.TellsUsage)
-            await events.WriteAsync(head with { Usage = Usage(totals) }, OpenAiJson.Default.CompletionReply);
+            await events.WriteAsync(head with { Usage = Usage(totals) }, OpenAiJson.Api.CompletionReply);
         await events.DoneAsync();
     }
 

@@ -41,14 +41,14 @@ public sealed class HttpErrors(ServingSettings settings, ILogger<HttpErrors> log
         ErrorReply reply = new(new ErrorReply.Detail(error.Message, Type(status), error.Field, error.Reason.ToLowerInvariant()));
         if (http.Response.HasStarted)
         {
-            await new SseStream(http).WriteAsync(reply, OpenAiJson.Default.ErrorReply);
+            await new SseStream(http).WriteAsync(reply, OpenAiJson.Api.ErrorReply);
             return;
         }
         http.Response.StatusCode = status;
         if (error.RetryAfter is { } delay)
             http.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(delay.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Default.ErrorReply, http.RequestAborted);
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.ErrorReply, http.RequestAborted);
     }
 
     private static string Type(int status) => status switch

@@ -3,6 +3,7 @@ using System.IO.Pipelines;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using System.Text.Unicode;
+using Grpc.Core;
 using Microsoft.AspNetCore.Http.Features;
 using TpServe.Gateway.Requests;
 
@@ -28,7 +29,7 @@ internal static class JsonBody
         }
         catch (JsonException fault)
         {
-            throw RequestRejectedException.Invalid(Field(fault.Path), Describe(fault));
+            throw Rejection(fault);
         }
     }
 
@@ -79,14 +80,15 @@ internal static class JsonBody
     };
 
     // The reader's message ends with path and position in its own words, and for wrong types with names that mean nothing to a client.
-    private static string Describe(JsonException fault)
+    private static RequestRejectedException Rejection(JsonException fault)
     {
         string place = $"line {fault.LineNumber + 1}, byte {fault.BytePositionInLine + 1}";
         if (fault.InnerException is JsonException syntax)
-            return $"The body is not JSON: {Trim(syntax.Message)} ({place})";
-        return fault.Path is null or "$" or ""
-            ? $"The body must be a JSON object ({place})."
-            : $"'{Field(fault.Path)}' has the wrong type or range ({place}).";
+            return new RequestRejectedException(
+                StatusCode.InvalidArgument, "JSON_MALFORMED", $"The body is not JSON: {Trim(syntax.Message)} ({place})", "body");
+        string field = Field(fault.Path);
+        return RequestRejectedException.Invalid(
+            field, field == "body" ? $"The body must be a JSON object ({place})." : $"'{field}' has the wrong type or range ({place}).");
     }
 
     private static string Trim(string message)

@@ -1,3 +1,5 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Api.OpenAi.Replies;
@@ -5,7 +7,6 @@ using TpServe.Gateway.Api.OpenAi.Replies;
 namespace TpServe.Gateway.Api.OpenAi;
 
 /// <summary>JSON of the HTTP API, generated at build. Floats are written as the shortest text that reads back to the same bits.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, MaxDepth = 64)]
 [JsonSerializable(typeof(CompletionBody))]
 [JsonSerializable(typeof(ChatBody))]
 [JsonSerializable(typeof(TokenizeBody))]
@@ -22,4 +23,16 @@ namespace TpServe.Gateway.Api.OpenAi;
 [JsonSerializable(typeof(ErrorReply))]
 [JsonSerializable(typeof(string))] // the two kinds of stop_reason
 [JsonSerializable(typeof(int))]
-internal sealed partial class OpenAiJson : JsonSerializerContext;
+internal sealed partial class OpenAiJson : JsonSerializerContext
+{
+    /// <summary>Letters of every language as they are: answers are JSON of their own, never part of a page.</summary>
+    public static JavaScriptEncoder Letters { get; } = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+
+    /// <summary>The JSON of requests and answers.</summary>
+    public static OpenAiJson Api { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        MaxDepth = 64,
+        Encoder = Letters,
+    });
+}

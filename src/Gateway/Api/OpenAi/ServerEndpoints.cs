@@ -13,17 +13,17 @@ internal sealed class ServerEndpoints(
     RequestParser parser, InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerClock clock)
 {
     /// <summary>Answers /v1/models.</summary>
-    public Task ModelsAsync(HttpContext http) => WriteAsync(http, new ModelListReply([Model()]), OpenAiJson.Default.ModelListReply);
+    public Task ModelsAsync(HttpContext http) => WriteAsync(http, new ModelListReply([Model()]), OpenAiJson.Api.ModelListReply);
 
     /// <summary>Answers /v1/models/{id}.</summary>
     public Task ModelAsync(HttpContext http)
     {
         parser.RequireModel(http.Request.RouteValues["id"]?.ToString());
-        return WriteAsync(http, Model(), OpenAiJson.Default.ModelReply);
+        return WriteAsync(http, Model(), OpenAiJson.Api.ModelReply);
     }
 
     /// <summary>Answers /health/live: the process serves.</summary>
-    public static Task LiveAsync(HttpContext http) => WriteAsync(http, new StatusReply("live"), OpenAiJson.Default.StatusReply);
+    public static Task LiveAsync(HttpContext http) => WriteAsync(http, new StatusReply("live"), OpenAiJson.Api.StatusReply);
 
     /// <summary>Answers /health/ready: 200 where a request would run at once, else 503 and why.</summary>
     public Task ReadyAsync(HttpContext http)
@@ -35,7 +35,7 @@ internal sealed class ServerEndpoints(
             http.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(settings.RetryAfter.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         }
         string status = ready ? "ready" : group.State == GroupState.Ready ? "draining" : State();
-        return WriteAsync(http, new StatusReply(status), OpenAiJson.Default.StatusReply);
+        return WriteAsync(http, new StatusReply(status), OpenAiJson.Api.StatusReply);
     }
 
     /// <summary>Answers /topology.</summary>
@@ -43,7 +43,7 @@ internal sealed class ServerEndpoints(
     {
         TopologyFacts facts = group.Topology();
         return WriteAsync(
-            http, new TopologyReply(facts.Epoch, State(), [.. facts.Ranks.Select(rank => new RankReply(rank))]), OpenAiJson.Default.TopologyReply);
+            http, new TopologyReply(facts.Epoch, State(), [.. facts.Ranks.Select(rank => new RankReply(rank))]), OpenAiJson.Api.TopologyReply);
     }
 
     private ModelReply Model() => new(model.Name, clock.StartedAt, settings.MaxModelLen);

@@ -15,7 +15,7 @@ internal sealed class SseStream(HttpContext http)
         Begin();
         PipeWriter body = http.Response.BodyWriter;
         body.Write("data: "u8);
-        using (Utf8JsonWriter writer = new(body))
+        using (Utf8JsonWriter writer = new(body, new JsonWriterOptions { Encoder = OpenAiJson.Letters }))
             JsonSerializer.Serialize(writer, value, type);
         body.Write("\n\n"u8);
         await body.FlushAsync(http.RequestAborted);

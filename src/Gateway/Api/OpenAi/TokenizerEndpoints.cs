@@ -12,26 +12,26 @@ internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel mode
     /// <summary>Answers /tokenize.</summary>
     public async Task TokenizeAsync(HttpContext http)
     {
-        TokenizeBody body = await JsonBody.ReadAsync(http, OpenAiJson.Default.TokenizeBody, settings.Limits.BodyBytes);
+        TokenizeBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.TokenizeBody, settings.Limits.BodyBytes);
         IReadOnlyList<int> ids = parser.Tokenize(RequestTranslation.ToProto(body), http.RequestAborted);
         TokenizeReply reply = new(ids.Count, settings.MaxModelLen, ids)
         {
             TokenStrs = body.ReturnTokenStrs == true ? [.. ids.Select(texts.Text)] : null,
         };
         http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Default.TokenizeReply, http.RequestAborted);
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.TokenizeReply, http.RequestAborted);
     }
 
     /// <summary>Answers /detokenize.</summary>
     public async Task DetokenizeAsync(HttpContext http)
     {
-        DetokenizeBody body = await JsonBody.ReadAsync(http, OpenAiJson.Default.DetokenizeBody, settings.Limits.BodyBytes);
+        DetokenizeBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.DetokenizeBody, settings.Limits.BodyBytes);
         parser.RequireModel(body.Model);
         if (body.Tokens is null)
             throw RequestRejectedException.Invalid("tokens", "'tokens' must be given.");
         parser.RequireTokens("tokens", body.Tokens);
         DetokenizeReply reply = new(model.Tokenizer.Decode(body.Tokens, body.SkipSpecialTokens ?? false));
         http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Default.DetokenizeReply, http.RequestAborted);
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.DetokenizeReply, http.RequestAborted);
     }
 }
