@@ -26,13 +26,17 @@ public sealed class Tokenizer
 
     private Tokenizer(TokenizerParts parts, TokenizerFiles files)
     {
+        _parts = parts;
         BosTokenId = parts.BosTokenId;
         if (files.BosToken is string bos)
             BosTokenId ??= parts.Added.IdOf(bos) ?? (parts.Model.Vocabulary.IdOf(bos) is >= 0 and int id ? id : null);
         if (BosTokenId is null && parts.Template.Before is [int first, ..])
             BosTokenId = first;
-        _parts = files.AddBosToken is bool wanted ? parts with { Template = WithBos(parts.Template, wanted) } : parts;
+        if (files.AddBosToken is bool wanted)
+            _parts = parts with { Template = WithBos(parts.Template, wanted) };
         VocabularySize = Math.Max(parts.Model.Vocabulary.Size, parts.Added.LargestId + 1);
+        if (parts.Template.Before.Concat(parts.Template.After).FirstOrDefault(id => TokenText(id) is null, -1) is >= 0 and int stray)
+            throw new TokenizerException($"The post-processor adds the id {stray}, which has no token.");
         _tokenBytes = new byte[]?[VocabularySize];
         _anchor = new Lazy<int?>(FindAnchor);
     }

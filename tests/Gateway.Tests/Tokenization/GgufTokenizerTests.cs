@@ -124,9 +124,12 @@ public sealed class GgufTokenizerTests
         ("scores has 0 entries", Tiny with { Model = "llama" }),
     ];
 
-    [TestCaseSource(nameof(Malformed))]
-    public void MalformedVocabulary_Create_SaysWhat((string Wanted, GgufVocabulary Vocabulary) malformed) =>
-        Assert.That(Assert.Throws<TokenizerException>(() => Create(malformed.Vocabulary))!.Message, Does.Contain(malformed.Wanted));
+    private static IEnumerable<TestCaseData> MalformedCases =>
+        Malformed.Select(malformed => new TestCaseData(malformed.Wanted, malformed.Vocabulary).SetArgDisplayNames(malformed.Wanted));
+
+    [TestCaseSource(nameof(MalformedCases))]
+    public void MalformedVocabulary_Create_SaysWhat(string wanted, GgufVocabulary vocabulary) =>
+        Assert.That(Assert.Throws<TokenizerException>(() => Create(vocabulary))!.Message, Does.Contain(wanted));
 
     private static Tokenizer Create(GgufVocabulary vocabulary) => Tokenizer.Create(new TokenizerFiles { Vocabulary = vocabulary });
 }

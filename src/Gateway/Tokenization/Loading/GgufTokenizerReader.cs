@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Tokenization.AddedTokens;
 using TpServe.Gateway.Tokenization.Decoders;
@@ -44,7 +45,7 @@ internal static class GgufTokenizerReader
         {
             Normalizer = split.Normalizer,
             PreTokenizer = split.PreTokenizer,
-            Model = new BpeModel(vocabulary, merges.Build(), new BpeOptions { IgnoreMerges = split.IgnoreMerges }),
+            Model = new BpeModel(vocabulary, merges.Build(plainCharacters: true), new BpeOptions { IgnoreMerges = split.IgnoreMerges }),
             Added = new AddedVocabulary(Added(file, type => type is Unknown or Control or UserDefined), split.Normalizer),
             Template = Template(file, bosByDefault: split.AddsBos),
             Decoder = new DecoderChain([() => new ByteLevelStage()]),
@@ -80,7 +81,7 @@ internal static class GgufTokenizerReader
         return new TokenizerParts
         {
             Normalizer = prefix ? new NormalizerSequence([new PrependNormalizer(Mark.ToString()), marks]) : marks,
-            Model = new SentencePieceModel(vocabulary, new Vocabulary(mergeable, Source), [.. file.Scores], unused, userDefined, file.UnknownId),
+            Model = new SentencePieceModel(vocabulary, new Vocabulary(mergeable, FrozenSet<string>.Empty, Source), [.. file.Scores], unused, userDefined, file.UnknownId),
             Added = new AddedVocabulary(Added(file, type => type is Unknown or Control), normalizer: null),
             Template = Template(file, bosByDefault: true),
             Decoder = new DecoderChain(decoder),
@@ -92,7 +93,10 @@ internal static class GgufTokenizerReader
     private static string Marked(string text) => text.Replace(' ', Mark);
 
     private static Vocabulary AllTokens(GgufVocabulary file) =>
-        new(file.Tokens.Select((text, id) => new KeyValuePair<string, int>(text, id)), Source);
+        new(
+        file.Tokens.Select((text, id) => new KeyValuePair<string, int>(text, id)),
+        file.Tokens.Where((_, id) => TypeOf(file, id) is Unknown or Control).ToHashSet(StringComparer.Ordinal),
+        Source);
 
     // User-defined tokens are found like special ones, but in any text.
     private static IEnumerable<AddedToken> Added(GgufVocabulary file, Func<int, bool> isAdded)

@@ -6,21 +6,22 @@ namespace TpServe.Gateway.Tokenization.Loading;
 /// <remarks>
 /// Errors   <see cref="TokenizerException"/> where a value is missing, of another kind or out of range.
 /// </remarks>
-internal readonly struct JsonPart(JsonElement element, string path)
+internal readonly struct JsonPart(JsonElement element, string parentPath, string name)
 {
-    public string Path => path;
+    /// <summary>Where it stands; put together only when asked for, since a vocabulary has half a million parts.</summary>
+    public string Path => parentPath + name;
 
     public JsonValueKind Kind => element.ValueKind;
 
     public bool IsObject => element.ValueKind == JsonValueKind.Object;
 
     /// <summary>A member, or null where it is absent or null.</summary>
-    public JsonPart? Optional(string name) =>
-        IsObject && element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null
-            ? new JsonPart(value, $"{path}.{name}")
+    public JsonPart? Optional(string member) =>
+        IsObject && element.TryGetProperty(member, out JsonElement value) && value.ValueKind != JsonValueKind.Null
+            ? new JsonPart(value, Path, "." + member)
             : null;
 
-    public JsonPart Required(string name) => Optional(name) ?? throw new TokenizerException($"{path} has no '{name}'.");
+    public JsonPart Required(string member) => Optional(member) ?? throw new TokenizerException($"{Path} has no '{member}'.");
 
     public string Text()
     {
@@ -32,15 +33,15 @@ internal readonly struct JsonPart(JsonElement element, string path)
         }
         catch (InvalidOperationException fault)
         {
-            throw new TokenizerException($"{path} holds half of a surrogate pair.", fault);
+            throw new TokenizerException($"{Path} holds half of a surrogate pair.", fault);
         }
     }
 
-    public string? OptionalText(string name) => Optional(name)?.Text();
+    public string? OptionalText(string member) => Optional(member)?.Text();
 
-    public bool Flag(string name, bool absent)
+    public bool Flag(string member, bool absent)
     {
-        if (Optional(name) is not JsonPart part)
+        if (Optional(member) is not JsonPart part)
             return absent;
         return part.Kind switch
         {
@@ -54,7 +55,7 @@ internal readonly struct JsonPart(JsonElement element, string path)
     {
         if (element.ValueKind != JsonValueKind.Number || !element.TryGetInt64(out long value))
             throw Fault("an integer");
-        return value >= min && value <= max ? (int)value : throw new TokenizerException($"{path} is {value}; it must be between {min} and {max}.");
+        return value >= min && value <= max ? (int)value : throw new TokenizerException($"{Path} is {value}; it must be between {min} and {max}.");
     }
 
     public double Number() =>
@@ -72,8 +73,9 @@ internal readonly struct JsonPart(JsonElement element, string path)
     {
         CheckCount(most);
         List<JsonPart> items = new(element.GetArrayLength());
+        string own = Path;
         foreach (JsonElement item in element.EnumerateArray())
-            items.Add(new JsonPart(item, $"{path}[]"));
+            items.Add(new JsonPart(item, own, "[]"));
         return items;
     }
 
@@ -83,31 +85,50 @@ internal readonly struct JsonPart(JsonElement element, string path)
         if (!IsObject)
             throw Fault("an object");
         List<KeyValuePair<string, int>> members = [];
+        string own = Path;
         foreach (JsonProperty member in element.EnumerateObject())
         {
             if (members.Count == most)
-                throw new TokenizerException($"{path} has more than {most} members.");
-            members.Add(new(Name(member), new JsonPart(member.Value, $"{path}[…]").Integer(0, int.MaxValue)));
+                throw new TokenizerException($"{Path} has more than {most} members.");
+            members.Add(new(Name(member), new JsonPart(member.Value, own, "[]").Integer(0, int.MaxValue)));
         }
         return members;
     }
 
+    /// <summary>The steps of a pipeline: itself, or those of its sequence and of sequences in it, in order.</summary>
+    public List<JsonPart> Flatten(string member)
+    {
+        List<JsonPart> steps = [];
+        Stack<JsonPart> open = new([this]);
+        while (open.TryPop(out JsonPart part))
+        {
+            if (part.Type() != "Sequence")
+                steps.Add(part);
+            else
+                foreach (JsonPart inner in Enumerable.Reverse(part.Required(member).Items(TokenizerLimits.PipelineSteps)))
+                    open.Push(inner);
+            if (steps.Count + open.Count > TokenizerLimits.PipelineSteps)
+                throw new TokenizerException($"{Path} has more than {TokenizerLimits.PipelineSteps} steps.");
+        }
+        return steps;
+    }
+
     public TokenizerException Fault(string wanted) =>
-        new($"{path} must be {wanted}, but is {(Kind is JsonValueKind.Undefined ? "absent" : Patterns.Pattern.Shorten(element.GetRawText()))}.");
+        new($"{Path} must be {wanted}, but is {(Kind is JsonValueKind.Undefined ? "absent" : Patterns.Pattern.Shorten(element.GetRawText()))}.");
 
     /// <summary>What stands in the type member, for a part of the pipeline.</summary>
     public string Type() => Required("type").Text();
 
     /// <summary>The refusal of a type that is not known.</summary>
     public TokenizerException UnknownType(params ReadOnlySpan<string> known) =>
-        new($"{path}.type '{Patterns.Pattern.Shorten(Type())}' is not supported; these are: {string.Join(", ", known)}.");
+        new($"{Path}.type '{Patterns.Pattern.Shorten(Type())}' is not supported; these are: {string.Join(", ", known)}.");
 
     private void CheckCount(int most)
     {
         if (element.ValueKind != JsonValueKind.Array)
             throw Fault("an array");
         if (element.GetArrayLength() > most)
-            throw new TokenizerException($"{path} has {element.GetArrayLength()} elements; the limit is {most}.");
+            throw new TokenizerException($"{Path} has {element.GetArrayLength()} elements; the limit is {most}.");
     }
 
     private string Name(JsonProperty member)
@@ -118,7 +139,7 @@ internal readonly struct JsonPart(JsonElement element, string path)
         }
         catch (InvalidOperationException fault)
         {
-            throw new TokenizerException($"{path} has a name that holds half of a surrogate pair.", fault);
+            throw new TokenizerException($"{Path} has a name that holds half of a surrogate pair.", fault);
         }
     }
 }

@@ -1,13 +1,15 @@
+using System.Text;
 using TpServe.Gateway.Tokenization.Models;
 
 namespace TpServe.Gateway.Tokenization.Loading;
 
-/// <summary>Collects merges in order of rank; a merge given twice has its later rank.</summary>
+/// <summary>Collects merges in order of rank; a merge given twice has its later rank, one that makes a reserved token none.</summary>
 /// <param name="vocabulary">Holds both sides and the result of every merge.</param>
 /// <param name="continuingPrefix">What a right side loses when it joins a left one.</param>
 internal sealed class MergeTableBuilder(Vocabulary vocabulary, string continuingPrefix)
 {
     private readonly Dictionary<long, MergeTable.Merge> _merges = [];
+    private readonly HashSet<long> _seams = [];
     private int _rank;
 
     /// <summary>Adds a merge spelled "left right".</summary>
@@ -24,10 +26,34 @@ internal sealed class MergeTableBuilder(Vocabulary vocabulary, string continuing
         int leftId = Id(left, path);
         int rightId = Id(right, path);
         string joined = left + (right.StartsWith(continuingPrefix, StringComparison.Ordinal) ? right[continuingPrefix.Length..] : right);
-        _merges[MergeTable.Key(leftId, rightId)] = new(_rank++, Id(joined, path));
+        int joinedId = Id(joined, path);
+        if (!vocabulary.IsReserved(joinedId))
+            _merges[MergeTable.Key(leftId, rightId)] = new(_rank, joinedId);
+        _rank++;
+        foreach (int last in Ends(left, leftId, last: true))
+            foreach (int first in Ends(right, rightId, last: false))
+                _seams.Add(MergeTable.Key(last, first));
     }
 
-    public MergeTable Build() => new(_merges);
+    /// <summary>The table; with prefixes and suffixes its seams are not known.</summary>
+    public MergeTable Build(bool plainCharacters) => new(_merges, plainCharacters ? _seams : null);
+
+    // The symbol a token begins or ends with before any merge: its character there, or the token itself where it may be a symbol (a byte piece, the
+    // unknown token).
+    private IEnumerable<int> Ends(string token, int id, bool last)
+    {
+        if (token.Length == 0 || token[0] == '<')
+            yield return id;
+        Rune rune;
+        int length;
+        if (last)
+            Rune.DecodeLastFromUtf16(token, out rune, out length);
+        else
+            Rune.DecodeFromUtf16(token, out rune, out length);
+        int character = vocabulary.IdOf(last ? token.AsSpan(token.Length - length) : token.AsSpan(0, length));
+        if (character >= 0)
+            yield return character;
+    }
 
     private int Id(string token, string path)
     {

@@ -8,23 +8,7 @@ namespace TpServe.Gateway.Tokenization.Loading;
 /// <summary>Builds the normalizer of tokenizer.json.</summary>
 internal static class NormalizerReader
 {
-    public static INormalizer Read(JsonPart part) => part.Type() switch
-    {
-        "Sequence" => new NormalizerSequence([.. part.Required("normalizers").Items(TokenizerLimits.PipelineSteps).Select(Read)]),
-        "NFC" => new UnicodeFormNormalizer(NormalizationForm.FormC),
-        "NFD" => new UnicodeFormNormalizer(NormalizationForm.FormD),
-        "NFKC" => new UnicodeFormNormalizer(NormalizationForm.FormKC),
-        "NFKD" => new UnicodeFormNormalizer(NormalizationForm.FormKD),
-        "Lowercase" => new LowercaseNormalizer(),
-        "StripAccents" => new RemoveNormalizer(OlderUnicode.CombiningMark),
-        "Strip" => new StripNormalizer(part.Flag("strip_left", absent: true), part.Flag("strip_right", absent: true)),
-        "Prepend" => new PrependNormalizer(part.Required("prepend").Text()),
-        "Replace" => ReadReplace(part),
-        "BertNormalizer" => ReadBert(part),
-        "ByteLevel" => new ByteLevelNormalizer(),
-        _ => throw part.UnknownType(
-            "Sequence", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Prepend", "Replace", "BertNormalizer", "ByteLevel"),
-    };
+    public static INormalizer Read(JsonPart part) => new NormalizerSequence([.. part.Flatten("normalizers").Select(ReadStep)]);
 
     /// <summary>A Replace, which decoders have too.</summary>
     public static ReplaceNormalizer ReadReplace(JsonPart part)
@@ -35,6 +19,26 @@ internal static class NormalizerReader
             return new ReplaceNormalizer(literal, null, replacement);
         return new ReplaceNormalizer(null, Pattern.Parse(pattern.Required("Regex").Text()), replacement);
     }
+
+    private static INormalizer ReadStep(JsonPart part) => part.Type() switch
+    {
+        "NFC" => new UnicodeFormNormalizer(NormalizationForm.FormC),
+        "NFD" => new UnicodeFormNormalizer(NormalizationForm.FormD),
+        "NFKC" => new UnicodeFormNormalizer(NormalizationForm.FormKC),
+        "NFKD" => new UnicodeFormNormalizer(NormalizationForm.FormKD),
+        "Lowercase" => new LowercaseNormalizer(),
+        "StripAccents" => new RemoveNormalizer(OlderUnicode.CombiningMark),
+        "Strip" => new StripNormalizer(part.Flag("strip_left", absent: true), part.Flag("strip_right", absent: true)),
+        "Prepend" => new PrependNormalizer(ReadPrefix(part.Required("prepend"))),
+        "Replace" => ReadReplace(part),
+        "BertNormalizer" => ReadBert(part),
+        "ByteLevel" => new ByteLevelNormalizer(),
+        _ => throw part.UnknownType(
+            "Sequence", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Prepend", "Replace", "BertNormalizer", "ByteLevel"),
+    };
+
+    private static string ReadPrefix(JsonPart part) =>
+        part.Text() is { Length: <= TokenizerLimits.TokenCharacters } prefix ? prefix : throw part.Fault($"at most {TokenizerLimits.TokenCharacters} characters");
 
     private static BertNormalizer ReadBert(JsonPart part)
     {

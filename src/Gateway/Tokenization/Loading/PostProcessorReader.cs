@@ -3,10 +3,11 @@ namespace TpServe.Gateway.Tokenization.Loading;
 /// <summary>Reads from the post-processor of tokenizer.json which ids stand around a single text.</summary>
 internal static class PostProcessorReader
 {
-    public static SpecialTokenTemplate Read(JsonPart part) => part.Type() switch
+    public static SpecialTokenTemplate Read(JsonPart part) =>
+        part.Flatten("processors").Select(ReadStep).Aggregate(SpecialTokenTemplate.None, (inner, outer) => inner.Inside(outer));
+
+    private static SpecialTokenTemplate ReadStep(JsonPart part) => part.Type() switch
     {
-        "Sequence" => part.Required("processors").Items(TokenizerLimits.PipelineSteps)
-            .Select(Read).Aggregate(SpecialTokenTemplate.None, (inner, outer) => inner.Inside(outer)),
         "ByteLevel" => SpecialTokenTemplate.None, // moves offsets only
         "TemplateProcessing" => ReadTemplate(part),
         "RobertaProcessing" or "BertProcessing" => new SpecialTokenTemplate([Pair(part.Required("cls"))], [Pair(part.Required("sep"))]),

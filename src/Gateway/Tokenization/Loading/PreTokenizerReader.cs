@@ -7,9 +7,28 @@ namespace TpServe.Gateway.Tokenization.Loading;
 /// <summary>Builds the pre-tokenizer of tokenizer.json.</summary>
 internal static class PreTokenizerReader
 {
-    public static IPreTokenizer Read(JsonPart part) => part.Type() switch
+    public static IPreTokenizer Read(JsonPart part)
     {
-        "Sequence" => new PreTokenizerSequence([.. part.Required("pretokenizers").Items(TokenizerLimits.PipelineSteps).Select(Read)]),
+        List<IPreTokenizer> steps = [.. part.Flatten("pretokenizers").Select(ReadStep)];
+        return steps is [IPreTokenizer only] ? only : new PreTokenizerSequence(steps);
+    }
+
+    /// <summary>The prepend scheme of Metaspace, which its decoder has too; older files say add_prefix_space.</summary>
+    public static PrependScheme Scheme(JsonPart part)
+    {
+        bool prefix = part.Flag("add_prefix_space", absent: true);
+        return part.OptionalText("prepend_scheme") switch
+        {
+            null => prefix ? PrependScheme.Always : PrependScheme.Never,
+            "always" => PrependScheme.Always,
+            "first" => PrependScheme.First,
+            "never" => PrependScheme.Never,
+            _ => throw part.Required("prepend_scheme").Fault("always, first or never"),
+        };
+    }
+
+    private static IPreTokenizer ReadStep(JsonPart part) => part.Type() switch
+    {
         "ByteLevel" => new ByteLevelPreTokenizer(part.Flag("add_prefix_space", absent: true), part.Flag("use_regex", absent: true)),
         "Split" => new SplitPreTokenizer(Finder(part.Required("pattern")), Behavior(part.Required("behavior")), part.Flag("invert", absent: false)),
         "Metaspace" => ReadMetaspace(part),
@@ -25,20 +44,6 @@ internal static class PreTokenizerReader
         _ => throw part.UnknownType(
             "Sequence", "ByteLevel", "Split", "Metaspace", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit", "BertPreTokenizer", "CharDelimiterSplit"),
     };
-
-    /// <summary>The prepend scheme of Metaspace, which its decoder has too; older files say add_prefix_space.</summary>
-    public static PrependScheme Scheme(JsonPart part)
-    {
-        bool prefix = part.Flag("add_prefix_space", absent: true);
-        return part.OptionalText("prepend_scheme") switch
-        {
-            null => prefix ? PrependScheme.Always : PrependScheme.Never,
-            "always" => PrependScheme.Always,
-            "first" => PrependScheme.First,
-            "never" => PrependScheme.Never,
-            _ => throw part.Required("prepend_scheme").Fault("always, first or never"),
-        };
-    }
 
     private static MetaspacePreTokenizer ReadMetaspace(JsonPart part) =>
         new(part.Required("replacement").Character(), Scheme(part), part.Flag("split", absent: true));

@@ -20,7 +20,7 @@ internal static class TokenizerJsonReader
         try
         {
             using JsonDocument document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = 2 * TokenizerLimits.Depth });
-            return Read(new JsonPart(document.RootElement, "tokenizer.json"));
+            return Read(new JsonPart(document.RootElement, "tokenizer.json", ""));
         }
         catch (JsonException fault)
         {
@@ -31,8 +31,12 @@ internal static class TokenizerJsonReader
     private static TokenizerParts Read(JsonPart root)
     {
         INormalizer? normalizer = root.Optional("normalizer") is JsonPart n ? NormalizerReader.Read(n) : null;
-        ITokenModel model = ModelReader.Read(root.Required("model"));
-        AddedVocabulary added = new(ReadAdded(root, model.Vocabulary), normalizer);
+        List<AddedToken> tokens = ReadAdded(root);
+        HashSet<string> special = [.. tokens.Where(token => token.Special).Select(token => token.Text)];
+        ITokenModel model = ModelReader.Read(root.Required("model"), special);
+
+        // The model's own id wins over the list's, as in the reference.
+        AddedVocabulary added = new(tokens.Select(token => model.Vocabulary.IdOf(token.Text) is >= 0 and int id ? token with { Id = id } : token), normalizer);
         return new TokenizerParts
         {
             Normalizer = normalizer,
@@ -44,7 +48,7 @@ internal static class TokenizerJsonReader
         };
     }
 
-    private static List<AddedToken> ReadAdded(JsonPart root, Vocabulary vocabulary)
+    private static List<AddedToken> ReadAdded(JsonPart root)
     {
         List<AddedToken> tokens = [];
         if (root.Optional("added_tokens") is not JsonPart list)
@@ -55,12 +59,11 @@ internal static class TokenizerJsonReader
             if (text.Length > TokenizerLimits.TokenCharacters)
                 throw new TokenizerException($"{token.Path}.content has {text.Length} characters; the limit is {TokenizerLimits.TokenCharacters}.");
             int id = token.Required("id").Integer(0, TokenizerLimits.VocabularyTokens - 1);
-            int known = vocabulary.IdOf(text);
             bool special = token.Flag("special", absent: false);
             tokens.Add(new AddedToken
             {
                 Text = text,
-                Id = known >= 0 ? known : id, // the model's own id wins, as in the reference
+                Id = id,
                 SingleWord = token.Flag("single_word", absent: false),
                 StripsLeft = token.Flag("lstrip", absent: false),
                 StripsRight = token.Flag("rstrip", absent: false),

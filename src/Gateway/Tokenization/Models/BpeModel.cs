@@ -30,7 +30,7 @@ internal sealed class BpeModel : ITokenModel
 
     public void Encode(ReadOnlySpan<char> piece, List<int> ids)
     {
-        if (_options.IgnoreMerges && Vocabulary.IdOf(piece) is >= 0 and int whole)
+        if (_options.IgnoreMerges && Vocabulary.EncodableIdOf(piece) is >= 0 and int whole)
         {
             ids.Add(whole);
             return;

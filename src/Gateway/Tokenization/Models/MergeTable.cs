@@ -4,10 +4,13 @@ namespace TpServe.Gateway.Tokenization.Models;
 
 /// <summary>The merges of byte-pair encoding: two neighbouring tokens become one, the earliest merge of the table first, then the leftmost.</summary>
 /// <remarks>
+/// A long text (some models know no words) is cut first wherever no merge can ever join: between two first symbols that no merge has at its seam.
 /// Cost     short words by scanning (quadratic in at most <see cref="ShortWord"/> symbols), long ones with a heap: n log n.
 /// Source   Sennrich, Haddow and Birch 2016.
 /// </remarks>
-internal sealed class MergeTable(Dictionary<long, MergeTable.Merge> merges)
+/// <param name="merges">By <see cref="Key"/> of both sides.</param>
+/// <param name="seams">Keys of (last symbol of a left side, first symbol of a right side); null = not known.</param>
+internal sealed class MergeTable(Dictionary<long, MergeTable.Merge> merges, HashSet<long>? seams)
 {
     private const int ShortWord = 40;
 
@@ -16,15 +19,33 @@ internal sealed class MergeTable(Dictionary<long, MergeTable.Merge> merges)
 
     private readonly record struct Candidate(int Left, int Right, int LeftId, int RightId, int Id);
 
-    public static long Key(int left, int right) => ((long)left << 32) | (uint)right;
+    /// <summary>The key of a pair: one to one, and mixed, since a long's own hash is the two halves' exclusive or, which pairs of tokens share a lot.</summary>
+    public static long Key(int left, int right) => unchecked((long)((((ulong)(uint)left << 32) | (uint)right) * 0x9E3779B97F4A7C15));
 
     /// <summary>Merges in place; returns how many symbols remain at the front.</summary>
     public int Apply(Span<int> symbols) => symbols.Length switch
     {
         < 2 => symbols.Length,
         <= ShortWord => ApplyByScan(symbols),
-        _ => ApplyByHeap(symbols),
+        _ => ApplyToRuns(symbols),
     };
+
+    private int ApplyToRuns(Span<int> symbols)
+    {
+        int kept = 0;
+        int start = 0;
+        for (int end = 1; end <= symbols.Length; end++)
+        {
+            if (end < symbols.Length && (seams is null || seams.Contains(Key(symbols[end - 1], symbols[end]))))
+                continue;
+            Span<int> run = symbols[start..end];
+            int count = run.Length <= ShortWord ? ApplyByScan(run) : ApplyByHeap(run);
+            run[..count].CopyTo(symbols[kept..]);
+            kept += count;
+            start = end;
+        }
+        return kept;
+    }
 
     private int ApplyByScan(Span<int> symbols)
     {
@@ -100,7 +121,7 @@ internal sealed class MergeTable(Dictionary<long, MergeTable.Merge> merges)
     {
         Merge merge = Find(symbols[left], symbols[right]);
         if (merge.Rank != int.MaxValue)
-            queue.Enqueue(new(left, right, symbols[left], symbols[right], merge.Id), Key(merge.Rank, left));
+            queue.Enqueue(new(left, right, symbols[left], symbols[right], merge.Id), ((long)merge.Rank << 32) | (uint)left);
     }
 
     private Merge Find(int left, int right) => merges.TryGetValue(Key(left, right), out Merge merge) ? merge : new(int.MaxValue, -1);

@@ -32,7 +32,7 @@ internal sealed class UnigramModel : ITokenModel
         if (byteFallback)
             _byteIds = vocabulary.ByteIds();
         for (int id = 0; id < scores.Length; id++)
-            if (vocabulary.TextOf(id) is { Length: > 0 } text)
+            if (vocabulary.TextOf(id) is { Length: > 0 } text && !vocabulary.IsReserved(id))
                 _trie.Add(text, vocabulary.IdOf(text));
     }
 
@@ -100,7 +100,7 @@ internal sealed class UnigramModel : ITokenModel
 
     private void AddStretch(ReadOnlySpan<char> stretch, List<int> ids)
     {
-        int id = Vocabulary.IdOf(stretch);
+        int id = Vocabulary.EncodableIdOf(stretch);
         if (id >= 0)
         {
             ids.Add(id);

@@ -2,15 +2,21 @@ namespace TpServe.Gateway.Tokenization.Models;
 
 /// <summary>Token texts and their ids. Several ids may have one text; the last of them is its id.</summary>
 /// <remarks>
+/// Special tokens of more than one character are reserved: text is never encoded to one by the model itself, or a user could write it. Those of
+/// one character are not, since nothing else might stand for that character.
 /// Errors   <see cref="TokenizerException"/> for ids out of range and texts too long.
 /// </remarks>
 internal sealed class Vocabulary
 {
     private readonly Dictionary<string, int> _ids;
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _spans;
+    private readonly HashSet<int> _reserved = [];
     private readonly string?[] _texts;
 
-    public Vocabulary(IEnumerable<KeyValuePair<string, int>> tokens, string source)
+    /// <param name="tokens">Texts and ids.</param>
+    /// <param name="special">Texts of special tokens.</param>
+    /// <param name="source">What messages call the vocabulary.</param>
+    public Vocabulary(IEnumerable<KeyValuePair<string, int>> tokens, IReadOnlySet<string> special, string source)
     {
         _ids = new Dictionary<string, int>(StringComparer.Ordinal);
         List<string?> texts = [];
@@ -24,6 +30,8 @@ internal sealed class Vocabulary
             while (texts.Count <= id)
                 texts.Add(null);
             texts[id] = text;
+            if (text.Length > 1 && special.Contains(text) && !(text.Length == 2 && char.IsSurrogatePair(text[0], text[1])))
+                _reserved.Add(id);
             Longest = Math.Max(Longest, text.Length);
         }
         _texts = [.. texts];
@@ -40,6 +48,12 @@ internal sealed class Vocabulary
 
     /// <summary>The id of a text, or -1.</summary>
     public int IdOf(ReadOnlySpan<char> text) => text.Length <= Longest && _spans.TryGetValue(text, out int id) ? id : -1;
+
+    /// <summary>As <see cref="IdOf"/>, but -1 for reserved tokens: what a model may encode text to.</summary>
+    public int EncodableIdOf(ReadOnlySpan<char> text) => IdOf(text) is >= 0 and int id && !_reserved.Contains(id) ? id : -1;
+
+    /// <summary>True where the model itself must not give the id out.</summary>
+    public bool IsReserved(int id) => _reserved.Contains(id);
 
     /// <summary>Ids of the pieces "&lt;0x00&gt;" to "&lt;0xFF&gt;", -1 where the vocabulary lacks one.</summary>
     public int[] ByteIds() => [.. Enumerable.Range(0, 256).Select(value => IdOf($"<0x{value:X2}>"))];

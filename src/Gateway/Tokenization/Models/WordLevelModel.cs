@@ -7,7 +7,7 @@ internal sealed class WordLevelModel(Vocabulary vocabulary, int? unknownId) : IT
 
     public void Encode(ReadOnlySpan<char> piece, List<int> ids)
     {
-        int id = vocabulary.IdOf(piece);
+        int id = vocabulary.EncodableIdOf(piece);
         if (id >= 0)
             ids.Add(id);
         else if (unknownId is int unknown)

@@ -20,7 +20,7 @@ internal sealed class WordPieceModel : ITokenModel
         _unknownId = unknownId;
         _maxCharactersPerWord = maxCharactersPerWord;
         for (int id = 0; id < vocabulary.Size; id++)
-            if (vocabulary.TextOf(id) is { Length: > 0 } text)
+            if (vocabulary.TextOf(id) is { Length: > 0 } text && !vocabulary.IsReserved(id))
                 _trie.Add(text, vocabulary.IdOf(text));
         foreach (char unit in continuingSubwordPrefix)
             _continuation = _continuation < 0 ? -1 : _trie.Step(_continuation, unit);

@@ -1,3 +1,4 @@
+using System.Text;
 using TpServe.Gateway.Tokenization.Unicode;
 
 namespace TpServe.Gateway.Tokenization.Patterns;
@@ -16,6 +17,7 @@ internal sealed class Pattern
     private Pattern(PatternNode root, string source)
     {
         _source = source;
+        MayBeEmpty = root.MayBeEmpty;
         (_code, Slots) = PatternCompiler.Compile(root, source);
     }
 
@@ -25,6 +27,9 @@ internal sealed class Pattern
     public ReadOnlySpan<PatternInstruction> Code => _code;
 
     public int Slots { get; }
+
+    /// <summary>True where a match may have no characters.</summary>
+    public bool MayBeEmpty { get; }
 
     /// <summary>The source, short enough for a message.</summary>
     public string Shortened => Shorten(_source);
@@ -67,7 +72,8 @@ internal sealed class Pattern
         FindAll(text, matches);
         if (matches.Count == 0)
             return text;
-        System.Text.StringBuilder builder = new(text.Length);
+        GrowthLimit.Check(text.Length, text.Length + ((long)matches.Count * replacement.Length) - matches.Sum(match => (long)match.End - match.Start), "Replace");
+        StringBuilder builder = new(text.Length);
         int last = 0;
         foreach ((int start, int end) in matches)
         {

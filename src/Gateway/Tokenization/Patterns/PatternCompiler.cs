@@ -66,7 +66,7 @@ internal sealed class PatternCompiler
             int split = Add(new(PatternOperation.Split));
             Emit(choices[i]);
             jumps.Add(Add(new(PatternOperation.Jump)));
-            _code[split] = new(PatternOperation.Split, split + 1, _code.Count);
+            _code[split] = new(PatternOperation.Split, split + 1, _code.Count, Set: choices[i].First);
         }
         Emit(choices[^1]);
         foreach (int jump in jumps)

@@ -14,7 +14,7 @@ internal enum PatternOperation
     /// <summary>Consumes A to B code points of the set; C is the RepeatKind.</summary>
     SetLoop,
 
-    /// <summary>Tries A first, B on failure.</summary>
+    /// <summary>Tries A first, B on failure; only B where there is a set and it lacks the next code point.</summary>
     Split,
 
     /// <summary>Goes to A.</summary>

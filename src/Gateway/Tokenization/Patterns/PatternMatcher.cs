@@ -90,6 +90,11 @@ internal ref struct PatternMatcher
                     }
                     break;
                 case PatternOperation.Split:
+                    if (now.Set is not null && (position >= _text.Length || !now.Set.Contains(Read(position, out _))))
+                    {
+                        step = now.B;
+                        continue;
+                    }
                     Push(new(FrameKind.Resume, now.B, position, 0));
                     step = now.A;
                     continue;

@@ -11,16 +11,38 @@ internal abstract record PatternNode
     /// <summary>True where it may match without consuming: a loop over it must watch for standing still.</summary>
     public abstract bool MayBeEmpty { get; }
 
+    /// <summary>A set that holds the first code point of every match, or null where there is none such: a cheap test before trying.</summary>
+    public virtual CodePointSet? First => null;
+
     private const int WidestLookbehind = 1000;
 
     // Width and MayBeEmpty are computed once, when a node is made: asking again and again down a deep tree would take exponential time.
     private static int? Bounded(long? width) => width <= WidestLookbehind ? (int?)width : null;
+
+    private static CodePointSet Together(IEnumerable<PatternNode> nodes) => CodePointSet.FromRanges(nodes.SelectMany(node => node.First!.Ranges));
+
+    // Leading parts that may be empty but for optional sets are no help; those and the first part that must consume make up the set.
+    private static CodePointSet? FirstOf(IReadOnlyList<PatternNode> parts)
+    {
+        List<PatternNode> leading = [];
+        foreach (PatternNode part in parts)
+        {
+            PatternNode consuming = part is Repeat { Min: 0, Body: Set body } ? body : part;
+            if (consuming.First is null)
+                return null;
+            leading.Add(consuming);
+            if (!part.MayBeEmpty)
+                return Together(leading);
+        }
+        return null;
+    }
 
     /// <summary>One code point of a set.</summary>
     public sealed record Set(CodePointSet Members) : PatternNode
     {
         public override int? Width => 1;
         public override bool MayBeEmpty => false;
+        public override CodePointSet? First => Members;
     }
 
     /// <summary>One after the other.</summary>
@@ -28,6 +50,7 @@ internal abstract record PatternNode
     {
         public override int? Width { get; } = Parts.Aggregate((int?)0, (sum, part) => Bounded(sum + part.Width));
         public override bool MayBeEmpty { get; } = Parts.All(part => part.MayBeEmpty);
+        public override CodePointSet? First { get; } = FirstOf(Parts);
     }
 
     /// <summary>The first alternative that lets the whole match.</summary>
@@ -35,6 +58,7 @@ internal abstract record PatternNode
     {
         public override int? Width { get; } = Choices.All(choice => choice.Width == Choices[0].Width) ? Choices[0].Width : null;
         public override bool MayBeEmpty { get; } = Choices.Any(choice => choice.MayBeEmpty);
+        public override CodePointSet? First { get; } = Choices.All(choice => choice.First is not null) ? Together(Choices) : null;
     }
 
     /// <summary>Min to Max times; Max is int.MaxValue where there is no limit.</summary>
@@ -42,6 +66,7 @@ internal abstract record PatternNode
     {
         public override int? Width { get; } = Min == Max ? Bounded((long?)Body.Width * Min) : null;
         public override bool MayBeEmpty { get; } = Min == 0 || Body.MayBeEmpty;
+        public override CodePointSet? First => MayBeEmpty ? null : Body.First;
     }
 
     /// <summary>A look at what follows or precedes, consuming nothing.</summary>

@@ -9,8 +9,15 @@ internal sealed class PreTokenizerSequence(IReadOnlyList<IPreTokenizer> steps) :
         foreach (IPreTokenizer step in steps)
         {
             next.Clear();
+            long length = 0;
             foreach (TextPiece part in current)
+            {
+                int from = next.Count;
                 step.Split(part, next);
+                for (int i = from; i < next.Count; i++)
+                    length += next[i].Length;
+                GrowthLimit.Check(piece.Length, length, "The pre-tokenizer");
+            }
             (current, next) = (next, current);
         }
         parts.AddRange(current);

@@ -12,6 +12,11 @@ internal sealed class SplitPreTokenizer(ISpanFinder finder, SplitBehavior behavi
     {
         List<(int Start, int End)> matches = [];
         finder.FindAll(piece.Span, matches);
+        if (matches.Count == 0 && !invert)
+        {
+            parts.Add(piece);
+            return;
+        }
         List<Span> spans = Cover(matches, piece.Length);
         switch (behavior)
         {
