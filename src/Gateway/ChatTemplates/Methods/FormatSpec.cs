@@ -124,7 +124,12 @@ internal sealed class FormatSpec
             throw Fault.Value("Alignment '=', sign and grouping are not allowed in string format specifier");
         if (Precision >= 0 && Precision < text.Length)
             text = text.SliceCodePoints(0, Precision);
-        return StringMethods.Pad(state, text, Width, StringValue.Template(Fill), Align switch { '>' => "rjust", '^' => "center-left", _ => "ljust" });
+        return StringMethods.Pad(state, text, Width, StringValue.Template(Fill), Align switch
+        {
+            '>' => TextAlignment.Right,
+            '^' => TextAlignment.Middle,
+            _ => TextAlignment.Left,
+        });
     }
 
     private StringValue ApplyToNumber(RenderState state, (bool Negative, string Prefix, string Digits) number)

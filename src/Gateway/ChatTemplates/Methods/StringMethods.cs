@@ -45,9 +45,9 @@ internal static class StringMethods
         ["index"] = (state, text, arguments) => new IntValue(RequireFound(Find(state, text, arguments, "index", false))),
         ["rindex"] = (state, text, arguments) => new IntValue(RequireFound(Find(state, text, arguments, "rindex", true))),
         ["count"] = Count,
-        ["center"] = (state, text, arguments) => Pad(state, text, arguments, "center"),
-        ["ljust"] = (state, text, arguments) => Pad(state, text, arguments, "ljust"),
-        ["rjust"] = (state, text, arguments) => Pad(state, text, arguments, "rjust"),
+        ["center"] = (state, text, arguments) => Pad(state, text, arguments, "center", TextAlignment.Center),
+        ["ljust"] = (state, text, arguments) => Pad(state, text, arguments, "ljust", TextAlignment.Left),
+        ["rjust"] = (state, text, arguments) => Pad(state, text, arguments, "rjust", TextAlignment.Right),
         ["zfill"] = ZeroFill,
         ["expandtabs"] = ExpandTabs,
         ["translate"] = Translate,
@@ -252,27 +252,27 @@ internal static class StringMethods
         }
     }
 
-    private static StringValue Pad(RenderState state, StringValue text, Arguments arguments, string method)
+    private static StringValue Pad(RenderState state, StringValue text, Arguments arguments, string method, TextAlignment alignment)
     {
         Value[] bound = arguments.RequirePositional(method, 1, 2);
         StringValue fill = bound.Length > 1 ? RequireText(bound[1]) : StringValue.Template(" ");
         return fill.Length == 1
-            ? Pad(state, text, bound[0].RequireInt32(), fill, method)
+            ? Pad(state, text, bound[0].RequireInt32(), fill, alignment)
             : throw Fault.Type("The fill character must be exactly one character long");
     }
 
-    /// <summary>text.center, ljust or rjust.</summary>
-    public static StringValue Pad(RenderState state, StringValue text, int width, StringValue fill, string method)
+    /// <summary>The text with filling up to a width in code points.</summary>
+    public static StringValue Pad(RenderState state, StringValue text, int width, StringValue fill, TextAlignment alignment)
     {
         int missing = width - text.Length;
         if (missing <= 0)
             return text;
-        int left = method switch
+        int left = alignment switch
         {
-            "ljust" => 0,
-            "rjust" => missing,
-            "center" => missing / 2 + (missing & width & 1), // str.center leans one way or the other, format always left
-            _ => missing / 2,
+            TextAlignment.Left => 0,
+            TextAlignment.Right => missing,
+            TextAlignment.Middle => missing / 2,
+            _ => missing / 2 + (missing & width & 1),
         };
         return new StringAssembler(state).AppendRepeated(fill, left).Append(text).AppendRepeated(fill, missing - left).ToValue().AsMarkup(text.IsMarkup);
     }
