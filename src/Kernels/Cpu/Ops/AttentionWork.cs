@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace TpServe.Kernels.Cpu.Ops;
@@ -125,37 +124,37 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         float* weights = scratch + _layout.Weights;
         float* sums = scratch + _layout.Sums + pair * (nint)_layout.PaddedDim;
 
-        // 1. What each pair sees of this chunk: [from, to); together [allFrom, allTo).
+        // 1. What each pair sees of this chunk: [from, to); together [allFrom, allTo), anyone [anyFrom, anyTo).
         int* from = stackalloc int[Tile];
         int* to = stackalloc int[Tile];
-        int allFrom = 0, allTo = Chunk;
-        bool any = false;
+        int allFrom = 0, allTo = Chunk, anyFrom = Chunk, anyTo = 0;
         for (int r = 0; r < count; r++)
         {
             from[r] = Math.Max(0, first[r] - start);
             to[r] = Math.Min(Chunk, last[r] + 1 - start);
-            any |= from[r] < to[r];
             allFrom = Math.Max(allFrom, from[r]);
             allTo = Math.Min(allTo, to[r]);
+            if (from[r] < to[r])
+            {
+                anyFrom = Math.Min(anyFrom, from[r]);
+                anyTo = Math.Max(anyTo, to[r]);
+            }
         }
-        if (!any)
+        if (anyFrom >= anyTo)
             return;
 
-        // 2. Scores of all 64 positions; those that nobody sees come from undefined lanes and are dropped by the softmax.
-        Unsafe.InitBlock(weights, 0, Tile * Chunk * sizeof(float));
-        OuterProducts.Add4x4<TChunk>(
-            scratch + _layout.Queries + pair * (nint)_headDim, Tile, 1, keys, keyStride, _headDim, weights, Chunk);
+        // 2. Scores of every group of 16 positions that someone sees; lanes that nobody sees hold anything and are dropped by the softmax.
+        int firstVector = anyFrom / L, vectors = (anyTo + L - 1) / L - firstVector;
+        OuterProducts.Add4<TChunk>(
+            scratch + _layout.Queries + pair * (nint)_layout.PaddedDim, 1, _layout.PaddedDim, keys + firstVector, vectors, keyStride, _headDim,
+            weights + firstVector * L, Chunk, fresh: true);
 
         // 3. Weights; what was summed under a smaller maximum shrinks.
+        float* factors = stackalloc float[Tile];
+        OnlineSoftmax.Join(weights, count, from, to, _softcap, scratch + _layout.Max + pair, scratch + _layout.WeightSums + pair * L, factors);
         for (int r = 0; r < count; r++)
-        {
-            if (from[r] >= to[r])
-                continue;
-            float factor = OnlineSoftmax.Join(
-                weights + r * Chunk, from[r], to[r], _softcap, scratch + _layout.Max + pair + r, scratch + _layout.WeightSums + (pair + r) * L);
-            if (factor != 1f)
-                Shrink(sums + r * (nint)_layout.PaddedDim, factor);
-        }
+            if (factors[r] != 1f)
+                Multiply(sums + r * (nint)_layout.PaddedDim, factors[r], sums + r * (nint)_layout.PaddedDim, _layout.PaddedDim);
 
         // 4. Values, ascending for every pair: where all see them together, at the ends of its range each pair alone, so that no pair ever
         //    multiplies a value it must not see (0 · ∞ is no 0).
@@ -184,15 +183,13 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         {
             int end = Math.Min(to, from / run * run + run);
             byte* at = values[from / run * run / L] + from % run * stride;
-            int v = 0;
-            for (; v <= vectors - OuterProducts.Vectors; v += OuterProducts.Vectors)
+            for (int v = 0; v < vectors; v += OuterProducts.Vectors)
             {
-                for (int i = 0; i < OuterProducts.Vectors; i++)
+                int some = Math.Min(OuterProducts.Vectors, vectors - v);
+                for (int i = 0; i < some; i++)
                     four[i] = at + (v + i) * step;
-                OuterProducts.Add4x4<TChunk>(weights + from, 1, Chunk, four, stride, end - from, sums + v * L, _layout.PaddedDim);
+                OuterProducts.Add4<TChunk>(weights + from, 1, Chunk, four, some, stride, end - from, sums + v * L, _layout.PaddedDim, fresh: false);
             }
-            for (; v < vectors; v++)
-                OuterProducts.Add4x1<TChunk>(weights + from, 1, Chunk, at + v * step, stride, end - from, sums + v * L, _layout.PaddedDim);
             from = end;
         }
     }
@@ -211,39 +208,33 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         }
     }
 
-    private readonly void Shrink(float* sums, float factor)
+    private static void Multiply(float* source, float factor, float* target, int count)
     {
         Vector512<float> f = Vector512.Create(factor);
-        for (int i = 0; i < _layout.PaddedDim; i += L)
-            (Vector512.Load(sums + i) * f).Store(sums + i);
+        int i = 0;
+        for (; i <= count - L; i += L)
+            (Vector512.Load(source + i) * f).Store(target + i);
+        for (; i < count; i++)
+            target[i] = source[i] * factor;
     }
 
-    /// <summary>Scaled queries in the micro-tiles' order, and an empty state for every pair.</summary>
+    /// <summary>Scaled queries, and an empty state for every pair.</summary>
     private readonly void LoadQueries(RowTile tile, HeadGroup group, float* scratch)
     {
-        int pairs = tile.Rows * group.Heads, padded = (pairs + Tile - 1) / Tile * Tile;
+        int pairs = tile.Rows * group.Heads, padded = (pairs + Tile - 1) / Tile * Tile, dim = _layout.PaddedDim;
+        float* queries = scratch + _layout.Queries;
         int* first = (int*)scratch + _layout.First;
         int* last = (int*)scratch + _layout.Last;
-        for (int pair = 0; pair < padded; pair++)
+        for (int pair = 0; pair < pairs; pair++)
         {
-            float* target = scratch + _layout.Queries + pair / Tile * Tile * (nint)_headDim + pair % Tile;
-            if (pair < pairs)
-            {
-                int row = tile.First + pair / group.Heads;
-                float* source = _q.HostRow<float>(row) + (group.First + pair % group.Heads) * _headDim;
-                for (int d = 0; d < _headDim; d++)
-                    target[d * Tile] = source[d] * _scale;
-                last[pair] = _step.Positions.HostRow<int>(row)[0];
-                first[pair] = AttentionPlan.FirstVisible(last[pair], _window);
-            }
-            else
-            {
-                for (int d = 0; d < _headDim; d++)
-                    target[d * Tile] = 0f;
-            }
-            scratch[_layout.Max + pair] = float.NegativeInfinity;
+            int row = tile.First + pair / group.Heads;
+            Multiply(_q.HostRow<float>(row) + (group.First + pair % group.Heads) * _headDim, _scale, queries + pair * (nint)dim, _headDim);
+            last[pair] = _step.Positions.HostRow<int>(row)[0];
+            first[pair] = AttentionPlan.FirstVisible(last[pair], _window);
         }
-        new Span<float>(scratch + _layout.Sums, padded * _layout.PaddedDim).Clear();
+        new Span<float>(queries + pairs * (nint)dim, (padded - pairs) * dim).Clear();
+        new Span<float>(scratch + _layout.Max, padded).Fill(float.NegativeInfinity);
+        new Span<float>(scratch + _layout.Sums, padded * dim).Clear();
         new Span<float>(scratch + _layout.WeightSums, padded * L).Clear();
     }
 
