@@ -4,10 +4,9 @@ namespace TpServe.Kernels.Cpu.Ops;
 
 /// <summary>The items of one attention call: a tile of rows with the query heads of one KV head.</summary>
 /// <remarks>
-/// Memory   raw addresses stay valid because the tensors' buffers live through the call. Blocks are read only where the tile sees a position in
-///          them, so table entries beyond a sequence's end or before its window may be anything.
+/// Memory   raw addresses stay valid because the tensors' buffers live through the call.
 /// </remarks>
-internal unsafe struct AttentionWork<TElement> : IParallelWork
+internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     where TElement : struct, IKvElement
 {
     private const int Chunk = OnlineSoftmax.ChunkPositions;
@@ -20,11 +19,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
     private readonly Tensor _q;
     private readonly Tensor _y;
     private readonly StepTensors _step;
-    private readonly byte* _keys;
-    private readonly byte* _values;
-    private readonly int _kvHeads;
-    private readonly int _blockTokens;
-    private readonly int _blocks;
+    private readonly KvChunks<TElement> _chunks;
     private readonly int _headDim;
     private readonly int _window;
     private readonly float _scale;
@@ -39,28 +34,21 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         _q = q;
         _y = y;
         _step = step;
-        _keys = cache.Keys.HostRow<byte>(0);
-        _values = cache.Values.HostRow<byte>(0);
-        _kvHeads = cache.Heads;
-        _blockTokens = cache.BlockTokens;
-        _blocks = cache.Keys.Rows / (cache.Heads * cache.BlockTokens);
+        _chunks = new KvChunks<TElement>(cache, step, layout.PaddedDim);
         _headDim = shape.HeadDim;
         _window = shape.Window;
         _scale = shape.Scale;
         _softcap = shape.Softcap;
     }
 
-    /// <summary>True where 16 positions lie side by side in a block and values are whole vectors: then chunks can be used where they lie.</summary>
-    private readonly bool InPlace => _blockTokens % L == 0 && _headDim % L == 0;
-
-    public readonly void Execute(int first, int end, int thread)
+    public void Execute(int first, int end, int thread)
     {
         float* scratch = _scratch + thread * (nint)(_layout.Bytes / sizeof(float));
         for (int item = first; item < end; item++)
         {
             (RowTile tile, HeadGroup group) = _plan.Item(item);
             LoadQueries(tile, group, scratch);
-            if (InPlace && tile.Rows * group.Heads <= Tile)
+            if (_chunks.InPlace && tile.Rows * group.Heads <= Tile)
                 WalkInPlace(tile, group, scratch);
             else
                 WalkConverted(tile, group, scratch);
@@ -69,20 +57,20 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
     }
 
     /// <summary>One micro-tile: conversion in registers, each element once.</summary>
-    private readonly void WalkInPlace(RowTile tile, HeadGroup group, float* scratch)
+    private void WalkInPlace(RowTile tile, HeadGroup group, float* scratch)
     {
         byte** keys = stackalloc byte*[Chunk / L];
         byte** values = stackalloc byte*[Chunk / L];
         for (int start = tile.MinFirst / Chunk * Chunk; start <= tile.MaxLast; start += Chunk)
         {
-            Locate(tile, group, start, keys, values);
+            _chunks.Locate(tile, group, start, keys, values);
             JoinChunk<TElement>(
-                scratch, 0, tile.Rows * group.Heads, start, keys, _blockTokens * TElement.Bytes, values, _headDim * TElement.Bytes, L);
+                scratch, 0, tile.Rows * group.Heads, start, keys, _chunks.KeyStride, values, _chunks.ValueStride, L);
         }
     }
 
     /// <summary>Several micro-tiles: a chunk is converted to float32 once and used by all.</summary>
-    private readonly void WalkConverted(RowTile tile, HeadGroup group, float* scratch)
+    private void WalkConverted(RowTile tile, HeadGroup group, float* scratch)
     {
         int pairs = tile.Rows * group.Heads;
         byte** keys = stackalloc byte*[Chunk / L];
@@ -91,15 +79,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         float* chunkValues = scratch + _layout.Values;
         for (int start = tile.MinFirst / Chunk * Chunk; start <= tile.MaxLast; start += Chunk)
         {
-            if (InPlace)
-            {
-                Locate(tile, group, start, keys, values);
-                ConvertVectors(tile, start, keys, values, chunkKeys, chunkValues);
-            }
-            else
-            {
-                ConvertPositions(tile, group, start, chunkKeys, chunkValues);
-            }
+            _chunks.Convert(tile, group, start, chunkKeys, chunkValues);
             for (int v = 0; v < Chunk / L; v++)
             {
                 keys[v] = (byte*)(chunkKeys + v * L);
@@ -115,7 +95,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
 
     /// <summary>One chunk for one micro-tile: scores, softmax, weighted values.</summary>
     /// <param name="run">Positions that lie one stride apart behind values[v]: 16 in the cache, a whole chunk once converted.</param>
-    private readonly void JoinChunk<TChunk>(
+    private void JoinChunk<TChunk>(
         float* scratch, int pair, int count, int start, byte** keys, nint keyStride, byte** values, nint valueStride, int run)
         where TChunk : struct, IKvElement
     {
@@ -174,7 +154,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
     }
 
     /// <summary>Positions [from, to) for the four pairs of a micro-tile.</summary>
-    private readonly void AddValuesTogether<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
+    private void AddValuesTogether<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
         where TChunk : struct, IKvElement
     {
         int vectors = _layout.PaddedDim / L, step = L * TChunk.Bytes;
@@ -195,7 +175,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
     }
 
     /// <summary>Positions [from, to) for one pair.</summary>
-    private readonly void AddValues<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
+    private void AddValues<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
         where TChunk : struct, IKvElement
     {
         while (from < to)
@@ -219,7 +199,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
     }
 
     /// <summary>Scaled queries, and an empty state for every pair.</summary>
-    private readonly void LoadQueries(RowTile tile, HeadGroup group, float* scratch)
+    private void LoadQueries(RowTile tile, HeadGroup group, float* scratch)
     {
         int pairs = tile.Rows * group.Heads, padded = (pairs + Tile - 1) / Tile * Tile, dim = _layout.PaddedDim;
         float* queries = scratch + _layout.Queries;
@@ -238,7 +218,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         new Span<float>(scratch + _layout.WeightSums, padded * L).Clear();
     }
 
-    private readonly void StoreOutputs(RowTile tile, HeadGroup group, float* scratch)
+    private void StoreOutputs(RowTile tile, HeadGroup group, float* scratch)
     {
         for (int pair = 0; pair < tile.Rows * group.Heads; pair++)
         {
@@ -250,65 +230,6 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
                 (Vector512.Load(sums + i) / total).Store(target + i);
             if (i < _headDim)
                 VectorMath.StorePartial(Vector512.Load(sums + i) / total, target + i, _headDim - i);
-        }
-    }
-
-    /// <summary>Addresses of the four groups of 16 positions of a chunk; a group that the tile does not see borrows the address of one it sees.</summary>
-    private readonly void Locate(RowTile tile, HeadGroup group, int start, byte** keys, byte** values)
-    {
-        int* table = _step.BlockTables.HostRow<int>(_step.SequenceOfRow.HostRow<int>(tile.First)[0]);
-        int from = Math.Max(0, tile.MinFirst - start) / L, to = Math.Min(Chunk / L - 1, (tile.MaxLast - start) / L);
-        for (int v = 0; v < Chunk / L; v++)
-        {
-            int position = start + Math.Clamp(v, from, to) * L;
-            nint tileStart = TileStart(table, position, group.KvHead);
-            int inBlock = position % _blockTokens;
-            keys[v] = _keys + (tileStart + inBlock) * TElement.Bytes;
-            values[v] = _values + (tileStart + inBlock * (nint)_headDim) * TElement.Bytes;
-        }
-    }
-
-    /// <summary>First element of the tile that holds a position of one KV head.</summary>
-    private readonly nint TileStart(int* table, int position, int kvHead)
-    {
-        int block = table[position / _blockTokens];
-        if ((uint)block >= (uint)_blocks)
-            throw new ArgumentException($"Block {block} of position {position} is not in a cache of {_blocks} blocks.");
-        return ((nint)block * _kvHeads + kvHead) * _blockTokens * _headDim;
-    }
-
-    /// <summary>Converts what the tile sees of a chunk, 16 elements at a time.</summary>
-    private readonly void ConvertVectors(RowTile tile, int start, byte** keys, byte** values, float* chunkKeys, float* chunkValues)
-    {
-        int from = Math.Max(0, tile.MinFirst - start) / L, to = Math.Min(Chunk / L - 1, (tile.MaxLast - start) / L);
-        for (int v = from; v <= to; v++)
-        {
-            byte* key = keys[v];
-            for (int d = 0; d < _headDim; d++, key += _blockTokens * TElement.Bytes)
-                TElement.Load(key).Store(chunkKeys + d * Chunk + v * L);
-            byte* value = values[v];
-            float* target = chunkValues + v * L * _headDim;
-            for (int i = 0; i < L * _headDim; i += L)
-                TElement.Load(value + i * TElement.Bytes).Store(target + i);
-        }
-    }
-
-    /// <summary>Converts what the tile sees of a chunk, element by element: for blocks or heads that are no multiple of 16.</summary>
-    private readonly void ConvertPositions(RowTile tile, HeadGroup group, int start, float* chunkKeys, float* chunkValues)
-    {
-        int* table = _step.BlockTables.HostRow<int>(_step.SequenceOfRow.HostRow<int>(tile.First)[0]);
-        int end = Math.Min(start + Chunk - 1, tile.MaxLast);
-        for (int position = Math.Max(start, tile.MinFirst); position <= end; position++)
-        {
-            nint tileStart = TileStart(table, position, group.KvHead);
-            int inBlock = position % _blockTokens, p = position - start;
-            byte* key = _keys + (tileStart + inBlock) * TElement.Bytes;
-            byte* value = _values + (tileStart + inBlock * (nint)_headDim) * TElement.Bytes;
-            for (int d = 0; d < _headDim; d++)
-            {
-                chunkKeys[d * Chunk + p] = TElement.LoadOne(key + (nint)d * _blockTokens * TElement.Bytes);
-                chunkValues[p * _layout.PaddedDim + d] = TElement.LoadOne(value + d * TElement.Bytes);
-            }
         }
     }
 }
