@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using TpServe.Gateway.Api.Grpc;
 using TpServe.Gateway.Api.OpenAi;
 using TpServe.Gateway.Engine;
@@ -11,6 +12,8 @@ namespace TpServe.Gateway.Api;
 /// <summary>The served API as a whole: engine, gRPC and HTTP. The caller registers an <see cref="IWorkerGroup"/> beside it.</summary>
 public static class TpServeApi
 {
+    private static readonly TimeSpan s_watchPeriod = TimeSpan.FromSeconds(1); // how soon a health Watch hears of a change
+
     /// <summary>Registers engine, services and endpoints for one model.</summary>
     public static IServiceCollection AddTpServeApi(this IServiceCollection services, ServingModel model, ServingSettings settings)
     {
@@ -32,7 +35,12 @@ public static class TpServeApi
             options.MaxReceiveMessageSize = settings.Limits.BodyBytes;
         });
         services.AddGrpcReflection();
-        services.AddGrpcHealthChecks().AddCheck<EngineHealthCheck>("engine");
+        services.AddGrpcHealthChecks(options =>
+        {
+            options.Services.Map("tpserve.v1.Inference", _ => true);
+            options.Services.Map("tpserve.v1.Control", _ => true);
+        }).AddCheck<EngineHealthCheck>("engine");
+        services.Configure<HealthCheckPublisherOptions>(options => options.Delay = options.Period = s_watchPeriod);
 
         services.AddSingleton<HttpErrors>();
         services.AddSingleton<CompletionEndpoint>();
@@ -45,6 +53,7 @@ public static class TpServeApi
     /// <summary>Maps every rpc and route.</summary>
     public static WebApplication MapTpServeApi(this WebApplication app)
     {
+        app.Use(MalformedMessages.AnswerAsync);
         app.MapGrpcService<InferenceService>();
         app.MapGrpcService<ControlService>();
         app.MapGrpcReflectionService();

@@ -1,5 +1,6 @@
 using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
+using TpServe.Gateway.ChatTemplates;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Tokenization;
 
@@ -26,6 +27,11 @@ internal static class TestModel
         },
     });
 
+    /// <summary>&lt;|role|&gt; before each message; writes "think" where enable_thinking is set.</summary>
+    public const string Template =
+        "{%- for message in messages %}<|{{ message.role }}|>{{ message.content }}{%- endfor %}"
+        + "{%- if enable_thinking %}think{%- endif %}{%- if add_generation_prompt %}<|assistant|>{%- endif %}";
+
     public static ServingModel Model(GenerationDefaults? defaults = null) => new()
     {
         Name = "test-model",
@@ -46,6 +52,7 @@ internal static class TestModel
         },
         Generation = defaults ?? new GenerationDefaults { EosTokenIds = [End] },
         Tokenizer = Tokenizer,
+        ChatTemplate = ChatTemplate.Parse(Template),
         EosToken = "<|end|>",
     };
 

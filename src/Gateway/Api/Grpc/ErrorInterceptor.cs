@@ -15,6 +15,7 @@ public sealed class ErrorInterceptor(ServingSettings settings, ILogger<ErrorInte
     public override async Task<TResponse> UnaryServerHandler<TRequest, TResponse>(
         TRequest request, ServerCallContext context, UnaryServerMethod<TRequest, TResponse> continuation)
     {
+        MalformedMessages.MarkRead(context);
         try
         {
             return await continuation(request, context);
@@ -30,6 +31,7 @@ public sealed class ErrorInterceptor(ServingSettings settings, ILogger<ErrorInte
         TRequest request, IServerStreamWriter<TResponse> responseStream, ServerCallContext context,
         ServerStreamingServerMethod<TRequest, TResponse> continuation)
     {
+        MalformedMessages.MarkRead(context);
         try
         {
             await continuation(request, responseStream, context);

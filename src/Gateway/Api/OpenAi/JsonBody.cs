@@ -50,9 +50,8 @@ internal static class JsonBody
     {
         if (http.Request.ContentLength > limitBytes)
             throw TooLong(limitBytes);
-        // The server's own limit would cut in first where it is lower.
         if (http.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } size)
-            size.MaxRequestBodySize = (long)limitBytes + 1;
+            size.MaxRequestBodySize = limitBytes;
         PipeReader reader = http.Request.BodyReader;
         while (true)
         {
@@ -60,7 +59,11 @@ internal static class JsonBody
             if (read.Buffer.Length > limitBytes)
                 throw TooLong(limitBytes);
             if (read.IsCompleted)
-                return read.Buffer.ToArray();
+            {
+                byte[] body = read.Buffer.ToArray();
+                reader.AdvanceTo(read.Buffer.End); // else the connection would end with this request
+                return body;
+            }
             reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
         }
     }

@@ -5,20 +5,20 @@ namespace TpServe.Gateway.Api.OpenAi.Bodies;
 /// <summary>Body of /v1/chat/completions.</summary>
 public sealed class ChatBody : GenerationBody
 {
-    public List<MessageBody>? Messages { get; init; }
+    public List<MessageBody>? Messages { get; set; }
 
-    public int? MaxCompletionTokens { get; init; }
+    public int? MaxCompletionTokens { get; set; }
 
-    public bool? Logprobs { get; init; }
+    public bool? Logprobs { get; set; }
 
-    public int? TopLogprobs { get; init; }
+    public int? TopLogprobs { get; set; }
 
     /// <summary>Default true.</summary>
-    public bool? AddGenerationPrompt { get; init; }
+    public bool? AddGenerationPrompt { get; set; }
 
     /// <summary>Default false.</summary>
-    public bool? ContinueFinalMessage { get; init; }
+    public bool? ContinueFinalMessage { get; set; }
 
     /// <summary>Further variables of the chat template.</summary>
-    public JsonElement? ChatTemplateKwargs { get; init; }
+    public JsonElement? ChatTemplateKwargs { get; set; }
 }

@@ -6,17 +6,17 @@ namespace TpServe.Gateway.Api.OpenAi.Bodies;
 public sealed class CompletionBody : GenerationBody
 {
     /// <summary>A string, an array of strings, an array of token ids, or an array of those.</summary>
-    public JsonElement? Prompt { get; init; }
+    public JsonElement? Prompt { get; set; }
 
     /// <summary>The text begins with the prompt.</summary>
-    public bool? Echo { get; init; }
+    public bool? Echo { get; set; }
 
     /// <summary>Likeliest tokens reported with each token.</summary>
-    public int? Logprobs { get; init; }
+    public int? Logprobs { get; set; }
 
     /// <summary>Default true.</summary>
-    public bool? AddSpecialTokens { get; init; }
+    public bool? AddSpecialTokens { get; set; }
 
     /// <summary>Default false: the text of a special token is only text.</summary>
-    public bool? ParseSpecialTokens { get; init; }
+    public bool? ParseSpecialTokens { get; set; }
 }

@@ -5,16 +5,16 @@ namespace TpServe.Gateway.Api.OpenAi.Bodies;
 /// <summary>One message of a conversation.</summary>
 public sealed class MessageBody
 {
-    public string? Role { get; init; }
+    public string? Role { get; set; }
 
     /// <summary>A string, or an array of parts of type text.</summary>
-    public JsonElement? Content { get; init; }
+    public JsonElement? Content { get; set; }
 
-    public string? Name { get; init; }
+    public string? Name { get; set; }
 
-    public string? ReasoningContent { get; init; }
+    public string? ReasoningContent { get; set; }
 
-    public string? ToolCallId { get; init; }
+    public string? ToolCallId { get; set; }
 
-    public JsonElement? ToolCalls { get; init; }
+    public JsonElement? ToolCalls { get; set; }
 }

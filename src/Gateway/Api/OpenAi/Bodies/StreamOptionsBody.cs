@@ -4,5 +4,5 @@ namespace TpServe.Gateway.Api.OpenAi.Bodies;
 public sealed class StreamOptionsBody
 {
     /// <summary>A last chunk without choices tells the usage.</summary>
-    public bool? IncludeUsage { get; init; }
+    public bool? IncludeUsage { get; set; }
 }

@@ -5,24 +5,24 @@ namespace TpServe.Gateway.Api.OpenAi.Bodies;
 /// <summary>Body of /tokenize: a prompt or a conversation.</summary>
 public sealed class TokenizeBody
 {
-    public string? Model { get; init; }
+    public string? Model { get; set; }
 
-    public string? Prompt { get; init; }
+    public string? Prompt { get; set; }
 
-    public List<MessageBody>? Messages { get; init; }
+    public List<MessageBody>? Messages { get; set; }
 
     /// <summary>Prompts: default true. Conversations: the template writes them.</summary>
-    public bool? AddSpecialTokens { get; init; }
+    public bool? AddSpecialTokens { get; set; }
 
     /// <summary>Default false: the text of a special token is only text.</summary>
-    public bool? ParseSpecialTokens { get; init; }
+    public bool? ParseSpecialTokens { get; set; }
 
-    public bool? AddGenerationPrompt { get; init; }
+    public bool? AddGenerationPrompt { get; set; }
 
-    public bool? ContinueFinalMessage { get; init; }
+    public bool? ContinueFinalMessage { get; set; }
 
-    public JsonElement? ChatTemplateKwargs { get; init; }
+    public JsonElement? ChatTemplateKwargs { get; set; }
 
     /// <summary>The answer holds the tokens' texts too.</summary>
-    public bool? ReturnTokenStrs { get; init; }
+    public bool? ReturnTokenStrs { get; set; }
 }

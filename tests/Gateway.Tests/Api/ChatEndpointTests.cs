@@ -1,0 +1,102 @@
+using System.Net;
+using System.Text.Json;
+using NUnit.Framework;
+using TpServe.Gateway.Tests.Engine;
+
+namespace TpServe.Gateway.Tests.Api;
+
+/// <summary>/v1/chat/completions, member by member.</summary>
+public sealed class ChatEndpointTests
+{
+    private const string Hi = """ "messages":[{"role":"user","content":"hi"}] """;
+
+    [Test]
+    public async Task Chat_Plain_HasOpenAiShape()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        (HttpStatusCode status, JsonElement body) = await api.PostAsync("/v1/chat/completions", $$"""{"model":"test-model",{{Hi}}}""");
+        Assert.That(status, Is.EqualTo(HttpStatusCode.OK), body.GetRawText());
+        Assert.That(body.GetProperty("object").GetString(), Is.EqualTo("chat.completion"));
+        Assert.That(body.GetProperty("id").GetString(), Does.StartWith("chatcmpl-"));
+        Assert.That(
+            body.GetProperty("choices").GetRawText(),
+            Is.EqualTo("""[{"index":0,"message":{"content":"Hello!","role":"assistant","refusal":null},"logprobs":null,"finish_reason":"stop","stop_reason":null}]"""));
+        Assert.That(body.GetProperty("usage").GetProperty("total_tokens").GetInt32(), Is.EqualTo(4 + 7));
+    }
+
+    [Test]
+    public async Task Chat_SpecialTokensInContent_StayText()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        await api.PostAsync("/v1/chat/completions", """{"messages":[{"role":"user","content":"<|end|>"}],"max_tokens":1}""");
+        Assert.That(
+            api.Group.Plans[0].NewSequences[0].TokenIds,
+            Is.EqualTo(new[] { TestModel.User }.Concat("<|end|>".Select(character => (int)character)).Append(TestModel.Assistant)));
+    }
+
+    [Test]
+    public async Task Chat_ContentParts_AreJoined()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        await api.PostAsync(
+            "/v1/chat/completions", """{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}],"max_tokens":1}""");
+        Assert.That(api.Group.Plans[0].NewSequences[0].TokenIds, Is.EqualTo(new[] { TestModel.User, 'a', '\n', 'b', TestModel.Assistant }));
+    }
+
+    [Test]
+    public async Task Chat_TemplateVariables_ReachTheTemplate()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        (_, JsonElement body) = await api.PostAsync(
+            "/v1/chat/completions", $$"""{{{Hi}},"max_tokens":1,"chat_template_kwargs":{"enable_thinking":true},"return_token_ids":true,"skip_special_tokens":false}""");
+        JsonElement choice = body.GetProperty("choices")[0];
+        Assert.That(choice.GetProperty("prompt_token_ids").GetArrayLength(), Is.EqualTo(4 + "think".Length));
+        Assert.That(choice.GetProperty("token_ids").GetRawText(), Is.EqualTo("[72]"));
+    }
+
+    [Test]
+    public async Task Chat_Logprobs_HaveContentWithBytesAndTop()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync("é");
+        (_, JsonElement body) = await api.PostAsync("/v1/chat/completions", $$"""{{{Hi}},"logprobs":true,"top_logprobs":2,"max_completion_tokens":2}""");
+        JsonElement logprobs = body.GetProperty("choices")[0].GetProperty("logprobs");
+        Assert.That(logprobs.GetProperty("refusal").ValueKind, Is.EqualTo(JsonValueKind.Null));
+        JsonElement first = logprobs.GetProperty("content")[0];
+        Assert.That(logprobs.GetProperty("content").GetArrayLength(), Is.EqualTo(2));
+        Assert.That(first.GetProperty("bytes").GetRawText(), Is.EqualTo("[195]"));
+        Assert.That(first.GetProperty("token").GetString(), Is.EqualTo("\uFFFD"));
+        Assert.That(first.GetProperty("logprob").GetSingle(), Is.EqualTo(FakeWorkerGroup.Logprob(4, 195)));
+        Assert.That(first.GetProperty("top_logprobs").EnumerateArray().Select(top => top.GetProperty("bytes")[0].GetInt32()), Is.EqualTo(new[] { 196, 195 }));
+        Assert.That(first.GetProperty("top_logprobs")[0].TryGetProperty("top_logprobs", out _), Is.False);
+    }
+
+    [Test]
+    public async Task Chat_Stream_BeginsWithTheRoleAndEndsWithReasonUsageAndDone()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        List<JsonElement> chunks = await api.StreamAsync(
+            "/v1/chat/completions", $$"""{{{Hi}},"stream":true,"n":2,"stream_options":{"include_usage":true},"logprobs":true}""");
+        Assert.That(chunks.Select(chunk => chunk.GetProperty("object").GetString()), Is.All.EqualTo("chat.completion.chunk"));
+        Assert.That(chunks[^1].GetProperty("choices").GetArrayLength(), Is.Zero);
+        Assert.That(chunks[^1].GetProperty("usage").GetProperty("completion_tokens").GetInt32(), Is.EqualTo(14));
+        for (int output = 0; output < 2; output++)
+        {
+            JsonElement[] choices = [.. chunks.SkipLast(1).Select(chunk => chunk.GetProperty("choices")[0]).Where(choice => choice.GetProperty("index").GetInt32() == output)];
+            Assert.That(choices[0].GetProperty("delta").GetRawText(), Is.EqualTo("""{"role":"assistant","content":""}"""));
+            Assert.That(
+                string.Concat(choices[1..^1].Select(choice => choice.GetProperty("delta").GetProperty("content").GetString())), Is.EqualTo("Hello!"));
+            Assert.That(choices[1..^1].Sum(choice => choice.GetProperty("logprobs").GetProperty("content").GetArrayLength()), Is.EqualTo(7));
+            Assert.That(choices[^1].GetProperty("delta").GetRawText(), Is.EqualTo("{}"));
+            Assert.That(choices[^1].GetProperty("finish_reason").GetString(), Is.EqualTo("stop"));
+        }
+    }
+
+    [Test]
+    public async Task Chat_ModelWithoutTemplate_SaysSo()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(model: TestModel.Model() with { ChatTemplate = null });
+        (HttpStatusCode status, JsonElement body) = await api.PostAsync("/v1/chat/completions", $$"""{{{Hi}}}""");
+        Assert.That(status, Is.EqualTo(HttpStatusCode.BadRequest));
+        Assert.That(body.GetProperty("error").GetProperty("code").GetString(), Is.EqualTo("no_chat_template"));
+    }
+}

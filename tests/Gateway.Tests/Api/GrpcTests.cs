@@ -1,0 +1,259 @@
+using Google.Rpc;
+using Grpc.Core;
+using Grpc.Health.V1;
+using Grpc.Reflection.V1Alpha;
+using NUnit.Framework;
+using TpServe.Gateway.Tests.Engine;
+using TpServe.Protos.V1;
+
+namespace TpServe.Gateway.Tests.Api;
+
+/// <summary>tpserve.v1 over a real channel: messages, streaming rules, statuses with their details.</summary>
+public sealed class GrpcTests
+{
+    private static GenerateRequest Text(string text, int maxTokens = 32) => new() { Text = text, Stopping = new StoppingOptions { MaxTokens = maxTokens } };
+
+    private static ChatRequest Hi() => new() { Messages = { new ChatMessage { Role = ChatRole.User, Content = "hi" } } };
+
+    [Test]
+    public async Task GenerateStream_Events_StartedDeltasFinishedWithAscendingSeqThenOk()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        GenerateRequest request = Text("abc");
+        request.RequestId = "mine";
+        request.Response = new ResponseOptions { TokenIds = true, Logprobs = true, PromptLogprobs = 1 };
+        using AsyncServerStreamingCall<GenerateEvent> call = api.Inference.GenerateStream(request);
+        List<GenerateEvent> events = [];
+        await foreach (GenerateEvent happened in call.ResponseStream.ReadAllAsync())
+            events.Add(happened);
+        Assert.That(call.GetStatus().StatusCode, Is.EqualTo(StatusCode.OK));
+        Assert.That(events.Select(happened => happened.Seq), Is.EqualTo(Enumerable.Range(1, events.Count).Select(seq => (ulong)seq)));
+
+        Started started = events[0].Started;
+        Assert.That((started.RequestId, started.Model, started.PromptTokens, started.CachedTokens, started.Deterministic), Is.EqualTo(("mine", "test-model", 3, 0, true)));
+        Assert.That(started.PromptTokenIds, Is.EqualTo(new[] { 97, 98, 99 }));
+        Assert.That((started.Sampling.Temperature, started.Sampling.TopP, started.Sampling.TopK, started.Sampling.N), Is.EqualTo((1f, 1f, 0, 1)));
+        Assert.That(started.Sampling.HasSeed, Is.True);
+        Assert.That(started.Stopping.MaxTokens, Is.EqualTo(32));
+
+        Delta[] deltas = [.. events.Skip(1).SkipLast(1).Select(happened => happened.Delta)];
+        Assert.That(string.Concat(deltas.Select(delta => delta.Text)), Is.EqualTo("Hello!"));
+        Assert.That(deltas.SelectMany(delta => delta.Tokens).Select(token => token.Id), Is.EqualTo("Hello!".Select(character => (int)character).Append(256)));
+        Assert.That(deltas[0].Tokens[0].Bytes.ToByteArray(), Is.EqualTo("H"u8.ToArray()));
+        Assert.That(deltas[0].Tokens[0].Logprob, Is.EqualTo(FakeWorkerGroup.Logprob(3, 'H')));
+        Assert.That(deltas[0].PromptLogprobs.Select(token => token.HasLogprob), Is.EqualTo(new[] { false, true, true }));
+        Assert.That(deltas[0].PromptLogprobs[1].Top.Single().Id, Is.EqualTo(99));
+
+        Finished finished = events[^1].Finished;
+        Assert.That((finished.Reason, finished.MatchedCase, finished.CompletionTokens), Is.EqualTo((FinishReason.Stop, Finished.MatchedOneofCase.None, 7)));
+        Assert.That((finished.Usage.PromptTokens, finished.Usage.CompletionTokens), Is.EqualTo((3, 7)));
+        Assert.That(finished.Timings.TotalSeconds, Is.GreaterThan(0));
+    }
+
+    [Test]
+    public async Task Generate_Unary_HoldsEverything()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        GenerateRequest request = Text("abc");
+        request.Sampling = new SamplingOptions { N = 2, Seed = 3 };
+        request.Stopping.Stop.Add("lo");
+        GenerateResponse response = await api.Inference.GenerateAsync(request);
+        Assert.That(response.Outputs.Select(output => (output.Index, output.Text)), Is.EqualTo(new[] { (0, "Hel"), (1, "Hel") }));
+        Assert.That(response.Outputs.Select(output => output.Finished.StopString), Is.All.EqualTo("lo"));
+        Assert.That((response.Usage.PromptTokens, response.Usage.CompletionTokens, response.Started.Sampling.Seed), Is.EqualTo((3, 10, 3UL)));
+    }
+
+    [Test]
+    public async Task Chat_Template_LaysTheConversationOut()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        ChatRequest request = Hi();
+        request.Response = new ResponseOptions { TokenIds = true };
+        GenerateResponse response = await api.Inference.ChatAsync(request);
+        Assert.That(response.Started.PromptTokenIds, Is.EqualTo(new[] { TestModel.User, 'h', 'i', TestModel.Assistant }));
+        Assert.That(response.Outputs[0].Text, Is.EqualTo("Hello!"));
+        using AsyncServerStreamingCall<GenerateEvent> call = api.Inference.ChatStream(Hi());
+        string text = "";
+        await foreach (GenerateEvent happened in call.ResponseStream.ReadAllAsync())
+            text += happened.Delta?.Text;
+        Assert.That(text, Is.EqualTo("Hello!"));
+    }
+
+    [Test]
+    public async Task Tokenize_ThereAndBack_IsTheText()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        TokenizeResponse tokens = await api.Inference.TokenizeAsync(new TokenizeRequest { Text = "né" });
+        Assert.That(tokens.TokenIds, Is.EqualTo(new[] { 'n', 0xC3, 0xA9 }));
+        Assert.That(tokens.TokenBytes[1].ToByteArray(), Is.EqualTo(new byte[] { 0xC3 }));
+        DetokenizeResponse text = await api.Inference.DetokenizeAsync(new DetokenizeRequest { TokenIds = { tokens.TokenIds } });
+        Assert.That(text.Text, Is.EqualTo("né"));
+        TokenizeResponse chat = await api.Inference.TokenizeAsync(new TokenizeRequest { Chat = Hi() });
+        Assert.That(chat.TokenIds, Has.Count.EqualTo(4));
+    }
+
+    private static IEnumerable<TestCaseData> BadRequests()
+    {
+        static TestCaseData Case(string name, Action<GenerateRequest> spoil, StatusCode status, string reason, string? field)
+        {
+            GenerateRequest request = Text("a");
+            spoil(request);
+            return new TestCaseData(request, status, reason, field).SetArgDisplayNames(name);
+        }
+
+        yield return Case("no input", request => request.ClearInput(), StatusCode.InvalidArgument, "PROMPT_EMPTY", "prompt");
+        yield return Case("empty text", request => request.Text = "", StatusCode.InvalidArgument, "PROMPT_EMPTY", "prompt");
+        yield return Case("token id", request => request.TokenIds = new TokenIds { Ids = { 264 } }, StatusCode.InvalidArgument, "OUT_OF_RANGE", "token_ids");
+        yield return Case("temperature NaN", request => request.Sampling = new SamplingOptions { Temperature = float.NaN }, StatusCode.InvalidArgument, "OUT_OF_RANGE", "temperature");
+        yield return Case("top_p infinite", request => request.Sampling = new SamplingOptions { TopP = float.PositiveInfinity }, StatusCode.InvalidArgument, "OUT_OF_RANGE", "top_p");
+        yield return Case("bias NaN", request => request.Sampling = new SamplingOptions { LogitBias = { [1] = float.NaN } }, StatusCode.InvalidArgument, "OUT_OF_RANGE", "logit_bias");
+        yield return Case("n", request => request.Sampling = new SamplingOptions { N = 9 }, StatusCode.InvalidArgument, "OUT_OF_RANGE", "n");
+        yield return Case("too long", request => request.Stopping.MaxTokens = 128, StatusCode.InvalidArgument, "CONTEXT_EXCEEDED", "max_tokens");
+        yield return Case("model", request => request.Model = "other", StatusCode.NotFound, "MODEL_NOT_FOUND", "model");
+        yield return Case("constraint", request => request.Constraint = new Constraint { Regex = "a" }, StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "constraint");
+        yield return Case("priority", request => request.Priority = 0, StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "priority");
+        yield return Case("lora", request => request.Lora = "x", StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "lora");
+        yield return Case("salt", request => request.Cache = new CacheOptions { Salt = "x" }, StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "cache.salt");
+    }
+
+    [TestCaseSource(nameof(BadRequests))]
+    public async Task Generate_BadInput_HasStatusWithErrorInfo(GenerateRequest request, StatusCode status, string reason, string? field)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        RpcException? refused = await Assert.ThrowsAsync<RpcException>(async () => await api.Inference.GenerateAsync(request));
+        Assert.That(refused!.StatusCode, Is.EqualTo(status));
+        ErrorInfo info = refused.GetRpcStatus()!.GetDetail<ErrorInfo>();
+        Assert.That((info.Reason, info.Domain), Is.EqualTo((reason, "tpserve")));
+        Assert.That(info.Metadata["field"], Is.EqualTo(field));
+        Assert.That(refused.Status.Detail, Is.Not.Empty);
+        Assert.That((await api.Inference.GenerateAsync(Text("a", 1))).Outputs, Has.Count.EqualTo(1), "a request after the bad one");
+    }
+
+    [Test]
+    public async Task Methods_NotImplemented_AnswerUnimplementedByName()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        RpcException? embed = await Assert.ThrowsAsync<RpcException>(async () => await api.Inference.EmbedAsync(new EmbedRequest()));
+        RpcException? flush = await Assert.ThrowsAsync<RpcException>(async () => await api.Control.FlushPrefixCacheAsync(new FlushPrefixCacheRequest()));
+        using AsyncServerStreamingCall<GenerateEvent> call = api.Inference.ResumeStream(new ResumeStreamRequest());
+        RpcException? resume = await Assert.ThrowsAsync<RpcException>(async () => await call.ResponseStream.MoveNext());
+        Assert.That(new[] { embed!.StatusCode, flush!.StatusCode, resume!.StatusCode }, Is.All.EqualTo(StatusCode.Unimplemented));
+        Assert.That(embed.Status.Detail, Does.Contain("Embed"));
+        Assert.That(resume.Status.Detail, Does.Contain("ResumeStream"));
+    }
+
+    [TestCase(new byte[] { 0x1A, 0x02, 0xC3, 0x28 }, TestName = "Generate_TextNotUtf8_IsRefused")] // field 3, two bytes that are not UTF-8
+    [TestCase(new byte[] { 0x1A, 0x7F, 0x61 }, TestName = "Generate_ProtoCutShort_IsRefused")]
+    public async Task Generate_MalformedMessage_IsInvalidArgument(byte[] message)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        Method<byte[], byte[]> raw = new(
+            MethodType.Unary, "tpserve.v1.Inference", "Generate", Marshallers.Create<byte[]>(bytes => bytes, bytes => bytes), Marshallers.Create<byte[]>(bytes => bytes, bytes => bytes));
+        RpcException? refused = await Assert.ThrowsAsync<RpcException>(
+            async () => await api.Channel.CreateCallInvoker().AsyncUnaryCall(raw, null, default, message));
+        Assert.That(refused!.StatusCode, Is.EqualTo(StatusCode.InvalidArgument), refused.Status.Detail);
+    }
+
+    [Test]
+    public async Task GenerateStream_DeadlineInTheQueue_IsDeadlineExceeded()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(start: false);
+        RpcException? late = await Assert.ThrowsAsync<RpcException>(
+            async () => await api.Inference.GenerateAsync(Text("a"), deadline: DateTime.UtcNow.AddMilliseconds(300)));
+        Assert.That(late!.StatusCode, Is.EqualTo(StatusCode.DeadlineExceeded));
+        Assert.That(() => api.Engine.Load().WaitingSequences, Is.Zero.After(10_000, 10));
+    }
+
+    [Test]
+    public async Task GenerateStream_ClientCancels_FreesItsBlocks()
+    {
+        FakeWorkerGroup group = new() { Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        using AsyncServerStreamingCall<GenerateEvent> call = api.Inference.GenerateStream(Text("a"));
+        await group.StepBeganAsync();
+        call.Dispose();
+        Assert.That(() => api.Engine.Load().UsedBlocks, Is.Zero.After(10_000, 10));
+    }
+
+    [Test]
+    public async Task GenerateStream_GroupLost_IsUnavailableWithRetryInfo()
+    {
+        FakeWorkerGroup group = new() { Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        using AsyncServerStreamingCall<GenerateEvent> call = api.Inference.GenerateStream(Text("a"));
+        await group.StepBeganAsync();
+        Assert.That((await call.ResponseStream.MoveNext(), call.ResponseStream.Current.EventCase), Is.EqualTo((true, GenerateEvent.EventOneofCase.Started)));
+        group.Lose("rank 1 exited with code 137");
+        RpcException? lost = await Assert.ThrowsAsync<RpcException>(async () => await call.ResponseStream.MoveNext());
+        Assert.That(lost!.StatusCode, Is.EqualTo(StatusCode.Unavailable));
+        Assert.That(lost.Status.Detail, Does.Contain("rank 1 exited with code 137"));
+        Assert.That(lost.GetRpcStatus()!.GetDetail<ErrorInfo>().Reason, Is.EqualTo("WORKER_LOST"));
+        Assert.That(lost.GetRpcStatus()!.GetDetail<RetryInfo>().RetryDelay.Seconds, Is.EqualTo(2));
+    }
+
+    [Test]
+    public async Task Control_TellsServerModelsTopologyAndLoad()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        await api.Inference.GenerateAsync(Text("abc", 2));
+        GetServerInfoResponse info = await api.Control.GetServerInfoAsync(new GetServerInfoRequest());
+        Assert.That((info.Model, info.MaxModelLen, info.Degree, info.Deterministic, info.Chat, info.DefaultSampling.Temperature), Is.EqualTo(("test-model", 128, 2, true, true, 1f)));
+        ModelInfo model = (await api.Control.ListModelsAsync(new ListModelsRequest())).Models.Single();
+        Assert.That((model.Id, model.Architecture, model.Vocabulary), Is.EqualTo(("test-model", "llama", 264)));
+        GetTopologyResponse topology = await api.Control.GetTopologyAsync(new GetTopologyRequest());
+        Assert.That((topology.Epoch, topology.State, topology.Ranks.Count), Is.EqualTo((1L, GroupState.Ready, 2)));
+        Assert.That((topology.Ranks[0].Heads.Start, topology.Ranks[0].Heads.End, topology.Ranks[0].StepMicroseconds), Is.EqualTo((0, 2, 7)));
+        GetLoadResponse load = await api.Control.GetLoadAsync(new GetLoadRequest());
+        Assert.That((load.TotalBlocks, load.UsedBlocks, load.Steps, load.GeneratedTokens, load.PromptTokens), Is.EqualTo((256, 0, 2L, 2L, 3L)));
+    }
+
+    [Test]
+    public async Task Abort_Running_FinishesAsAbortedAndOk()
+    {
+        FakeWorkerGroup group = new() { Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        GenerateRequest request = Text("a");
+        request.RequestId = "mine";
+        AsyncUnaryCall<GenerateResponse> call = api.Inference.GenerateAsync(request);
+        await group.StepBeganAsync();
+        await api.Control.AbortAsync(new AbortRequest { RequestId = "mine" });
+        Assert.That((await call).Outputs[0].Finished.Reason, Is.EqualTo(FinishReason.Aborted));
+        RpcException? unknown = await Assert.ThrowsAsync<RpcException>(async () => await api.Control.AbortAsync(new AbortRequest { RequestId = "mine" }));
+        Assert.That(unknown!.StatusCode, Is.EqualTo(StatusCode.NotFound));
+    }
+
+    [Test]
+    public async Task Drain_Idle_AnswersAndRefusesNewRequests()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        Assert.That((await api.Control.DrainAsync(new DrainRequest())).RemainingRequests, Is.Zero);
+        RpcException? refused = await Assert.ThrowsAsync<RpcException>(async () => await api.Inference.GenerateAsync(Text("a")));
+        Assert.That(refused!.GetRpcStatus()!.GetDetail<ErrorInfo>().Reason, Is.EqualTo("DRAINING"));
+        Assert.That((await api.GetAsync("/health/ready")).GetRawText(), Is.EqualTo("""{"status":"draining"}"""));
+    }
+
+    [Test]
+    public async Task Health_FollowsTheGroup()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(start: false);
+        Health.HealthClient health = new(api.Channel);
+        Assert.That((await health.CheckAsync(new HealthCheckRequest())).Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.NotServing));
+        api.Group.Start();
+        Assert.That((await health.CheckAsync(new HealthCheckRequest())).Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.Serving));
+        Assert.That((await health.CheckAsync(new HealthCheckRequest { Service = "tpserve.v1.Inference" })).Status, Is.EqualTo(HealthCheckResponse.Types.ServingStatus.Serving));
+    }
+
+    [Test]
+    public async Task Reflection_ListsTheServices()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        ServerReflection.ServerReflectionClient client = new(api.Channel);
+        using AsyncDuplexStreamingCall<ServerReflectionRequest, ServerReflectionResponse> call = client.ServerReflectionInfo();
+        await call.RequestStream.WriteAsync(new ServerReflectionRequest { ListServices = "" });
+        Assert.That(await call.ResponseStream.MoveNext(), Is.True);
+        Assert.That(
+            call.ResponseStream.Current.ListServicesResponse.Service.Select(service => service.Name),
+            Is.SupersetOf(new[] { "tpserve.v1.Inference", "tpserve.v1.Control", "grpc.health.v1.Health" }));
+        await call.RequestStream.CompleteAsync();
+    }
+}

@@ -1,0 +1,156 @@
+using System.Net;
+using System.Text;
+using System.Text.Json;
+using NUnit.Framework;
+using TpServe.Gateway.Tests.Engine;
+
+namespace TpServe.Gateway.Tests.Api;
+
+/// <summary>Every kind of bad input: its status, the field it names, and a good request after it.</summary>
+public sealed class HttpErrorTests
+{
+    private ApiFixture _api = null!;
+
+    [OneTimeSetUp]
+    public async Task StartAsync() => _api = await ApiFixture.StartAsync();
+
+    [OneTimeTearDown]
+    public async Task StopAsync() => await _api.DisposeAsync();
+
+    [TestCase("", 400, "body", "empty")]
+    [TestCase("null", 400, "body", "null")]
+    [TestCase("[]", 400, "body", "JSON object")]
+    [TestCase("{\"prompt\":\"a\",", 400, "body", "line 1, byte")]
+    [TestCase("{\n\"prompt\": nope}", 400, "prompt", "line 2, byte 12")]
+    [TestCase("""{"prompt":"a","temperature":"hot"}""", 400, "temperature", "wrong type")]
+    [TestCase("""{"prompt":"a","temperature":-1}""", 400, "temperature", "0 to 100")]
+    [TestCase("""{"prompt":"a","temperature":1e999}""", 400, "temperature", "0 to 100")]
+    [TestCase("""{"prompt":"a","temperature":NaN}""", 400, "temperature", "line 1")]
+    [TestCase("""{"prompt":"a","top_p":1.5}""", 400, "top_p", "0 to 1")]
+    [TestCase("""{"prompt":"a","top_k":-2}""", 400, "top_k", "0 or more")]
+    [TestCase("""{"prompt":"a","min_p":2}""", 400, "min_p", "0 to 1")]
+    [TestCase("""{"prompt":"a","presence_penalty":3}""", 400, "presence_penalty", "-2 to 2")]
+    [TestCase("""{"prompt":"a","frequency_penalty":-3}""", 400, "frequency_penalty", "-2 to 2")]
+    [TestCase("""{"prompt":"a","repetition_penalty":0}""", 400, "repetition_penalty", "above 0")]
+    [TestCase("""{"prompt":"a","n":9}""", 400, "n", "1 to 8")]
+    [TestCase("""{"prompt":"a","n":0}""", 400, "n", "1 to 8")]
+    [TestCase("""{"prompt":"a","seed":99999999999999999999999}""", 400, "seed", "64 bits")]
+    [TestCase("""{"prompt":"a","logit_bias":{"x":1}}""", 400, "logit_bias", "token ids")]
+    [TestCase("""{"prompt":"a","logit_bias":{"5":101}}""", 400, "logit_bias", "-100 to 100")]
+    [TestCase("""{"prompt":"a","logit_bias":{"9999":1}}""", 400, "logit_bias", "vocabulary")]
+    [TestCase("""{"prompt":"a","allowed_token_ids":[]}""", 400, "allowed_token_ids", "at least one")]
+    [TestCase("""{"prompt":"a","allowed_token_ids":[264]}""", 400, "allowed_token_ids", "0 to 263")]
+    [TestCase("""{"prompt":"a","allowed_token_ids":[256],"min_tokens":1,"max_tokens":4}""", 400, "allowed_token_ids", "end token")]
+    [TestCase("""{"prompt":"a","max_tokens":-1}""", 400, "max_tokens", "0 or more")]
+    [TestCase("""{"prompt":"a","max_tokens":128}""", 400, "max_tokens", "room for 127")]
+    [TestCase("""{"prompt":"a","max_tokens":99999999999}""", 400, "max_tokens", "range")]
+    [TestCase("""{"prompt":"a","max_tokens":3,"min_tokens":4}""", 400, "min_tokens", "max_tokens (3)")]
+    [TestCase("""{"prompt":"a","stop":5}""", 400, "stop", "wrong type")]
+    [TestCase("""{"prompt":"a","stop":""}""", 400, "stop", "1 to 256 bytes")]
+    [TestCase("""{"prompt":"a","stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]}""", 400, "stop", "at most 16")]
+    [TestCase("""{"prompt":"a","stop_token_ids":[-1]}""", 400, "stop_token_ids", "vocabulary")]
+    [TestCase("""{"prompt":"a","logprobs":21}""", 400, "logprobs", "0 to 20")]
+    [TestCase("""{"prompt":"a","prompt_logprobs":21}""", 400, "prompt_logprobs", "0 to 20")]
+    [TestCase("""{"prompt":"a","stream_options":{"include_usage":true}}""", 400, "stream_options", "stream")]
+    [TestCase("""{"prompt":"a","request_id":"a b"}""", 400, "request_id", "printable")]
+    [TestCase("""{}""", 400, "prompt", "No 'prompt'")]
+    [TestCase("""{"prompt":""}""", 400, "prompt", "no tokens")]
+    [TestCase("""{"prompt":[]}""", 400, "prompt", "empty")]
+    [TestCase("""{"prompt":{}}""", 400, "prompt", "must be a string")]
+    [TestCase("""{"prompt":[1,"a"]}""", 400, "prompt", "must be a string")]
+    [TestCase("""{"prompt":[1.5]}""", 400, "prompt", "must be a string")]
+    [TestCase("""{"prompt":[264]}""", 400, "token_ids", "0 to 263")]
+    [TestCase("""{"prompt":[-1]}""", 400, "token_ids", "0 to 263")]
+    [TestCase("""{"prompt":"\ud800"}""", 400, "prompt", "surrogate")]
+    [TestCase("""{"prompt":"a","model":"other"}""", 404, "model", "test-model")]
+    [TestCase("""{"prompt":"a","response_format":{"type":"json_object"}}""", 501, "response_format", "not implemented")]
+    [TestCase("""{"prompt":"a","suffix":"b"}""", 501, "suffix", "not implemented")]
+    [TestCase("""{"prompt":"a","best_of":2}""", 501, "best_of", "not implemented")]
+    [TestCase("""{"prompt":"a","priority":1}""", 501, "priority", "not implemented")]
+    [TestCase("""{"prompt":"a","cache_salt":"x"}""", 501, "cache_salt", "not implemented")]
+    [TestCase("""{"prompt":"a","guided_regex":"a+"}""", 501, "guided_regex", "not implemented")]
+    public async Task Completion_BadInput_NamesFieldAndLimit(string json, int status, string field, string message) =>
+        await CheckAsync("/v1/completions", json, status, field, message);
+
+    [TestCase("""{}""", 400, "messages", "1 to 4096")]
+    [TestCase("""{"messages":[null]}""", 400, "messages[0]", "object")]
+    [TestCase("""{"messages":[{"role":"wizard","content":"a"}]}""", 400, "messages[0].role", "system, developer, user, assistant or tool")]
+    [TestCase("""{"messages":[{"role":"user"}]}""", 400, "messages[0].content", "must be set")]
+    [TestCase("""{"messages":[{"role":"user","content":5}]}""", 400, "messages[0].content", "string or an array")]
+    [TestCase("""{"messages":[{"role":"user","content":"\udc00"}]}""", 400, "messages[0].content", "surrogate")]
+    [TestCase("""{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}""", 501, "messages[0].content[0].type", "not implemented")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"top_logprobs":2}""", 400, "top_logprobs", "needs 'logprobs'")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}]}""", 501, "tools", "not implemented")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"tool_choice":"required"}""", 501, "tool_choice", "not implemented")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":7}""", 400, "chat_template_kwargs", "object")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"a":"\ud800"}}""", 400, "chat_template_kwargs", "cannot be read")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"max_tokens":1,"max_completion_tokens":2}""", 400, "max_completion_tokens", "one of them")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"add_generation_prompt":true,"continue_final_message":true}""", 400, "continue_final_message", "exclude")]
+    public async Task Chat_BadInput_NamesFieldAndLimit(string json, int status, string field, string message) =>
+        await CheckAsync("/v1/chat/completions", json, status, field, message);
+
+    [TestCase("/tokenize", """{}""", 400, "prompt", "Exactly one")]
+    [TestCase("/tokenize", """{"prompt":"a","model":"other"}""", 404, "model", "test-model")]
+    [TestCase("/detokenize", """{}""", 400, "tokens", "must be given")]
+    [TestCase("/detokenize", """{"tokens":[264]}""", 400, "tokens", "0 to 263")]
+    public async Task Tokenizer_BadInput_NamesFieldAndLimit(string path, string json, int status, string field, string message) =>
+        await CheckAsync(path, json, status, field, message);
+
+    [TestCase("""{"prompt":"a","max_tokens":2,"response_format":{"type":"text"},"best_of":1,"suffix":null,"tools":[],"unknown_field":[1]}""")]
+    public async Task Completion_FieldsThatAskForNothing_AreAccepted(string json)
+    {
+        (HttpStatusCode status, JsonElement body) = await _api.PostAsync("/v1/completions", json);
+        Assert.That(status, Is.EqualTo(HttpStatusCode.OK), body.GetRawText());
+    }
+
+    [Test]
+    public async Task Completion_BodyNotUtf8_IsRefused()
+    {
+        byte[] body = [.. "{\"prompt\":\""u8, 0xC3, 0x28, .. "\"}"u8];
+        using HttpResponseMessage response = await _api.Http.PostAsync("/v1/completions", new ByteArrayContent(body));
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest));
+        Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain("not valid UTF-8"));
+    }
+
+    [TestCase(true)]
+    [TestCase(false)] // sent in chunks: the length is not announced
+    public async Task Completion_BodyTooLong_Is413(bool announced)
+    {
+        string json = $$"""{"prompt":"{{new string('a', 4 << 20)}}"}""";
+        using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions") { Content = new StringContent(json) };
+        request.Headers.TransferEncodingChunked = !announced;
+        request.Headers.ExpectContinue = true;
+        using HttpResponseMessage response = await _api.Http.SendAsync(request);
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.RequestEntityTooLarge));
+        Assert.That(await response.Content.ReadAsStringAsync(), Does.Contain($"{4 << 20} bytes"));
+    }
+
+    [Test]
+    public async Task Completion_PromptTooLong_NamesBothLengths() =>
+        await CheckAsync("/v1/completions", $$"""{"prompt":"{{new string('a', 128)}}"}""", 400, "prompt", "128 tokens; the context is 128");
+
+    [TestCase("/v1/nothing")]
+    [TestCase("/v1/completions")] // only POST
+    public async Task Get_NotServed_IsAnErrorBody(string path)
+    {
+        using HttpResponseMessage response = await _api.Http.GetAsync(path);
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
+        JsonElement error = (await ApiFixture.BodyAsync(response)).GetProperty("error");
+        Assert.That(error.GetProperty("code").GetString(), Is.EqualTo("route_not_found"));
+        Assert.That(error.GetProperty("message").GetString(), Does.Contain($"GET {path}"));
+    }
+
+    private async Task CheckAsync(string path, string json, int status, string field, string message)
+    {
+        using HttpResponseMessage response = await _api.Http.PostAsync(path, new StringContent(json, Encoding.UTF8, "application/json"));
+        JsonElement error = (await ApiFixture.BodyAsync(response)).GetProperty("error");
+        Assert.That((int)response.StatusCode, Is.EqualTo(status), error.GetRawText());
+        Assert.That(error.GetProperty("param").GetString(), Is.EqualTo(field), error.GetRawText());
+        Assert.That(error.GetProperty("message").GetString(), Does.Contain(message).And.Not.Contain("System."));
+        Assert.That(error.GetProperty("type").GetString(), Is.EqualTo("invalid_request_error"));
+        Assert.That(error.GetProperty("code").GetString(), Is.Not.Empty);
+
+        (HttpStatusCode after, _) = await _api.PostAsync("/v1/completions", """{"prompt":"a","max_tokens":1}""");
+        Assert.That(after, Is.EqualTo(HttpStatusCode.OK), "a request after the bad one");
+    }
+}

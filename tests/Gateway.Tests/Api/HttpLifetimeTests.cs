@@ -1,0 +1,126 @@
+using System.Net;
+using System.Text.Json;
+using NUnit.Framework;
+using TpServe.Gateway.Tests.Engine;
+
+namespace TpServe.Gateway.Tests.Api;
+
+/// <summary>Clients that leave, groups that are lost, queues that are full, and what the server tells of itself.</summary>
+public sealed class HttpLifetimeTests
+{
+    [Test]
+    public async Task Completion_ClientLeaves_FreesItsBlocks()
+    {
+        FakeWorkerGroup group = new() { Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        using CancellationTokenSource client = new();
+        Task<HttpResponseMessage> request = api.SendAsync("/v1/completions", """{"prompt":"a"}""", client.Token);
+        await group.StepBeganAsync();
+        Assert.That(api.Engine.Load().RunningSequences, Is.EqualTo(1));
+        await client.CancelAsync();
+        await Assert.ThatAsync(async () => await request, Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => api.Engine.Load().UsedBlocks, Is.Zero.After(10_000, 10));
+    }
+
+    [Test]
+    public async Task Completion_QueueFull_Is429WithRetryAfter()
+    {
+        FakeWorkerGroup group = new() { Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group, settings: ApiFixture.Settings with { MaxSequences = 1, QueueLimit = 1 });
+        Task<(HttpStatusCode, JsonElement)> first = api.PostAsync("/v1/completions", """{"prompt":"a","max_tokens":1}""");
+        await group.StepBeganAsync();
+        Task<(HttpStatusCode, JsonElement)> second = api.PostAsync("/v1/completions", """{"prompt":"a","max_tokens":1}""");
+        Assert.That(() => api.Engine.Load().WaitingSequences, Is.EqualTo(1).After(10_000, 10));
+        using HttpResponseMessage third = await api.SendAsync("/v1/completions", """{"prompt":"a"}""");
+        Assert.That(third.StatusCode, Is.EqualTo(HttpStatusCode.TooManyRequests));
+        Assert.That(third.Headers.RetryAfter!.Delta, Is.EqualTo(TimeSpan.FromSeconds(2)));
+        Assert.That((await ApiFixture.BodyAsync(third)).GetProperty("error").GetProperty("type").GetString(), Is.EqualTo("rate_limit_error"));
+        group.Allow(2);
+        Assert.That((await first).Item1, Is.EqualTo(HttpStatusCode.OK));
+        Assert.That((await second).Item1, Is.EqualTo(HttpStatusCode.OK));
+    }
+
+    [Test]
+    public async Task Completion_GroupLostBeforeTheFirstByte_Is503WithRetryAfterAndTheNextSucceeds()
+    {
+        FakeWorkerGroup group = new() { Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        Task<HttpResponseMessage> request = api.SendAsync("/v1/completions", """{"prompt":"a"}""");
+        await group.StepBeganAsync();
+        group.Manual = false;
+        group.Lose("rank 1 exited");
+        using HttpResponseMessage response = await request;
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
+        Assert.That(response.Headers.RetryAfter!.Delta, Is.EqualTo(TimeSpan.FromSeconds(2)));
+        Assert.That((await ApiFixture.BodyAsync(response)).GetProperty("error").GetProperty("code").GetString(), Is.EqualTo("worker_lost"));
+        using HttpResponseMessage unready = await api.Http.GetAsync("/health/ready");
+        Assert.That(unready.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
+
+        group.Start();
+        (HttpStatusCode status, _) = await api.PostAsync("/v1/completions", """{"prompt":"a","max_tokens":1}""");
+        Assert.That(status, Is.EqualTo(HttpStatusCode.OK));
+    }
+
+    [Test]
+    public async Task Stream_GroupLostAfterTheFirstByte_EndsWithAnErrorEventAndNoDone()
+    {
+        FakeWorkerGroup group = new() { Manual = true, NextToken = FakeWorkerGroup.Says("Hello!") };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        Task<List<JsonElement>> request = api.StreamAsync("/v1/completions", """{"prompt":"a","stream":true}""", expectDone: false);
+        await group.StepBeganAsync();
+        group.Allow();
+        await group.StepBeganAsync();
+        group.Manual = false;
+        group.Lose("rank 1 exited");
+        List<JsonElement> chunks = await request;
+        Assert.That(chunks[0].GetProperty("choices")[0].GetProperty("text").GetString(), Is.EqualTo("H"));
+        Assert.That(chunks[^1].GetProperty("error").GetProperty("code").GetString(), Is.EqualTo("worker_lost"));
+    }
+
+    [Test]
+    public async Task Server_Stops_RequestsInFlightEndAtOnce()
+    {
+        FakeWorkerGroup group = new() { Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        Task<HttpResponseMessage> request = api.SendAsync("/v1/completions", """{"prompt":"a"}""");
+        await group.StepBeganAsync();
+        Task stop = api.StopAsync();
+        using HttpResponseMessage response = await request;
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
+        await stop.WaitAsync(TimeSpan.FromSeconds(20));
+    }
+
+    [Test]
+    public async Task Server_TellsOfItself_InOpenAiAndVllmShapes()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        JsonElement models = await api.GetAsync("/v1/models");
+        Assert.That(models.GetProperty("object").GetString(), Is.EqualTo("list"));
+        JsonElement model = models.GetProperty("data")[0];
+        Assert.That(model.GetProperty("id").GetString(), Is.EqualTo("test-model"));
+        Assert.That(model.GetProperty("object").GetString(), Is.EqualTo("model"));
+        Assert.That(model.GetProperty("max_model_len").GetInt32(), Is.EqualTo(128));
+        Assert.That((await api.GetAsync("/v1/models/test-model")).GetProperty("id").GetString(), Is.EqualTo("test-model"));
+        using HttpResponseMessage unknown = await api.Http.GetAsync("/v1/models/org/other");
+        Assert.That(unknown.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
+
+        Assert.That((await api.GetAsync("/health/live")).GetRawText(), Is.EqualTo("""{"status":"live"}"""));
+        Assert.That((await api.GetAsync("/health/ready")).GetRawText(), Is.EqualTo("""{"status":"ready"}"""));
+        JsonElement topology = await api.GetAsync("/topology");
+        Assert.That(topology.GetProperty("state").GetString(), Is.EqualTo("ready"));
+        Assert.That(topology.GetProperty("ranks")[0].GetProperty("all_reduce_microseconds").GetDouble(), Is.EqualTo(2.5));
+        Assert.That(topology.GetProperty("ranks")[1].GetProperty("vocab_rows").GetRawText(), Is.EqualTo("[132,264]"));
+
+        (_, JsonElement tokens) = await api.PostAsync("/tokenize", """{"prompt":"hé<|end|>","return_token_strs":true}""");
+        Assert.That(tokens.GetProperty("tokens").EnumerateArray().Take(3).Select(id => id.GetInt32()), Is.EqualTo(new[] { 'h', 0xC3, 0xA9 }));
+        Assert.That(tokens.GetProperty("count").GetInt32(), Is.EqualTo(10), "the text of a special token is only text");
+        Assert.That(tokens.GetProperty("max_model_len").GetInt32(), Is.EqualTo(128));
+        Assert.That(tokens.GetProperty("token_strs")[0].GetString(), Is.EqualTo("h"));
+        (_, JsonElement parsed) = await api.PostAsync("/tokenize", """{"prompt":"<|end|>","parse_special_tokens":true}""");
+        Assert.That(parsed.GetProperty("tokens").GetRawText(), Is.EqualTo("[256]"));
+        (_, JsonElement chat) = await api.PostAsync("/tokenize", """{"messages":[{"role":"user","content":"a"}]}""");
+        Assert.That(chat.GetProperty("tokens").GetRawText(), Is.EqualTo("[257,97,258]"));
+        (_, JsonElement text) = await api.PostAsync("/detokenize", """{"tokens":[104,195,169,256]}""");
+        Assert.That(text.GetProperty("prompt").GetString(), Is.EqualTo("hé<|end|>"));
+    }
+}
