@@ -51,13 +51,13 @@ public static class OpsDigest
             yield return ($"{activation}", (t, threads) => After(t.Empty(n, 160), y => GatedActivation.Run(threads, t.Of(values[..(n * 320)], n, 320), activation, y)));
         yield return ("TopK", (t, threads) => After(t.Empty(n, 40), best => TopK.Run(threads, t.Of(values, n, columns), 40, 0, best, t.Empty(n, 40, ElementType.Int32))));
         foreach (AttentionSettings settings in Scenes)
-        {
-            yield return ($"Attention {settings.HeadDim} {settings.Type}", (_, threads) =>
-            {
-                using AttentionScene scene = new(settings, [70, 1, 18]);
-                return [.. scene.Run(threads, scene.Everything()), .. scene.Run(threads, [(0, 69), (2, 17)])];
-            });
-        }
+            yield return ($"Attention {settings.HeadDim} {settings.Type}", (_, threads) => Attend(settings, threads));
+    }
+
+    private static float[] Attend(AttentionSettings settings, CpuThreads threads)
+    {
+        using AttentionScene scene = new(settings, [70, 1, 18]);
+        return [.. scene.Run(threads, scene.Everything()), .. scene.Run(threads, [(0, 69), (2, 17)])];
     }
 
     private static float[] After(Tensor tensor, Action<Tensor> operation)
