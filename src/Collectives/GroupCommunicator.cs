@@ -8,10 +8,11 @@ namespace TpServe.Collectives;
 /// <remarks>
 /// An operation that ends with any exception once its first block may have left ends the epoch for every rank: peers would wait for this one in vain.
 /// Arguments are checked before that, so an ArgumentException leaves the group as it was.
-/// Threads  operations on the rank's thread; <see cref="Revoke"/> from any.
+/// Threads  operations on the rank's thread; <see cref="Revoke"/> and <see cref="Dispose"/> from any: an operation in progress is ended before its memory goes.
 /// </remarks>
 internal sealed unsafe class GroupCommunicator : ICommunicator
 {
+    private readonly Lock _busy = new();
     private readonly IExchange _exchange;
     private readonly OperationContext _operation;
     private readonly SumAlgorithm _sum;
@@ -132,8 +133,20 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     /// <inheritdoc/>
     public void Dispose()
     {
-        _disposed = true;
-        _exchange.Dispose();
+        if (!_busy.TryEnter())
+        {
+            _exchange.Abort(AbortKind.Revoked, $"rank {Rank} was disposed during an operation");
+            _busy.Enter(); // the operation sees the abort and ends
+        }
+        try
+        {
+            _disposed = true;
+            _exchange.Dispose();
+        }
+        finally
+        {
+            _busy.Exit();
+        }
     }
 
     /// <summary>The root's bytes go to everyone; everyone waits for everyone, so that a rank on another path is found here and not later.</summary>
@@ -164,6 +177,7 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     /// <summary>One operation: its number and header, its clock, and the end of the epoch where it fails. The bodies capture nothing, so nothing is allocated.</summary>
     private void Run<T>(CollectiveOperation operation, int rows, int columns, ulong fingerprint, T arguments, Action<GroupCommunicator, T> body)
     {
+        using Lock.Scope busy = _busy.EnterScope(); // free but for a Dispose from another thread
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (_lost is not null)
             throw new RevokedException(Epoch, _lost);

@@ -104,7 +104,7 @@ public interface ITensorBackend : IDisposable
     /// <summary>y ← x, row by row; either may be strided.</summary>
     void Copy(Tensor x, Tensor y);
 
-    /// <summary>The k largest of each row in descending order, ties to the lower index; ids count from firstId.</summary>
+    /// <summary>The k largest of each row in descending order, ties to the lower index; ids count from firstId. A NaN counts as −∞.</summary>
     /// <remarks>Shapes   x [n, v], values [n, k] Float32, ids [n, k] Int32; k ≤ 64; where v &lt; k the rest is −∞ and −1.</remarks>
     void TopK(Tensor x, int k, int firstId, Tensor values, Tensor ids);
 }

@@ -78,11 +78,11 @@ internal static class PeerBench
             int[] prompt = [.. Enumerable.Range(0, PromptTokens).Select(i => 1000 + i * 37 % 5000)];
             for (int round = 0; round <= Rounds; round++)
             {
-                (double first, double rest) = await TimeAsync(http, prompt);
+                (double first, double others) = await TimeAsync(http, prompt);
                 if (round == 0)
                     continue; // warm-up
                 rates.Prefill.Add(PromptTokens / first);
-                rates.Decode.Add(DecodeTokens / rest);
+                rates.Decode.Add(DecodeTokens / others);
             }
         }
         finally
@@ -94,7 +94,7 @@ internal static class PeerBench
     }
 
     /// <summary>Seconds to the first token, and from there to the last.</summary>
-    private static async Task<(double First, double Rest)> TimeAsync(HttpClient http, int[] prompt)
+    private static async Task<(double First, double Others)> TimeAsync(HttpClient http, int[] prompt)
     {
         using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions")
         {

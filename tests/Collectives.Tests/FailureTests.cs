@@ -160,6 +160,28 @@ public sealed class FailureTests(string transport)
     }
 
     [Test]
+    public void Dispose_FromAnotherThreadOfTheWaiter_EndsTheOperationFirst()
+    {
+        using TestGroup group = TestGroup.Create(transport, 2, s_long);
+        using ManualResetEventSlim near = new();
+        Exception?[] faults = TestGroup.OnThreads(2, thread =>
+        {
+            if (thread == 0)
+            {
+                near.Set();
+                group.Ends[0].Barrier();
+            }
+            else
+            {
+                Assert.That(near.Wait(s_atOnce), Is.True);
+                group.Ends[0].Dispose();
+            }
+        });
+        Assert.That(faults[0], Is.InstanceOf<RevokedException>().Or.InstanceOf<ObjectDisposedException>());
+        Assert.That(faults[1], Is.Null);
+    }
+
+    [Test]
     public void Dispose_AfterTheLastOperation_DisturbsNobody()
     {
         for (int round = 0; round < 20; round++)

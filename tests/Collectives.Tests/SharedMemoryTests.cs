@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Runtime.Versioning;
 using TpServe.Collectives.SharedMemory;
 
@@ -103,6 +104,20 @@ public sealed class SharedMemoryTests
         UnixFileMode mode = OperatingSystem.IsWindows() ? default : File.GetUnixFileMode(path);
         File.Delete(path);
         Assert.That(mode, Is.EqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite));
+    }
+
+    [Test]
+    public unsafe void Layout_OfWhatProcessesShare_IsAsTheKernelAndThePeersExpect()
+    {
+        Assert.Multiple(() =>
+        {
+            Assert.That(sizeof(Futex.TimeSpec), Is.EqualTo(16));
+            Assert.That(Marshal.OffsetOf<Futex.TimeSpec>(nameof(Futex.TimeSpec.Nanoseconds)), Is.EqualTo((nint)8));
+            Assert.That(sizeof(OperationHeader), Is.EqualTo(48));
+            Assert.That(sizeof(OperationHeader), Is.LessThanOrEqualTo(SegmentLayout.SlotLengthAt));
+            Assert.That(SegmentLayout.ReasonAt + SegmentLayout.ReasonBytes, Is.LessThanOrEqualTo(SegmentLayout.ControlBytes));
+            Assert.That(SegmentLayout.SlotAt(1, 4096) % SegmentLayout.CacheLine, Is.Zero);
+        });
     }
 
     [Test]

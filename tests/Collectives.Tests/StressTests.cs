@@ -19,7 +19,7 @@ public sealed class StressTests(string transport, int operations)
         {
             ICommunicator oracle = local.Ends[end.Rank];
             Random agreed = new(degree), own = new(end.Rank);
-            for (int i = 0; i < operations / degree; i++)
+            for (int i = 0; i < operations; i++)
             {
                 if (agreed.Next(4) == 0)
                     end.BeginStep(i);
@@ -38,52 +38,52 @@ public sealed class StressTests(string transport, int operations)
         {
             case 0:
             case 1:
-            {
-                int leaves = agreed.Next(1, 20);
-                LeafShare share = new(new Leaves(1, leaves), LeafSums.Boundaries(leaves, degree, agreed), end.Rank);
-                using Matrix pieces = RandomMatrix(share.Pieces, columns, own), y = new(1, columns), expected = new(1, columns);
-                end.SumTree(pieces.View, share, y.View);
-                oracle.SumTree(pieces.View, share, expected.View);
-                Compare(y, expected, "SumTree");
-                break;
-            }
+                {
+                    int leaves = agreed.Next(1, 20);
+                    LeafShare share = new(new Leaves(1, leaves), LeafSums.Boundaries(leaves, degree, agreed), end.Rank);
+                    using Matrix pieces = RandomMatrix(share.Pieces, columns, own), y = new(1, columns), expected = new(1, columns);
+                    end.SumTree(pieces.View, share, y.View);
+                    oracle.SumTree(pieces.View, share, expected.View);
+                    Compare(y, expected, "SumTree");
+                    break;
+                }
             case 2:
-            {
-                using Matrix x = RandomMatrix(1, firsts[end.Rank + 1] - firsts[end.Rank], own), y = new(1, columns), expected = new(1, columns);
-                end.AllGather(x.View, firsts, y.View);
-                oracle.AllGather(x.View, firsts, expected.View);
-                Compare(y, expected, "AllGather");
-                break;
-            }
+                {
+                    using Matrix x = RandomMatrix(1, firsts[end.Rank + 1] - firsts[end.Rank], own), y = new(1, columns), expected = new(1, columns);
+                    end.AllGather(x.View, firsts, y.View);
+                    oracle.AllGather(x.View, firsts, expected.View);
+                    Compare(y, expected, "AllGather");
+                    break;
+                }
             case 3:
-            {
-                using Matrix x = RandomMatrix(1, firsts[end.Rank + 1] - firsts[end.Rank], own), y = new(1, columns), expected = new(1, columns);
-                end.Gather(x.View, firsts, y.View);
-                oracle.Gather(x.View, firsts, expected.View);
-                Compare(y, expected, "Gather");
-                break;
-            }
+                {
+                    using Matrix x = RandomMatrix(1, firsts[end.Rank + 1] - firsts[end.Rank], own), y = new(1, columns), expected = new(1, columns);
+                    end.Gather(x.View, firsts, y.View);
+                    oracle.Gather(x.View, firsts, expected.View);
+                    Compare(y, expected, "Gather");
+                    break;
+                }
             case 4:
-            {
-                int root = agreed.Next(degree);
-                using Matrix x = RandomMatrix(1, columns, own), expected = new(1, columns, x.Floats);
-                end.Broadcast(x.View, root);
-                oracle.Broadcast(expected.View, root);
-                Compare(x, expected, "Broadcast");
-                break;
-            }
+                {
+                    int root = agreed.Next(degree);
+                    using Matrix x = RandomMatrix(1, columns, own), expected = new(1, columns, x.Floats);
+                    end.Broadcast(x.View, root);
+                    oracle.Broadcast(expected.View, root);
+                    Compare(x, expected, "Broadcast");
+                    break;
+                }
             default:
-            {
-                using Matrix x = RandomMatrix(1, columns, own), expected = new(1, columns);
-                for (int i = 0; i < columns; i++)
-                    if (i % degree != end.Rank)
-                        x.Floats[i] = 0;
-                x.Floats.CopyTo(expected.Floats);
-                end.SumDisjoint(x.View);
-                oracle.SumDisjoint(expected.View);
-                Compare(x, expected, "SumDisjoint");
-                break;
-            }
+                {
+                    using Matrix x = RandomMatrix(1, columns, own), expected = new(1, columns);
+                    for (int i = 0; i < columns; i++)
+                        if (i % degree != end.Rank)
+                            x.Floats[i] = 0;
+                    x.Floats.CopyTo(expected.Floats);
+                    end.SumDisjoint(x.View);
+                    oracle.SumDisjoint(expected.View);
+                    Compare(x, expected, "SumDisjoint");
+                    break;
+                }
         }
     }
 

@@ -67,7 +67,7 @@ public sealed class LifeAndDeathTests
         using CancellationTokenSource deadline = new(TimeSpan.FromSeconds(60));
         Assert.That(await call.ResponseStream.MoveNext(deadline.Token), Is.True);
         ServerProcess.Signal((await server.WorkerIdsAsync())[1], "STOP");
-        RpcException? end = Assert.ThrowsAsync<RpcException>(async () =>
+        RpcException? end = await Assert.ThrowsAsync<RpcException>(async () =>
         {
             while (await call.ResponseStream.MoveNext(deadline.Token))
             {

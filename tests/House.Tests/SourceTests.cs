@@ -10,9 +10,11 @@ public sealed partial class SourceTests
     private const int MostLines = 600;
     private const long LargestFileBytes = 4 << 20;
 
+    private static readonly string[] Skipped = [".git", "bin", "obj", "node_modules", ".goldens-cache", "TestResults"];
+
     private static IEnumerable<string> Sources(params string[] roots) =>
         roots.SelectMany(root => Directory.EnumerateFiles(Path.Combine(TestData.Repository, root), "*.cs", SearchOption.AllDirectories))
-            .Where(path => !path.Contains("/obj/", StringComparison.Ordinal) && !path.Contains("/bin/", StringComparison.Ordinal));
+            .Where(path => !Skipped.Any(folder => path.Contains($"/{folder}/", StringComparison.Ordinal)));
 
     [Test]
     public void Files_StayBelow600Lines()
@@ -50,7 +52,6 @@ public sealed partial class SourceTests
     [Test]
     public void Repository_HoldsOneLargeFile()
     {
-        string[] skipped = [".git", "bin", "obj", "node_modules", ".goldens-cache", "TestResults"];
         List<string> large = [];
         Walk(new DirectoryInfo(TestData.Repository));
         Assert.That(large, Is.EqualTo(new[] { "SmolLM2-135M-Instruct.Q4_1.gguf" }));
@@ -59,7 +60,7 @@ public sealed partial class SourceTests
         {
             large.AddRange(folder.EnumerateFiles().Where(file => file.Length > LargestFileBytes).Select(file => file.Name));
             foreach (DirectoryInfo inner in folder.EnumerateDirectories())
-                if (!skipped.Contains(inner.Name))
+                if (!Skipped.Contains(inner.Name))
                     Walk(inner);
         }
     }

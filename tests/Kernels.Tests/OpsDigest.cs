@@ -13,6 +13,14 @@ public static class OpsDigest
     /// <summary>What tells the width of vectors in the first line.</summary>
     public const string WidthPrefix = "vectors ";
 
+    private static readonly AttentionSettings[] Scenes =
+    [
+        new(64, 2, 3),
+        new(64, 1, 4) { Type = ElementType.BFloat16, Window = 20 },
+        new(80, 1, 1) { Type = ElementType.Float32, Softcap = 4 },
+        new(8, 1, 2) { BlockTokens = 12 },
+    ];
+
     /// <summary>First the vectors this process may use, then a line for each operation.</summary>
     public static IEnumerable<string> Lines()
     {
@@ -42,20 +50,14 @@ public static class OpsDigest
         foreach (Activation activation in Enum.GetValues<Activation>())
             yield return ($"{activation}", (t, threads) => After(t.Empty(n, 160), y => GatedActivation.Run(threads, t.Of(values[..(n * 320)], n, 320), activation, y)));
         yield return ("TopK", (t, threads) => After(t.Empty(n, 40), best => TopK.Run(threads, t.Of(values, n, columns), 40, 0, best, t.Empty(n, 40, ElementType.Int32))));
-        foreach (AttentionSettings settings in new AttentionSettings[]
-        {
-            new(64, 2, 3),
-            new(64, 1, 4) { Type = ElementType.BFloat16, Window = 20 },
-            new(80, 1, 1) { Type = ElementType.Float32, Softcap = 4 },
-            new(8, 1, 2) { BlockTokens = 12 },
-        })
-        {
-            yield return ($"Attention {settings.HeadDim} {settings.Type}", (_, threads) =>
-            {
-                using AttentionScene scene = new(settings, [70, 1, 18]);
-                return [.. scene.Run(threads, scene.Everything()), .. scene.Run(threads, [(0, 69), (2, 17)])];
-            });
-        }
+        foreach (AttentionSettings settings in Scenes)
+            yield return ($"Attention {settings.HeadDim} {settings.Type}", (_, threads) => Attend(settings, threads));
+    }
+
+    private static float[] Attend(AttentionSettings settings, CpuThreads threads)
+    {
+        using AttentionScene scene = new(settings, [70, 1, 18]);
+        return [.. scene.Run(threads, scene.Everything()), .. scene.Run(threads, [(0, 69), (2, 17)])];
     }
 
     private static float[] After(Tensor tensor, Action<Tensor> operation)

@@ -25,7 +25,7 @@ public sealed class RankThreadTests
     public async Task RunAsync_WorkThatThrows_ThrowsAtTheCallerAndTheThreadGoesOn()
     {
         using RankThread thread = new();
-        Assert.ThrowsAsync<InvalidDataException>(() => thread.RunAsync<int>(() => throw new InvalidDataException()));
+        await Assert.ThrowsAsync<InvalidDataException>(() => thread.RunAsync<int>(() => throw new InvalidDataException()));
         Assert.That(await thread.RunAsync(() => 5).WaitAsync(TimeSpan.FromSeconds(10)), Is.EqualTo(5));
     }
 }

@@ -30,6 +30,7 @@ namespace TpServe.Collectives.SharedMemory;
 internal sealed unsafe class SharedMemoryExchange : IExchange
 {
     /// <summary>A wait that a running peer will end soon is not worth a sleep and a wake, which cost about 10 µs together; one that lasts is not worth a core.</summary>
+    /// <remarks>Measured: 1.6 µs a sum of 576 floats between ranks on cores of their own. On one core 14 µs with the yield of <see cref="SpinFor"/>, 85 without.</remarks>
     private static readonly long s_spinTicks = Stopwatch.Frequency * 50 / 1_000_000;
 
     /// <summary>No sleep is longer: what bounds the harm of a waker that dies between its store and its wake.</summary>
@@ -58,7 +59,7 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
     /// <inheritdoc/>
     public int BlockBytes { get; }
 
-    /// <inheritdoc/>
+    /// <summary>Measured with 2 ranks on 2 cores: 0.6 MB of pieces take 26 µs two-shot and 28 one-shot, 8 MB 310 and 320; more ranks gain more, for each adds less.</summary>
     public long TwoShotBytes => 512 << 10;
 
     /// <inheritdoc/>

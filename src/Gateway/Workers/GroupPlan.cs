@@ -24,11 +24,13 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
     /// <param name="options">Checked settings.</param>
     /// <param name="freeBytes">Memory free on this host.</param>
     /// <param name="cores">Cores of this host.</param>
+    /// <exception cref="Checkpoint.ModelLoadException">The architecture is not supported.</exception>
     /// <exception cref="ShardingException">Degree, weights or context do not fit the model or the host; names value and limit.</exception>
     public static GroupPlan Create(ModelConfig config, GatewayOptions options, long freeBytes, int cores)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(options);
+        KnownArchitectures.Require(config.Architecture);
         bool local = options.Workers.Count == 0;
         int degree = local ? options.Tp : options.Workers.Count;
         int most = local ? Math.Min(Sharding.Partition.MaxDegree, Math.Max(FewestLocalWorkersAllowed, 2 * cores)) : Sharding.Partition.MaxDegree;

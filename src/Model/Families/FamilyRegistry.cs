@@ -1,4 +1,5 @@
 using TpServe.Checkpoint;
+using TpServe.Checkpoint.Config;
 
 namespace TpServe.Model.Families;
 
@@ -16,7 +17,9 @@ public static class FamilyRegistry
 
     /// <summary>The family of an architecture.</summary>
     /// <exception cref="ModelLoadException">There is none; the message lists those there are.</exception>
-    public static FamilySpec Find(string architecture) =>
-        Families.FirstOrDefault(family => family.Architectures.Contains(architecture))
-        ?? throw new ModelLoadException($"architecture '{architecture}' is not supported; supported are: {string.Join(", ", Architectures)}.");
+    public static FamilySpec Find(string architecture)
+    {
+        KnownArchitectures.Require(architecture);
+        return Families.First(family => family.Architectures.Contains(architecture));
+    }
 }

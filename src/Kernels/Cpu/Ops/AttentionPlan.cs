@@ -11,7 +11,7 @@ internal readonly record struct HeadGroup(int First, int Heads, int KvHead);
 internal sealed unsafe class AttentionPlan
 {
     /// <summary>(token, head) pairs of a tile: enough that converting a chunk of keys and values once costs little beside using it.</summary>
-    private const int TilePairs = 64;
+    private const int TilePairs = 128;
 
     private RowTile[] _tiles = [];
     private HeadGroup[] _groups = [];

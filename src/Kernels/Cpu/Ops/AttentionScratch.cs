@@ -2,7 +2,7 @@ namespace TpServe.Kernels.Cpu.Ops;
 
 /// <summary>Where one thread keeps a tile's state, in floats from its region's start; every area begins on a cache line.</summary>
 /// <remarks>
-/// Shapes   pairs are padded to whole micro-tiles of 4. Queries [micro-tiles, headDim, 4]; sums [pairs, paddedDim]; weights [4, 64];
+/// Shapes   pairs are padded to whole micro-tiles of 4. Queries and sums [pairs, paddedDim]; weights [4, 64];
 ///          keys [headDim, 64] and values [64, paddedDim] hold one chunk as float32 where pairs share it; first and last are integers.
 /// </remarks>
 internal readonly struct AttentionScratch
@@ -15,7 +15,7 @@ internal readonly struct AttentionScratch
         int rows = (pairs + OuterProducts.Rows - 1) / OuterProducts.Rows * OuterProducts.Rows;
         PaddedDim = (headDim + VectorMath.Lanes - 1) / VectorMath.Lanes * VectorMath.Lanes;
         int end = 0;
-        Queries = Take(ref end, rows * headDim);
+        Queries = Take(ref end, rows * PaddedDim);
         Sums = Take(ref end, rows * PaddedDim);
         WeightSums = Take(ref end, rows * VectorMath.Lanes);
         Max = Take(ref end, rows);

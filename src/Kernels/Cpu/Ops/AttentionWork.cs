@@ -1,14 +1,12 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace TpServe.Kernels.Cpu.Ops;
 
 /// <summary>The items of one attention call: a tile of rows with the query heads of one KV head.</summary>
 /// <remarks>
-/// Memory   raw addresses stay valid because the tensors' buffers live through the call. Blocks are read only where the tile sees a position in
-///          them, so table entries beyond a sequence's end or before its window may be anything.
+/// Memory   raw addresses stay valid because the tensors' buffers live through the call.
 /// </remarks>
-internal unsafe struct AttentionWork<TElement> : IParallelWork
+internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     where TElement : struct, IKvElement
 {
     private const int Chunk = OnlineSoftmax.ChunkPositions;
@@ -21,11 +19,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
     private readonly Tensor _q;
     private readonly Tensor _y;
     private readonly StepTensors _step;
-    private readonly byte* _keys;
-    private readonly byte* _values;
-    private readonly int _kvHeads;
-    private readonly int _blockTokens;
-    private readonly int _blocks;
+    private readonly KvChunks<TElement> _chunks;
     private readonly int _headDim;
     private readonly int _window;
     private readonly float _scale;
@@ -40,28 +34,21 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         _q = q;
         _y = y;
         _step = step;
-        _keys = cache.Keys.HostRow<byte>(0);
-        _values = cache.Values.HostRow<byte>(0);
-        _kvHeads = cache.Heads;
-        _blockTokens = cache.BlockTokens;
-        _blocks = cache.Keys.Rows / (cache.Heads * cache.BlockTokens);
+        _chunks = new KvChunks<TElement>(cache, step, layout.PaddedDim);
         _headDim = shape.HeadDim;
         _window = shape.Window;
         _scale = shape.Scale;
         _softcap = shape.Softcap;
     }
 
-    /// <summary>True where 16 positions lie side by side in a block and values are whole vectors: then chunks can be used where they lie.</summary>
-    private readonly bool InPlace => _blockTokens % L == 0 && _headDim % L == 0;
-
-    public readonly void Execute(int first, int end, int thread)
+    public void Execute(int first, int end, int thread)
     {
         float* scratch = _scratch + thread * (nint)(_layout.Bytes / sizeof(float));
         for (int item = first; item < end; item++)
         {
             (RowTile tile, HeadGroup group) = _plan.Item(item);
             LoadQueries(tile, group, scratch);
-            if (InPlace && tile.Rows * group.Heads <= Tile)
+            if (_chunks.InPlace && tile.Rows * group.Heads <= Tile)
                 WalkInPlace(tile, group, scratch);
             else
                 WalkConverted(tile, group, scratch);
@@ -70,20 +57,20 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
     }
 
     /// <summary>One micro-tile: conversion in registers, each element once.</summary>
-    private readonly void WalkInPlace(RowTile tile, HeadGroup group, float* scratch)
+    private void WalkInPlace(RowTile tile, HeadGroup group, float* scratch)
     {
         byte** keys = stackalloc byte*[Chunk / L];
         byte** values = stackalloc byte*[Chunk / L];
         for (int start = tile.MinFirst / Chunk * Chunk; start <= tile.MaxLast; start += Chunk)
         {
-            Locate(tile, group, start, keys, values);
+            _chunks.Locate(tile, group, start, keys, values);
             JoinChunk<TElement>(
-                scratch, 0, tile.Rows * group.Heads, start, keys, _blockTokens * TElement.Bytes, values, _headDim * TElement.Bytes, L);
+                scratch, 0, tile.Rows * group.Heads, start, keys, _chunks.KeyStride, values, _chunks.ValueStride, L);
         }
     }
 
     /// <summary>Several micro-tiles: a chunk is converted to float32 once and used by all.</summary>
-    private readonly void WalkConverted(RowTile tile, HeadGroup group, float* scratch)
+    private void WalkConverted(RowTile tile, HeadGroup group, float* scratch)
     {
         int pairs = tile.Rows * group.Heads;
         byte** keys = stackalloc byte*[Chunk / L];
@@ -92,15 +79,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         float* chunkValues = scratch + _layout.Values;
         for (int start = tile.MinFirst / Chunk * Chunk; start <= tile.MaxLast; start += Chunk)
         {
-            if (InPlace)
-            {
-                Locate(tile, group, start, keys, values);
-                ConvertVectors(tile, start, keys, values, chunkKeys, chunkValues);
-            }
-            else
-            {
-                ConvertPositions(tile, group, start, chunkKeys, chunkValues);
-            }
+            _chunks.Convert(tile, group, start, chunkKeys, chunkValues);
             for (int v = 0; v < Chunk / L; v++)
             {
                 keys[v] = (byte*)(chunkKeys + v * L);
@@ -116,7 +95,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
 
     /// <summary>One chunk for one micro-tile: scores, softmax, weighted values.</summary>
     /// <param name="run">Positions that lie one stride apart behind values[v]: 16 in the cache, a whole chunk once converted.</param>
-    private readonly void JoinChunk<TChunk>(
+    private void JoinChunk<TChunk>(
         float* scratch, int pair, int count, int start, byte** keys, nint keyStride, byte** values, nint valueStride, int run)
         where TChunk : struct, IKvElement
     {
@@ -125,37 +104,37 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         float* weights = scratch + _layout.Weights;
         float* sums = scratch + _layout.Sums + pair * (nint)_layout.PaddedDim;
 
-        // 1. What each pair sees of this chunk: [from, to); together [allFrom, allTo).
+        // 1. What each pair sees of this chunk: [from, to); together [allFrom, allTo), anyone [anyFrom, anyTo).
         int* from = stackalloc int[Tile];
         int* to = stackalloc int[Tile];
-        int allFrom = 0, allTo = Chunk;
-        bool any = false;
+        int allFrom = 0, allTo = Chunk, anyFrom = Chunk, anyTo = 0;
         for (int r = 0; r < count; r++)
         {
             from[r] = Math.Max(0, first[r] - start);
             to[r] = Math.Min(Chunk, last[r] + 1 - start);
-            any |= from[r] < to[r];
             allFrom = Math.Max(allFrom, from[r]);
             allTo = Math.Min(allTo, to[r]);
+            if (from[r] < to[r])
+            {
+                anyFrom = Math.Min(anyFrom, from[r]);
+                anyTo = Math.Max(anyTo, to[r]);
+            }
         }
-        if (!any)
+        if (anyFrom >= anyTo)
             return;
 
-        // 2. Scores of all 64 positions; those that nobody sees come from undefined lanes and are dropped by the softmax.
-        Unsafe.InitBlock(weights, 0, Tile * Chunk * sizeof(float));
-        OuterProducts.Add4x4<TChunk>(
-            scratch + _layout.Queries + pair * (nint)_headDim, Tile, 1, keys, keyStride, _headDim, weights, Chunk);
+        // 2. Scores of every group of 16 positions that someone sees; lanes that nobody sees hold anything and are dropped by the softmax.
+        int firstVector = anyFrom / L, vectors = (anyTo + L - 1) / L - firstVector;
+        OuterProducts.Add4<TChunk>(
+            scratch + _layout.Queries + pair * (nint)_layout.PaddedDim, 1, _layout.PaddedDim, keys + firstVector, vectors, keyStride, _headDim,
+            weights + firstVector * L, Chunk, fresh: true);
 
         // 3. Weights; what was summed under a smaller maximum shrinks.
+        float* factors = stackalloc float[Tile];
+        OnlineSoftmax.Join(weights, count, from, to, _softcap, scratch + _layout.Max + pair, scratch + _layout.WeightSums + pair * L, factors);
         for (int r = 0; r < count; r++)
-        {
-            if (from[r] >= to[r])
-                continue;
-            float factor = OnlineSoftmax.Join(
-                weights + r * Chunk, from[r], to[r], _softcap, scratch + _layout.Max + pair + r, scratch + _layout.WeightSums + (pair + r) * L);
-            if (factor != 1f)
-                Shrink(sums + r * (nint)_layout.PaddedDim, factor);
-        }
+            if (factors[r] != 1f)
+                Multiply(sums + r * (nint)_layout.PaddedDim, factors[r], sums + r * (nint)_layout.PaddedDim, _layout.PaddedDim);
 
         // 4. Values, ascending for every pair: where all see them together, at the ends of its range each pair alone, so that no pair ever
         //    multiplies a value it must not see (0 · ∞ is no 0).
@@ -175,7 +154,7 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
     }
 
     /// <summary>Positions [from, to) for the four pairs of a micro-tile.</summary>
-    private readonly void AddValuesTogether<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
+    private void AddValuesTogether<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
         where TChunk : struct, IKvElement
     {
         int vectors = _layout.PaddedDim / L, step = L * TChunk.Bytes;
@@ -184,21 +163,19 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         {
             int end = Math.Min(to, from / run * run + run);
             byte* at = values[from / run * run / L] + from % run * stride;
-            int v = 0;
-            for (; v <= vectors - OuterProducts.Vectors; v += OuterProducts.Vectors)
+            for (int v = 0; v < vectors; v += OuterProducts.Vectors)
             {
-                for (int i = 0; i < OuterProducts.Vectors; i++)
+                int some = Math.Min(OuterProducts.Vectors, vectors - v);
+                for (int i = 0; i < some; i++)
                     four[i] = at + (v + i) * step;
-                OuterProducts.Add4x4<TChunk>(weights + from, 1, Chunk, four, stride, end - from, sums + v * L, _layout.PaddedDim);
+                OuterProducts.Add4<TChunk>(weights + from, 1, Chunk, four, some, stride, end - from, sums + v * L, _layout.PaddedDim, fresh: false);
             }
-            for (; v < vectors; v++)
-                OuterProducts.Add4x1<TChunk>(weights + from, 1, Chunk, at + v * step, stride, end - from, sums + v * L, _layout.PaddedDim);
             from = end;
         }
     }
 
     /// <summary>Positions [from, to) for one pair.</summary>
-    private readonly void AddValues<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
+    private void AddValues<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
         where TChunk : struct, IKvElement
     {
         while (from < to)
@@ -211,43 +188,37 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
         }
     }
 
-    private readonly void Shrink(float* sums, float factor)
+    private static void Multiply(float* source, float factor, float* target, int count)
     {
         Vector512<float> f = Vector512.Create(factor);
-        for (int i = 0; i < _layout.PaddedDim; i += L)
-            (Vector512.Load(sums + i) * f).Store(sums + i);
+        int i = 0;
+        for (; i <= count - L; i += L)
+            (Vector512.Load(source + i) * f).Store(target + i);
+        for (; i < count; i++)
+            target[i] = source[i] * factor;
     }
 
-    /// <summary>Scaled queries in the micro-tiles' order, and an empty state for every pair.</summary>
-    private readonly void LoadQueries(RowTile tile, HeadGroup group, float* scratch)
+    /// <summary>Scaled queries, and an empty state for every pair.</summary>
+    private void LoadQueries(RowTile tile, HeadGroup group, float* scratch)
     {
-        int pairs = tile.Rows * group.Heads, padded = (pairs + Tile - 1) / Tile * Tile;
+        int pairs = tile.Rows * group.Heads, padded = (pairs + Tile - 1) / Tile * Tile, dim = _layout.PaddedDim;
+        float* queries = scratch + _layout.Queries;
         int* first = (int*)scratch + _layout.First;
         int* last = (int*)scratch + _layout.Last;
-        for (int pair = 0; pair < padded; pair++)
+        for (int pair = 0; pair < pairs; pair++)
         {
-            float* target = scratch + _layout.Queries + pair / Tile * Tile * (nint)_headDim + pair % Tile;
-            if (pair < pairs)
-            {
-                int row = tile.First + pair / group.Heads;
-                float* source = _q.HostRow<float>(row) + (group.First + pair % group.Heads) * _headDim;
-                for (int d = 0; d < _headDim; d++)
-                    target[d * Tile] = source[d] * _scale;
-                last[pair] = _step.Positions.HostRow<int>(row)[0];
-                first[pair] = AttentionPlan.FirstVisible(last[pair], _window);
-            }
-            else
-            {
-                for (int d = 0; d < _headDim; d++)
-                    target[d * Tile] = 0f;
-            }
-            scratch[_layout.Max + pair] = float.NegativeInfinity;
+            int row = tile.First + pair / group.Heads;
+            Multiply(_q.HostRow<float>(row) + (group.First + pair % group.Heads) * _headDim, _scale, queries + pair * (nint)dim, _headDim);
+            last[pair] = _step.Positions.HostRow<int>(row)[0];
+            first[pair] = AttentionPlan.FirstVisible(last[pair], _window);
         }
-        new Span<float>(scratch + _layout.Sums, padded * _layout.PaddedDim).Clear();
+        new Span<float>(queries + pairs * (nint)dim, (padded - pairs) * dim).Clear();
+        new Span<float>(scratch + _layout.Max, padded).Fill(float.NegativeInfinity);
+        new Span<float>(scratch + _layout.Sums, padded * dim).Clear();
         new Span<float>(scratch + _layout.WeightSums, padded * L).Clear();
     }
 
-    private readonly void StoreOutputs(RowTile tile, HeadGroup group, float* scratch)
+    private void StoreOutputs(RowTile tile, HeadGroup group, float* scratch)
     {
         for (int pair = 0; pair < tile.Rows * group.Heads; pair++)
         {
@@ -259,65 +230,6 @@ internal unsafe struct AttentionWork<TElement> : IParallelWork
                 (Vector512.Load(sums + i) / total).Store(target + i);
             if (i < _headDim)
                 VectorMath.StorePartial(Vector512.Load(sums + i) / total, target + i, _headDim - i);
-        }
-    }
-
-    /// <summary>Addresses of the four groups of 16 positions of a chunk; a group that the tile does not see borrows the address of one it sees.</summary>
-    private readonly void Locate(RowTile tile, HeadGroup group, int start, byte** keys, byte** values)
-    {
-        int* table = _step.BlockTables.HostRow<int>(_step.SequenceOfRow.HostRow<int>(tile.First)[0]);
-        int from = Math.Max(0, tile.MinFirst - start) / L, to = Math.Min(Chunk / L - 1, (tile.MaxLast - start) / L);
-        for (int v = 0; v < Chunk / L; v++)
-        {
-            int position = start + Math.Clamp(v, from, to) * L;
-            nint tileStart = TileStart(table, position, group.KvHead);
-            int inBlock = position % _blockTokens;
-            keys[v] = _keys + (tileStart + inBlock) * TElement.Bytes;
-            values[v] = _values + (tileStart + inBlock * (nint)_headDim) * TElement.Bytes;
-        }
-    }
-
-    /// <summary>First element of the tile that holds a position of one KV head.</summary>
-    private readonly nint TileStart(int* table, int position, int kvHead)
-    {
-        int block = table[position / _blockTokens];
-        if ((uint)block >= (uint)_blocks)
-            throw new ArgumentException($"Block {block} of position {position} is not in a cache of {_blocks} blocks.");
-        return ((nint)block * _kvHeads + kvHead) * _blockTokens * _headDim;
-    }
-
-    /// <summary>Converts what the tile sees of a chunk, 16 elements at a time.</summary>
-    private readonly void ConvertVectors(RowTile tile, int start, byte** keys, byte** values, float* chunkKeys, float* chunkValues)
-    {
-        int from = Math.Max(0, tile.MinFirst - start) / L, to = Math.Min(Chunk / L - 1, (tile.MaxLast - start) / L);
-        for (int v = from; v <= to; v++)
-        {
-            byte* key = keys[v];
-            for (int d = 0; d < _headDim; d++, key += _blockTokens * TElement.Bytes)
-                TElement.Load(key).Store(chunkKeys + d * Chunk + v * L);
-            byte* value = values[v];
-            float* target = chunkValues + v * L * _headDim;
-            for (int i = 0; i < L * _headDim; i += L)
-                TElement.Load(value + i * TElement.Bytes).Store(target + i);
-        }
-    }
-
-    /// <summary>Converts what the tile sees of a chunk, element by element: for blocks or heads that are no multiple of 16.</summary>
-    private readonly void ConvertPositions(RowTile tile, HeadGroup group, int start, float* chunkKeys, float* chunkValues)
-    {
-        int* table = _step.BlockTables.HostRow<int>(_step.SequenceOfRow.HostRow<int>(tile.First)[0]);
-        int end = Math.Min(start + Chunk - 1, tile.MaxLast);
-        for (int position = Math.Max(start, tile.MinFirst); position <= end; position++)
-        {
-            nint tileStart = TileStart(table, position, group.KvHead);
-            int inBlock = position % _blockTokens, p = position - start;
-            byte* key = _keys + (tileStart + inBlock) * TElement.Bytes;
-            byte* value = _values + (tileStart + inBlock * (nint)_headDim) * TElement.Bytes;
-            for (int d = 0; d < _headDim; d++)
-            {
-                chunkKeys[d * Chunk + p] = TElement.LoadOne(key + (nint)d * _blockTokens * TElement.Bytes);
-                chunkValues[p * _layout.PaddedDim + d] = TElement.LoadOne(value + d * TElement.Bytes);
-            }
         }
     }
 }

@@ -80,8 +80,7 @@ internal static class VectorMath
         Vector256<float> eight = Vector256.MaxNative(v.GetLower(), v.GetUpper());
         Vector128<float> four = Vector128.MaxNative(eight.GetLower(), eight.GetUpper());
         four = Vector128.MaxNative(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
-        float a = four.GetElement(0), b = four.GetElement(1);
-        return a > b ? a : b;
+        return Vector128.MaxNative(four, Vector128.Shuffle(four, Vector128.Create(1, 0, 3, 2))).ToScalar(); // no branch: it could not be predicted
     }
 
     /// <summary>The first <paramref name="count"/> lanes from memory, zeros behind; reads nothing else.</summary>
