@@ -62,6 +62,26 @@ public sealed class HttpLifetimeTests
     }
 
     [Test]
+    public async Task Completion_ServersTimeoutComes_Is504()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(
+            start: false, settings: ApiFixture.Settings with { RequestTimeout = TimeSpan.FromMilliseconds(200) });
+        (HttpStatusCode status, JsonElement body) = await api.PostAsync("/v1/completions", """{"prompt":"a"}""");
+        Assert.That(status, Is.EqualTo(HttpStatusCode.GatewayTimeout));
+        Assert.That(body.GetProperty("error").GetProperty("code").GetString(), Is.EqualTo("deadline_exceeded"));
+        Assert.That(api.Engine.Load().WaitingSequences, Is.Zero);
+    }
+
+    [Test]
+    public async Task Completion_OneOfSeveralPromptsIsRefused_EndsThemAll()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(start: false, settings: ApiFixture.Settings with { QueueLimit = 2 });
+        (HttpStatusCode status, _) = await api.PostAsync("/v1/completions", """{"prompt":["a","b","c"]}""");
+        Assert.That(status, Is.EqualTo(HttpStatusCode.TooManyRequests));
+        Assert.That(api.Engine.Load().WaitingSequences, Is.Zero);
+    }
+
+    [Test]
     public async Task Stream_GroupLostAfterTheFirstByte_EndsWithAnErrorEventAndNoDone()
     {
         FakeWorkerGroup group = new() { Manual = true, NextToken = FakeWorkerGroup.Says("Hello!") };
