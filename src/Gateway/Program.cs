@@ -8,4 +8,7 @@ tpserve.Subcommands.Add(ServeCommand.Create());
 tpserve.Subcommands.Add(ChatCommand.Create());
 tpserve.Subcommands.Add(CompleteCommand.Create());
 tpserve.Subcommands.Add(PlanCommand.Create());
-return await tpserve.Parse(args).InvokeAsync();
+
+// The default of two seconds would end the process before a frozen worker is given up and killed.
+InvocationConfiguration invocation = new() { ProcessTerminationTimeout = TimeSpan.FromSeconds(10) };
+return await tpserve.Parse(args).InvokeAsync(invocation);

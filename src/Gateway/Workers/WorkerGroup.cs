@@ -82,29 +82,22 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
 
         Task<StepResult>[] results = new Task<StepResult>[ranks.Length];
         for (int rank = 0; rank < ranks.Length; rank++)
-            results[rank] = ranks[rank].Client.RunStepAsync(plan, cancellation);
+            results[rank] = RunRankAsync(rank, ranks[rank].Client, plan, lost, cancellation);
         Task all = Task.WhenAll(results);
         try
         {
-            Task first = await Task.WhenAny(all, lost.Task).WaitAsync(_options.StepTimeout, cancellation);
-            if (first == lost.Task)
+            // The first rank that fails ends the step: the others may wait for it for as long as a collective waits.
+            if (await Task.WhenAny(all, lost.Task).WaitAsync(_options.StepTimeout, cancellation) == lost.Task)
                 throw new WorkerLostException(await lost.Task);
-            await all;
         }
         catch (TimeoutException)
         {
             Lose(lost, $"step {plan.Step} took longer than {_options.StepTimeout.TotalSeconds:F0} s.");
             throw new WorkerLostException(await lost.Task);
         }
-        catch (RpcException)
-        {
-            int rank = Array.FindIndex(results, task => task.IsFaulted);
-            Lose(lost, $"rank {rank} failed in step {plan.Step}: {Reason(results[rank].Exception!.InnerException)}");
-            throw new WorkerLostException(await lost.Task);
-        }
         finally
         {
-            // Whatever the other ranks still answer to a lost step is nobody's business; their faults must not go unobserved.
+            // What the other ranks still answer to a lost step is nobody's business; their faults must not go unobserved.
             _ = all.ContinueWith(task => _ = task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         }
 
@@ -131,6 +124,19 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         await _life;
         _stopped = true;
         _stopping.Dispose();
+    }
+
+    private async Task<StepResult> RunRankAsync(int rank, WorkerClient client, StepPlan plan, TaskCompletionSource<string> lost, CancellationToken cancellation)
+    {
+        try
+        {
+            return await client.RunStepAsync(plan, cancellation);
+        }
+        catch (RpcException fault)
+        {
+            Lose(lost, $"rank {rank} failed in step {plan.Step}: {fault.Status.Detail}");
+            throw new WorkerLostException(await lost.Task, fault);
+        }
     }
 
     private async Task LiveAsync()
@@ -278,8 +284,6 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         _ = work.ContinueWith(task => _ = task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
         throw new WorkerStartException($"the worker of rank {rank} ended with code {await processes[rank].Exited}: {processes[rank].Tail}");
     }
-
-    private static string Reason(Exception? fault) => fault is RpcException rpc ? rpc.Status.Detail : fault?.Message ?? "unknown";
 
     private string Secret() => _options.SecretFile.Length > 0
         ? File.ReadAllText(_options.SecretFile).Trim()

@@ -11,7 +11,7 @@ namespace TpServe.Gateway.Workers;
 internal sealed class WorkerProcess : IAsyncDisposable
 {
     private const int TailLines = 20;
-    private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(1);
 
     private readonly Process _process;
     private readonly Queue<string> _tail = new();
