@@ -12,7 +12,11 @@ public sealed class EngineFaultTests
 {
     private static readonly ServingSettings s_oneAtATime = new()
     {
-        MaxModelLen = 128, MaxStepTokens = 32, ChunkTokens = 32, MaxSequences = 1, QueueLimit = 2,
+        MaxModelLen = 128,
+        MaxStepTokens = 32,
+        ChunkTokens = 32,
+        MaxSequences = 1,
+        QueueLimit = 2,
     };
 
     private static FakeWorkerGroup Manual() => new() { Manual = true };

@@ -162,7 +162,11 @@ public sealed class InferenceEngineTests
 
         await using EngineFixture together = new(new Requests.ServingSettings
         {
-            MaxModelLen = 128, MaxStepTokens = stepTokens, ChunkTokens = chunk, MaxSequences = 16, QueueLimit = 16,
+            MaxModelLen = 128,
+            MaxStepTokens = stepTokens,
+            ChunkTokens = chunk,
+            MaxSequences = 16,
+            QueueLimit = 16,
         });
         (string Text, FinishedEvent)[] answers = await Task.WhenAll(prompts.Select(prompt => together.AnswerAsync(Text(prompt, maxTokens: 9))));
         Assert.That(answers.Select(answer => answer.Text), Is.EqualTo(expected));
