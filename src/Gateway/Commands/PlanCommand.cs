@@ -44,7 +44,7 @@ internal static class PlanCommand
     {
         Console.WriteLine(ModelSummary.Of(checkpoint));
         Table table = new Table().Border(TableBorder.Simple);
-        foreach (string title in new[] { "rank", "heads", "kv heads", "mlp columns", "vocabulary rows", "weights", $"kv {kvDtype} / token", "pieces attn+mlp" })
+        foreach (string title in new[] { "rank", "heads", "kv", "mlp", "vocabulary", "weights", "kv/token", "pieces" })
             table.AddColumn(new TableColumn(title).RightAligned());
         foreach (ShardPlan shard in group.Shards)
             table.AddRow(
@@ -58,10 +58,11 @@ internal static class PlanCommand
                 string.Create(CultureInfo.InvariantCulture, $"{shard.HeadShare.Pieces}+{shard.MlpShare.Pieces}"));
         AnsiConsole.Write(table);
         long pieceFloats = group.Shards.Sum(shard => shard.HeadShare.Pieces + shard.MlpShare.Pieces) * (long)checkpoint.Config.Layers * checkpoint.Config.Hidden;
+        Console.WriteLine($"kv/token: {kvDtype} keys and values of one token on the rank; pieces: partial sums sent by an attention and an mlp output");
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"each decoded token exchanges {(group.Degree == 1 ? 0 : 2 * checkpoint.Config.Layers)} canonical sums, {(group.Degree == 1 ? 0 : pieceFloats * 4 / 1024)} KiB over all ranks"));
     }
 
-    private static string Range(int first, int count) => count == 0 ? "none" : string.Create(CultureInfo.InvariantCulture, $"{first}..{first + count - 1} ({count})");
+    private static string Range(int first, int count) => count == 0 ? "none" : string.Create(CultureInfo.InvariantCulture, $"{first}..{first + count - 1}");
 
     private static string Mebibytes(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1048576.0:F1} MiB");
 }
