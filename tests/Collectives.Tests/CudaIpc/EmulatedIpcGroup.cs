@@ -35,6 +35,15 @@ internal sealed class EmulatedIpcGroup : IDisposable
     /// <summary>Runs the body on every rank's thread; what each threw, by rank.</summary>
     public Exception?[] RunAll(Action<CudaIpcCommunicator, CudaBackend> body) => TestGroup.OnThreads(Ends.Length, rank => body(Ends[rank], Backends[rank]));
 
+    /// <summary>The last round of a channel, while no kernel runs.</summary>
+    public static unsafe int Round(IIpcMemory memory, int channel) => *RoundAt(memory, channel);
+
+    /// <summary>Sets it; every rank's must be the same.</summary>
+    public static unsafe void SetRound(IIpcMemory memory, int channel, int round) => *RoundAt(memory, channel) = round;
+
+    /// <summary>The state is this process's memory.</summary>
+    private static unsafe int* RoundAt(IIpcMemory memory, int channel) => (int*)(memory.State + IpcLayout.RoundsAt) + channel;
+
     public void Dispose()
     {
         foreach (CudaIpcCommunicator end in Ends)

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using ILGPU;
 using ILGPU.IR.Intrinsics;
 
 namespace TpServe.Kernels.Cuda;
@@ -26,23 +27,40 @@ internal struct Words4(uint a, uint b, uint c, uint d)
 /// Acquire and release have system scope: they order against other GPUs and the host. The managed bodies are what the emulated device runs, where
 /// every address is the process's own; a waiting load yields there, since more threads wait than there are cores.
 /// Safety   every address comes from the host, which owns the block it points into and outlives the launch.
+/// Branches ILGPU takes what an intrinsic returns for the same in all threads, and would mark a branch on it as uniform. What two threads may see
+///          differently therefore has <see cref="NoBits"/> added, which depends on the thread and is always zero.
 /// Source   PTX ISA, "Memory Consistency Model".
 /// </remarks>
 internal static unsafe class SystemMemory
 {
     /// <summary>A word that another device or the host publishes.</summary>
+    public static int Acquire(long address) => AcquireRaw(address) | NoBits;
+
+    /// <summary>Two words that another device publishes as one.</summary>
+    public static long AcquireLong(long address) => AcquireLongRaw(address) | (long)NoBits;
+
+    /// <summary>Adds to a word of this device's memory and returns what it was.</summary>
+    public static int FetchAdd(long address, int value) => FetchAddRaw(address, value) | NoBits;
+
+    /// <summary>Puts <paramref name="value"/> where <paramref name="expected"/> is, in this device's memory, and returns what was there.</summary>
+    public static int CompareExchange(long address, int expected, int value) => CompareExchangeRaw(address, expected, value) | NoBits;
+
+    /// <summary>Nanoseconds of a clock that never stops; it ticks about once a microsecond.</summary>
+    public static long Nanoseconds() => NanosecondsRaw() | (long)NoBits;
+
+    private static int NoBits => Group.IdxX >> 31;
+
     [IntrinsicImplementation]
     [Ptx("ld.acquire.sys.global.b32 {0}, [{1}];")]
-    public static int Acquire(long address)
+    private static int AcquireRaw(long address)
     {
         Thread.Yield();
         return Volatile.Read(ref *(int*)address);
     }
 
-    /// <summary>Two words that another device publishes as one.</summary>
     [IntrinsicImplementation]
     [Ptx("ld.acquire.sys.global.b64 {0}, [{1}];")]
-    public static long AcquireLong(long address)
+    private static long AcquireLongRaw(long address)
     {
         Thread.Yield();
         return Volatile.Read(ref *(long*)address);
@@ -88,18 +106,15 @@ internal static unsafe class SystemMemory
     [Ptx("st.global.v4.b32 [{1}], {2};")]
     public static void StoreWords(long address, Words4 value) => *(Words4*)address = value;
 
-    /// <summary>Adds to a word of this device's memory and returns what it was.</summary>
     [IntrinsicImplementation]
     [Ptx("atom.global.add.u32 {0}, [{1}], {2};")]
-    public static int FetchAdd(long address, int value) => Interlocked.Add(ref *(int*)address, value) - value;
+    private static int FetchAddRaw(long address, int value) => Interlocked.Add(ref *(int*)address, value) - value;
 
-    /// <summary>Puts <paramref name="value"/> where <paramref name="expected"/> is, in this device's memory, and returns what was there.</summary>
     [IntrinsicImplementation]
     [Ptx("atom.global.cas.b32 {0}, [{1}], {2}, {3};")]
-    public static int CompareExchange(long address, int expected, int value) => Interlocked.CompareExchange(ref *(int*)address, value, expected);
+    private static int CompareExchangeRaw(long address, int expected, int value) => Interlocked.CompareExchange(ref *(int*)address, value, expected);
 
-    /// <summary>Nanoseconds of a clock that never stops; it ticks about once a microsecond.</summary>
     [IntrinsicImplementation]
     [Ptx("mov.u64 {0}, %globaltimer;")]
-    public static long Nanoseconds() => (long)(Stopwatch.GetTimestamp() * (1e9 / Stopwatch.Frequency));
+    private static long NanosecondsRaw() => (long)(Stopwatch.GetTimestamp() * (1e9 / Stopwatch.Frequency));
 }
