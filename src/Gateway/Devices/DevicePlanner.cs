@@ -28,7 +28,8 @@ internal static class DevicePlanner
     private static DevicePlan Listed(DeviceWish wish, int? given, IReadOnlyList<HelloReply> hosts)
     {
         if (given is { } degree && degree != wish.List.Count)
-            throw new DeviceException($"--device {wish.Text} names {Count(wish.List.Count, "GPU")} for {Count(degree, "worker")}; name one for each worker, the same one again where several share it.");
+            throw new DeviceException($"--device {wish.Text} names {Count(wish.List.Count, "GPU")} for {Count(degree, "worker")}; name one for each worker, the same one again where several share it.",
+                "--device " + string.Join(',', Enumerable.Range(0, degree).Select(rank => wish.List[rank % wish.List.Count])));
         RankDevice[] ranks = [.. wish.List.Select((item, rank) => Named(item, rank, HostOf(hosts, rank)))];
         return new DevicePlan(ranks, $"--device {wish.Text}");
     }
@@ -38,7 +39,7 @@ internal static class DevicePlanner
         GpuFacts? gpu = host.Gpus.FirstOrDefault(gpu => DeviceWish.Names(item, gpu.Ordinal, gpu.Uuid));
         return gpu is not null
             ? OnGpu(gpu)
-            : throw new DeviceException($"--device: rank {rank} has no {item}; {(host.Gpus.Count == 0 ? $"no GPU is found: {host.GpuReason}" : $"its worker sees {Seen(host)}")}.");
+            : throw new DeviceException($"--device: rank {rank} has no {item}; {(host.Gpus.Count == 0 ? $"no GPU is found: {host.GpuReason}" : $"its worker sees {Seen(host)}")}.", "--device auto");
     }
 
     private static DevicePlan Found(DeviceWish wish, int? given, bool external, IReadOnlyList<HelloReply> hosts)
@@ -50,7 +51,7 @@ internal static class DevicePlanner
                 string why = external ? $"worker {host}: {hosts[host].GpuReason}" : hosts[host].GpuReason;
                 return wish.Text == DeviceWish.Auto
                     ? DevicePlan.Cpu(given ?? DefaultDegree, $"auto: no GPU ({why})")
-                    : throw new DeviceException($"--device {wish.Text}: no GPU ({why}).");
+                    : throw new DeviceException($"--device {wish.Text}: no GPU ({why}).", "--device cpu");
             }
 
         // 2. One after the other, each with a GPU of its own. The uuid tells GPUs apart over processes and containers.
@@ -63,7 +64,7 @@ internal static class DevicePlanner
             if (free is null)
             {
                 string shared = string.Join(',', Enumerable.Range(0, degree).Select(i => string.Create(CultureInfo.InvariantCulture, $"cuda:{HostOf(hosts, i).Gpus[i % HostOf(hosts, i).Gpus.Count].Ordinal}")));
-                throw new DeviceException($"{Count(degree, "worker")}, but rank {rank} finds no GPU of its own: {taken.Count} found ({Seen(HostOf(hosts, rank))}). Lower the degree, use --device cpu, or let workers share a GPU: --device {shared}.");
+                throw new DeviceException($"{Count(degree, "worker")}, but rank {rank} finds no GPU of its own: {taken.Count} found ({Seen(HostOf(hosts, rank))}). Lower the degree, use --device cpu, or let workers share a GPU: --device {shared}.", $"--device {shared}");
             }
             ranks.Add(OnGpu(free));
         }
