@@ -41,6 +41,14 @@ public sealed class GpuProbeTests
         }
     }
 
+    private const string Preamble = "Unable to load shared library 'libcuda.so.1' or one of its dependencies. In order to help diagnose …: \n";
+
+    [TestCase("/a/libcuda.so.1: cannot open shared object file: No such file or directory\n/a/liblibcuda.so.1: cannot open shared object file: No such file or directory\n", "libcuda.so.1 was not found")]
+    [TestCase("/a/libcuda.so.1: cannot open shared object file: No such file or directory\n/b/libcuda.so.1: file too short\n", "libcuda.so.1 cannot be loaded: /b/libcuda.so.1: file too short")]
+    [TestCase("libother.so.2: cannot open shared object file: No such file or directory\n", "libcuda.so.1 cannot be loaded: libother.so.2: cannot open shared object file: No such file or directory")]
+    public void NotLoaded_WhatTheLoaderSaid_IsTheReason(string lines, string reason) =>
+        Assert.That(GpuProbe.NotLoaded(Preamble + lines), Is.EqualTo(reason));
+
     [Test]
     public void FormatUuid_Bytes_AreWrittenInTheirOrder()
     {

@@ -16,7 +16,7 @@ internal static class DeviceChecks
             return null;
         HelloReply[] without = [.. hosts.Where(host => host.Gpus.Count == 0)];
         if (without.Length == 0)
-            return Finding.Ok(Check, string.Join("; ", hosts.Select(Describe)) + ".");
+            return Finding.Ok(Check, string.Join("; ", hosts.Select(Describe).Distinct()) + ".");
         string reason = without[0].GpuReason;
         bool wanted = wish.Text == DeviceWish.Cuda || wish.List.Count > 0;
         if (wanted)

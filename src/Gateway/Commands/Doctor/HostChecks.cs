@@ -42,7 +42,7 @@ internal static class HostChecks
             return Finding.Ok(Check, $"The limit is {limit}; workers on the CPU lock nothing.");
         return facts.MemoryLockBytes is null or >= EnoughLockedBytes
             ? Finding.Ok(Check, $"The limit is {limit}; copies to a GPU go through pinned memory.")
-            : Finding.Warn(Check, $"The limit is {limit}; copies to a GPU go through pinned memory and want {Amounts.Bytes(EnoughLockedBytes)}.",
+            : Finding.Warn(Check, $"The limit is {limit}, below {Amounts.Bytes(EnoughLockedBytes)}: pinned memory for copies to a GPU may be refused.",
                 facts.InContainer ? "ulimits: {memlock: -1}   (docker run --ulimit memlock=-1)" : "ulimit -l unlimited");
     }
 
