@@ -57,6 +57,13 @@ public sealed class DoctorTests
         Workers = workers,
     };
 
+    private static HelloReply OldGpu()
+    {
+        HelloReply host = TestHosts.With(1);
+        host.Gpus[0].Capability = 75;
+        return host;
+    }
+
     private static WorkerAnswer Answer(string address, Action<HelloReply>? change = null)
     {
         HelloReply reply = TestHosts.With(1);
@@ -92,6 +99,7 @@ public sealed class DoctorTests
         yield return Case("device files but no library", container with { HasNvidiaFiles = true }, "gpus", Verdict.Warn, TestHosts.NoDriver, "NVIDIA_DRIVER_CAPABILITIES");
         yield return Case("no device", container with { Host = TestHosts.Without("cuInit: CUDA_ERROR_NO_DEVICE (100)") }, "gpus", Verdict.Warn, "NO_DEVICE", "NVIDIA_VISIBLE_DEVICES");
         yield return Case("fabric", Healthy with { Host = TestHosts.Without("cuInit: CUDA_ERROR_SYSTEM_NOT_READY (802)") }, "gpus", Verdict.Warn, "802", "fabricmanager");
+        yield return Case("gpu too old", Healthy with { HasNvidiaFiles = true, Host = OldGpu() }, "gpus", Verdict.Warn, "7.5", "--device cpu");
         yield return Case("devices", Healthy with { Devices = null, Plan = null, DeviceFault = "3 workers, 1 GPU.", DeviceRemedy = "--device cuda:0,cuda:0,cuda:0" }, "devices", Verdict.Fail, "3 workers", "cuda:0,cuda:0");
         yield return Case("scalar", Healthy with { Host = new HelloReply { Isa = "scalar", GpuReason = TestHosts.NoDriver } }, "instruction set", Verdict.Warn, "scalar", "AVX2");
         yield return Case("memory", Healthy with { GroupBytes = 9L << 30 }, "memory", Verdict.Fail, "9216 MiB", "--max-model-len");

@@ -116,6 +116,19 @@ public sealed class DevicePlannerTests
         Assert.Throws<DeviceException>(() => PlanExternal("cuda", With(1), Without()));
     }
 
+    [Test]
+    public void Create_AGpuTooOldForTheKernels_IsPassedOver()
+    {
+        HelloReply host = With(1, 2, 3);
+        host.Gpus[0].Capability = 75;
+        DevicePlan plan = Plan("auto", null, host);
+        Assert.That(Names(plan), Is.EqualTo(new[] { "cuda:1", "cuda:2" }));
+        Assert.That(Assert.Throws<DeviceException>(() => Plan("cuda:0", null, host))!.Message, Does.Contain("7.5").And.Contain("8.0"));
+        Assert.That(Assert.Throws<DeviceException>(() => Plan("cuda", 3, host))!.Remedy, Is.EqualTo("--device cuda:1,cuda:2,cuda:1"));
+        host.Gpus[1].Capability = host.Gpus[2].Capability = 61;
+        Assert.That(Plan("auto", null, host).Reason, Is.EqualTo("auto: no GPU (cuda:0 NVIDIA Test has compute capability 7.5; the kernels need 8.0)"));
+    }
+
     [TestCase("auto", null)]
     [TestCase("cpu", null)]
     [TestCase("cuda", null)]

@@ -14,10 +14,10 @@ internal static class DeviceChecks
         HelloReply[] hosts = Hosts(facts);
         if (hosts.Length == 0 || !DeviceWish.TryParse(facts.Options.Device, out DeviceWish wish, out _))
             return null;
-        HelloReply[] without = [.. hosts.Where(host => host.Gpus.Count == 0)];
+        HelloReply[] without = [.. hosts.Where(host => !DevicePlanner.Usable(host).Any())];
         if (without.Length == 0)
             return Finding.Ok(Check, string.Join("; ", hosts.Select(Describe).Distinct()) + ".");
-        string reason = without[0].GpuReason;
+        string reason = DevicePlanner.WhyNone(without[0]);
         bool wanted = wish.Text == DeviceWish.Cuda || wish.List.Count > 0;
         if (wanted)
             return Finding.Fail(Check, $"No GPU: {reason}.", GpuFix(facts, reason));
