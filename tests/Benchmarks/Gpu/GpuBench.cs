@@ -41,7 +41,7 @@ internal static class GpuBench
     private static void MeasureModel(CudaBackend device, bool emulated, double copy, Dictionary<string, double> peer, Table table)
     {
         (int context, int prompt, int warmUp, int steps) = emulated ? (32, 48, 1, 2) : (512, 2048, 8, 48);
-        using SingleRank comm = new(1);
+        using SingleRank comm = new(1, device);
         using ModelTimes model = new(emulated ? SyntheticLlama.Tiny : SyntheticLlama.Llama8B, device, comm, maxRows: 32, contextTokens: Math.Max(context, prompt));
         table.Add("weights", string.Create(CultureInfo.InvariantCulture, $"{model.WeightBytes / 1e9:F2} GB packed in {model.LoadSeconds:F1} s"));
         foreach ((int rows, double share) in new[] { (1, 0.7), (32, 0.5) })
