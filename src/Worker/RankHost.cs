@@ -6,7 +6,6 @@ using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 using TpServe.Collectives.Staged;
 using TpServe.Kernels;
-using TpServe.Kernels.Cpu;
 using TpServe.Model;
 using TpServe.Model.Weights;
 using TpServe.Protos.Worker;
@@ -67,9 +66,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
 
             // 2. Device and group. The group first agrees that it can talk, before minutes go into weights.
-            if (!Isa.TryParse(request.Isa, out IsaPath isa))
-                throw new ArgumentException($"instruction set path '{request.Isa}' is unknown.");
-            CpuBackend ops = Keep(new CpuBackend(request.Threads, isa, request.ActivationDtype == "f32" ? CpuActivations.Float32 : CpuActivations.Auto));
+            ITensorBackend ops = Keep(DeviceBackends.Open(request));
             progress(new LoadProgress { Stage = "joining group" });
             ICommunicator comm = Keep(Join(request, ops));
             lock (_gate)
@@ -88,7 +85,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
                 KvBytes = cache.Bytes,
                 Seconds = Stopwatch.GetElapsedTime(start).TotalSeconds,
                 Transport = comm.Report.Transport,
-                TransportReason = comm.Report.Reason,
+                TransportReason = request.TransportReason.Length > 0 ? request.TransportReason : comm.Report.Reason,
                 AllReduceMicroseconds = comm.Report.AllReduceMicroseconds,
                 Backend = ops.Description,
             };
