@@ -13,7 +13,7 @@ namespace TpServe.Ptx;
 public sealed class PtxMachine(PtxMemory memory, int seed)
 {
     private const int MostThreads = 1024, MostSharedBytes = 227 * 1024;
-    private const int LongestTurn = 64;
+    private const int ShortTurn = 4, LongTurn = 64;
 
     private readonly Random _random = new(seed);
 
@@ -74,7 +74,8 @@ public sealed class PtxMachine(PtxMemory memory, int seed)
             if (warps.Count == 0)
                 return;
             Warp warp = Choose(warps, launch);
-            warp.Run(1 + _random.Next(LongestTurn), _random);
+            // Short turns show what a few instructions in between do, long ones what a whole loop does.
+            warp.Run(1 + _random.Next(_random.Next(2) == 0 ? ShortTurn : LongTurn), _random);
             if (!warp.IsDone)
                 continue;
             warps.Remove(warp);

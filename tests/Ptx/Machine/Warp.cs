@@ -7,7 +7,7 @@ namespace TpServe.Ptx.Machine;
 /// <summary>32 threads in lockstep: registers, the strands they have split into, and what the warp knows of others.</summary>
 /// <remarks>
 /// Source   divergence: lanes that part at a branch meet at its immediate post-dominator, as compiled code does on cards since Volta;
-///          between the parts the scheduler may choose freely, so a lane that waits for another one of its warp makes progress.
+///          between the parts the scheduler chooses freely; a part that waits for lanes already at the meeting point never ends.
 /// </remarks>
 internal sealed partial class Warp
 {
@@ -185,7 +185,7 @@ internal sealed partial class Warp
 
     /// <summary>Where each strand stands, for messages.</summary>
     public IEnumerable<string> Places() => _strands.Select(strand =>
-        $"block {Block.Position} warp {Id} lanes {strand.Mask:x8}{(strand.Waits ? " waits before" : " at")} {Launch.Program.Code[strand.Pc]}");
+        $"block {Block.Position} warp {Id} lanes {strand.Mask:x8}{(strand.Waits ? " waits at" : " at")} {Launch.Program.Code[strand.Waits ? strand.Pc - 1 : strand.Pc]}");
 
     private Strand Choose(Random random)
     {

@@ -336,8 +336,21 @@ internal sealed class Parser
             if (!TryTake(",") && Peek() != ";")
                 throw Error($"'{Peek()}' where , or ; is due");
         }
-        string text = string.Join(' ', _tokens.Skip(first).Take(_at - first).Select(token => token.Text));
-        function.Body.Add(new Instruction(line, text, guard, opcode, [.. operands]));
+        function.Body.Add(new Instruction(line, TextOf(first, _at - 1), guard, opcode, [.. operands]));
+    }
+
+    /// <summary>The tokens as one would write them.</summary>
+    private string TextOf(int first, int end)
+    {
+        System.Text.StringBuilder text = new();
+        for (int i = first; i < end; i++)
+        {
+            bool opens = i > first && _tokens[i - 1].Text is "[" or "{" or "(" or "@" or "!" or "+" or "-" or "|";
+            if (i > first && !opens && _tokens[i].Text is not ("," or "]" or "}" or ")" or "+" or "|"))
+                text.Append(' ');
+            text.Append(_tokens[i].Text);
+        }
+        return text.ToString();
     }
 
     private static Space? SpaceOf(string word) => word switch
