@@ -52,6 +52,25 @@ public sealed class IlgpuKernelTests
         Assert.That(run.GlobalStoreBytes, Is.EqualTo(n * n * 4));
     }
 
+    [TestCase(0)]
+    [TestCase(1)]
+    public void TiledProduct_ABarrierRemoved_IsARace(int which)
+    {
+        const int n = 48;
+        string text = IlgpuPtx.Text(((Action<ArrayView<float>, ArrayView<float>, ArrayView<float>, int>)TiledProduct).Method);
+        string[] pieces = text.Split("bar.sync\t0;");
+        Assert.That(pieces, Has.Length.EqualTo(3));
+        string broken = which == 0 ? pieces[0] + pieces[1] + "bar.sync 0;" + pieces[2] : pieces[0] + "bar.sync 0;" + pieces[1] + pieces[2];
+        PtxMemory memory = new();
+        PtxBuffer left = memory.Allocate(new float[n * n]), right = memory.Allocate(new float[n * n]), product = memory.Allocate(n * n * sizeof(float));
+
+        PtxException fault = Assert.Throws<PtxException>(() => new PtxMachine(memory, 1).Launch(
+            PtxModule.Parse(broken), nameof(TiledProduct), (n / Tile, n / Tile, 1), (Tile, Tile, 1), 0, left.ViewOf(4), right.ViewOf(4), product.ViewOf(4), n))!;
+
+        // Without the first one, a read may come before the first write of the byte at all.
+        Assert.That(fault.Fault, Is.EqualTo(PtxFault.Race).Or.EqualTo(which == 0 ? PtxFault.Uninitialised : PtxFault.Race), fault.Message);
+    }
+
     private static void Sums(ArrayView<float> x, ArrayView<float> y, ArrayView<int> scans)
     {
         int i = Grid.GlobalIndex.X;

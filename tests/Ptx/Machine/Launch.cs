@@ -42,7 +42,7 @@ internal sealed class Launch
     public long Executed { get; set; }
 
     /// <summary>What fences have published with strong writes, by place.</summary>
-    public Dictionary<(Region, int), Clocks> Published { get; } = [];
+    public Dictionary<(Region, int), Published> Published { get; } = [];
 
     /// <summary>The blocks that run now.</summary>
     public List<Block> Resident { get; } = [];

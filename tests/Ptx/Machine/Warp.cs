@@ -30,6 +30,13 @@ internal sealed partial class Warp
         Parameters = new byte[Launch.Program.ParameterBytes * Lanes];
         _own = new int[block.WarpCount];
         _own[id] = 1;
+        (int x, int y, _) = Launch.BlockSize;
+        Threads = new (int X, int Y, int Z)[Lanes];
+        for (int lane = 0; lane < Lanes; lane++)
+        {
+            int thread = id * Lanes + lane;
+            Threads[lane] = (thread % x, thread / x % y, thread / (x * y));
+        }
         Current = new Strand(Launch.Entry, Live, null, null);
         _strands.Add(Current);
     }
@@ -73,12 +80,8 @@ internal sealed partial class Warp
         }
     }
 
-    public (int X, int Y, int Z) Thread(int lane)
-    {
-        (int x, int y, _) = Launch.BlockSize;
-        int thread = Id * Lanes + lane;
-        return (thread % x, thread / x % y, thread / (x * y));
-    }
+    /// <summary>The place in the block of each lane's thread.</summary>
+    public (int X, int Y, int Z)[] Threads { get; }
 
     /// <summary>Runs one strand for at most this many instructions; it stops earlier where it waits, parts, meets or yields.</summary>
     public void Run(int instructions, Random random)
@@ -181,7 +184,7 @@ internal sealed partial class Warp
     public PtxException Fault(PtxFault fault, uint lanes, string what) => Fault(fault, BitOperations.TrailingZeroCount(lanes == 0 ? 1u : lanes), what);
 
     public PtxException Fault(PtxFault fault, int lane, string what) =>
-        new(fault, $"{Launch.KernelName}, {CurrentOp}: block {Block.Position}, thread {Thread(lane)} {what}.");
+        new(fault, $"{Launch.KernelName}, {CurrentOp}: block {Block.Position}, thread {Threads[lane]} {what}.");
 
     /// <summary>Where each strand stands, for messages.</summary>
     public IEnumerable<string> Places() => _strands.Select(strand =>

@@ -61,8 +61,7 @@ internal static class MemoryDecoding
         bool isBlockOnly = form.Take("cta");
         form.TakeAll("gl", "sys", "gpu", "cluster", "sc", "acq_rel");
         form.Done(0);
-        // A fence of the block's scope orders nothing between blocks, and blocks alone look at fences here: barriers order warps.
-        return isBlockOnly ? new WarpOp((_, _) => { }) : new WarpOp((warp, _) => warp.Fence());
+        return new WarpOp((warp, _) => warp.Fence(isBlockOnly));
     }
 }
 
