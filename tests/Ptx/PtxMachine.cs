@@ -26,6 +26,12 @@ public sealed class PtxMachine(PtxMemory memory, int seed)
     /// <summary>Whether races are looked for; without, large launches are faster. Default true.</summary>
     public bool FindsRaces { get; init; } = true;
 
+    /// <summary>
+    /// Whether accesses of two lanes of one warp without a barrier between (bar.warp.sync or bar.sync) are races too. PTX gives them no
+    /// order; where the lanes run together a card keeps that of the text. Default false.
+    /// </summary>
+    public bool FindsWarpRaces { get; init; }
+
     /// <summary>Runs a kernel to its end.</summary>
     /// <param name="module">The module.</param>
     /// <param name="kernelName">The kernel's name; ILGPU's prefix "Kernel_" may be left out.</param>
@@ -45,12 +51,13 @@ public sealed class PtxMachine(PtxMemory memory, int seed)
             Arguments = KernelArguments.Place(kernel.Text, args),
             Budget = Budget,
             FindsRaces = FindsRaces,
+            FindsWarpRaces = FindsWarpRaces,
         };
         foreach (Symbol symbol in module.Program.Symbols)
             if (symbol.Space is Space.Global or Space.Const)
                 memory.GlobalOf(symbol);
         foreach (Memory.Region region in memory.Regions)
-            region.Shadow = FindsRaces && region.Data.Length > 0 ? new Memory.ShadowMap(region.Data.Length) : null;
+            launch.Watch(region);
         Run(launch);
         return new PtxRun(launch);
     }

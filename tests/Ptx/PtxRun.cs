@@ -43,6 +43,7 @@ public sealed class PtxRun
             WorstBankConflict = Math.Max(WorstBankConflict, counts.WorstWays[i]);
             sites.Add(new PtxSite(code[i].Source.Line, code[i].Source.Text, counts.Executions[i], counts.Bytes[i], counts.Sectors[i], counts.Passes[i], counts.IdealPasses[i], counts.WorstWays[i]));
         }
+        DividedUniformBranches = launch.DividedUniformBranches;
         Mnemonics = mnemonics;
         Sites = sites;
     }
@@ -79,6 +80,9 @@ public sealed class PtxRun
 
     /// <summary>Passes per ideal pass: 1 is free of bank conflicts.</summary>
     public double AverageBankConflict => SharedIdealPasses == 0 ? 1 : (double)SharedPasses / SharedIdealPasses;
+
+    /// <summary>Branches marked .uni that parted a warp all the same: the text promises what does not hold.</summary>
+    public long DividedUniformBranches { get; }
 
     /// <summary>Instructions of warps by the first word of the opcode.</summary>
     public IReadOnlyDictionary<string, long> Mnemonics { get; }

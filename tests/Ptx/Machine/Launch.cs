@@ -34,9 +34,13 @@ internal sealed class Launch
     public required byte[] Arguments { get; init; }
     public required long Budget { get; init; }
     public required bool FindsRaces { get; init; }
+    public required bool FindsWarpRaces { get; init; }
     public int BlockThreads => BlockSize.X * BlockSize.Y * BlockSize.Z;
     public int BlockCount => GridSize.X * GridSize.Y * GridSize.Z;
     public int SharedBytes => _program.StaticSharedBytes + DynamicSharedBytes;
+
+    /// <summary>Branches said to be uniform (.uni) that parted a warp.</summary>
+    public long DividedUniformBranches { get; set; }
 
     /// <summary>Instructions executed by warps so far.</summary>
     public long Executed { get; set; }
@@ -61,10 +65,12 @@ internal sealed class Launch
             if (!symbol.IsExtern)
                 shared.Open(symbol.Offset, symbol.Bytes);
         shared.Open(dynamic, DynamicSharedBytes);
-        if (FindsRaces)
-            shared.Shadow = new ShadowMap(shared.Data.Length);
+        Watch(shared);
         return shared;
     }
+
+    /// <summary>Starts to look for races in a region, anew for this launch.</summary>
+    public void Watch(Region region) => region.Shadow = FindsRaces && region.Data.Length > 0 ? new ShadowMap(region.Data.Length, FindsWarpRaces) : null;
 
     public PtxException OverBudget() => new(PtxFault.Budget, $"{KernelName}: more than {Budget} instructions of warps.{Places()}");
 

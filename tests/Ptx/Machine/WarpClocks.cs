@@ -21,6 +21,11 @@ internal sealed partial class Warp
 
     public int Clock => _own[Id];
 
+    /// <summary>Counts the barriers the warp has passed, its own and the block's: lanes' accesses in one phase have no order.</summary>
+    public int Phase { get; private set; }
+
+    public void NextPhase() => Phase++;
+
     /// <summary>Whether the access of a warp at its clock is ordered before what this warp does now.</summary>
     public bool Knows(int globalId, int clock)
     {
@@ -105,6 +110,9 @@ internal sealed partial class Warp
             warp._releasedInBlock = releasedInBlock;
         }
         foreach (Warp warp in warps)
+        {
             warp._own[warp.Id]++;
+            warp.NextPhase();
+        }
     }
 }

@@ -63,7 +63,7 @@ internal sealed partial class Warp
             throw StateFault(region, lane, offset, size, "reads");
         if (region.Shadow is { } shadow)
         {
-            int other = shadow.Read(offset, size, this, Site(isStrong));
+            int other = shadow.Read(offset, size, this, lane, Site(isStrong));
             if (other >= 0)
                 throw RaceFault(region, lane, offset, other, "reads");
         }
@@ -87,7 +87,7 @@ internal sealed partial class Warp
             throw StateFault(region, lane, offset, size, "writes");
         if (region.Shadow is not { } shadow)
             return;
-        int other = shadow.Write(offset, size, this, Site(isStrong), Launch.Executed, out bool overlap);
+        int other = shadow.Write(offset, size, this, lane, Site(isStrong), Launch.Executed, out bool overlap);
         if (other >= 0)
             throw RaceFault(region, lane, offset, other, "writes");
         if (overlap && !isStrong && !bytes.IsEmpty && !bytes.SequenceEqual(region.Data.AsSpan(offset, size)))
@@ -146,5 +146,5 @@ internal sealed partial class Warp
     }
 
     private PtxException RaceFault(Region region, int lane, int offset, int otherOp, string does) =>
-        Fault(PtxFault.Race, lane, $"{does} offset {offset} of {region.Name} (address 0x{region.Address + (ulong)offset:x}) with no order to another warp's access by {Launch.Program.Code[otherOp]}");
+        Fault(PtxFault.Race, lane, $"{does} offset {offset} of {region.Name} (address 0x{region.Address + (ulong)offset:x}) with no order to another thread's access by {Launch.Program.Code[otherOp]}");
 }
