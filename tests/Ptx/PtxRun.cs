@@ -81,7 +81,7 @@ public sealed class PtxRun
     /// <summary>Passes per ideal pass: 1 is free of bank conflicts.</summary>
     public double AverageBankConflict => SharedIdealPasses == 0 ? 1 : (double)SharedPasses / SharedIdealPasses;
 
-    /// <summary>Branches marked .uni that parted a warp all the same: the text promises what does not hold.</summary>
+    /// <summary>Branches marked .uni that parted a warp: ptxas believes them and leaves out the WARPSYNC of a shuffle behind one.</summary>
     public long DividedUniformBranches { get; }
 
     /// <summary>Instructions of warps by the first word of the opcode.</summary>
