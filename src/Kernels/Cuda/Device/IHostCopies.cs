@@ -16,13 +16,3 @@ internal interface IHostCopies : IDisposable
     /// <summary>A fence that is not set. The caller disposes it.</summary>
     ICopyFence CreateFence();
 }
-
-/// <summary>A point in the order of the stream.</summary>
-internal interface ICopyFence : IDisposable
-{
-    /// <summary>Puts the fence behind everything enqueued so far.</summary>
-    void Set();
-
-    /// <summary>Waits until everything before the fence has run; returns at once where it was never set.</summary>
-    void Wait();
-}
