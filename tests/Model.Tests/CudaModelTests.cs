@@ -4,6 +4,7 @@ using TpServe.Collectives;
 using TpServe.Collectives.Staged;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Driver;
 using TpServe.Sharding;
 using TpServe.Testing;
 
@@ -25,7 +26,7 @@ public sealed class CudaModelTests
         string folder = TestData.FindOrIgnore($"models/{name}");
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(folder);
         GoldenCase expected = GoldenModel.Read(Path.Combine(folder, "expected.json")).Cases.First(golden => golden.PromptTokenIds.Length is > 4 and < 8);
-        Job job = new() { Prompt = expected.PromptTokenIds, Chunk = 3, NewTokens = 4, PromptTopLogprobs = checkpoint.Config.Vocab };
+        Job job = new() { Prompt = expected.PromptTokenIds, Chunk = 3, NewTokens = 4, PromptTopLogprobs = checkpoint.Config.Vocab, TopLogprobs = 0 };
         RankSetup setup = RankSetup.CudaEmulated with { KvType = ElementType.Float32, Backend = () => new CudaBackend(CudaContext.Emulated(), CudaActivations.Float32) };
 
         JobResult alone = Run(checkpoint, 1, setup, job)[0][0];
@@ -43,7 +44,7 @@ public sealed class CudaModelTests
     public void TinyQuantisedLlama_EmulatedWithDefaults_HasTheSameBitsAtDegreeTwo()
     {
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore("gguf-models/llama-q8_0.gguf"));
-        Job job = new() { Prompt = [5, 17, 40, 8], Chunk = 3, NewTokens = 3, PromptTopLogprobs = 8 };
+        Job job = new() { Prompt = [5, 17, 40, 8], Chunk = 3, NewTokens = 3, PromptTopLogprobs = 8, TopLogprobs = 0 };
         JobResult alone = Run(checkpoint, 1, RankSetup.CudaEmulated, job)[0][0];
         Assert.That(Run(checkpoint, 2, RankSetup.CudaEmulated, job)[0][0].ToString(), Is.EqualTo(alone.ToString()));
     }
