@@ -24,9 +24,6 @@ public interface ICommunicator : IDisposable
     /// <summary>The life of the group it belongs to.</summary>
     long Epoch { get; }
 
-    /// <summary>True where operations are only enqueued on the backend's stream, so that a step may be recorded and replayed.</summary>
-    bool IsEnqueued => false;
-
     /// <summary>Transport and what the ranks measured at start.</summary>
     CommunicatorReport Report { get; }
 
