@@ -27,6 +27,9 @@ public interface ICommunicator : IDisposable
     /// <summary>Transport and what the ranks measured at start.</summary>
     CommunicatorReport Report { get; }
 
+    /// <summary>True where operations are only enqueued on the backend's stream, so that a step may be recorded as a graph; false where they run on the host.</summary>
+    bool IsEnqueued { get; }
+
     /// <summary>Time spent in operations since the last call, waiting included; resets to zero.</summary>
     TimeSpan TakeElapsed();
 

@@ -78,7 +78,8 @@ public sealed class StagedTests
     public void IsEnqueued_OverAHostTransport_IsFalse()
     {
         using ReferenceBackend ops = new();
-        using ICommunicator staged = new StagedCommunicator(LocalGroup.Create(1, s_timeout, 1)[0], ops), single = new SingleRank(1, ops);
+        using StagedCommunicator staged = new(LocalGroup.Create(1, s_timeout, 1)[0], ops);
+        using SingleRank single = new(1, ops);
         Assert.Multiple(() =>
         {
             Assert.That(staged.IsEnqueued, Is.False);

@@ -32,6 +32,9 @@ public sealed class StagedCommunicator(ICommunicator inner, ITensorBackend ops) 
     public CommunicatorReport Report => inner.Report;
 
     /// <inheritdoc/>
+    public bool IsEnqueued => false;
+
+    /// <inheritdoc/>
     public TimeSpan TakeElapsed() => inner.TakeElapsed();
 
     /// <inheritdoc/>
