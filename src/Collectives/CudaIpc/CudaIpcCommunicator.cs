@@ -189,6 +189,16 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
         }
     }
 
+    /// <summary>Gives back what this object made on its backend, but not the group's memory: another communicator goes on over it.</summary>
+    internal void Retire()
+    {
+        using Lock.Scope busy = _busy.EnterScope();
+        ThrowIfOver();
+        _ops.Queue.Synchronize();
+        _disposed = true;
+        _tables.Dispose();
+    }
+
     private void Sum(CollectiveOperation operation, SumSchedule schedule, Tensor pieces, Tensor y, bool or)
     {
         if (schedule.Depth > IpcSumKernel.MostDepth)
