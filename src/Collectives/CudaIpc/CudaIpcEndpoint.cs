@@ -50,7 +50,7 @@ public sealed class CudaIpcEndpoint : IDisposable
             throw new TransportFailedException("an emulated device shares no memory with other processes");
         return Refusing("its segment", () =>
         {
-            CudaIpcMemory memory = new(accelerator, rank, degree, IpcTuning.Gpu);
+            CudaIpcMemory memory = new(accelerator.NativePtr, accelerator.DeviceId, rank, degree, IpcTuning.Gpu);
             try
             {
                 return new CudaIpcEndpoint(ops, memory, rank, degree, epoch);

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using ILGPU.Runtime.Cuda;
 using TpServe.Kernels.Cuda;
 using TpServe.Kernels.Cuda.Driver;
 
@@ -17,7 +16,6 @@ internal sealed unsafe class CudaIpcMemory : IIpcMemory
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(1);
 
     private readonly Lock _gate = new();
-    private readonly CudaAccelerator _accelerator;
     private readonly nint _context;
     private readonly int _rank;
     private readonly DriverMemory _segment;
@@ -27,10 +25,15 @@ internal sealed unsafe class CudaIpcMemory : IIpcMemory
     private nint _stream;
 
     /// <summary>Allocates this rank's part.</summary>
-    public CudaIpcMemory(CudaAccelerator accelerator, int rank, int degree, IpcTuning tuning)
+    /// <param name="context">The driver's context, which outlives this.</param>
+    /// <param name="ordinal">The GPU of the context.</param>
+    /// <param name="rank">This rank.</param>
+    /// <param name="degree">Ranks.</param>
+    /// <param name="tuning">Sizes.</param>
+    public CudaIpcMemory(nint context, int ordinal, int rank, int degree, IpcTuning tuning)
     {
-        _accelerator = accelerator;
-        _context = accelerator.NativePtr;
+        _context = context;
+        Device = CudaDriver.Device(ordinal);
         _rank = rank;
         _peers = new DriverMemory?[degree];
         Tuning = tuning;
@@ -55,7 +58,7 @@ internal sealed unsafe class CudaIpcMemory : IIpcMemory
     public IpcMemoryName Name { get; }
 
     /// <summary>The driver's handle of the GPU.</summary>
-    public int Device => CudaDriver.Device(_accelerator.DeviceId);
+    public int Device { get; }
 
     /// <inheritdoc/>
     public IpcTuning Tuning { get; }
