@@ -68,7 +68,7 @@ internal sealed class IpcSumKernel(CudaQueue queue)
     public void Launch(int channels, int threads, IpcView view, IpcSum sum) => _sum((channels, threads), view, sum);
 
     [DeviceKernel(Uses = "ld.acquire.sys")]
-    private static void SumKernel(IpcView view, IpcSum sum)
+    internal static void SumKernel(IpcView view, IpcSum sum)
     {
         long startedAt = Nanoseconds();
         ArrayView<int> failed = ILGPU.SharedMemory.Allocate<int>(1);
@@ -174,14 +174,14 @@ internal sealed class IpcSumKernel(CudaQueue queue)
         return IntrinsicMath.Min((int)((long)lines * slice / degree) * LineElements, count);
     }
 
-    /// <summary>Words go from a tensor into a half, which is aligned.</summary>
+    /// <summary>Words go from a tensor into a half, which is aligned and read four words at a time: zeros fill the last four.</summary>
     private static void Copy(long from, long to, int count, int aligned)
     {
         int whole = aligned != 0 ? count / 4 * 4 : 0;
         for (int i = 4 * Group.IdxX; i < whole; i += 4 * Group.DimX)
             StoreWords(to + i * sizeof(float), LoadWords(from + i * sizeof(float)));
-        for (int i = whole + Group.IdxX; i < count; i += Group.DimX)
-            Store(to + i * sizeof(float), Load(from + i * sizeof(float)));
+        for (int i = whole + Group.IdxX; i < (count + 3) / 4 * 4; i += Group.DimX)
+            Store(to + i * sizeof(float), i < count ? Load(from + i * sizeof(float)) : 0);
     }
 
     /// <summary>The first <paramref name="count"/> of four words go into a tensor.</summary>
