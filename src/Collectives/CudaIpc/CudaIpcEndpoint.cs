@@ -39,7 +39,10 @@ public sealed class CudaIpcEndpoint : IDisposable
 
     /// <summary>Allocates the segment on the backend's GPU.</summary>
     /// <exception cref="TransportFailedException">The backend is no GPU, or its driver refuses.</exception>
-    public static CudaIpcEndpoint Open(CudaBackend ops, int rank, int degree, long epoch)
+    public static CudaIpcEndpoint Open(CudaBackend ops, int rank, int degree, long epoch) => Open(ops, rank, degree, epoch, IpcTuning.Gpu);
+
+    /// <summary>As above, with other sizes, the same on every rank: for measuring them.</summary>
+    internal static CudaIpcEndpoint Open(CudaBackend ops, int rank, int degree, long epoch, IpcTuning tuning)
     {
         ArgumentNullException.ThrowIfNull(ops);
         ArgumentOutOfRangeException.ThrowIfNegative(rank);
@@ -50,7 +53,7 @@ public sealed class CudaIpcEndpoint : IDisposable
             throw new TransportFailedException("an emulated device shares no memory with other processes");
         return Refusing("its segment", () =>
         {
-            CudaIpcMemory memory = new(accelerator.NativePtr, accelerator.DeviceId, rank, degree, IpcTuning.Gpu);
+            CudaIpcMemory memory = new(accelerator.NativePtr, accelerator.DeviceId, rank, degree, tuning);
             try
             {
                 return new CudaIpcEndpoint(ops, memory, rank, degree, epoch);

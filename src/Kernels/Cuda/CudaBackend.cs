@@ -159,7 +159,8 @@ public sealed class CudaBackend : ITensorBackend
         return new CudaBackend(_context, activations);
     }
 
-    private void DisposeParts()
+    /// <summary>Everything but the device.</summary>
+    internal void DisposeParts()
     {
         _queue.Synchronize();
         _recorder.Dispose();
