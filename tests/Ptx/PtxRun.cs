@@ -78,4 +78,9 @@ public sealed class PtxRun
 
     /// <summary>Every instruction that was executed, in the order of the text.</summary>
     public IReadOnlyList<PtxSite> Sites { get; }
+
+    /// <summary>The counts in one line.</summary>
+    public override string ToString() => string.Create(
+        System.Globalization.CultureInfo.InvariantCulture,
+        $"{WarpInstructions} warp instructions ({MmaInstructions} mma), {GlobalLoadBytes} bytes read in {GlobalLoadSectors} sectors, {GlobalStoreBytes} written in {GlobalStoreSectors}, shared memory {AverageBankConflict:F2} passes per ideal pass (worst {WorstBankConflict})");
 }
