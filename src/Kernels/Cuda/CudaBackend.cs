@@ -37,7 +37,7 @@ public sealed class CudaBackend : ITensorBackend
         _norms = new NormKernels(_queue);
         _elementwise = new ElementwiseKernels(_queue);
         _rows = new RowKernels(_queue);
-        _topK = new TopKKernels(_queue);
+        _topK = new TopKKernels(_queue, _scratch);
         _rotary = new RotaryKernels(_queue);
         _kvStore = new KvStoreKernels(_queue);
         _attention = new AttentionKernels(_queue, _scratch, activations);
