@@ -1,54 +1,52 @@
-using ILGPU;
 using ILGPU.IR.Intrinsics;
 
 namespace TpServe.Kernels.Cuda;
 
-/// <summary>D = A · B + C of one warp: A [16 × 16], B [16 × 8] in 16-bit floats, C and D [16 × 8] in float32.</summary>
+/// <summary>Products of a warp on tensor cores: d = a · b + c with 16 outputs as rows of a and 8 activation rows as columns of b.</summary>
 /// <remarks>
-/// Shapes   with g = lane / 4 and t = lane % 4, a lane holds
-///          of A, in pairs of columns (low half first): (g, 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8);
-///          of B, in pairs of rows: (2t, g), (2t + 8, g);
-///          of C and D: (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
-/// Launch   all 32 lanes of a warp together.
-/// Numerics products exact, their sum in an order and with a rounding that belong to the card's architecture. An element of D depends on its row of A, its
-///          column of B and its element of C alone.
-/// Source   PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
+/// Lane 4g + t holds of c and d outputs g (A, B) and g + 8 (C, D), activation rows 2t (A, C) and 2t + 1 (B, D); of a outputs g and g + 8, of b
+/// activation row g. All 32 lanes call together.
+/// Numerics integers exactly. 16-bit floats: products exactly, summed in float32 in the hardware's own order, which depends on nothing but the shape.
+/// Errors   NotSupportedException on the emulated device, which never loads a kernel that needs them.
+/// Source   PTX ISA, "Matrix multiply-accumulate instructions".
 /// </remarks>
 internal static class TensorCores
 {
-    /// <summary>With A and B in binary16.</summary>
-    [IntrinsicImplementation]
-    [Ptx("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {0}, {1}, {2}, {3};")]
-    public static Float4 MultiplyHalves(UInt4 a, UInt2 b, Float4 c) => Emulated(a, b, c, isBFloat: false);
-
-    /// <summary>With A and B in bfloat16.</summary>
+    /// <summary>16 inputs, bfloat16.</summary>
     [IntrinsicImplementation]
     [Ptx("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {0}, {1}, {2}, {3};")]
-    public static Float4 MultiplyBFloats(UInt4 a, UInt2 b, Float4 c) => Emulated(a, b, c, isBFloat: true);
+    public static Float4 BFloats(UInt4 a, UInt2 b, Float4 c) => throw Missing();
 
-    /// <summary>The product on ILGPU's CPU accelerator: every lane fetches its two rows of A and its two columns of B from the lanes that hold them.</summary>
-    private static Float4 Emulated(UInt4 a, UInt2 b, Float4 c, bool isBFloat)
-    {
-        int rowLane = Warp.LaneIdx / 4 * 4, columnLane = Warp.LaneIdx % 4 * 8;
-        double topLeft = c.A, topRight = c.B, bottomLeft = c.C, bottomRight = c.D;
-        for (int t = 0; t < 4; t++)
-        {
-            for (int half = 0; half < 2; half++)
-            {
-                uint top = Fetch(half == 0 ? a.A : a.C, rowLane + t), bottom = Fetch(half == 0 ? a.B : a.D, rowLane + t);
-                uint left = Fetch(half == 0 ? b.A : b.B, columnLane + t), right = Fetch(half == 0 ? b.A : b.B, columnLane + 4 + t);
-                topLeft += Dot(top, left, isBFloat);
-                topRight += Dot(top, right, isBFloat);
-                bottomLeft += Dot(bottom, left, isBFloat);
-                bottomRight += Dot(bottom, right, isBFloat);
-            }
-        }
-        return new() { A = (float)topLeft, B = (float)topRight, C = (float)bottomLeft, D = (float)bottomRight };
-    }
+    /// <summary>16 inputs, binary16.</summary>
+    [IntrinsicImplementation]
+    [Ptx("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {0}, {1}, {2}, {3};")]
+    public static Float4 Halves(UInt4 a, UInt2 b, Float4 c) => throw Missing();
 
-    private static uint Fetch(uint register, int lane) => (uint)Warp.Shuffle((int)register, lane);
+    /// <summary>32 inputs, signed bytes.</summary>
+    [IntrinsicImplementation]
+    [Ptx("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {0}, {1}, {2}, {3};")]
+    public static Int4 Bytes(UInt4 a, UInt2 b, Int4 c) => throw Missing();
 
-    private static double Dot(uint a, uint b, bool isBFloat) => isBFloat
-        ? (double)HalfFloats.FromBFloat(a & 0xFFFF) * HalfFloats.FromBFloat(b & 0xFFFF) + (double)HalfFloats.FromBFloat(a >> 16) * HalfFloats.FromBFloat(b >> 16)
-        : (double)HalfFloats.FromHalf(a & 0xFFFF) * HalfFloats.FromHalf(b & 0xFFFF) + (double)HalfFloats.FromHalf(a >> 16) * HalfFloats.FromHalf(b >> 16);
+    /// <summary>16 inputs, signed bytes.</summary>
+    [IntrinsicImplementation]
+    [Ptx("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {0}, {1}, {{2}}, {3};")]
+    public static Int4 HalfBytes(UInt2 a, uint b, Int4 c) => throw Missing();
+
+    private static NotSupportedException Missing() => new("The emulated device has no tensor cores.");
+}
+
+/// <summary>A lane's part of an integer accumulator: four 32-bit registers.</summary>
+internal struct Int4
+{
+    /// <summary>Output g, row 2t.</summary>
+    public int A;
+
+    /// <summary>Output g, row 2t + 1.</summary>
+    public int B;
+
+    /// <summary>Output g + 8, row 2t.</summary>
+    public int C;
+
+    /// <summary>Output g + 8, row 2t + 1.</summary>
+    public int D;
 }

@@ -23,7 +23,7 @@ internal readonly struct HalfElement : ITensorElement
     public uint Pack(float low, float high) => HalfFloats.ToHalves(low, high);
 
     /// <inheritdoc/>
-    public Float4 Multiply(UInt4 a, UInt2 b, Float4 c) => TensorCores.MultiplyHalves(a, b, c);
+    public Float4 Multiply(UInt4 a, UInt2 b, Float4 c) => TensorCores.Halves(a, b, c);
 }
 
 /// <summary>bfloat16.</summary>
@@ -36,5 +36,5 @@ internal readonly struct BFloatElement : ITensorElement
     public uint Pack(float low, float high) => HalfFloats.ToBFloats(low, high);
 
     /// <inheritdoc/>
-    public Float4 Multiply(UInt4 a, UInt2 b, Float4 c) => TensorCores.MultiplyBFloats(a, b, c);
+    public Float4 Multiply(UInt4 a, UInt2 b, Float4 c) => TensorCores.BFloats(a, b, c);
 }
