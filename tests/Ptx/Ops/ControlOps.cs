@@ -21,7 +21,7 @@ internal sealed class BranchOp(int target, bool isUniform) : PtxOp, IBranch
 
     public override void Execute(Warp warp, uint mask)
     {
-        // ILGPU marks branches of its loops around cas as uniform that are not; a card takes them as any other.
+        // ILGPU marks branches of its loops around cas as uniform that are not, so this is counted and no error.
         if (isUniform && mask != warp.Current.Mask)
             warp.Launch.DividedUniformBranches++;
         warp.Branch(mask, target, MeetingPc);
