@@ -14,7 +14,7 @@ namespace TpServe.Kernels.Cuda;
 ///          Queries and weights are rounded to the cache's type; scores, sums and weighted values are float32. A chunk's sum adds each warp's butterfly in
 ///          ascending order, before weights are rounded. O^T = V^T · P: warp w has elements [16w, 16w + 16), a chain over the chunk's keys, 16 at a time, from
 ///          zero. Chunks are merged in ascending order (<see cref="SoftmaxMath"/>). A column of an mma depends on that column alone, what a column does not see
-///          counts as weight zero and, beyond what any column sees, as value zero; so neither the neighbours nor the cut change a bit.
+///          counts as weight zero and, in a chunk that holds infinities or NaNs, value zero; so neither the neighbours nor the cut change a bit.
 /// Cost     decode reads each key and value once per piece: 4 · headDim · kvHeads bytes a position, bound by memory. Prefill does 4 · headDim flops a position and
 ///          head, reads keys and values once per 32 columns (mostly from the second cache), and one 8-byte operand of shared memory a lane and mma, which
 ///          bounds it at 1024 multiply-adds a cycle and multiprocessor.
@@ -132,8 +132,8 @@ internal sealed class TensorAttention(CudaQueue queue)
                             scores = Multiply<TElement>(a3, queries, d + 3, lane, scores, cut.Tiles);
                     }
                 }
-                UInt4 v0 = Values(values, pass, start, 0, warp, lane, cache, tables, numbers), v1 = Values(values, pass, start, 1, warp, lane, cache, tables, numbers);
-                UInt4 v2 = Values(values, pass, start, 2, warp, lane, cache, tables, numbers), v3 = Values(values, pass, start, 3, warp, lane, cache, tables, numbers);
+                UInt4 v0 = TensorValues.Load(values, pass, start, 0, warp, lane, cache, tables, numbers), v1 = TensorValues.Load(values, pass, start, 1, warp, lane, cache, tables, numbers);
+                UInt4 v2 = TensorValues.Load(values, pass, start, 2, warp, lane, cache, tables, numbers), v3 = TensorValues.Load(values, pass, start, 3, warp, lane, cache, tables, numbers);
 
                 // 4. What a column does not see has score −∞. Each warp leaves its columns' maxima.
                 int here = warp * MostColumns + lane % 4 * 2;
@@ -181,15 +181,20 @@ internal sealed class TensorAttention(CudaQueue queue)
 
                 // 6. Weighted values of 16 elements.
                 TensorTiles weighted = default;
+                bool isMixed = start + numbers.Chunk - 1 > pass.MinLast || start < pass.MaxFirst; // not all columns see all of the chunk
+                isMixed &= pass.MinLast < pass.MaxLast;
+                uint invalid = 0;
                 for (int k = 0; k < warps; k += 4)
                 {
                     if (k > 0)
                     {
-                        v0 = Values(values, pass, start, k, warp, lane, cache, tables, numbers);
-                        v1 = Values(values, pass, start, k + 1, warp, lane, cache, tables, numbers);
-                        v2 = Values(values, pass, start, k + 2, warp, lane, cache, tables, numbers);
-                        v3 = Values(values, pass, start, k + 3, warp, lane, cache, tables, numbers);
+                        v0 = TensorValues.Load(values, pass, start, k, warp, lane, cache, tables, numbers);
+                        v1 = TensorValues.Load(values, pass, start, k + 1, warp, lane, cache, tables, numbers);
+                        v2 = TensorValues.Load(values, pass, start, k + 2, warp, lane, cache, tables, numbers);
+                        v3 = TensorValues.Load(values, pass, start, k + 3, warp, lane, cache, tables, numbers);
                     }
+                    if (isMixed)
+                        invalid |= TensorValues.Invalid<TElement>(v0) | TensorValues.Invalid<TElement>(v1) | TensorValues.Invalid<TElement>(v2) | TensorValues.Invalid<TElement>(v3);
                     weighted = Multiply<TElement>(v0, weights, k, lane, weighted, cut.Tiles);
                     if (k + 1 < warps)
                         weighted = Multiply<TElement>(v1, weights, k + 1, lane, weighted, cut.Tiles);
@@ -198,6 +203,8 @@ internal sealed class TensorAttention(CudaQueue queue)
                     if (k + 3 < warps)
                         weighted = Multiply<TElement>(v3, weights, k + 3, lane, weighted, cut.Tiles);
                 }
+                if (isMixed && WarpBits.Or(invalid) != 0)
+                    weighted = Sifted<TElement>(values, pass, start, warp, lane, cache, tables, numbers, weights, firsts, lasts, cut.Tiles);
 
                 // 7. Merge the chunk, or leave it for the merge of a second launch.
                 part.T0 = TensorSoftmax.ChunkSums(part.T0, sums, lane % 4 * 2, warps);
@@ -287,32 +294,37 @@ internal sealed class TensorAttention(CudaQueue queue)
         return operand;
     }
 
-    /// <summary>A lane's part of 16 elements × 16 positions of the values as an A operand; zeros at positions that no column sees, whatever lies there.</summary>
-    private static UInt4 Values(
-        ArrayView<UInt4> values, TensorPass pass, int start, int square, int warp, int lane, KvView cache, ArrayView<int> tables, AttentionNumbers numbers)
+    /// <summary>A chunk's weighted values where some are infinite or NaN and some columns do not see them: zero times those is not zero.</summary>
+    /// <remarks>Each column has products of its own, with zeros in place of what it does not see; for finite values these are the ordinary products' bits.</remarks>
+    private static TensorTiles Sifted<TElement>(
+        ArrayView<UInt4> values, TensorPass pass, int start, int warp, int lane, KvView cache, ArrayView<int> tables, AttentionNumbers numbers,
+        ArrayView<UInt2> weights, ArrayView<int> firsts, ArrayView<int> lasts, int tiles)
+        where TElement : unmanaged, ITensorElement
     {
-        int position = start + 16 * square;
-        UInt4 operand = default;
-        if (16 * square >= numbers.Chunk)
-            return operand;
-        long place = TensorPass.SquareRow(pass, position, cache, tables, numbers);
-        if (place < 0)
-            return operand;
-        operand = values[place + warp * Lanes + lane];
-        if (position < pass.MinFirst || position + KvView.Square - 1 > pass.MaxLast)
+        TensorTiles all = default;
+        for (int column = 0; column < 8; column++)
         {
-            uint low = Seen(pass, position + lane % 4 * 2), high = Seen(pass, position + lane % 4 * 2 + 8);
-            operand.A &= low;
-            operand.B &= low;
-            operand.C &= high;
-            operand.D &= high;
+            TensorTiles one = default;
+            for (int square = 0; square < numbers.Chunk / KvView.Square; square++)
+            {
+                TElement type = default;
+                UInt4 operand = TensorValues.Load(values, pass, start, square, warp, lane, cache, tables, numbers);
+                int position = start + 16 * square + lane % 4 * 2, at = square * MostTiles * Lanes + lane;
+                one.T0 = type.Multiply(TensorValues.Sift(operand, position, firsts[column], lasts[column]), weights[at], one.T0);
+                if (tiles > 1)
+                    one.T1 = type.Multiply(TensorValues.Sift(operand, position, firsts[8 + column], lasts[8 + column]), weights[at + Lanes], one.T1);
+                if (tiles > 2)
+                    one.T2 = type.Multiply(TensorValues.Sift(operand, position, firsts[16 + column], lasts[16 + column]), weights[at + 2 * Lanes], one.T2);
+                if (tiles > 3)
+                    one.T3 = type.Multiply(TensorValues.Sift(operand, position, firsts[24 + column], lasts[24 + column]), weights[at + 3 * Lanes], one.T3);
+            }
+            all.T0 = TensorValues.TakeColumn(all.T0, one.T0, column, lane);
+            all.T1 = TensorValues.TakeColumn(all.T1, one.T1, column, lane);
+            all.T2 = TensorValues.TakeColumn(all.T2, one.T2, column, lane);
+            all.T3 = TensorValues.TakeColumn(all.T3, one.T3, column, lane);
         }
-        return operand;
+        return all;
     }
-
-    /// <summary>Ones in the half of each of two positions that some column sees.</summary>
-    private static uint Seen(TensorPass pass, int position) =>
-        (position >= pass.MinFirst && position <= pass.MaxLast ? 0xFFFFu : 0u) | (position + 1 >= pass.MinFirst && position + 1 <= pass.MaxLast ? 0xFFFF0000u : 0u);
 
     /// <summary>c + a · b for all tiles; b's operands lie side by side.</summary>
     private static TensorTiles Multiply<TElement>(UInt4 a, ArrayView<UInt2> b, int square, int lane, TensorTiles c, int tiles)
