@@ -28,16 +28,35 @@ internal sealed class CudaQueue : IDisposable
     /// <summary>Kernels launched so far.</summary>
     public long Launches { get; private set; }
 
+    /// <summary>True while the stream takes work into a graph instead of running it.</summary>
+    public bool IsRecording { get; set; }
+
     /// <summary>Zeroed device memory.</summary>
     public DeviceMemory Allocate(long bytes)
     {
+        ForbidRecording("an allocation");
         DeviceMemory memory = new(Accelerator.Allocate1D<byte>(Math.Max(bytes, 1)));
         memory.View.MemSetToZero(Stream);
         return memory;
     }
 
     /// <summary>Waits until everything enqueued has run.</summary>
-    public void Synchronize() => Stream.Synchronize();
+    public void Synchronize()
+    {
+        ForbidRecording("waiting");
+        Stream.Synchronize();
+    }
+
+    /// <summary>Refuses what a replay could not repeat.</summary>
+    /// <exception cref="InvalidOperationException">The stream is recorded.</exception>
+    public void ForbidRecording(string operation)
+    {
+        if (IsRecording)
+            throw new InvalidOperationException($"The stream is recorded: {operation} cannot be part of a graph.");
+    }
+
+    /// <summary>Counts launches that a graph made, or takes back those of a recording that failed.</summary>
+    public void CountLaunches(long launches) => Launches += launches;
 
     /// <inheritdoc/>
     public void Dispose() => Stream.Dispose();
