@@ -17,8 +17,8 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
     private readonly List<LinearPlan> _plans = [];
     private readonly Dictionary<WeightFormat, PlainProduct.Launch> _plain = [];
     private readonly Dictionary<WeightFormat, TableRows.Launch> _tables = [];
-    private readonly ScratchArena _scratch = scratch;
-    private readonly CudaActivations _activations = activations;
+    private readonly Dictionary<WeightFormat, CodedKernels> _coded = [];
+    private readonly Lazy<PackedActivations.Launch> _quantise = new(() => PackedActivations.LoadQuantising(queue));
 
     /// <summary>Repacks a matrix of the file, piece by piece.</summary>
     /// <exception cref="ArgumentException">The leaves do not lie in the rows, or a row has another length than its format says.</exception>
@@ -154,7 +154,37 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         shape.Tiles = shape.Tiles1 + (parts.Length > 2 ? w2.Tiles : 0);
         if (x.Rows == 0 || shape.Tiles == 0)
             return;
-        Plain(x, w0, w1, w2, y, shape);
+        if (activations == CudaActivations.Float32 || w0.Format == WeightFormat.F32 || (queue.IsEmulated && w0.Plan.IsAligned == false))
+            Plain(x, w0, w1, w2, y, shape);
+        else
+            Coded(x, w0, w1, w2, y, shape);
+    }
+
+    private void Coded(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
+    {
+        if (!_coded.TryGetValue(w0.Format, out CodedKernels? kernels))
+            _coded.Add(w0.Format, kernels = CodedKernels.Of(queue, w0.Format));
+        long mark = scratch.Mark();
+        int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
+        Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.CodedWords, ElementType.Int32);
+        int blockGroups = (shape.Blocks + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
+        _quantise.Value(
+            (new Index2D(blockGroups, queue.IsEmulated ? 1 : Math.Min(rowTiles * PackedActivations.TileRows, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
+            x.View<float>(), packed.View<uint>(), w0.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
+        int groups = ((shape.Tiles * CudaPackedWeight.TileOutputs) + PlainCodedProduct.GroupSize - 1) / PlainCodedProduct.GroupSize;
+        if (queue.IsEmulated)
+        {
+            kernels.Plain(
+                (new Index2D(groups, 1), new Index2D(PlainCodedProduct.GroupSize, 1)),
+                packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+        }
+        else
+        {
+            kernels.Stream(rowTiles)(
+                (shape.Tiles, StreamCodedProduct.GroupSize),
+                packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+        }
+        scratch.Release(mark);
     }
 
     private void Plain(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
