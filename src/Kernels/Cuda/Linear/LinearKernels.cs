@@ -17,6 +17,8 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
     private readonly List<LinearPlan> _plans = [];
     private readonly Dictionary<WeightFormat, PlainProduct.Launch> _plain = [];
     private readonly Dictionary<WeightFormat, TableRows.Launch> _tables = [];
+    private readonly Lazy<HalfKernels> _bFloats = new(() => HalfKernels.Of<BFloatMath>(queue));
+    private readonly Lazy<HalfKernels> _binaryHalves = new(() => HalfKernels.Of<BinaryHalfMath>(queue));
     private readonly Dictionary<WeightFormat, CodedKernels> _coded = [];
     private readonly Lazy<PackedActivations.Launch> _quantise = new(() => PackedActivations.LoadQuantising(queue));
 
@@ -154,10 +156,27 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         shape.Tiles = shape.Tiles1 + (parts.Length > 2 ? w2.Tiles : 0);
         if (x.Rows == 0 || shape.Tiles == 0)
             return;
-        if (activations == CudaActivations.Float32 || w0.Format == WeightFormat.F32 || (queue.IsEmulated && w0.Plan.IsAligned == false))
+        if (activations == CudaActivations.Float32 || w0.Format == WeightFormat.F32 || (queue.IsEmulated && !w0.Plan.IsAligned))
             Plain(x, w0, w1, w2, y, shape);
+        else if (!w0.Plan.IsAligned)
+            Halves(x, w0, w1, w2, y, shape);
         else
             Coded(x, w0, w1, w2, y, shape);
+    }
+
+    private void Halves(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
+    {
+        HalfKernels kernels = (w0.Format == WeightFormat.F16 ? _binaryHalves : _bFloats).Value;
+        long mark = scratch.Mark();
+        int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
+        Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.HalfWords, ElementType.Int32);
+        int blockGroups = ((shape.Blocks * 32) + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
+        kernels.Round(
+            (new Index2D(blockGroups, Math.Min(rowTiles, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
+            x.View<float>(), packed.View<uint>(), w0.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
+        kernels.Stream(rowTiles)(
+            (shape.Tiles, StreamProduct.GroupSize), packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+        scratch.Release(mark);
     }
 
     private void Coded(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
