@@ -37,7 +37,7 @@ internal sealed class LinearInterpreter : IDisposable
     private LinearPlan Plan => _weights[0].Plan;
 
     /// <summary>The product by a kernel of packed activations, [pieces · rows, outputs].</summary>
-    public float[] Product(OfflineKernel pack, int packedWords, OfflineKernel product, int groupSize, Func<ProductShape, (int X, int Y)> grid, float[] x, int rows, params PtxScratch[] more)
+    public float[] Product(OfflineKernel pack, int packedWords, OfflineKernel product, int groupSize, Func<ProductShape, (int X, int Y)> grid, float[] x, int rows, bool isTiled = false)
     {
         ProductShape shape = Shape(rows);
         int rowTiles = (rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows, outputs = _weights.Sum(weight => weight.Outputs);
@@ -46,10 +46,11 @@ internal sealed class LinearInterpreter : IDisposable
         int items = packedWords == PackedActivations.HalfWords ? shape.Blocks * 32 : shape.Blocks;
         Launch(pack, ((items + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize, 2), PackedActivations.GroupSize,
             input.ViewOf(4), packed.ViewOf(4), _visits.ViewOf(Marshal.SizeOf<BlockVisit>()), rows, shape.StrideX, shape.Blocks);
-        object[] arguments = [
-            packed.ViewOf(4), Weight(0), Weight(1), Weight(2), y.ViewOf(4), _segments.ViewOf(Marshal.SizeOf<ProductSegment>()),
-            .. more.Select(scratch => (object)_memory.Allocate(scratch.Bytes).ViewOf(4)), Bytes(shape)];
-        LastRun = Launch(product, grid(shape), groupSize, arguments);
+        List<object> arguments = [packed.ViewOf(4), Weight(0), Weight(1), Weight(2), y.ViewOf(4), _segments.ViewOf(Marshal.SizeOf<ProductSegment>())];
+        if (isTiled)
+            arguments.AddRange([_memory.Allocate(Math.Max(4L, (long)grid(shape).X * Plan.MostHeld * TiledSums.LevelWords * sizeof(float))).ViewOf(4), Plan.MostHeld]);
+        arguments.Add(Bytes(shape));
+        LastRun = Launch(product, grid(shape), groupSize, [.. arguments]);
         return _memory.Read<float>(y);
     }
 
@@ -102,6 +103,3 @@ internal sealed class LinearInterpreter : IDisposable
 
     private static byte[] Bytes(ProductShape shape) => MemoryMarshal.AsBytes(new ReadOnlySpan<ProductShape>(in shape)).ToArray();
 }
-
-/// <summary>Device memory that a kernel may write before it reads it.</summary>
-internal sealed record PtxScratch(long Bytes);

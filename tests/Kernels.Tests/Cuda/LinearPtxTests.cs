@@ -36,6 +36,47 @@ public sealed class LinearPtxTests
         Assert.That(Stream(interpreter, format, x, 3), Is.EqualTo(Emulated(weights, leaves, x, 3)));
     }
 
+    [Test]
+    public void TiledProduct_Halves_EqualsTheStreamsBits([ValueSource(nameof(Halves))] WeightFormat format)
+    {
+        // Two row groups and two output groups, both ragged; two groups of threads, so that one walks over two tiles; leaves that merge through memory.
+        int[] boundaries = [0, 64, 128, 192, 256, 320, 352];
+        const int rows = 137;
+        LinearWeights weights = LinearWeights.Random(format, 140, 352, seed: 1);
+        foreach (InputLeaves leaves in new[] { LinearTree.Share(boundaries, 0, 6), LinearTree.Share(boundaries, 1, 6), InputLeaves.Whole(352) })
+        {
+            float[] x = Numbers.Uniform(rows * leaves.Columns, seed: 2);
+            using LinearInterpreter interpreter = new([weights], leaves);
+            float[] tiled = Tiled(interpreter, format, x, rows);
+            Assert.That(Numbers.Nmse(tiled, QuantisedProducts.Rounded(weights, leaves, x, rows, Rounding(format))), Is.LessThan(1e-12));
+            for (int row = 120; row < rows; row += 8)
+            {
+                int count = System.Math.Min(8, rows - row);
+                float[] stream = Stream(interpreter, format, x[(row * leaves.Columns)..((row + count) * leaves.Columns)], count);
+                for (int piece = 0; piece < leaves.Pieces; piece++)
+                    Assert.That(stream[(piece * count * 140)..((piece + 1) * count * 140)], Is.EqualTo(tiled[(((piece * rows) + row) * 140)..(((piece * rows) + row + count) * 140)]));
+            }
+        }
+    }
+
+    [Test]
+    public void TiledCodedProduct_EveryFormat_EqualsTheEmulatedDevicesBits([ValueSource(nameof(Coded))] WeightFormat format)
+    {
+        InputLeaves leaves = LinearTree.Share([0, 96, 192, 288, 384, 480, 512], 1, 6);
+        LinearWeights weights = LinearWeights.Random(format, 20, 512, seed: 1);
+        float[] x = Numbers.Uniform(5 * leaves.Columns, seed: 2);
+        using LinearInterpreter interpreter = new([weights], leaves);
+        Assert.That(Tiled(interpreter, format, x, 5), Is.EqualTo(Emulated(weights, leaves, x, 5)));
+    }
+
+    private static float[] Tiled(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows) => format.BlockValues() == 1
+        ? interpreter.Product(
+            OfflineKernel.Of(typeof(PackedActivations), nameof(PackedActivations.RoundKernel), Math(format)), PackedActivations.HalfWords,
+            OfflineKernel.Of(typeof(TiledProduct), nameof(TiledProduct.Kernel), Math(format)), TiledSums.GroupSize, _ => (2, 1), x, rows, isTiled: true)
+        : interpreter.Product(
+            Quantise, PackedActivations.CodedWords,
+            OfflineKernel.Of(typeof(TiledCodedProduct), nameof(TiledCodedProduct.Kernel), Layout(format)), TiledSums.GroupSize, _ => (2, 1), x, rows, isTiled: true);
+
     private static float[] Stream(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows)
     {
         Type rowTiles = rows <= 8 ? typeof(OneRowTile) : rows <= 16 ? typeof(TwoRowTiles) : typeof(FourRowTiles);

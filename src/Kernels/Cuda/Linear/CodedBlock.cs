@@ -47,38 +47,22 @@ internal struct CodedBlock
     }
 
     /// <summary>A segment's accumulator with this block's products with a packed block of 8 rows.</summary>
-    public static Float4 Add<T>(ArrayView<uint> packed, int x, int lane, CodedBlock a, Float4 acc) where T : struct, ICodedLayout
-    {
-        UInt2 b = StreamLoads.TwoShared(ref packed[x + (lane * 2)]);
-        int column = lane % 4 * 2;
-        UInt2 scales = StreamLoads.TwoShared(ref packed[x + PackedActivations.ScalesAt + column]);
-        UInt2 sums0 = default, sums1 = default;
-        if (T.HasMinimum)
-        {
-            sums0 = StreamLoads.TwoShared(ref packed[x + (T.HasHalves ? PackedActivations.HalfSumsAt : PackedActivations.SumsAt) + column]);
-            if (T.HasHalves)
-                sums1 = StreamLoads.TwoShared(ref packed[x + PackedActivations.HalfSumsAt + PackedActivations.TileRows + column]);
-        }
-        return Add<T>(a, b, scales, sums0, sums1, acc);
-    }
-
-    /// <summary>The same with the packed block's words in registers.</summary>
-    public static Float4 Add<T>(CodedBlock a, UInt2 b, UInt2 scales, UInt2 sums0, UInt2 sums1, Float4 acc) where T : struct, ICodedLayout
+    public static Float4 Add<T>(CodedBlock a, PackedBlock b, Float4 acc) where T : struct, ICodedLayout
     {
         Int4 zero = default;
         if (T.HasHalves)
         {
-            acc = Products(TensorCores.HalfBytes(new UInt2 { A = a.Codes.A, B = a.Codes.B }, b.A, zero), a.Scales.A, a.Scales.B, scales, acc);
-            acc = Products(TensorCores.HalfBytes(new UInt2 { A = a.Codes.C, B = a.Codes.D }, b.B, zero), a.Scales.C, a.Scales.D, scales, acc);
+            acc = Products(TensorCores.HalfBytes(new UInt2 { A = a.Codes.A, B = a.Codes.B }, b.Codes.A, zero), a.Scales.A, a.Scales.B, b.Scales, acc);
+            acc = Products(TensorCores.HalfBytes(new UInt2 { A = a.Codes.C, B = a.Codes.D }, b.Codes.B, zero), a.Scales.C, a.Scales.D, b.Scales, acc);
         }
         else
         {
-            acc = Products(TensorCores.Bytes(a.Codes, b, zero), a.Scales.A, a.Scales.B, scales, acc);
+            acc = Products(TensorCores.Bytes(a.Codes, b.Codes, zero), a.Scales.A, a.Scales.B, b.Scales, acc);
         }
         if (!T.HasMinimum)
             return acc;
-        acc = WithMinimums(a.Minimums.A, a.Minimums.B, sums0, acc);
-        return T.HasHalves ? WithMinimums(a.Minimums.C, a.Minimums.D, sums1, acc) : acc;
+        acc = WithMinimums(a.Minimums.A, a.Minimums.B, b.Sums, acc);
+        return T.HasHalves ? WithMinimums(a.Minimums.C, a.Minimums.D, b.UpperSums, acc) : acc;
     }
 
     private static Float4 Products(Int4 sum, float lower, float upper, UInt2 scales, Float4 acc)

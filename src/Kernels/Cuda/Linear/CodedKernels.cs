@@ -10,16 +10,23 @@ internal sealed class CodedKernels
     private readonly Lazy<Launch> _one;
     private readonly Lazy<Launch> _two;
     private readonly Lazy<Launch> _four;
+    private readonly Lazy<TiledLaunch> _tiled;
 
-    private CodedKernels(Func<Launch> plain, Func<Launch> one, Func<Launch> two, Func<Launch> four)
+    private CodedKernels(Func<Launch> plain, Func<Launch> one, Func<Launch> two, Func<Launch> four, Func<TiledLaunch> tiled)
     {
         _plain = new Lazy<Launch>(plain);
         _one = new Lazy<Launch>(one);
         _two = new Lazy<Launch>(two);
         _four = new Lazy<Launch>(four);
+        _tiled = new Lazy<TiledLaunch>(tiled);
     }
 
-    /// <summary>The signature of every product of packed activations.</summary>
+    /// <summary>The signature of the tiled products.</summary>
+    public delegate void TiledLaunch(
+        KernelConfig config, ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
+        ArrayView<ProductSegment> segments, ArrayView<float> stacks, int levels, ProductShape shape);
+
+    /// <summary>The signature of the other products of packed activations.</summary>
     public delegate void Launch(
         KernelConfig config, ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<ProductSegment> segments, ProductShape shape);
@@ -34,6 +41,9 @@ internal sealed class CodedKernels
         2 => _two.Value,
         _ => _four.Value,
     };
+
+    /// <summary><see cref="TiledCodedProduct"/>.</summary>
+    public TiledLaunch Tiled => _tiled.Value;
 
     /// <summary>The kernels of a format.</summary>
     public static CodedKernels Of(CudaQueue queue, WeightFormat format) => format switch
@@ -54,11 +64,18 @@ internal sealed class CodedKernels
         () => Load(queue, PlainCodedProduct.Kernel<T>),
         () => Load(queue, StreamCodedProduct.Kernel<T, OneRowTile>),
         () => Load(queue, StreamCodedProduct.Kernel<T, TwoRowTiles>),
-        () => Load(queue, StreamCodedProduct.Kernel<T, FourRowTiles>));
+        () => Load(queue, StreamCodedProduct.Kernel<T, FourRowTiles>),
+        () => Load(queue, TiledCodedProduct.Kernel<T>));
 
     /// <summary>Compiles a kernel of this signature.</summary>
     public static Launch Load(
         CudaQueue queue,
         Action<ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<float>, ArrayView<ProductSegment>, ProductShape> kernel) =>
+        new(queue.Load(kernel));
+
+    /// <summary>Compiles a tiled kernel.</summary>
+    public static TiledLaunch Load(
+        CudaQueue queue,
+        Action<ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<float>, ArrayView<ProductSegment>, ArrayView<float>, int, ProductShape> kernel) =>
         new(queue.Load(kernel));
 }

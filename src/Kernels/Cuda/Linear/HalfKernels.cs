@@ -5,9 +5,11 @@ internal sealed class HalfKernels
 {
     private readonly Lazy<PackedActivations.Launch> _round;
     private readonly Lazy<CodedKernels.Launch>[] _stream;
+    private readonly Lazy<CodedKernels.TiledLaunch> _tiled;
 
-    private HalfKernels(Func<PackedActivations.Launch> round, params Func<CodedKernels.Launch>[] stream)
+    private HalfKernels(Func<PackedActivations.Launch> round, Func<CodedKernels.TiledLaunch> tiled, params Func<CodedKernels.Launch>[] stream)
     {
+        _tiled = new Lazy<CodedKernels.TiledLaunch>(tiled);
         _round = new Lazy<PackedActivations.Launch>(round);
         _stream = [.. stream.Select(load => new Lazy<CodedKernels.Launch>(load))];
     }
@@ -18,9 +20,13 @@ internal sealed class HalfKernels
     /// <summary><see cref="StreamProduct"/> for so many row tiles.</summary>
     public CodedKernels.Launch Stream(int rowTiles) => _stream[rowTiles switch { 1 => 0, 2 => 1, _ => 2 }].Value;
 
+    /// <summary><see cref="TiledProduct"/>.</summary>
+    public CodedKernels.TiledLaunch Tiled => _tiled.Value;
+
     /// <summary>The kernels of a type.</summary>
     public static HalfKernels Of<T>(CudaQueue queue) where T : struct, IHalfMath => new(
         () => PackedActivations.LoadRounding<T>(queue),
+        () => CodedKernels.Load(queue, TiledProduct.Kernel<T>),
         () => CodedKernels.Load(queue, StreamProduct.Kernel<T, OneRowTile>),
         () => CodedKernels.Load(queue, StreamProduct.Kernel<T, TwoRowTiles>),
         () => CodedKernels.Load(queue, StreamProduct.Kernel<T, FourRowTiles>));

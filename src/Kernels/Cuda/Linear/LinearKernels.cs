@@ -13,6 +13,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 {
     private const int MostParts = 3;
     private const int MostGridRows = 65535;
+    private const int MostStreamedRowTiles = 4; // the bits agree, so this is a matter of speed alone
 
     private readonly List<LinearPlan> _plans = [];
     private readonly Dictionary<WeightFormat, PlainProduct.Launch> _plain = [];
@@ -174,8 +175,15 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         kernels.Round(
             (new Index2D(blockGroups, Math.Min(rowTiles, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
             x.View<float>(), packed.View<uint>(), w0.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
-        kernels.Stream(rowTiles)(
-            (shape.Tiles, StreamProduct.GroupSize), packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+        if (rowTiles <= MostStreamedRowTiles)
+        {
+            kernels.Stream(rowTiles)(
+                (shape.Tiles, StreamProduct.GroupSize), packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+        }
+        else
+        {
+            Tiled(kernels.Tiled, packed, w0, w1, w2, y, shape);
+        }
         scratch.Release(mark);
     }
 
@@ -197,13 +205,28 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
                 (new Index2D(groups, 1), new Index2D(PlainCodedProduct.GroupSize, 1)),
                 packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
         }
-        else
+        else if (rowTiles <= MostStreamedRowTiles)
         {
             kernels.Stream(rowTiles)(
                 (shape.Tiles, StreamCodedProduct.GroupSize),
                 packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
         }
+        else
+        {
+            Tiled(kernels.Tiled, packed, w0, w1, w2, y, shape);
+        }
         scratch.Release(mark);
+    }
+
+    /// <summary>As many groups as the device runs at once; each walks over tiles, so that the stacks stay small and near.</summary>
+    private void Tiled(CodedKernels.TiledLaunch launch, Tensor packed, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
+    {
+        int groups = (int)Math.Min((long)TiledSums.RowGroups(shape.Rows) * TiledSums.OutputGroups(shape.Tiles), queue.Accelerator.NumMultiprocessors);
+        int levels = w0.Plan.MostHeld;
+        Tensor stacks = scratch.Rent(groups, Math.Max(1, levels * TiledSums.LevelWords), ElementType.Float32);
+        launch(
+            (groups, TiledSums.GroupSize),
+            packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, stacks.View<float>(), levels, shape);
     }
 
     private void Plain(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)

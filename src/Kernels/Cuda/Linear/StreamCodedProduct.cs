@@ -19,18 +19,33 @@ internal static class StreamCodedProduct
 
     private const int Warps = 8;
 
-    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync")]
+    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
     internal static void Kernel<T, TRows>(
         ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<ProductSegment> segments, ProductShape shape)
@@ -73,13 +88,13 @@ internal static class StreamCodedProduct
                 {
                     CodedBlock a = CodedBlock.Load<T>(tile, block, lane);
                     int x = block * PackedActivations.CodedWords;
-                    sum0 = CodedBlock.Add<T>(packed, x, lane, a, sum0);
+                    sum0 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x, lane), sum0);
                     if (TRows.Count > 1)
-                        sum1 = CodedBlock.Add<T>(packed, x1 + x, lane, a, sum1);
+                        sum1 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x1 + x, lane), sum1);
                     if (TRows.Count > 2)
                     {
-                        sum2 = CodedBlock.Add<T>(packed, x2 + x, lane, a, sum2);
-                        sum3 = CodedBlock.Add<T>(packed, x3 + x, lane, a, sum3);
+                        sum2 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x2 + x, lane), sum2);
+                        sum3 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x3 + x, lane), sum3);
                     }
                 }
                 SegmentSums.Put(slots, s - round, TRows.Count, 0, lane, sum0);
@@ -114,9 +129,9 @@ internal static class StreamCodedProduct
     private static Float4 Four<T>(ArrayView<uint> packed, int x, int lane, CodedBlock a0, CodedBlock a1, CodedBlock a2, CodedBlock a3, Float4 sum)
         where T : struct, ICodedLayout
     {
-        sum = CodedBlock.Add<T>(packed, x, lane, a0, sum);
-        sum = CodedBlock.Add<T>(packed, x + PackedActivations.CodedWords, lane, a1, sum);
-        sum = CodedBlock.Add<T>(packed, x + (2 * PackedActivations.CodedWords), lane, a2, sum);
-        return CodedBlock.Add<T>(packed, x + (3 * PackedActivations.CodedWords), lane, a3, sum);
+        sum = CodedBlock.Add<T>(a0, PackedBlock.LoadDevice<T>(packed, x, lane), sum);
+        sum = CodedBlock.Add<T>(a1, PackedBlock.LoadDevice<T>(packed, x + PackedActivations.CodedWords, lane), sum);
+        sum = CodedBlock.Add<T>(a2, PackedBlock.LoadDevice<T>(packed, x + (2 * PackedActivations.CodedWords), lane), sum);
+        return CodedBlock.Add<T>(a3, PackedBlock.LoadDevice<T>(packed, x + (3 * PackedActivations.CodedWords), lane), sum);
     }
 }

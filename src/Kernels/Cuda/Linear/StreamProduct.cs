@@ -20,12 +20,12 @@ internal static class StreamProduct
 
     private const int Warps = 8;
 
-    [DeviceKernel(typeof(BFloatMath), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(BFloatMath), typeof(TwoRowTiles), Uses = "mma.sync")]
-    [DeviceKernel(typeof(BFloatMath), typeof(FourRowTiles), Uses = "mma.sync")]
-    [DeviceKernel(typeof(BinaryHalfMath), typeof(OneRowTile), Uses = "mma.sync")]
-    [DeviceKernel(typeof(BinaryHalfMath), typeof(TwoRowTiles), Uses = "mma.sync")]
-    [DeviceKernel(typeof(BinaryHalfMath), typeof(FourRowTiles), Uses = "mma.sync")]
+    [DeviceKernel(typeof(BFloatMath), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(BFloatMath), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(BFloatMath), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(BinaryHalfMath), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(BinaryHalfMath), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(BinaryHalfMath), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
     internal static void Kernel<T, TRows>(
         ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<ProductSegment> segments, ProductShape shape)

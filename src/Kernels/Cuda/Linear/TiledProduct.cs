@@ -21,8 +21,8 @@ internal static class TiledProduct
     private const int WeightWords = TiledSums.OutputTiles * HalfTiles.BlockWords;
     private const int StageWords = WeightWords + (TiledSums.RowTiles * PackedActivations.HalfWords);
 
-    [DeviceKernel(typeof(BFloatMath), Uses = "mma.sync")]
-    [DeviceKernel(typeof(BinaryHalfMath), Uses = "mma.sync")]
+    [DeviceKernel(typeof(BFloatMath), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(BinaryHalfMath), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     internal static void Kernel<T>(
         ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<ProductSegment> segments, ArrayView<float> stacks, int levels, ProductShape shape)
@@ -43,11 +43,11 @@ internal static class TiledProduct
             int x0 = (Math.Min(firstRowTile + warp, rowTiles - 1) * shape.Blocks * PackedActivations.HalfWords) + (lane * 4);
             int x1 = (Math.Min(firstRowTile + warp + 8, rowTiles - 1) * shape.Blocks * PackedActivations.HalfWords) + (lane * 4);
             Group.Barrier(); // the ring is free: every warp has done its last tile
-            Fetch(ring, tile.Weights, w, packed, x0, x1, 0, shape.Blocks, warp, lane);
-            Fetch(ring, tile.Weights, w, packed, x0, x1, 1, shape.Blocks, warp, lane);
+            Fetch(ring, 0, tile.Weights, w, packed, x0, x1, 0, shape.Blocks, warp, lane);
+            Fetch(ring, StageWords, tile.Weights, w, packed, x0, x1, 1, shape.Blocks, warp, lane);
 
             WarpSums total = default;
-            int depth = 0;
+            int depth = 0, stage = 0, free = 2 * StageWords;
             for (int s = 0; s < shape.Segments; s++)
             {
                 ProductSegment segment = segments[s];
@@ -57,10 +57,9 @@ internal static class TiledProduct
                     // 2. This block has arrived for all; the one after the next takes the place of the one before.
                     AsyncCopies.WaitAllButOne();
                     Group.Barrier();
-                    Fetch(ring, tile.Weights, w, packed, x0, x1, block + 2, shape.Blocks, warp, lane);
+                    Fetch(ring, free, tile.Weights, w, packed, x0, x1, block + 2, shape.Blocks, warp, lane);
 
                     // 3. 64 outputs by 32 rows by 32 inputs.
-                    int stage = block % Stages * StageWords;
                     UInt4 b0 = SharedLoads.Four(ref ring[stage + rowsAt]), b1 = SharedLoads.Four(ref ring[stage + rowsAt + PackedActivations.HalfWords]);
                     UInt4 b2 = SharedLoads.Four(ref ring[stage + rowsAt + (2 * PackedActivations.HalfWords)]);
                     UInt4 b3 = SharedLoads.Four(ref ring[stage + rowsAt + (3 * PackedActivations.HalfWords)]);
@@ -68,6 +67,8 @@ internal static class TiledProduct
                     sums.B = Multiply<T>(ring, stage + weightsAt + HalfTiles.BlockWords, b0, b1, b2, b3, sums.B);
                     sums.C = Multiply<T>(ring, stage + weightsAt + (2 * HalfTiles.BlockWords), b0, b1, b2, b3, sums.C);
                     sums.D = Multiply<T>(ring, stage + weightsAt + (3 * HalfTiles.BlockWords), b0, b1, b2, b3, sums.D);
+                    free = stage;
+                    stage = stage == (Stages - 1) * StageWords ? 0 : stage + StageWords;
                 }
 
                 // 4. Push; a merge with the top needs no memory.
@@ -98,11 +99,11 @@ internal static class TiledProduct
     }
 
     /// <summary>Starts this warp's copies of a block: one output tile and two row tiles. Beyond the last block the batch is empty.</summary>
-    private static void Fetch(ArrayView<uint> ring, ArrayView<uint> weights, long w, ArrayView<uint> packed, int x0, int x1, int block, int blocks, int warp, int lane)
+    private static void Fetch(ArrayView<uint> ring, int stage, ArrayView<uint> weights, long w, ArrayView<uint> packed, int x0, int x1, int block, int blocks, int warp, int lane)
     {
         if (block < blocks)
         {
-            int stage = (block % Stages * StageWords) + (lane * 4);
+            stage += lane * 4;
             long from = w + ((long)block * HalfTiles.BlockWords);
             int to = stage + (warp * HalfTiles.BlockWords), rows = stage + WeightWords + (warp * PackedActivations.HalfWords), x = block * PackedActivations.HalfWords;
             AsyncCopies.Copy16(ref ring[to], ref weights[from]);
