@@ -7,6 +7,10 @@ using Serilog.Events;
 using TpServe.Collectives.Ring;
 using TpServe.Worker;
 
+// A question, not a rank: what can be computed on here?
+if (args is [DevicesCommand.Name, .. string[] rest])
+    return DevicesCommand.Run(rest, Console.Out, Console.Error);
+
 WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(args);
 
 // 1. Settings: wrong ones stop the process here, all reported together.

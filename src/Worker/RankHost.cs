@@ -5,7 +5,6 @@ using TpServe.Collectives.Local;
 using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 using TpServe.Kernels;
-using TpServe.Kernels.Cpu;
 using TpServe.Model;
 using TpServe.Model.Weights;
 using TpServe.Protos.Worker;
@@ -66,9 +65,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
 
             // 2. Device and group. The group first agrees that it can talk, before minutes go into weights.
-            if (!Isa.TryParse(request.Isa, out IsaPath isa))
-                throw new ArgumentException($"instruction set path '{request.Isa}' is unknown.");
-            CpuBackend ops = Keep(new CpuBackend(request.Threads, isa, request.ActivationDtype == "f32" ? CpuActivations.Float32 : CpuActivations.Auto));
+            ITensorBackend ops = Keep(DeviceBackends.Open(request));
             progress(new LoadProgress { Stage = "joining group" });
             ICommunicator comm = Keep(Join(request));
             lock (_gate)
@@ -87,7 +84,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
                 KvBytes = cache.Bytes,
                 Seconds = Stopwatch.GetElapsedTime(start).TotalSeconds,
                 Transport = comm.Report.Transport,
-                TransportReason = comm.Report.Reason,
+                TransportReason = request.TransportReason.Length > 0 ? request.TransportReason : comm.Report.Reason,
                 AllReduceMicroseconds = comm.Report.AllReduceMicroseconds,
                 Backend = ops.Description,
             };

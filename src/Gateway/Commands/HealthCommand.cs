@@ -63,7 +63,7 @@ internal static class HealthCommand
         try
         {
             using WorkerClient client = new(address, (await File.ReadAllTextAsync(secretFile, cancellation)).Trim());
-            HelloReply hello = await client.HelloAsync(wait, cancellation);
+            HelloReply hello = await client.HelloAsync(surveyGpus: false, wait, cancellation);
             Console.WriteLine($"{hello.Device}, release {hello.Version}");
             return 0;
         }

@@ -7,6 +7,7 @@ using Serilog.Events;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.ChatTemplates;
+using TpServe.Gateway.Devices;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Tokenization;
 using TpServe.Gateway.Workers;
@@ -34,8 +35,10 @@ internal static class Server
             string path = EmbeddedModel.PathOr(options.Model);
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(path);
 
-            // 3. Who owns what.
-            GroupPlan plan = GroupPlan.Create(checkpoint.Config, options, GroupPlan.FreeHostBytes(), Environment.ProcessorCount);
+            // 3. How many ranks on what, and who owns what.
+            DevicePlan devices = DevicePlanner.Create(options, await DeviceSurvey.RunAsync(options, cancellation));
+            GroupPlan plan = GroupPlan.Create(
+                checkpoint.Config, options, devices, GroupPlan.FreeHostBytes(), Environment.ProcessorCount, shard => ShardSizes.WeightBytes(checkpoint, shard));
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             Banner banner = new(Console.Out, options, TimeProvider.System);
             banner.Starting(checkpoint, plan, version);
@@ -72,7 +75,7 @@ internal static class Server
         {
             return Fail("wrong settings: " + string.Join(" ", fault.Failures));
         }
-        catch (Exception fault) when (fault is ModelLoadException or ShardingException or WorkerStartException or TokenizerException or ChatTemplateException)
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or DeviceException or WorkerStartException or TokenizerException or ChatTemplateException)
         {
             return Fail(fault.Message);
         }

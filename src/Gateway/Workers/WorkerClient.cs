@@ -9,7 +9,7 @@ namespace TpServe.Gateway.Workers;
 
 /// <summary>The gateway's end of one worker: its channel, its calls, its step stream.</summary>
 /// <remarks>Threads   the group's step loop alone uses the step stream; other calls may come from anywhere.</remarks>
-internal sealed class WorkerClient : IDisposable
+internal sealed class WorkerClient : IIpcPeer, IDisposable
 {
     private static readonly TimeSpan PingPeriod = TimeSpan.FromSeconds(10);
 
@@ -34,8 +34,11 @@ internal sealed class WorkerClient : IDisposable
     public Task<string> RunEnded { get; private set; } = new TaskCompletionSource<string>().Task;
 
     /// <summary>Asks until the worker answers: its socket appears only once it listens.</summary>
+    /// <param name="surveyGpus">Have it look for GPUs, which may take seconds.</param>
+    /// <param name="timeout">How long to ask.</param>
+    /// <param name="cancellation">Ends the asking.</param>
     /// <exception cref="WorkerStartException">No answer in time, or a refusal.</exception>
-    public async Task<HelloReply> HelloAsync(TimeSpan timeout, CancellationToken cancellation)
+    public async Task<HelloReply> HelloAsync(bool surveyGpus, TimeSpan timeout, CancellationToken cancellation)
     {
         using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         deadline.CancelAfter(timeout);
@@ -43,7 +46,7 @@ internal sealed class WorkerClient : IDisposable
         {
             try
             {
-                return await _control.HelloAsync(new HelloRequest(), _secret, DateTime.UtcNow + timeout, deadline.Token);
+                return await _control.HelloAsync(new HelloRequest { SurveyGpus = surveyGpus }, _secret, DateTime.UtcNow + timeout, deadline.Token);
             }
             catch (RpcException fault) when (fault.StatusCode == StatusCode.Unavailable && !deadline.IsCancellationRequested)
             {
@@ -59,6 +62,14 @@ internal sealed class WorkerClient : IDisposable
             }
         }
     }
+
+    /// <inheritdoc/>
+    public async Task<OpenIpcReply> OpenIpcAsync(OpenIpcRequest request, TimeSpan timeout, CancellationToken cancellation) =>
+        await _control.OpenIpcAsync(request, _secret, DateTime.UtcNow + timeout, cancellation);
+
+    /// <inheritdoc/>
+    public async Task<ProveIpcReply> ProveIpcAsync(ProveIpcRequest request, TimeSpan timeout, CancellationToken cancellation) =>
+        await _control.ProveIpcAsync(request, _secret, DateTime.UtcNow + timeout, cancellation);
 
     /// <summary>Loads the shard, passing on progress.</summary>
     /// <exception cref="WorkerStartException">The worker's reason.</exception>

@@ -210,10 +210,16 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
 
         // 2.–3. What each can do; a process that ends meanwhile says why itself.
         TimeSpan patience = processes.Count > 0 ? HelloTimeout : _options.ConnectTimeout;
-        Task<HelloReply[]> hellos = Task.WhenAll(clients.Select(client => client.HelloAsync(patience, cancellation)));
+        Task<HelloReply[]> hellos = Task.WhenAll(clients.Select(client => client.HelloAsync(surveyGpus: false, patience, cancellation)));
         await FirstOf(hellos, processes);
         HelloReply[] facts = await hellos;
-        LoadRequest[] requests = LoadPlanner.Requests(_plan, _options, _modelPath, epoch, SegmentPrefix(epoch), facts);
+        LoadPlanner.RequireOneRelease(facts);
+        Task<TransportChoice> choosing = TransportNegotiation.ChooseAsync(_options.Transport, _plan.Devices, facts, epoch, clients, cancellation);
+        await FirstOf(choosing, processes);
+        TransportChoice transport = await choosing;
+        if (transport.Reason.Length > 0)
+            LogTransport(epoch, transport.Transport, transport.Reason);
+        LoadRequest[] requests = LoadPlanner.Requests(_plan, _options, _modelPath, epoch, SegmentPrefix(epoch), facts, transport);
 
         // 4. All shards at once.
         using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -235,7 +241,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         for (int rank = 0; rank < ranks.Length; rank++)
         {
             clients[rank].OpenRun(cancellation);
-            ranks[rank] = new RankStatus(clients[rank], facts[rank], requests[rank], (await loads)[rank]);
+            ranks[rank] = new RankStatus(clients[rank], facts[rank], requests[rank], (await loads)[rank], transport.Paths[rank]);
         }
         GroupLife born = new(epoch, _plan.KvBlocks, _plan.BlockTokens);
         lock (_gate)
@@ -245,7 +251,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             _state = GroupState.Ready;
             _ready.TrySetResult(born);
         }
-        LogReady(epoch, ranks.Length, ranks[0].Report.Transport);
+        LogReady(epoch, ranks.Length, ranks[0].Report.Transport, ranks[0].Report.Backend, _plan.Devices.Reason);
         _observer.Ready(Topology());
     }
 
@@ -305,8 +311,11 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             File.Delete(file);
     }
 
-    [LoggerMessage(1001, LogLevel.Information, "Group ready: epoch {Epoch}, {Degree} ranks, transport {Transport}")]
-    private partial void LogReady(long epoch, int degree, string transport);
+    [LoggerMessage(1001, LogLevel.Information, "Group ready: epoch {Epoch}, {Degree} ranks, transport {Transport}, {Backend} ({DeviceReason})")]
+    private partial void LogReady(long epoch, int degree, string transport, string backend, string deviceReason);
+
+    [LoggerMessage(1004, LogLevel.Information, "Transport chosen: epoch {Epoch}: {Transport}: {Reason}")]
+    private partial void LogTransport(long epoch, string transport, string reason);
 
     [LoggerMessage(1002, LogLevel.Error, "Group lost: epoch {Epoch}: {Reason}")]
     private partial void LogLost(long epoch, string reason);

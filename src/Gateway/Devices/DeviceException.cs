@@ -1,0 +1,4 @@
+namespace TpServe.Gateway.Devices;
+
+/// <summary>The wanted devices are not to be had; names what was wanted and what there is. Ends the process at start.</summary>
+public sealed class DeviceException(string message) : Exception(message);
