@@ -35,8 +35,11 @@ internal sealed partial class Dockerfile
     public IEnumerable<Instruction> Of(string stage, string name) => Instructions.Where(instruction => instruction.Stage == stage && instruction.Name == name);
 
     /// <summary>Variables of the image.</summary>
-    public Dictionary<string, string> Environment() =>
-        Of(Final, "ENV").SelectMany(instruction => Pair().Matches(instruction.Text)).ToDictionary(match => match.Groups[1].Value, match => match.Groups[2].Value.Trim('"'));
+    public Dictionary<string, string> Environment() => Environment(Final);
+
+    /// <summary>Variables of a stage.</summary>
+    public Dictionary<string, string> Environment(string stage) =>
+        Of(stage, "ENV").SelectMany(instruction => Pair().Matches(instruction.Text)).ToDictionary(match => match.Groups[1].Value, match => match.Groups[2].Value.Trim('"'));
 
     /// <summary>Sources that a stage copies from the build context, with their targets.</summary>
     public IEnumerable<(string Source, string Target)> Copied(string stage) =>

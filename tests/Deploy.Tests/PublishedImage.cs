@@ -32,7 +32,7 @@ internal sealed class PublishedImage : IDisposable
                     File.Copy(path, Path.Combine(source, Path.GetFileName(path)));
             }
             foreach (Dockerfile.Instruction run in dockerfile.Of("build", "RUN"))
-                await RunAsync(run.Text.Replace("/image", image.Folder, StringComparison.Ordinal), source);
+                await RunAsync(run.Text.Replace("/image", image.Folder, StringComparison.Ordinal), source, dockerfile.Environment("build"));
             return image;
         }
         catch
@@ -44,7 +44,7 @@ internal sealed class PublishedImage : IDisposable
 
     public void Dispose() => _scratch.Delete(recursive: true);
 
-    private static async Task RunAsync(string command, string folder)
+    private static async Task RunAsync(string command, string folder, Dictionary<string, string> environment)
     {
         ProcessStartInfo start = new("sh") { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true, ArgumentList = { "-c", command } };
         // Nothing of this test's own build and run reaches the inner one, and no build server outlives it.
@@ -53,6 +53,8 @@ internal sealed class PublishedImage : IDisposable
         start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
         start.Environment["UseSharedCompilation"] = "false";
         start.Environment["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1";
+        foreach ((string name, string value) in environment)
+            start.Environment[name] = value;
         using Process process = Process.Start(start)!;
         using CancellationTokenSource deadline = new(s_buildTimeout);
         try
