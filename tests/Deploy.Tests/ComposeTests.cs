@@ -84,6 +84,18 @@ public sealed class ComposeTests
         Assert.That(service["ulimits"]!["memlock"]!.GetValue<long>(), Is.EqualTo(-1));
     }
 
+    [TestCase("tpserve-cpu", true)]
+    [TestCase("gateway", true)]
+    [TestCase("worker-cpu", true)]
+    [TestCase("tpserve", false)]
+    [TestCase("worker", false)]
+    public void Compose_ServiceWithoutReservation_GetsNoGpuByTheImagesWish(string name, bool none)
+    {
+        JsonNode service = Yaml.Load(s_files.Compose)["services"]![name]!;
+        Assert.That(service["deploy"] is null, Is.EqualTo(none));
+        Assert.That(ComposeCheck.Environment(s_files, name)["NVIDIA_VISIBLE_DEVICES"], Is.EqualTo(none ? "void" : "all"));
+    }
+
     [Test]
     public void Compose_StopGracePeriod_IsLongerThanTheServerTakesToEnd()
     {

@@ -12,6 +12,9 @@ internal sealed class Container : IAsyncDisposable
     public const int User = 1654;
     private static readonly TimeSpan s_answerTimeout = TimeSpan.FromSeconds(90);
 
+    /// <summary>Where the runtime of this test lies, which the image's base would bring.</summary>
+    public static string DotnetFolder { get; } = Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", ".."));
+
     private readonly Process _process;
     private readonly string _work;
 
@@ -38,11 +41,10 @@ internal sealed class Container : IAsyncDisposable
     {
         string work = image.CreateFolder(name), root = image.CreateFolder(name + "-root");
         ProcessStartInfo start = new("unshare") { RedirectStandardInput = true, RedirectStandardOutput = true };
-        string dotnet = Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", ".."));
         foreach (string argument in new[]
         {
             "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--mount-proc", "--kill-child", "--", "sh", DeployFiles.PathOf("tests/Deploy.Tests/container.sh"),
-            image.Folder, root, work, dotnet, DeployFiles.PathOf("models"), User.ToString(CultureInfo.InvariantCulture),
+            image.Folder, root, work, DotnetFolder, DeployFiles.PathOf("models"), User.ToString(CultureInfo.InvariantCulture),
         })
             start.ArgumentList.Add(argument);
         Container container = new(Process.Start(start)!, work);
@@ -86,6 +88,19 @@ internal sealed class Container : IAsyncDisposable
                 return;
             if (Stopwatch.GetElapsedTime(start) > timeout)
                 throw new InvalidOperationException($"'{string.Join(' ', words)}' still ends with {got} after {timeout.TotalSeconds:F0} s: {output} {(await CommandAsync($"log {name}")).Output}");
+            await pause.WaitForNextTickAsync();
+        }
+    }
+
+    /// <summary>Waits until a program has printed something so many times.</summary>
+    public async Task UntilLogAsync(string name, string text, int times, TimeSpan timeout)
+    {
+        long start = Stopwatch.GetTimestamp();
+        using PeriodicTimer pause = new(TimeSpan.FromMilliseconds(50));
+        while ((await CommandAsync($"log {name}")).Output is var log && log.Split(text).Length <= times)
+        {
+            if (Stopwatch.GetElapsedTime(start) > timeout)
+                throw new InvalidOperationException($"{name} did not print '{text}' {times} times within {timeout.TotalSeconds:F0} s: {log}");
             await pause.WaitForNextTickAsync();
         }
     }

@@ -1,3 +1,8 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Http.Json;
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using NUnit.Framework;
 
@@ -57,11 +62,16 @@ public sealed class ImageTests
         Assert.That(completion, Does.Contain("4 generated"));
         Assert.That((await container.CommandAsync("log server")).Output, Does.Not.Contain("WRN").And.Not.Contain("ERR"));
 
-        // 4. It drains: no longer ready, still alive; then ends, with nothing left behind.
+        // 4. It drains: what is in flight ends whole, and it is no longer ready; then it ends, with nothing left behind.
+        await container.StartAsync("client", ComposeCheck.Environment(s_files, "tpserve-cpu"), ["tpserve", "complete", "Rivers", "--max-tokens", "200", "--temperature", "0"]);
+        await container.UntilLogAsync("server", "accepted: ", 2, s_startTimeout);
         Assert.That((await container.RunAsync("server", ["tpserve", "drain"])).Code, Is.Zero);
+        Assert.That((await container.CommandAsync("wait client")).Code, Is.Zero, (await container.CommandAsync("log client")).Output);
         Assert.That((await container.RunAsync("server", health)).Output, Does.Contain("draining"));
+        long start = Stopwatch.GetTimestamp();
         await container.CommandAsync("signal server TERM");
         Assert.That((await container.CommandAsync("wait server")).Code, Is.Zero, (await container.CommandAsync("log server")).Output);
+        Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(10)));
         foreach (string folder in new[] { "/tmp", "/dev/shm", "/var/cache/tpserve" })
             Assert.That((await container.CommandAsync("list " + folder)).Output, Is.Empty, folder);
         Assert.That((await container.CommandAsync("processes")).Output, Does.Not.Contain("TpServe"));
@@ -102,13 +112,86 @@ public sealed class ImageTests
         await container.UntilAsync(0, "gateway", Health(gateway), s_startTimeout);
 
         // 3. A worker that is asked to stop does so within its grace period, though the gateway is still connected.
-        long start = System.Diagnostics.Stopwatch.GetTimestamp();
+        long start = Stopwatch.GetTimestamp();
         await container.CommandAsync("signal worker TERM");
         Assert.That((await container.CommandAsync("wait worker")).Code, Is.Zero);
-        Assert.That(System.Diagnostics.Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(15)));
+        Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(15)));
         await container.CommandAsync("signal gateway TERM");
         Assert.That((await container.CommandAsync("wait gateway")).Code, Is.Zero);
         Assert.That((await container.CommandAsync("list /tmp")).Output, Is.Empty);
+    }
+
+    [Test]
+    public async Task Image_WorkersThatNeverCome_TheGatewayGivesUpAfterConnectTimeout()
+    {
+        await using Container container = await ContainerOrIgnoreAsync("alone");
+        Dictionary<string, string> environment = ComposeCheck.Environment(s_files, "gateway");
+        environment["Gateway__ConnectTimeout"] = "00:00:02";
+        environment["Gateway__Device"] = "cpu"; // looking for GPUs has a patience of its own
+        await container.StartAsync("gateway", environment, ComposeCheck.Words(Service("gateway"), s_dockerfile));
+        Assert.That((await container.CommandAsync("wait gateway")).Code, Is.EqualTo(1));
+        Assert.That((await container.CommandAsync("log gateway")).Output, Does.Contain("did not answer within 2 s"));
+    }
+
+    [Test]
+    public async Task Image_StartedWithoutAContainer_ServesAndLeavesNothing() // what a machine can do where nobody is root
+    {
+        string scratch = _image.CreateFolder("by-hand");
+        int http = FreePort(), grpc = FreePort();
+        ProcessStartInfo start = new(Path.Combine(_image.Folder, "app", "TpServe.Gateway")) { WorkingDirectory = "/", RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach ((string name, string value) in ComposeCheck.Environment(s_files, "tpserve-cpu"))
+            start.Environment[name] = value;
+        start.Environment["TMPDIR"] = start.Environment["HOME"] = scratch;
+        start.Environment["DOTNET_ROOT"] = Container.DotnetFolder;
+        start.Environment["Gateway__Http"] = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{http}");
+        start.Environment["Gateway__Grpc"] = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{grpc}");
+        using Process server = Process.Start(start)!;
+        try
+        {
+            Task<string> output = server.StandardOutput.ReadToEndAsync(), errors = server.StandardError.ReadToEndAsync();
+            using HttpClient client = new() { BaseAddress = new Uri($"http://127.0.0.1:{http}"), Timeout = s_startTimeout };
+            await UntilReadyAsync(client, server);
+            using HttpResponseMessage answer = await client.PostAsJsonAsync("/v1/completions", new { prompt = "Paris", max_tokens = 4, temperature = 0 });
+            Assert.That(answer.StatusCode, Is.EqualTo(HttpStatusCode.OK), await answer.Content.ReadAsStringAsync());
+            using Process kill = Process.Start("kill", ["-TERM", server.Id.ToString(CultureInfo.InvariantCulture)]);
+            using CancellationTokenSource deadline = new(TimeSpan.FromSeconds(10));
+            await server.WaitForExitAsync(deadline.Token);
+            Assert.That(server.ExitCode, Is.Zero, await errors + await output);
+            Assert.That(Directory.GetFileSystemEntries(scratch), Is.Empty);
+        }
+        finally
+        {
+            if (!server.HasExited)
+                server.Kill(entireProcessTree: true);
+        }
+    }
+
+    private static async Task UntilReadyAsync(HttpClient client, Process server)
+    {
+        long start = Stopwatch.GetTimestamp();
+        using PeriodicTimer pause = new(TimeSpan.FromMilliseconds(100));
+        while (await pause.WaitForNextTickAsync())
+        {
+            Assert.That(server.HasExited, Is.False, "it ended");
+            Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(s_startTimeout), "it was not ready in time");
+            try
+            {
+                using HttpResponseMessage answer = await client.GetAsync("/health/ready");
+                if (answer.StatusCode == HttpStatusCode.OK)
+                    return;
+            }
+            catch (HttpRequestException)
+            {
+                // It does not listen yet.
+            }
+        }
+    }
+
+    private static int FreePort()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private async Task<Container> ContainerOrIgnoreAsync(string name)

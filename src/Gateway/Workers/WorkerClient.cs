@@ -50,7 +50,9 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
             }
             catch (RpcException fault) when (fault.StatusCode == StatusCode.Unavailable && !deadline.IsCancellationRequested)
             {
-                await Task.Delay(TimeSpan.FromMilliseconds(20), deadline.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                // A worker on this host is awaited for a moment; one elsewhere perhaps for minutes, through a name server.
+                TimeSpan pause = TimeSpan.FromMilliseconds(Address.StartsWith("unix:", StringComparison.Ordinal) ? 20 : 200);
+                await Task.Delay(pause, deadline.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
             catch (RpcException fault)
             {
