@@ -27,19 +27,26 @@ internal static partial class CommandLine
 
     private static HashSet<string> FlagsOf(string command) => [.. Flag().Matches(Help(command)).Select(match => match.Value)];
 
-    private static string Help(params string[] command)
+    /// <summary>Runs tpserve to its end.</summary>
+    public static (int Code, string Output, string Errors) Run(params string[] words)
     {
         string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
-        ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true };
+        ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
         start.ArgumentList.Add(Path.Combine(TestData.Repository, "src", "Gateway", "bin", configuration, "net10.0", "TpServe.Gateway.dll"));
-        foreach (string argument in command.Append("--help"))
-            start.ArgumentList.Add(argument);
+        foreach (string word in words)
+            start.ArgumentList.Add(word);
         using Process process = Process.Start(start)!;
-        string output = process.StandardOutput.ReadToEnd();
-        if (!process.WaitForExit(TimeSpan.FromSeconds(60)) || process.ExitCode != 0)
-            throw new InvalidOperationException($"tpserve {string.Join(' ', command)} --help failed: {output}");
-        return output;
+        Task<string> output = process.StandardOutput.ReadToEndAsync(), errors = process.StandardError.ReadToEndAsync();
+        if (!process.WaitForExit(TimeSpan.FromSeconds(60)))
+        {
+            process.Kill(entireProcessTree: true);
+            throw new InvalidOperationException($"tpserve {string.Join(' ', words)} did not end");
+        }
+        return (process.ExitCode, output.GetAwaiter().GetResult(), errors.GetAwaiter().GetResult());
     }
+
+    private static string Help(params string[] command) =>
+        Run([.. command, "--help"]) is (0, var output, _) ? output : throw new InvalidOperationException($"tpserve {string.Join(' ', command)} --help failed");
 
     [GeneratedRegex(@"(?<=^|[\s,])--[a-z][a-z-]*", RegexOptions.Multiline)]
     private static partial Regex Flag();

@@ -55,6 +55,8 @@ public sealed class ImageTests
         Assert.That(status, Does.Match(@"Uid:\t1654\t1654\t1654\t1654").And.Match(@"Gid:\t1654\t1654").And.Match(@"CapEff:\t0+\n").And.Match(@"CapBnd:\t0+\n").And.Match(@"NoNewPrivs:\t1"));
         foreach (string path in new[] { "/x", "/app/x", "/app/worker/x", "/models/x", "/etc/x", "/usr/local/bin/x" })
             Assert.That((await container.RunAsync("server", ["touch", path])).Output, Does.Contain("Read-only file system"), path);
+        foreach (string path in new[] { "/tmp/x", "/var/cache/tpserve/x" })
+            Assert.That((await container.RunAsync("server", ["touch", path])).Code + (await container.RunAsync("server", ["rm", path])).Code, Is.Zero, path);
 
         // 3. It serves.
         (string completion, int completed) = await container.RunAsync("server", ["tpserve", "complete", "Paris", "--max-tokens", "4", "--temperature", "0"]);
