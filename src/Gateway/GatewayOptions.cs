@@ -14,10 +14,8 @@ public sealed class GatewayOptions
     /// <summary>Tensor parallel degree: number of workers. Default: the number of GPUs in use, without GPUs 2. With <see cref="Workers"/> it is their number.</summary>
     public int? Tp { get; init; }
 
-    /// <summary>
-    /// auto: the GPUs found, else the CPU; cpu; cuda: the GPUs found; cuda:0,cuda:1 (or cuda:GPU-UUID): the GPU of each worker, the same one again where
-    /// several share it; cuda-emulated: the CUDA kernels on the CPU, very slow, a proof and not a way to serve.
-    /// </summary>
+    /// <summary>auto: the GPUs found, else the CPU; cpu; cuda: the GPUs found; cuda:0,cuda:1 or cuda:GPU-UUID: the GPU of each worker; cuda-emulated.</summary>
+    /// <remarks>A list may name a GPU again where workers share it. cuda-emulated runs the CUDA kernels on the CPU, very slowly: a proof and not a way to serve.</remarks>
     public string Device { get; init; } = Devices.DeviceWish.Auto;
 
     /// <summary>Share of a GPU's free memory that weights and KV cache may take, 0.1 to 1; the rest is for activations and the driver. Default 0.9.</summary>

@@ -1,4 +1,4 @@
-// The gateway, and the command line around it: serve (default), chat, complete, plan, health, drain. Read on: Commands/ServeCommand.
+// The gateway, and the command line around it: serve (default), chat, complete, plan, doctor, health, drain. Read on: Commands/ServeCommand.
 using System.CommandLine;
 using TpServe.Gateway.Commands;
 
@@ -8,6 +8,7 @@ tpserve.Subcommands.Add(ServeCommand.Create());
 tpserve.Subcommands.Add(ChatCommand.Create());
 tpserve.Subcommands.Add(CompleteCommand.Create());
 tpserve.Subcommands.Add(PlanCommand.Create());
+tpserve.Subcommands.Add(DoctorCommand.Create());
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());
 

@@ -20,6 +20,19 @@ public interface ITensorBackend : IDisposable
     /// <summary>A scratch tensor with undefined content, valid until <see cref="Release"/> of an earlier mark. Allocates nothing after warm-up.</summary>
     Tensor Rent(int rows, int columns, ElementType type = ElementType.Float32);
 
+    /// <summary>Host memory that the device copies from and to at its best speed (page-locked on a GPU), zeroed. The caller disposes it.</summary>
+    HostBuffer AllocateStaging(long bytes) => new(bytes);
+
+    /// <summary>True where <see cref="Recorded{T}"/> replays: then steps of one shape are worth padding to the same sizes.</summary>
+    bool Records => false;
+
+    /// <summary>Runs work that only enqueues operations on tensors rented in it or before; a device may record it under the key and replay it from then on.</summary>
+    /// <remarks>
+    /// Work of the same key rents the same scratch and reads the same tensors; only their content may differ. What it returns from the first run is
+    /// returned again by a replay. The scratch it rented stays rented, as after running it.
+    /// </remarks>
+    T Recorded<T>(RecordingKey key, Func<T> work) => work();
+
     /// <summary>The present top of the scratch stack.</summary>
     long Mark();
 
@@ -54,6 +67,14 @@ public interface ITensorBackend : IDisposable
     /// <remarks>Shapes   x, y [n, groups · dim], weight [1, dim]; y may be x; x and y may be strided. Source: Zhang and Sennrich 2019, eq. 4.</remarks>
     void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor y);
 
+    /// <summary>x ← x + scale · y, then normed = RMS norm of x: what closes one half of a block and opens the next.</summary>
+    /// <remarks>Shapes   x, y, normed [n, columns], weight [1, columns]. Numerics the bits of <see cref="AddScaled"/> and <see cref="RmsNorm"/> one after the other.</remarks>
+    void AddNorm(Tensor x, Tensor y, float scale, Tensor weight, float epsilon, Tensor normed)
+    {
+        AddScaled(x, y, scale);
+        RmsNorm(x, weight, epsilon, normed);
+    }
+
     /// <summary>sums[r, g] = Σ x² over each group of dim values: the first half of a norm whose row is spread over ranks.</summary>
     /// <remarks>Shapes   x [n, groups · dim], sums [n, groups]; both may be strided.</remarks>
     void SumSquares(Tensor x, int dim, Tensor sums);
@@ -72,6 +93,14 @@ public interface ITensorBackend : IDisposable
     /// <summary>Stores keys and values of the step's tokens into their slots, rounding to the cache's type (nearest even).</summary>
     /// <remarks>Shapes   k, v [n, kvHeads · headDim], may be strided.</remarks>
     void StoreKv(Tensor k, Tensor v, Tensor slots, KvLayer cache);
+
+    /// <summary>Rotates q and k in place and stores k and v: <see cref="Rope"/> of both, then <see cref="StoreKv"/>.</summary>
+    void RopeStoreKv(Tensor q, Tensor k, Tensor v, Tensor positions, Tensor table, int headDim, Tensor slots, KvLayer cache)
+    {
+        Rope(q, positions, table, headDim);
+        Rope(k, positions, table, headDim);
+        StoreKv(k, v, slots, cache);
+    }
 
     /// <summary>y = softmax(scale · q · Kᵀ, causal) · V over the paged cache, which already holds this step's tokens.</summary>
     /// <remarks>

@@ -29,7 +29,7 @@ public sealed class KvCache : IDisposable
         Blocks = blocks;
         Type = type;
         int heads = plan.LocalKvHeads, dim = config.HeadDim;
-        int rows = checked(blocks * heads * blockTokens);
+        int rows = checked((blocks + (ops.Records ? 1 : 0)) * heads * blockTokens);
         long bytes = (long)rows * dim * type.SizeBytes();
         _buffers = new DeviceBuffer[heads == 0 ? 0 : 2 * config.Layers];
         _layers = new KvLayer[heads == 0 ? 0 : config.Layers];
@@ -46,6 +46,9 @@ public sealed class KvCache : IDisposable
 
     /// <summary>Blocks of every layer.</summary>
     public int Blocks { get; }
+
+    /// <summary>A block that no sequence owns, for the rows that pad a recorded step. Exists where the device records.</summary>
+    public int SpareBlock => Blocks;
 
     /// <summary>Type of the stored keys and values.</summary>
     public ElementType Type { get; }

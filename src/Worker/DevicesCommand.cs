@@ -20,7 +20,7 @@ internal static class DevicesCommand
         }
         HelloReply host = HostFacts.Describe(surveyGpus: true);
         if (arguments is ["--json"])
-            output.WriteLine(new JsonFormatter(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true)).Format(host));
+            output.WriteLine(new JsonFormatter(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true).WithFormatDefaultValues(true)).Format(host));
         else
             Print(host, output);
         return 0;

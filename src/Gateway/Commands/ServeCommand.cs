@@ -37,13 +37,19 @@ internal static class ServeCommand
     /// <summary>Gives a command the flags of serve, and its action.</summary>
     public static void AddTo(Command command)
     {
-        foreach ((Option option, string _) in Flags)
-            command.Options.Add(option);
+        AddFlagsTo(command);
         command.SetAction((parsed, cancellation) => Server.RunAsync(Overrides(parsed), cancellation));
     }
 
+    /// <summary>Gives a command the flags of serve.</summary>
+    public static void AddFlagsTo(Command command)
+    {
+        foreach ((Option option, string _) in Flags)
+            command.Options.Add(option);
+    }
+
     /// <summary>Settings named on the command line, as configuration keys. Values are checked with all others, so that every fault is reported together.</summary>
-    private static Dictionary<string, string?> Overrides(ParseResult parsed)
+    public static Dictionary<string, string?> Overrides(ParseResult parsed)
     {
         Dictionary<string, string?> overrides = [];
         foreach ((Option option, string key) in Flags)

@@ -27,9 +27,8 @@ internal static class Server
         try
         {
             // 1. Settings: appsettings.json, environment, flags; every fault is reported together.
-            WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
-            builder.Configuration.AddInMemoryCollection(overrides);
-            GatewayOptions options = ReadOptions(builder.Configuration);
+            WebApplicationBuilder builder = GatewaySettings.CreateBuilder(overrides);
+            GatewayOptions options = GatewaySettings.Require(builder.Configuration);
 
             // 2. The model's facts and tokenizer; its weights are the workers' business.
             string path = EmbeddedModel.PathOr(options.Model);
@@ -108,23 +107,6 @@ internal static class Server
         MaxSequences = options.MaxRunning,
         QueueLimit = options.QueueLimit,
     };
-
-    private static GatewayOptions ReadOptions(ConfigurationManager configuration)
-    {
-        GatewayOptions options;
-        try
-        {
-            options = configuration.GetSection(GatewayOptions.Section).Get<GatewayOptions>() ?? new GatewayOptions();
-        }
-        catch (InvalidOperationException fault)
-        {
-            throw new OptionsValidationException(GatewayOptions.Section, typeof(GatewayOptions), [fault.Message + (fault.InnerException is { } inner ? " " + inner.Message : "")]);
-        }
-        List<string> faults = [];
-        foreach (IValidateOptions<GatewayOptions> check in new IValidateOptions<GatewayOptions>[] { new GatewayOptionsAttributes(), new GatewayOptionsRules() })
-            faults.AddRange(check.Validate(null, options).Failures ?? []);
-        return faults.Count == 0 ? options : throw new OptionsValidationException(GatewayOptions.Section, typeof(GatewayOptions), faults);
-    }
 
     private static void AddLogging(WebApplicationBuilder builder, string level)
     {

@@ -26,8 +26,9 @@ internal static class TransportNegotiation
         string wanted, DevicePlan devices, IReadOnlyList<HelloReply> facts, long epoch, IReadOnlyList<IIpcPeer> peers, CancellationToken cancellation)
     {
         bool oneHost = facts.All(fact => fact.HostId == facts[0].HostId);
-        bool ask = devices.Degree > 1 && oneHost && (wanted == TransportChoice.CudaIpc || (wanted == "auto" && devices.OnGpus));
-        string? refusal = null;
+        bool onCpu = devices.Ranks.Any(rank => rank.Name == DeviceWish.Cpu);
+        bool ask = devices.Degree > 1 && oneHost && !onCpu && (wanted == TransportChoice.CudaIpc || (wanted == "auto" && devices.OnGpus));
+        string? refusal = onCpu ? $"the ranks compute on the CPU ({devices.Reason})" : oneHost ? null : Apart(facts);
         if (ask)
         {
             (refusal, IReadOnlyList<IReadOnlyList<PairCost>> paths) = await ProveAsync(devices, epoch, peers, cancellation);
@@ -40,11 +41,11 @@ internal static class TransportNegotiation
             case TransportChoice.CudaIpc when devices.Degree == 1:
                 return TransportChoice.Unproven(TransportChoice.SharedMemory, 1);
             case TransportChoice.CudaIpc:
-                throw new WorkerStartException($"transport cuda-ipc is not to be had: {refusal ?? "it needs all workers on one host; they report different ones"}. Use auto, shm or ring.");
+                throw new WorkerStartException($"transport cuda-ipc is not to be had: {refusal}. Use auto, shm or ring.");
             case TransportChoice.SharedMemory when !oneHost:
                 throw new WorkerStartException("transport shm needs all workers on one host; they report different ones. Use auto or ring.");
             case "auto":
-                return TransportChoice.Unproven(oneHost ? TransportChoice.SharedMemory : TransportChoice.Ring, devices.Degree, refusal is null ? "" : $"cuda-ipc is not to be had: {refusal}");
+                return TransportChoice.Unproven(oneHost ? TransportChoice.SharedMemory : TransportChoice.Ring, devices.Degree, refusal is null || onCpu ? "" : $"cuda-ipc is not to be had: {refusal}");
             default:
                 return TransportChoice.Unproven(wanted, devices.Degree);
         }
@@ -71,6 +72,11 @@ internal static class TransportNegotiation
             cancellation)));
         return (FirstReason(proofs.Select(proof => proof.Reason)), [.. proofs.Select((proof, rank) => proof.Pairs.Where(pair => pair.Peer != rank).ToArray())]);
     }
+
+    /// <summary>A host id is the boot id, the IPC namespace and the device of /dev/shm.</summary>
+    private static string Apart(IReadOnlyList<HelloReply> facts) => facts.All(fact => fact.HostId.Split('/')[0] == facts[0].HostId.Split('/')[0])
+        ? "the workers are on one host, but do not share its IPC namespace and /dev/shm"
+        : "the workers are on different hosts";
 
     /// <summary>A rank that fails the call has a reason too.</summary>
     private static async Task<T> AskAsync<T>(string call, Func<Task<T>> ask, Func<string, T> refused, CancellationToken cancellation)

@@ -14,7 +14,7 @@ public sealed class CpuBackend : ITensorBackend
     private readonly CpuThreads _threads;
     private readonly CpuLinear _linear;
     private readonly Ops.Attention _attention;
-    private readonly ScratchArena _scratch = new();
+    private readonly ScratchArena _scratch = new(bytes => new HostBuffer(bytes));
 
     /// <summary>A backend of <paramref name="threads"/> threads on the given instruction path, or the widest the CPU has.</summary>
     /// <exception cref="PlatformNotSupportedException">This CPU cannot execute the path.</exception>

@@ -1,5 +1,3 @@
-using TpServe.Kernels.Cpu;
-
 namespace TpServe.Kernels.Reference;
 
 /// <summary>Every operation as plain loops on host memory: the oracle of the other backends, and small models' way to run anywhere.</summary>
@@ -10,7 +8,7 @@ namespace TpServe.Kernels.Reference;
 /// </remarks>
 public sealed class ReferenceBackend : ITensorBackend
 {
-    private readonly ScratchArena _scratch = new();
+    private readonly ScratchArena _scratch = new(bytes => new HostBuffer(bytes));
 
     /// <inheritdoc/>
     public string Description => "reference (plain loops), 1 thread";

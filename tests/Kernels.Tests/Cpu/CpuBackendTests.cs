@@ -100,7 +100,7 @@ public sealed class CpuBackendTests
     [Test]
     public void ScratchArena_SameStepAgain_GivesTheSameMemory()
     {
-        using ScratchArena arena = new();
+        using ScratchArena arena = new(bytes => new HostBuffer(bytes));
         long start = arena.Mark();
         Tensor[] first = Rent();
         arena.Release(start);

@@ -19,9 +19,9 @@ public static class GpuProbe
                 gpus[ordinal] = Describe(ordinal);
             return new GpuSurvey(gpus, count > 0 ? "" : "the driver reports no GPU", version);
         }
-        catch (DllNotFoundException)
+        catch (DllNotFoundException fault)
         {
-            return new GpuSurvey([], $"{CudaDriver.Library} was not found", "");
+            return new GpuSurvey([], NotLoaded(fault.Message), "");
         }
         catch (EntryPointNotFoundException fault)
         {
@@ -35,6 +35,15 @@ public static class GpuProbe
         {
             return new GpuSurvey([], fault.Message, version);
         }
+    }
+
+    /// <summary>The runtime lists what the loader said of every place it looked in; "no such file" says nothing where another line says more.</summary>
+    internal static string NotLoaded(string message)
+    {
+        const string NoFile = "cannot open shared object file: No such file or directory";
+        string? telling = message.Split('\n').Skip(1).Select(line => line.Trim())
+            .FirstOrDefault(line => line.Length > 0 && !(line.EndsWith(NoFile, StringComparison.Ordinal) && line.Contains(CudaDriver.Library, StringComparison.Ordinal)));
+        return telling is null ? $"{CudaDriver.Library} was not found" : $"{CudaDriver.Library} cannot be loaded: {telling}";
     }
 
     private static Gpu Describe(int ordinal)

@@ -1,12 +1,17 @@
-namespace TpServe.Kernels.Cpu;
+namespace TpServe.Kernels;
 
 /// <summary>A stack of scratch tensors in a few big chunks, which grow while a step is new and are then only reused.</summary>
-/// <remarks>Threads   the rank's thread. A mark is a position: chunk number in the upper half, byte in the lower.</remarks>
-internal sealed class ScratchArena : IDisposable
+/// <remarks>
+/// A tensor's address depends only on what was rented before it since the arena was empty: the same step rents the same addresses, as a recorded
+/// graph needs.
+/// Threads  the rank's thread. A mark is a position: chunk number in the upper half, byte in the lower.
+/// </remarks>
+/// <param name="allocate">A block of device memory of at least so many bytes.</param>
+internal sealed class ScratchArena(Func<long, DeviceBuffer> allocate) : IDisposable
 {
     private const int Alignment = 64;
     private const long SmallestChunk = 4L << 20;
-    private readonly List<HostBuffer> _chunks = [];
+    private readonly List<DeviceBuffer> _chunks = [];
     private int _chunk;
     private long _top;
 
@@ -34,7 +39,7 @@ internal sealed class ScratchArena : IDisposable
             _top = 0;
         }
         if (_chunk == _chunks.Count)
-            _chunks.Add(new HostBuffer(Math.Max(bytes, SmallestChunk << Math.Min(_chunk, 4))));
+            _chunks.Add(allocate(Math.Max(bytes, SmallestChunk << Math.Min(_chunk, 4))));
         Tensor tensor = new(_chunks[_chunk], _top, rows, columns, columns, type);
         _top += bytes;
         return tensor;
@@ -43,7 +48,7 @@ internal sealed class ScratchArena : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (HostBuffer chunk in _chunks)
+        foreach (DeviceBuffer chunk in _chunks)
             chunk.Dispose();
         _chunks.Clear();
     }

@@ -1,0 +1,219 @@
+using ILGPU;
+using ILGPU.Runtime;
+
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>The backend's one stream: compiles kernels, launches them in call order, counts launches.</summary>
+/// <remarks>Threads   the rank's thread.</remarks>
+internal sealed class CudaQueue : IDisposable
+{
+    private readonly CudaContext _context;
+
+    /// <summary>Opens a stream of its own on the device.</summary>
+    public CudaQueue(CudaContext context)
+    {
+        _context = context;
+        Stream = context.Accelerator.CreateStream();
+    }
+
+    /// <summary>The device.</summary>
+    public Accelerator Accelerator => _context.Accelerator;
+
+    /// <summary>True where kernels run on ILGPU's CPU accelerator.</summary>
+    public bool IsEmulated => _context.IsEmulated;
+
+    /// <summary>The stream that everything is enqueued on.</summary>
+    public AcceleratorStream Stream { get; }
+
+    /// <summary>Kernels launched so far.</summary>
+    public long Launches { get; private set; }
+
+    /// <summary>True while the stream takes work into a graph instead of running it.</summary>
+    public bool IsRecording { get; set; }
+
+    /// <summary>Zeroed device memory.</summary>
+    public DeviceMemory Allocate(long bytes)
+    {
+        ForbidRecording("an allocation");
+        DeviceMemory memory = new(Accelerator.Allocate1D<byte>(Math.Max(bytes, 1)));
+        memory.View.MemSetToZero(Stream);
+        return memory;
+    }
+
+    /// <summary>Waits until everything enqueued has run.</summary>
+    public void Synchronize()
+    {
+        ForbidRecording("waiting");
+        Stream.Synchronize();
+    }
+
+    /// <summary>Refuses what a replay could not repeat.</summary>
+    /// <exception cref="InvalidOperationException">The stream is recorded.</exception>
+    public void ForbidRecording(string operation)
+    {
+        if (IsRecording)
+            throw new InvalidOperationException($"The stream is recorded: {operation} cannot be part of a graph.");
+    }
+
+    /// <summary>Counts launches that a graph made, or takes back those of a recording that failed.</summary>
+    public void CountLaunches(long launches) => Launches += launches;
+
+    /// <inheritdoc/>
+    public void Dispose() => Stream.Dispose();
+
+    /// <summary>Compiles a kernel of 2 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2> Load<T1, T2>(Action<T1, T2> kernel)
+        where T1 : struct where T2 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 3 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3> Load<T1, T2, T3>(Action<T1, T2, T3> kernel)
+        where T1 : struct where T2 : struct where T3 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 4 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4> Load<T1, T2, T3, T4>(Action<T1, T2, T3, T4> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 5 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5> Load<T1, T2, T3, T4, T5>(Action<T1, T2, T3, T4, T5> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 6 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5, T6> Load<T1, T2, T3, T4, T5, T6>(Action<T1, T2, T3, T4, T5, T6> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5, t6) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5, t6);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 7 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7> Load<T1, T2, T3, T4, T5, T6, T7>(Action<T1, T2, T3, T4, T5, T6, T7> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5, t6, t7) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 8 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8> Load<T1, T2, T3, T4, T5, T6, T7, T8>(Action<T1, T2, T3, T4, T5, T6, T7, T8> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5, t6, t7, t8) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 9 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 10 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 11 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 12 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct where T12 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 13 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct where T12 : struct where T13 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13);
+        };
+    }
+
+    /// <summary>Compiles a kernel of 14 arguments; the result launches it.</summary>
+    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> kernel)
+        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct where T12 : struct where T13 : struct where T14 : struct
+    {
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> launch = Accelerator.LoadKernel(kernel);
+        return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14) =>
+        {
+            Launches++;
+            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14);
+        };
+    }
+}

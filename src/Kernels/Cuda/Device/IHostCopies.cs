@@ -1,0 +1,18 @@
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>Copies between host memory of its own kind and the device, in order with the kernels of the backend's stream.</summary>
+/// <remarks>Threads   the rank's thread.</remarks>
+internal interface IHostCopies : IDisposable
+{
+    /// <summary>Host memory the device copies from and to by itself, zeroed; valid until this is disposed, whoever disposes the buffer.</summary>
+    HostBuffer AllocateHost(long bytes);
+
+    /// <summary>Enqueues a copy of the buffer's first bytes; they must not change before a fence set afterwards was waited for.</summary>
+    void ToDevice(HostBuffer source, DeviceMemory target, long offset, long bytes);
+
+    /// <summary>Enqueues a copy to the buffer's first bytes; they are there once a fence set afterwards was waited for.</summary>
+    void ToHost(DeviceMemory source, long offset, HostBuffer target, long bytes);
+
+    /// <summary>A fence that is not set. The caller disposes it.</summary>
+    ICopyFence CreateFence();
+}

@@ -1,0 +1,51 @@
+using ILGPU.IR.Intrinsics;
+
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>Arithmetic whose rounding is part of the contract.</summary>
+/// <remarks>
+/// Numerics mul and add without a rounding modifier may be contracted to an fma by the driver's compiler, differently in two kernels. Where two kernels
+///          must agree to the bit, they use these.
+/// </remarks>
+internal static class DeviceMath
+{
+    /// <summary>a · b + c, rounded once.</summary>
+    [IntrinsicImplementation]
+    [Ptx("fma.rn.f32 {0}, {1}, {2}, {3};")]
+    public static float Fma(float a, float b, float c) => MathF.FusedMultiplyAdd(a, b, c);
+
+    /// <summary>a · b, never contracted.</summary>
+    [IntrinsicImplementation]
+    [Ptx("mul.rn.f32 {0}, {1}, {2};")]
+    public static float Multiply(float a, float b) => a * b;
+
+    /// <summary>a + b, never contracted.</summary>
+    [IntrinsicImplementation]
+    [Ptx("add.rn.f32 {0}, {1}, {2};")]
+    public static float Add(float a, float b) => a + b;
+
+    /// <summary>a / b, correctly rounded.</summary>
+    [IntrinsicImplementation]
+    [Ptx("div.rn.f32 {0}, {1}, {2};")]
+    public static float Divide(float a, float b) => a / b;
+
+    /// <summary>√a, correctly rounded.</summary>
+    [IntrinsicImplementation]
+    [Ptx("sqrt.rn.f32 {0}, {1};")]
+    public static float Sqrt(float a) => MathF.Sqrt(a);
+
+    /// <summary>2^a within 2 units in the last place; subnormal results become zero.</summary>
+    [IntrinsicImplementation]
+    [Ptx("ex2.approx.ftz.f32 {0}, {1};")]
+    public static float Exp2(float a) => MathF.Pow(2, a);
+
+    /// <summary>c + Σ a_i · b_i over four signed bytes, exact.</summary>
+    [IntrinsicImplementation]
+    [Ptx("dp4a.s32.s32 {0}, {1}, {2}, {3};")]
+    public static int Dot4(int a, int b, int c)
+    {
+        for (int shift = 0; shift < 32; shift += 8)
+            c += (sbyte)(a >> shift) * (sbyte)(b >> shift);
+        return c;
+    }
+}

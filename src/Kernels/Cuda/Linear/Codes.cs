@@ -1,0 +1,110 @@
+using ILGPU;
+
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>How the codes of a block of 16 outputs and 32 inputs lie in memory. They come out as signed bytes.</summary>
+internal interface ICodes
+{
+    /// <summary>Words of a block's codes.</summary>
+    static abstract int Words { get; }
+
+    /// <summary>The codes of inputs 4 · quad … 4 · quad + 3 of an output.</summary>
+    static abstract uint Four(ArrayView<uint> weights, long block, int output, int quad);
+
+    /// <summary>A lane's codes as the first operand of mma.m16n8k32: lane 4g + t holds inputs 4t… of outputs g, g + 8, then inputs 16 + 4t… of both.</summary>
+    static abstract UInt4 Fragment(ArrayView<uint> weights, long block, int lane);
+}
+
+/// <summary>Signed bytes: four words a lane.</summary>
+internal readonly struct ByteCodes : ICodes
+{
+    /// <inheritdoc/>
+    public static int Words => 128;
+
+    /// <inheritdoc/>
+    public static uint Four(ArrayView<uint> weights, long block, int output, int quad) =>
+        weights[block + ((((output & 7) * 4) + (quad & 3)) * 4) + ((quad >> 2) * 2) + (output >> 3)];
+
+    /// <inheritdoc/>
+    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => StreamLoads.Four(ref weights[block + (lane * 4)]);
+}
+
+/// <summary>Where nibbles lie: two words a lane; word 0 is output g, word 1 output g + 8; low nibbles are inputs 4t…, high ones inputs 16 + 4t….</summary>
+internal static class NibbleWords
+{
+    /// <summary>Words of a block's codes.</summary>
+    public const int Words = 64;
+
+    private const uint LowNibbles = 0x0F0F0F0F;
+
+    /// <summary>The nibbles of inputs 4 · quad … of an output, a byte each.</summary>
+    public static uint Four(ArrayView<uint> weights, long block, int output, int quad) =>
+        (weights[block + ((((output & 7) * 4) + (quad & 3)) * 2) + (output >> 3)] >> (quad >> 2 << 2)) & LowNibbles;
+
+    /// <summary>A lane's nibbles in the order of the fragment, a byte each.</summary>
+    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane)
+    {
+        UInt2 words = StreamLoads.Two(ref weights[block + (lane * 2)]);
+        return new UInt4 { A = words.A & LowNibbles, B = words.B & LowNibbles, C = (words.A >> 4) & LowNibbles, D = (words.B >> 4) & LowNibbles };
+    }
+}
+
+/// <summary>Nibbles as they are: 0..15.</summary>
+internal readonly struct NibbleCodes : ICodes
+{
+    /// <inheritdoc/>
+    public static int Words => NibbleWords.Words;
+
+    /// <inheritdoc/>
+    public static uint Four(ArrayView<uint> weights, long block, int output, int quad) => NibbleWords.Four(weights, block, output, quad);
+
+    /// <inheritdoc/>
+    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => NibbleWords.Fragment(weights, block, lane);
+}
+
+/// <summary>Nibbles minus 8.</summary>
+internal readonly struct OffsetNibbleCodes : ICodes
+{
+    /// <inheritdoc/>
+    public static int Words => NibbleWords.Words;
+
+    /// <inheritdoc/>
+    public static uint Four(ArrayView<uint> weights, long block, int output, int quad) => MinusEight(NibbleWords.Four(weights, block, output, quad));
+
+    /// <inheritdoc/>
+    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane)
+    {
+        UInt4 nibbles = NibbleWords.Fragment(weights, block, lane);
+        return new UInt4 { A = MinusEight(nibbles.A), B = MinusEight(nibbles.B), C = MinusEight(nibbles.C), D = MinusEight(nibbles.D) };
+    }
+
+    // 128 + q − 8 never borrows from the byte above; flipping bit 7 takes the 128 off.
+    private static uint MinusEight(uint bytes) => ((bytes | 0x80808080) - 0x08080808) ^ 0x80808080;
+}
+
+/// <summary>Nibbles as indices into IQ4_NL's table of signed bytes.</summary>
+internal readonly struct TableNibbleCodes : ICodes
+{
+    /// <inheritdoc/>
+    public static int Words => NibbleWords.Words;
+
+    /// <inheritdoc/>
+    public static uint Four(ArrayView<uint> weights, long block, int output, int quad) => Look(NibbleWords.Four(weights, block, output, quad));
+
+    /// <inheritdoc/>
+    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane)
+    {
+        UInt4 nibbles = NibbleWords.Fragment(weights, block, lane);
+        return new UInt4 { A = Look(nibbles.A), B = Look(nibbles.B), C = Look(nibbles.C), D = Look(nibbles.D) };
+    }
+
+    // The table's 16 bytes are four words; a permutation looks four indices of 0..7 up at once, in its lower and its upper half, and a third one
+    // takes for each byte the half its index's fourth bit names.
+    private static uint Look(uint bytes)
+    {
+        uint selector = (bytes & 7) | ((bytes >> 4) & 0x70) | ((bytes >> 8) & 0x700) | ((bytes >> 12) & 0x7000);
+        uint low = DeviceBits.Permute(0xBFAD9881, 0xF6EADDCF, selector), high = DeviceBits.Permute(0x26190D01, 0x71594535, selector);
+        uint upper = ((bytes >> 1) & 4) | ((bytes >> 5) & 0x40) | ((bytes >> 9) & 0x400) | ((bytes >> 13) & 0x4000);
+        return DeviceBits.Permute(low, high, 0x3210 + upper);
+    }
+}

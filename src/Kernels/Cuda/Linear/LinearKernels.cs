@@ -1,0 +1,170 @@
+using ILGPU;
+using ILGPU.Runtime;
+
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>Matrix products with weights of every format: packs them, chooses the kernel, launches it.</summary>
+/// <remarks>
+/// Numerics the order of an output's sum is <see cref="LinearPlan"/>'s in every kernel, so which one runs never depends on the degree, and kernels of one
+///          arithmetic agree to the bit.
+/// Cost     kernels are compiled when the first weight of their format is packed.
+/// </remarks>
+internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostTransfers transfers, CudaActivations activations) : IDisposable
+{
+    private const int MostParts = 3;
+    private const int MostGridRows = 65535;
+
+    private readonly List<LinearPlan> _plans = [];
+    private readonly Dictionary<WeightFormat, PlainProduct.Launch> _plain = [];
+    private readonly Dictionary<WeightFormat, TableRows.Launch> _tables = [];
+    private readonly ScratchArena _scratch = scratch;
+    private readonly CudaActivations _activations = activations;
+
+    /// <summary>Repacks a matrix of the file, piece by piece.</summary>
+    /// <exception cref="ArgumentException">The leaves do not lie in the rows, or a row has another length than its format says.</exception>
+    public PackedWeight Pack(WeightRows rows, InputLeaves leaves)
+    {
+        ArgumentNullException.ThrowIfNull(rows);
+        ArgumentNullException.ThrowIfNull(leaves);
+        Require.That(
+            leaves.Boundaries[0] >= 0 && leaves.Boundaries[^1] <= rows.FileColumns && rows.FileColumns % rows.Format.BlockValues() == 0,
+            $"Leaves over columns [{leaves.Boundaries[0]}, {leaves.Boundaries[^1]}) do not lie in rows of {rows.FileColumns} {rows.Format} weights.");
+        DeviceLayout layout = DeviceLayout.Of(rows.Format);
+        LinearPlan plan = PlanOf(leaves, aligned: !layout.IsFloat);
+        long tiles = (rows.Outputs + CudaPackedWeight.TileOutputs - 1) / CudaPackedWeight.TileOutputs;
+        WeightPacker packer = new(rows, plan, layout);
+        long bytes = tiles * plan.Blocks * packer.BlockBytes;
+        DeviceMemory memory = queue.Allocate(bytes);
+        try
+        {
+            transfers.UploadChunked(bytes, memory, 0, (span, at) => packer.Fill(span, at / packer.BlockBytes), packer.BlockBytes);
+        }
+        catch
+        {
+            memory.Dispose();
+            throw;
+        }
+        return new CudaPackedWeight(rows.Format, rows.Outputs, plan, memory);
+    }
+
+    /// <summary>y = x · Wᵀ for matrices of one input; outputs side by side.</summary>
+    /// <exception cref="ArgumentException">Shapes disagree, or a part leaves several pieces.</exception>
+    public void Linear(Tensor x, ReadOnlySpan<PackedWeight> parts, Tensor y)
+    {
+        int columns = 0;
+        for (int i = 0; i < parts.Length; i++)
+        {
+            CudaPackedWeight part = Own(parts[i]);
+            Require.That(part.Leaves.Pieces == 1, $"Part {i} leaves {part.Leaves.Pieces} pieces; Linear takes one.");
+            Require.Shape(x, x.Rows, part.Leaves.Columns);
+            columns += part.Outputs;
+        }
+        Require.Shape(y, x.Rows, columns);
+
+        // Neighbours of one format and one plan share a launch.
+        columns = 0;
+        for (int first = 0; first < parts.Length;)
+        {
+            int end = first + 1, outputs = parts[first].Outputs;
+            for (; end < parts.Length && end - first < MostParts && IsAlike(Own(parts[first]), Own(parts[end])); end++)
+                outputs += parts[end].Outputs;
+            Multiply(x, parts[first..end], y, columns);
+            columns += outputs;
+            first = end;
+        }
+    }
+
+    /// <summary>The pieces of one row-parallel product: piece p of row r is row p · n + r.</summary>
+    /// <exception cref="ArgumentException">Shapes disagree.</exception>
+    public void LinearPieces(Tensor x, PackedWeight weight, Tensor pieces)
+    {
+        CudaPackedWeight own = Own(weight);
+        Require.Shape(x, x.Rows, own.Leaves.Columns);
+        Require.Shape(pieces, x.Rows * own.Leaves.Pieces, own.Outputs);
+        Require.Contiguous(pieces);
+        Multiply(x, [own], pieces, 0);
+    }
+
+    /// <summary>y = scale · row of the table + 0, and zeros for tokens that other ranks hold.</summary>
+    /// <exception cref="ArgumentException">Shapes disagree.</exception>
+    public void Embed(Tensor tokenIds, PackedWeight table, int firstRow, float scale, Tensor y)
+    {
+        CudaPackedWeight own = Own(table);
+        Require.Shape(tokenIds, y.Rows, 1, ElementType.Int32);
+        Require.Shape(y, y.Rows, own.Leaves.Columns);
+        TableShape shape = new()
+        {
+            StrideTokens = tokenIds.RowStride,
+            StrideY = y.RowStride,
+            Blocks = own.Plan.Blocks,
+            Outputs = own.Outputs,
+            FirstRow = firstRow,
+            Scale = scale,
+        };
+        if (!_tables.TryGetValue(own.Format, out TableRows.Launch? launch))
+            _tables.Add(own.Format, launch = TableRows.Load(queue, own.Format));
+        int groups = ((own.Plan.Blocks * 8) + TableRows.GroupSize - 1) / TableRows.GroupSize;
+        for (int row = 0; row < y.Rows; row += MostGridRows)
+        {
+            int rows = Math.Min(MostGridRows, y.Rows - row);
+            launch(
+                (new Index2D(groups, rows), new Index2D(TableRows.GroupSize, 1)),
+                tokenIds.RowSlice(row, rows).View<int>(), own.Words, y.RowSlice(row, rows).View<float>(), own.Plan.DeviceVisits, shape);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (LinearPlan plan in _plans)
+            plan.Dispose();
+        _plans.Clear();
+    }
+
+    private static CudaPackedWeight Own(PackedWeight weight) =>
+        weight as CudaPackedWeight ?? throw new ArgumentException($"A {weight?.GetType().Name ?? "null"} was not packed by this backend.");
+
+    private static bool IsAlike(CudaPackedWeight left, CudaPackedWeight right) => left.Format == right.Format && ReferenceEquals(left.Plan, right.Plan);
+
+    private LinearPlan PlanOf(InputLeaves leaves, bool aligned)
+    {
+        LinearPlan? plan = _plans.Find(known => known.Fits(leaves, aligned));
+        if (plan is null)
+            _plans.Add(plan = new LinearPlan(queue, transfers, leaves, aligned));
+        return plan;
+    }
+
+    private void Multiply(Tensor x, ReadOnlySpan<PackedWeight> parts, Tensor y, int column)
+    {
+        CudaPackedWeight w0 = Own(parts[0]), w1 = parts.Length > 1 ? Own(parts[1]) : w0, w2 = parts.Length > 2 ? Own(parts[2]) : w0;
+        ProductShape shape = new()
+        {
+            Rows = x.Rows,
+            StrideX = x.RowStride,
+            StrideY = y.RowStride,
+            Blocks = w0.Plan.Blocks,
+            Segments = w0.Plan.Segments.Length,
+            Tiles0 = w0.Tiles,
+            Tiles1 = w0.Tiles + (parts.Length > 1 ? w1.Tiles : 0),
+            Outputs0 = w0.Outputs,
+            Outputs1 = w1.Outputs,
+            Outputs2 = w2.Outputs,
+            Column = column,
+        };
+        shape.Tiles = shape.Tiles1 + (parts.Length > 2 ? w2.Tiles : 0);
+        if (x.Rows == 0 || shape.Tiles == 0)
+            return;
+        Plain(x, w0, w1, w2, y, shape);
+    }
+
+    private void Plain(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
+    {
+        if (!_plain.TryGetValue(w0.Format, out PlainProduct.Launch? launch))
+            _plain.Add(w0.Format, launch = PlainProduct.Load(queue, w0.Format));
+        int groups = ((shape.Tiles * CudaPackedWeight.TileOutputs) + PlainProduct.GroupSize - 1) / PlainProduct.GroupSize;
+        int passes = (shape.Rows + PlainProduct.PassRows - 1) / PlainProduct.PassRows; // an emulated group costs far more than a pass
+        launch(
+            (new Index2D(groups, queue.IsEmulated ? 1 : Math.Min(passes, MostGridRows)), new Index2D(PlainProduct.GroupSize, 1)),
+            x.View<float>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceVisits, w0.Plan.DeviceSegments, shape);
+    }
+}

@@ -1,0 +1,121 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using TpServe.Kernels.Cpu.Packing;
+
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>File rows → blocks of the device's layout, any run of blocks at a time.</summary>
+/// <remarks>
+/// Cost     every byte of the file that the leaves touch is read once; nothing but the piece under way is held on the host.
+/// Threads  a run of blocks is shared out to the process's threads.
+/// </remarks>
+internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, DeviceLayout layout)
+{
+    private const int BlocksPerItem = 64;
+
+    /// <summary>Bytes of a block of 16 outputs and 32 inputs.</summary>
+    public int BlockBytes => layout.BlockWords * sizeof(uint);
+
+    /// <summary>Writes the blocks from <paramref name="first"/> on, counted over all tiles.</summary>
+    public void Fill(Span<byte> target, long first)
+    {
+        long rowBytes = rows.Format.RowBytes(rows.FileColumns);
+        target.Clear();
+        int count = target.Length / BlockBytes;
+        fixed (byte* start = target)
+        {
+            byte* blocks = start; // pinned until the loop below has ended
+            Parallel.For(0, (count + BlocksPerItem - 1) / BlocksPerItem, item =>
+            {
+                for (int i = item * BlocksPerItem; i < Math.Min(count, (item + 1) * BlocksPerItem); i++)
+                    Block((first + i) / plan.Blocks, (int)((first + i) % plan.Blocks), (uint*)(blocks + ((long)i * BlockBytes)), rowBytes);
+            });
+        }
+    }
+
+    private void Block(long tile, int block, uint* target, long rowBytes)
+    {
+        int firstOutput = (int)tile * CudaPackedWeight.TileOutputs, outputs = Math.Min(CudaPackedWeight.TileOutputs, rows.Outputs - firstOutput);
+        BlockVisit visit = plan.Visits[block];
+        int column = plan.FileColumns[block];
+        GgmlBlock source = default;
+        for (int output = 0; output < outputs; output++)
+        {
+            ReadOnlySpan<byte> row = rows.Row(firstOutput + output);
+            if (row.Length != rowBytes)
+                throw new ArgumentException($"A row of {rows.FileColumns} {rows.Format} weights has {row.Length} bytes, expected {rowBytes}.");
+            switch (layout.Codes)
+            {
+                case CodeKind.Float32:
+                    ReadOnlySpan<uint> words = MemoryMarshal.Cast<byte, uint>(row).Slice(column, visit.Count);
+                    for (int k = 0; k < words.Length; k++)
+                        target[(k * CudaPackedWeight.TileOutputs) + output] = words[k];
+                    break;
+                case CodeKind.Halves:
+                    Halves(MemoryMarshal.Cast<byte, ushort>(row).Slice(column, visit.Count), output, target);
+                    break;
+                default:
+                    source.Read(rows.Format, row, column / LinearPlan.BlockInputs);
+                    Coded(ref source, output, target);
+                    Scales(ref source, output, target + layout.CodeWords);
+                    break;
+            }
+        }
+    }
+
+    private static void Halves(ReadOnlySpan<ushort> values, int output, uint* target)
+    {
+        for (int pair = 0; pair < (values.Length + 1) / 2; pair++)
+            target[HalfTiles.Word(output, pair)] = values[2 * pair] | ((2 * pair) + 1 < values.Length ? (uint)values[(2 * pair) + 1] << 16 : 0);
+    }
+
+    // Inputs that belong to a neighbouring leaf keep their codes: the activation is zero there.
+    private void Coded(ref GgmlBlock source, int output, uint* target)
+    {
+        int lane = (output & 7) * 4, upper = output >> 3;
+        for (int quad = 0; quad < 8; quad++)
+        {
+            uint four = Unsafe.ReadUnaligned<uint>(ref source.Codes[4 * quad]);
+            if (layout.Codes == CodeKind.Nibbles)
+                target[((lane + (quad & 3)) * 2) + upper] |= four << (quad >> 2 << 2);
+            else
+                target[((lane + (quad & 3)) * 4) + ((quad >> 2) * 2) + upper] = Minus(four, layout.Bias);
+        }
+    }
+
+    /// <summary>Each byte minus the bias, as a signed byte.</summary>
+    private static uint Minus(uint bytes, int bias)
+    {
+        uint result = 0;
+        for (int shift = 0; shift < 32; shift += 8)
+            result |= ((((bytes >> shift) & 0xFF) - (uint)bias) & 0xFF) << shift;
+        return result;
+    }
+
+    private void Scales(ref GgmlBlock source, int output, uint* target)
+    {
+        float d = (float)BitConverter.UInt16BitsToHalf(source.D), minimum = (float)BitConverter.UInt16BitsToHalf(source.DMin) * (layout.SubtractsMinimum ? -1 : 1);
+        float* scales = (float*)target;
+        switch (layout.Scales)
+        {
+            case ScaleKind.Half:
+                target[output >> 1] |= (uint)source.D << ((output & 1) * 16);
+                break;
+            case ScaleKind.HalfMinimum:
+                target[output] = source.D | ((uint)source.DMin << 16);
+                break;
+            case ScaleKind.FloatMinimum:
+                (scales[2 * output], scales[(2 * output) + 1]) = (d * source.Scale0, minimum * source.Min0);
+                break;
+            case ScaleKind.FloatPair:
+                (scales[2 * output], scales[(2 * output) + 1]) = (d * source.Scale0, d * source.Scale1);
+                break;
+            case ScaleKind.FloatPairMinimum:
+                (scales[4 * output], scales[(4 * output) + 1]) = (d * source.Scale0, d * source.Scale1);
+                (scales[(4 * output) + 2], scales[(4 * output) + 3]) = (minimum * source.Min0, minimum * source.Min1);
+                break;
+            default:
+                break;
+        }
+    }
+}
