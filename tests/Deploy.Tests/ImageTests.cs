@@ -43,10 +43,12 @@ public sealed class ImageTests
         JsonObject service = Service("tpserve-cpu");
         string[] health = Health(service);
 
-        // 1. The build's own check, then the service until its health check is content.
+        // 1. The build's own check, the doctor's, then the service until its health check is content.
         await container.SetEnvironmentAsync("server", ComposeCheck.Environment(s_files, "tpserve-cpu"));
         (string version, int checkedCode) = await container.RunAsync("server", Dockerfile.Words(s_dockerfile.Of(s_dockerfile.Final, "RUN").Single().Text));
         Assert.That(checkedCode, Is.Zero, version);
+        (string findings, int wrong) = await container.RunAsync("server", ["tpserve", "doctor"]);
+        Assert.That(wrong, Is.Zero, findings);
         await container.StartAsync("server", ComposeCheck.Environment(s_files, "tpserve-cpu"), ComposeCheck.Words(service, s_dockerfile));
         await container.UntilAsync(0, "server", health, s_startTimeout);
 

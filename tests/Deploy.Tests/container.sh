@@ -41,6 +41,9 @@ mount -t tmpfs -o noexec,nosuid,nodev,size=64m,mode=1777 tmpfs "$root/tmp" || fa
 mount -t tmpfs -o noexec,nosuid,nodev,size=1g,mode=1777 tmpfs "$root/dev/shm" || fail "shm"
 mount -o remount,ro "$root" || fail "read-only root"
 ip link set lo up || fail "loopback"
+# As far as this machine lets: only its own administrator may raise a hard limit.
+ulimit -n 65536 2> /dev/null || true
+ulimit -l unlimited 2> /dev/null || true
 
 # 3. Commands.
 enter() { # NAME WORD…
