@@ -120,4 +120,23 @@ public sealed class IlgpuKernelTests
 
         Assert.That(memory.Read<float>(sums), Is.EqualTo(new[] { x[..32].Sum(), x[32..].Sum() }));
     }
+
+    private static void Dense(ArrayView1D<float, Stride1D.Dense> x, ArrayView1D<float, Stride1D.Dense> y, float scale)
+    {
+        int i = Grid.GlobalIndex.X;
+        if (i < y.IntLength)
+            y[i] = x[i] * scale + x.IntExtent.X;
+    }
+
+    [Test]
+    public void DenseViews_OfOneDimension_CarryTheirExtent()
+    {
+        float[] x = Numbers.Uniform(32, 8);
+        PtxMemory memory = new();
+        PtxBuffer input = memory.Allocate(x), output = memory.Allocate(20 * 4);
+
+        new PtxMachine(memory, 1).Launch(IlgpuPtx.Compile(Dense), nameof(Dense), (1, 1, 1), (32, 1, 1), 0, input.ViewOf(4), output.ViewOf(4), 3f);
+
+        Assert.That(memory.Read<float>(output), Is.EqualTo(x[..20].Select(value => value * 3f + 32)));
+    }
 }

@@ -55,6 +55,7 @@ public sealed class RunTests
         Assert.That(site, Is.EqualTo(new PtxSite(15, "ld.global.u32 %x, [%i]", 2, 256, 8, 0, 0, 0)));
         Assert.That(run.Mnemonics["ld"], Is.EqualTo(6));
         Assert.That(run.ThreadInstructions, Is.EqualTo(32 * run.WarpInstructions));
+        Assert.That(run.ToString(), Does.Contain("256 bytes read in 8 sectors"));
     }
 
     [Test]

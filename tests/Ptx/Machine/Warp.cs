@@ -21,7 +21,7 @@ internal sealed partial class Warp
         Block = block;
         Launch = block.Launch;
         Id = id;
-        GlobalId = block.Number * block.WarpCount + id + 1;
+        GlobalId = block.Id * Block.MostWarps + id + 1;
         Live = threads >= Lanes ? uint.MaxValue : (1u << threads) - 1;
         Registers = new ulong[Launch.Program.RegisterCount * Lanes];
         Written = new uint[Launch.Program.RegisterCount];
@@ -45,7 +45,7 @@ internal sealed partial class Warp
     public Block Block { get; }
     public int Id { get; }
 
-    /// <summary>1 + the warp's number in the grid.</summary>
+    /// <summary>1 + block · 32 + warp, over all launches that run together.</summary>
     public int GlobalId { get; }
 
     /// <summary>The lanes that have not ended.</summary>
@@ -93,8 +93,8 @@ internal sealed partial class Warp
         LaunchCounts counts = Launch.Counts;
         while (instructions-- > 0 && !_yields && !strand.Waits && !strand.IsGone)
         {
-            if (++Launch.Executed > Launch.Budget)
-                throw Launch.OverBudget();
+            if (++Launch.Together.Executed > Launch.Together.Budget)
+                throw Launch.Together.OverBudget();
             PtxOp op = code[strand.Pc];
             CurrentOp = op;
             uint mask = strand.Mask;
@@ -188,7 +188,7 @@ internal sealed partial class Warp
 
     /// <summary>Where each strand stands, for messages.</summary>
     public IEnumerable<string> Places() => _strands.Select(strand =>
-        $"block {Block.Position} warp {Id} lanes {strand.Mask:x8}{(strand.Waits ? " waits at" : " at")} {Launch.Program.Code[strand.Waits ? strand.Pc - 1 : strand.Pc]}");
+        $"{Launch.KernelName} block {Block.Position} warp {Id} lanes {strand.Mask:x8}{(strand.Waits ? " waits at" : " at")} {Launch.Program.Code[strand.Waits ? strand.Pc - 1 : strand.Pc]}");
 
     private Strand Choose(Random random)
     {

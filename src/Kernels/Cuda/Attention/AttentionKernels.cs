@@ -1,4 +1,3 @@
-#pragma warning disable CS9113
 using ILGPU;
 
 namespace TpServe.Kernels.Cuda;
@@ -19,6 +18,7 @@ internal sealed class AttentionKernels(CudaQueue queue, ScratchArena scratch, Cu
     private readonly HeadMaps _maps = new(queue);
     private readonly PlainAttention _plain = new(queue);
     private readonly PartialMerge _merge = new(queue);
+    private readonly TensorAttention? _tensor = activations == CudaActivations.Float32 || queue.IsEmulated ? null : new(queue);
 
     /// <summary>Chunks that a group walks, where a test wants a certain cut.</summary>
     internal int? ChunksOfGroup { get; set; }
@@ -41,48 +41,91 @@ internal sealed class AttentionKernels(CudaQueue queue, ScratchArena scratch, Cu
             return;
 
         long mark = scratch.Mark();
-        AttentionNumbers numbers = Numbers(q, view, step, shape, y, PlainAttention.Chunk);
-        Tensor partials = Cut(ref numbers, numbers.Rows * heads);
+        HeadMap map = _maps.OnDevice(shape.KvHeadOfHead, view.Heads);
+        bool usesTensorCores = _tensor is not null && TensorAttention.Serves(view);
+        AttentionNumbers numbers = Numbers(
+            q.Rows, q.RowStride, y.RowStride, step.BlockTables.Rows, step.BlockTables.Columns, step.BlockTables.RowStride, view.BlockTokens, shape,
+            usesTensorCores ? shape.HeadDim : PlainAttention.Chunk);
         AttentionOperands operands = new(
-            q.View<float>(), view, _maps.OnDevice(shape.KvHeadOfHead, view.Heads), step.Positions.View<int>(), step.SequenceOfRow.View<int>(), step.BlockTables.View<int>(),
-            y.View<float>(), partials.View<float>());
-        _plain.Run(operands, numbers);
-        if (partials.Rows > 0)
-            _merge.Run(operands, numbers);
+            q.View<float>(), view, map.KvHeads.View.Cast<int>(), step.Positions.View<int>(), step.SequenceOfRow.View<int>(), step.BlockTables.View<int>(), y.View<float>(), default);
+        if (usesTensorCores)
+            RunTensor(operands, numbers, map);
+        else
+            RunPlain(operands, numbers);
         scratch.Release(mark);
     }
 
     /// <inheritdoc/>
     public void Dispose() => _maps.Dispose();
 
-    private static AttentionNumbers Numbers(Tensor q, KvView cache, StepTensors step, AttentionShape shape, Tensor y, int chunk)
+    /// <summary>The sizes and factors of a call; how many chunks a group walks is still open.</summary>
+    internal static AttentionNumbers Numbers(
+        int rows, int strideQ, int strideY, int sequences, int tableBlocks, int tableStride, int blockTokens, AttentionShape shape, int chunk)
     {
         bool capped = shape.Softcap > 0f;
         return new AttentionNumbers
         {
-            Rows = q.Rows,
+            Rows = rows,
             Heads = shape.KvHeadOfHead.Count,
             HeadDim = shape.HeadDim,
-            StrideQ = q.RowStride,
-            StrideY = y.RowStride,
-            Sequences = step.BlockTables.Rows,
-            TableBlocks = step.BlockTables.Columns,
-            TableStride = step.BlockTables.RowStride,
+            StrideQ = strideQ,
+            StrideY = strideY,
+            Sequences = sequences,
+            TableBlocks = tableBlocks,
+            TableStride = tableStride,
             Window = shape.Window,
             Factor = capped ? 2f * shape.Scale / shape.Softcap * SoftmaxMath.Log2E : shape.Scale * SoftmaxMath.Log2E,
             Cap = capped ? shape.Softcap * SoftmaxMath.Log2E : 0f,
             Chunk = chunk,
-            Chunks = Math.Max(1, (step.BlockTables.Columns * cache.BlockTokens + chunk - 1) / chunk),
+            Chunks = Math.Max(1, (tableBlocks * blockTokens + chunk - 1) / chunk),
         };
+    }
+
+    private void RunPlain(AttentionOperands operands, AttentionNumbers numbers)
+    {
+        Tensor partials = Cut(ref numbers, queue.IsEmulated ? WantedGroups : numbers.Rows * numbers.Heads);
+        operands = operands with { Partials = partials.View<float>() };
+        _plain.Run(operands, numbers);
+        if (partials.Rows > 0)
+            _merge.Run(operands, numbers);
+    }
+
+    private void RunTensor(AttentionOperands operands, AttentionNumbers numbers, HeadMap map)
+    {
+        ArrayView<int> pieces = map.Pieces.View.Cast<int>();
+        TensorCut decode = new() { Rows = 1, Tiles = 1, Pieces = map.PieceCount }, prefill = decode with
+        {
+            Rows = TensorAttention.MostColumns / map.MostHeads,
+            Tiles = TensorAttention.MostTiles,
+        };
+
+        // 1. As many sequences as rows: a decode step, whose rows' chunks are spread over groups where there are few rows.
+        if (numbers.Rows == numbers.Sequences)
+        {
+            Tensor partials = Cut(ref numbers, numbers.Rows * map.PieceCount);
+            operands = operands with { Partials = partials.View<float>() };
+            _tensor!.Run(operands, pieces, numbers, decode);
+            if (partials.Rows > 0)
+                _merge.Run(operands, numbers);
+            return;
+        }
+
+        // 2. Rows of one sequence: prefill. Otherwise a mixed step: the host does not know which rows stand alone, so two launches each find their own.
+        numbers.ChunksOfGroup = numbers.Chunks;
+        if (numbers.Sequences > 1)
+        {
+            _tensor!.Run(operands, pieces, numbers, decode with { Takes = TakenRows.Alone });
+            prefill.Takes = TakenRows.Accompanied;
+        }
+        _tensor!.Run(operands, pieces, numbers, prefill);
     }
 
     /// <summary>Decides how many chunks a group walks, and rents what they leave.</summary>
     private Tensor Cut(ref AttentionNumbers numbers, int groups)
     {
         int columns = numbers.Rows * numbers.Heads;
-        int ranges = queue.IsEmulated ? 1 : Math.Min(numbers.Chunks, WantedGroups / Math.Max(1, groups));
-        long bytes = (long)columns * numbers.Chunks * (numbers.HeadDim + 2) * sizeof(float);
-        if (ranges <= 1 || bytes > MostPartialBytes)
+        int ranges = Math.Clamp(WantedGroups / groups, 1, numbers.Chunks);
+        if ((long)columns * numbers.Chunks * (numbers.HeadDim + 2) * sizeof(float) > MostPartialBytes)
             ranges = 1;
         numbers.ChunksOfGroup = ChunksOfGroup ?? (numbers.Chunks + ranges - 1) / ranges;
         return numbers.ChunksOfGroup >= numbers.Chunks ? default : scratch.Rent(columns * numbers.Chunks, numbers.HeadDim + 2, ElementType.Float32);
