@@ -73,7 +73,7 @@ internal sealed class TensorAttention(CudaQueue queue)
         int warp = Group.IdxX / Lanes, lane = Group.IdxX % Lanes, warps = numbers.HeadDim / KvView.Square, piece = Grid.IdxX % cut.Pieces;
         bool isWhole = numbers.ChunksOfGroup >= numbers.Chunks;
         TensorPass pass = default;
-        pass.FirstRow = Grid.IdxX / cut.Pieces * cut.Rows;
+        pass.FirstRow = (Grid.DimX / cut.Pieces - 1 - Grid.IdxX / cut.Pieces) * cut.Rows; // the longest past first
         pass.FirstHead = pieces[4 * piece];
         pass.Heads = pieces[4 * piece + 1];
         pass.KvHead = pieces[4 * piece + 2];
@@ -96,7 +96,7 @@ internal sealed class TensorAttention(CudaQueue queue)
             }
 
             // 2. Its queries as operands, and what each column sees.
-            Group.Barrier(); // an earlier pass has been read by all
+            Group.Barrier(); // what an earlier pass's columns see has been read by all
             if (Group.IdxX < MostColumns)
             {
                 int last = TensorPass.Has(pass, Group.IdxX) ? AttentionNumbers.Last(numbers, pass.FirstRow + Group.IdxX / pass.Heads, positions, sequences, cache) : -1;

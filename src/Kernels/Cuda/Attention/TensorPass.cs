@@ -50,9 +50,9 @@ internal struct TensorPass
     {
         if (position > pass.MaxLast || position + KvView.Square - 1 < pass.MinFirst)
             return -1;
-        int block = tables[pass.Sequence * numbers.TableStride + position / cache.BlockTokens];
+        int logical = position / cache.BlockTokens, block = tables[pass.Sequence * numbers.TableStride + logical];
         if ((uint)block >= (uint)cache.Blocks)
             return -1;
-        return (KvView.TileStart(cache, block, pass.KvHead) + position % cache.BlockTokens * cache.HeadDim) / 8;
+        return (KvView.TileStart(cache, block, pass.KvHead) + (position - logical * cache.BlockTokens) * cache.HeadDim) / 8;
     }
 }
