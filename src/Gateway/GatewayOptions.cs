@@ -81,6 +81,9 @@ public sealed class GatewayOptions
     /// <summary>How long one step may take before the group is declared lost. Default 120 s.</summary>
     [Range(typeof(TimeSpan), "00:00:01", "01:00:00")] public TimeSpan StepTimeout { get; init; } = TimeSpan.FromSeconds(120);
 
+    /// <summary>How long workers that were started elsewhere may take to answer for the first time. Default 15 s.</summary>
+    [Range(typeof(TimeSpan), "00:00:01", "06:00:00")] public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(15);
+
     /// <summary>How long workers may take to start and load. Default 10 min.</summary>
     [Range(typeof(TimeSpan), "00:00:05", "06:00:00")] public TimeSpan LoadTimeout { get; init; } = TimeSpan.FromMinutes(10);
 }

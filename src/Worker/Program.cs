@@ -47,6 +47,8 @@ builder.WebHost.ConfigureKestrel(kestrel =>
 });
 
 // 3. The rank, and what may be asked of it.
+// The gateway's step stream stays open as long as the gateway lives: a worker that is asked to stop waits for it no longer than this.
+builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(2));
 builder.Services.AddSingleton(options);
 builder.Services.AddSingleton(secret);
 builder.Services.AddSingleton<RankHost>();

@@ -21,10 +21,11 @@ internal static class DeviceSurvey
         if (options.Workers.Count == 0)
             return [await LocalAsync(Timeout, cancellation)];
         string secret = (await File.ReadAllTextAsync(options.SecretFile, cancellation)).Trim();
+        TimeSpan patience = options.ConnectTimeout > Timeout ? options.ConnectTimeout : Timeout;
         return await Task.WhenAll(options.Workers.Select(async address =>
         {
             using WorkerClient client = new(address, secret);
-            return await client.HelloAsync(surveyGpus: true, Timeout, cancellation);
+            return await client.HelloAsync(surveyGpus: true, patience, cancellation);
         }));
     }
 

@@ -1,4 +1,6 @@
 using System.Net.Sockets;
+using System.Runtime.ExceptionServices;
+using System.Threading.Channels;
 using Grpc.Core;
 using Grpc.Net.Client;
 using TpServe.Protos.Worker;
@@ -9,10 +11,13 @@ namespace TpServe.Gateway.Workers;
 /// <remarks>Threads   the group's step loop alone uses the step stream; other calls may come from anywhere.</remarks>
 internal sealed class WorkerClient : IIpcPeer, IDisposable
 {
+    private static readonly TimeSpan PingPeriod = TimeSpan.FromSeconds(10);
+
     private readonly GrpcChannel _channel;
     private readonly Metadata _secret;
     private readonly WorkerControl.WorkerControlClient _control;
     private AsyncDuplexStreamingCall<StepPlan, StepResult>? _run;
+    private ChannelReader<StepResult>? _results;
 
     public WorkerClient(string address, string secret)
     {
@@ -24,6 +29,9 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
 
     /// <summary>unix:PATH or http://host:port.</summary>
     public string Address { get; }
+
+    /// <summary>Completes with the reason when the step stream ends: the worker went, or cannot be reached any more.</summary>
+    public Task<string> RunEnded { get; private set; } = new TaskCompletionSource<string>().Task;
 
     /// <summary>Asks until the worker answers: its socket appears only once it listens.</summary>
     /// <param name="surveyGpus">Have it look for GPUs, which may take seconds.</param>
@@ -42,7 +50,9 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
             }
             catch (RpcException fault) when (fault.StatusCode == StatusCode.Unavailable && !deadline.IsCancellationRequested)
             {
-                await Task.Delay(TimeSpan.FromMilliseconds(20), deadline.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                // A worker on this host is awaited for a moment; one elsewhere perhaps for minutes, through a name server.
+                TimeSpan pause = TimeSpan.FromMilliseconds(Address.StartsWith("unix:", StringComparison.Ordinal) ? 20 : 200);
+                await Task.Delay(pause, deadline.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
             catch (RpcException fault)
             {
@@ -90,6 +100,10 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
     {
         _run?.Dispose();
         _run = _control.Run(_secret, cancellationToken: lifetime);
+        // Read at all times, not only within a step: the end of an idle worker must be seen too.
+        Channel<StepResult> results = Channel.CreateUnbounded<StepResult>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true, AllowSynchronousContinuations = true });
+        _results = results.Reader;
+        RunEnded = ReadResultsAsync(_run.ResponseStream, results.Writer);
     }
 
     /// <summary>Sends one plan and waits for its result.</summary>
@@ -98,9 +112,15 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
     {
         AsyncDuplexStreamingCall<StepPlan, StepResult> run = _run ?? throw new InvalidOperationException("The step stream is not open.");
         await run.RequestStream.WriteAsync(plan, cancellation);
-        if (!await run.ResponseStream.MoveNext(cancellation))
-            throw new RpcException(new Status(StatusCode.Unavailable, "the worker closed its step stream"));
-        return run.ResponseStream.Current;
+        try
+        {
+            return await _results!.ReadAsync(cancellation);
+        }
+        catch (ChannelClosedException closed) when (closed.InnerException is RpcException fault)
+        {
+            ExceptionDispatchInfo.Throw(fault);
+            throw;
+        }
     }
 
     /// <summary>Wakes everything that waits inside the worker for a lost peer; a worker that cannot be reached is left alone.</summary>
@@ -118,13 +138,38 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
 
     public void Dispose()
     {
-        _run?.Dispose();
+        _run?.Dispose(); // ends the reading too
         _channel.Dispose();
+    }
+
+    private static async Task<string> ReadResultsAsync(IAsyncStreamReader<StepResult> stream, ChannelWriter<StepResult> results)
+    {
+        RpcException end = new(new Status(StatusCode.Unavailable, "the worker closed its step stream"));
+        try
+        {
+            while (await stream.MoveNext(CancellationToken.None))
+                results.TryWrite(stream.Current);
+        }
+        catch (RpcException fault)
+        {
+            end = fault;
+        }
+        finally
+        {
+            results.TryComplete(end); // whatever happened: nobody waits for a result that cannot come
+        }
+        return end.Status.Detail;
     }
 
     private static GrpcChannel Connect(string address)
     {
         SocketsHttpHandler handler = new() { EnableMultipleHttp2Connections = false, ConnectTimeout = TimeSpan.FromSeconds(5) };
+        if (!address.StartsWith("unix:", StringComparison.Ordinal))
+        {
+            // A host that vanishes closes no connection: only an unanswered ping tells.
+            handler.KeepAlivePingDelay = PingPeriod;
+            handler.KeepAlivePingTimeout = PingPeriod;
+        }
         if (!address.StartsWith("unix:", StringComparison.Ordinal))
             return GrpcChannel.ForAddress(address, Channel(handler));
         UnixDomainSocketEndPoint endpoint = new(address["unix:".Length..]);

@@ -154,7 +154,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
                 await BringUpAsync(epoch, processes, clients, life.Token);
                 wasReady = true;
                 pause = FirstPause;
-                string reason = await WaitForLossAsync(processes, life.Token);
+                string reason = await WaitForLossAsync(processes, clients, life.Token);
                 LogLost(epoch, reason);
                 _observer.Lost(epoch, reason);
                 await Task.WhenAll(clients.Select(client => client.RevokeAsync(epoch, reason, RevokeTimeout)));
@@ -209,7 +209,8 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             clients.Add(new WorkerClient(address, secret));
 
         // 2.–3. What each can do; a process that ends meanwhile says why itself.
-        Task<HelloReply[]> hellos = Task.WhenAll(clients.Select(client => client.HelloAsync(surveyGpus: false, HelloTimeout, cancellation)));
+        TimeSpan patience = processes.Count > 0 ? HelloTimeout : _options.ConnectTimeout;
+        Task<HelloReply[]> hellos = Task.WhenAll(clients.Select(client => client.HelloAsync(surveyGpus: false, patience, cancellation)));
         await FirstOf(hellos, processes);
         HelloReply[] facts = await hellos;
         LoadPlanner.RequireOneRelease(facts);
@@ -254,13 +255,17 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         _observer.Ready(Topology());
     }
 
-    private async Task<string> WaitForLossAsync(List<WorkerProcess> processes, CancellationToken cancellation)
+    private async Task<string> WaitForLossAsync(List<WorkerProcess> processes, List<WorkerClient> clients, CancellationToken cancellation)
     {
         TaskCompletionSource<string> lost = _lost;
-        List<Task> ends = [lost.Task, .. processes.Select(process => process.Exited)];
+        // A worker here is watched by its process, which says more; one elsewhere by its step stream.
+        bool local = processes.Count > 0;
+        List<Task> ends = [lost.Task, .. local ? processes.Select(process => (Task)process.Exited) : clients.Select(client => client.RunEnded)];
         Task first = await Task.WhenAny(ends).WaitAsync(cancellation);
         int rank = ends.IndexOf(first) - 1;
-        if (rank >= 0)
+        if (rank >= 0 && !local)
+            Lose(lost, $"the worker of rank {rank} ({clients[rank].Address}) has gone: {await clients[rank].RunEnded}");
+        else if (rank >= 0)
             Lose(lost, $"the worker of rank {rank} (pid {processes[rank].Id}) ended with code {await processes[rank].Exited}.");
         else
             Lose(lost, await lost.Task);

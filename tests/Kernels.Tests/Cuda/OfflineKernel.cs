@@ -52,6 +52,6 @@ public sealed class OfflineKernel
     private string Compile()
     {
         using PTXBackend backend = new(Compiler.Value, CudaArchitecture.SM_90, CudaInstructionSet.ISA_80, null!);
-        return ((PTXCompiledKernel)backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(Method), default)).PTXAssembly;
+        return ((PTXCompiledKernel)backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(Method), DeviceKernelAttribute.LimitsOf(Method))).PTXAssembly;
     }
 }

@@ -38,10 +38,10 @@ internal sealed unsafe class CudaHostCopies(CudaQueue queue) : IHostCopies
     }
 
     /// <inheritdoc/>
-    public ICopyFence CreateFence()
+    public ICopyFence CreateFence(bool sleeping)
     {
         queue.Accelerator.Bind();
-        return new Fence(CudaDriver.CreateEvent(), _stream);
+        return new Fence(CudaDriver.CreateEvent(sleeping), _stream);
     }
 
     /// <inheritdoc/>

@@ -11,37 +11,42 @@ internal struct FloatQuad
 
     public float A, B, C, D;
 
-    /// <summary>Values [i, i + 4) of a row, zeros beyond its end. i is a multiple of 4; <paramref name="aligned"/> says that whole quads may be accessed.</summary>
-    public static FloatQuad Load(ArrayView<float> row, int i, int count, int aligned)
+    /// <summary>Values [i, i + 4) of a row of <paramref name="count"/> values, zeros beyond its end. i is a multiple of 4.</summary>
+    /// <param name="view">The tensor: ILGPU takes 16 bytes at once only from a view that was not cut at an unknown place.</param>
+    /// <param name="row">Where the row starts in it.</param>
+    /// <param name="i">First value.</param>
+    /// <param name="count">Values in the row.</param>
+    /// <param name="aligned">Not 0 where every row starts at a multiple of 16 bytes and is made of whole quads.</param>
+    public static FloatQuad Load(ArrayView<float> view, int row, int i, int count, int aligned)
     {
         if (aligned != 0)
-            return row.Cast<FloatQuad>()[i / Count];
+            return view.Cast<FloatQuad>()[(row + i) / Count];
         FloatQuad quad = default;
-        quad.A = row[i];
+        quad.A = view[row + i];
         if (i + 1 < count)
-            quad.B = row[i + 1];
+            quad.B = view[row + i + 1];
         if (i + 2 < count)
-            quad.C = row[i + 2];
+            quad.C = view[row + i + 2];
         if (i + 3 < count)
-            quad.D = row[i + 3];
+            quad.D = view[row + i + 3];
         return quad;
     }
 
-    /// <summary>Writes values [i, i + 4) of a row, as far as it goes.</summary>
-    public static void Store(ArrayView<float> row, int i, int count, int aligned, FloatQuad quad)
+    /// <summary>Writes values [i, i + 4) of a row, as far as it goes; the parameters are <see cref="Load"/>'s.</summary>
+    public static void Store(ArrayView<float> view, int row, int i, int count, int aligned, FloatQuad quad)
     {
         if (aligned != 0)
         {
-            row.Cast<FloatQuad>()[i / Count] = quad;
+            view.Cast<FloatQuad>()[(row + i) / Count] = quad;
             return;
         }
-        row[i] = quad.A;
+        view[row + i] = quad.A;
         if (i + 1 < count)
-            row[i + 1] = quad.B;
+            view[row + i + 1] = quad.B;
         if (i + 2 < count)
-            row[i + 2] = quad.C;
+            view[row + i + 2] = quad.C;
         if (i + 3 < count)
-            row[i + 3] = quad.D;
+            view[row + i + 3] = quad.D;
     }
 
     /// <summary>sum + A² + B² + C² + D², in this order, each product fused.</summary>

@@ -14,5 +14,6 @@ internal interface IHostCopies : IDisposable
     void ToHost(DeviceMemory source, long offset, HostBuffer target, long bytes);
 
     /// <summary>A fence that is not set. The caller disposes it.</summary>
-    ICopyFence CreateFence();
+    /// <param name="sleeping">Waiting for it leaves the processor to others, at some tens of µs.</param>
+    ICopyFence CreateFence(bool sleeping);
 }

@@ -23,6 +23,9 @@ internal readonly struct CodedLayout<TCodes, TScales> : ICodedLayout
     public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => TCodes.Fragment(weights, block, lane);
 
     /// <inheritdoc/>
+    public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => TCodes.SharedFragment(shared, block, lane);
+
+    /// <inheritdoc/>
     public static float Scale(ArrayView<uint> weights, long block, int output, int half) => TScales.Scale(weights, block + TCodes.Words, output, half);
 
     /// <inheritdoc/>

@@ -13,6 +13,9 @@ internal interface ICodes
 
     /// <summary>A lane's codes as the first operand of mma.m16n8k32: lane 4g + t holds inputs 4t… of outputs g, g + 8, then inputs 16 + 4t… of both.</summary>
     static abstract UInt4 Fragment(ArrayView<uint> weights, long block, int lane);
+
+    /// <summary>The same from a block in shared memory.</summary>
+    static abstract UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane);
 }
 
 /// <summary>Signed bytes: four words a lane.</summary>
@@ -27,6 +30,9 @@ internal readonly struct ByteCodes : ICodes
 
     /// <inheritdoc/>
     public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => StreamLoads.Four(ref weights[block + (lane * 4)]);
+
+    /// <inheritdoc/>
+    public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => SharedLoads.Four(ref shared[block + (lane * 4)]);
 }
 
 /// <summary>Where nibbles lie: two words a lane; word 0 is output g, word 1 output g + 8; low nibbles are inputs 4t…, high ones inputs 16 + 4t….</summary>
@@ -42,11 +48,13 @@ internal static class NibbleWords
         (weights[block + ((((output & 7) * 4) + (quad & 3)) * 2) + (output >> 3)] >> (quad >> 2 << 2)) & LowNibbles;
 
     /// <summary>A lane's nibbles in the order of the fragment, a byte each.</summary>
-    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane)
-    {
-        UInt2 words = StreamLoads.Two(ref weights[block + (lane * 2)]);
-        return new UInt4 { A = words.A & LowNibbles, B = words.B & LowNibbles, C = (words.A >> 4) & LowNibbles, D = (words.B >> 4) & LowNibbles };
-    }
+    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => Apart(StreamLoads.Two(ref weights[block + (lane * 2)]));
+
+    /// <summary>The same from a block in shared memory.</summary>
+    public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => Apart(SharedLoads.Two(ref shared[block + (lane * 2)]));
+
+    private static UInt4 Apart(UInt2 words) =>
+        new() { A = words.A & LowNibbles, B = words.B & LowNibbles, C = (words.A >> 4) & LowNibbles, D = (words.B >> 4) & LowNibbles };
 }
 
 /// <summary>Nibbles as they are: 0..15.</summary>
@@ -60,6 +68,9 @@ internal readonly struct NibbleCodes : ICodes
 
     /// <inheritdoc/>
     public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => NibbleWords.Fragment(weights, block, lane);
+
+    /// <inheritdoc/>
+    public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => NibbleWords.SharedFragment(shared, block, lane);
 }
 
 /// <summary>Nibbles minus 8.</summary>
@@ -72,11 +83,12 @@ internal readonly struct OffsetNibbleCodes : ICodes
     public static uint Four(ArrayView<uint> weights, long block, int output, int quad) => MinusEight(NibbleWords.Four(weights, block, output, quad));
 
     /// <inheritdoc/>
-    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane)
-    {
-        UInt4 nibbles = NibbleWords.Fragment(weights, block, lane);
-        return new UInt4 { A = MinusEight(nibbles.A), B = MinusEight(nibbles.B), C = MinusEight(nibbles.C), D = MinusEight(nibbles.D) };
-    }
+    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => MinusEight(NibbleWords.Fragment(weights, block, lane));
+
+    /// <inheritdoc/>
+    public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => MinusEight(NibbleWords.SharedFragment(shared, block, lane));
+
+    private static UInt4 MinusEight(UInt4 nibbles) => new() { A = MinusEight(nibbles.A), B = MinusEight(nibbles.B), C = MinusEight(nibbles.C), D = MinusEight(nibbles.D) };
 
     // 128 + q − 8 never borrows from the byte above; flipping bit 7 takes the 128 off.
     private static uint MinusEight(uint bytes) => ((bytes | 0x80808080) - 0x08080808) ^ 0x80808080;
@@ -92,11 +104,12 @@ internal readonly struct TableNibbleCodes : ICodes
     public static uint Four(ArrayView<uint> weights, long block, int output, int quad) => Look(NibbleWords.Four(weights, block, output, quad));
 
     /// <inheritdoc/>
-    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane)
-    {
-        UInt4 nibbles = NibbleWords.Fragment(weights, block, lane);
-        return new UInt4 { A = Look(nibbles.A), B = Look(nibbles.B), C = Look(nibbles.C), D = Look(nibbles.D) };
-    }
+    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => Look(NibbleWords.Fragment(weights, block, lane));
+
+    /// <inheritdoc/>
+    public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => Look(NibbleWords.SharedFragment(shared, block, lane));
+
+    private static UInt4 Look(UInt4 nibbles) => new() { A = Look(nibbles.A), B = Look(nibbles.B), C = Look(nibbles.C), D = Look(nibbles.D) };
 
     // The table's 16 bytes are four words; a permutation looks four indices of 0..7 up at once, in its lower and its upper half, and a third one
     // takes for each byte the half its index's fourth bit names.

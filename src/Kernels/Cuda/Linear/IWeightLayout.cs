@@ -31,6 +31,9 @@ internal interface ICodedLayout : IWeightLayout
     /// <summary>A lane's 16 codes as the first operand of mma.m16n8k32.</summary>
     static abstract UInt4 Fragment(ArrayView<uint> weights, long block, int lane);
 
+    /// <summary>The same from a block in shared memory.</summary>
+    static abstract UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane);
+
     /// <summary>The scale of an output's half (0 where there is one for all).</summary>
     static abstract float Scale(ArrayView<uint> weights, long block, int output, int half);
 

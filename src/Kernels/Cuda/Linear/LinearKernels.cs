@@ -13,12 +13,15 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 {
     private const int MostParts = 3;
     private const int MostGridRows = 65535;
+    private const int MostStreamedRowTiles = 4; // the bits agree, so this is a matter of speed alone
 
     private readonly List<LinearPlan> _plans = [];
     private readonly Dictionary<WeightFormat, PlainProduct.Launch> _plain = [];
     private readonly Dictionary<WeightFormat, TableRows.Launch> _tables = [];
-    private readonly ScratchArena _scratch = scratch;
-    private readonly CudaActivations _activations = activations;
+    private readonly Lazy<HalfKernels> _bFloats = new(() => HalfKernels.Of<BFloatMath>(queue));
+    private readonly Lazy<HalfKernels> _binaryHalves = new(() => HalfKernels.Of<BinaryHalfMath>(queue));
+    private readonly Dictionary<WeightFormat, CodedKernels> _coded = [];
+    private readonly Lazy<PackedActivations.Launch> _quantise = new(() => PackedActivations.LoadQuantising(queue));
 
     /// <summary>Repacks a matrix of the file, piece by piece.</summary>
     /// <exception cref="ArgumentException">The leaves do not lie in the rows, or a row has another length than its format says.</exception>
@@ -154,7 +157,76 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         shape.Tiles = shape.Tiles1 + (parts.Length > 2 ? w2.Tiles : 0);
         if (x.Rows == 0 || shape.Tiles == 0)
             return;
-        Plain(x, w0, w1, w2, y, shape);
+        if (activations == CudaActivations.Float32 || w0.Format == WeightFormat.F32 || (queue.IsEmulated && !w0.Plan.IsAligned))
+            Plain(x, w0, w1, w2, y, shape);
+        else if (!w0.Plan.IsAligned)
+            Halves(x, w0, w1, w2, y, shape);
+        else
+            Coded(x, w0, w1, w2, y, shape);
+    }
+
+    private void Halves(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
+    {
+        HalfKernels kernels = (w0.Format == WeightFormat.F16 ? _binaryHalves : _bFloats).Value;
+        long mark = scratch.Mark();
+        int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
+        Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.HalfWords, ElementType.Int32);
+        int blockGroups = ((shape.Blocks * 32) + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
+        kernels.Round(
+            (new Index2D(blockGroups, Math.Min(rowTiles, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
+            x.View<float>(), packed.View<uint>(), w0.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
+        if (rowTiles <= MostStreamedRowTiles)
+        {
+            kernels.Stream(rowTiles)(
+                (shape.Tiles, StreamProduct.GroupSize), packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+        }
+        else
+        {
+            Tiled(kernels.Tiled, packed, w0, w1, w2, y, shape);
+        }
+        scratch.Release(mark);
+    }
+
+    private void Coded(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
+    {
+        if (!_coded.TryGetValue(w0.Format, out CodedKernels? kernels))
+            _coded.Add(w0.Format, kernels = CodedKernels.Of(queue, w0.Format));
+        long mark = scratch.Mark();
+        int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
+        Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.CodedWords, ElementType.Int32);
+        int blockGroups = (shape.Blocks + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
+        _quantise.Value(
+            (new Index2D(blockGroups, queue.IsEmulated ? 1 : Math.Min(rowTiles * PackedActivations.TileRows, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
+            x.View<float>(), packed.View<uint>(), w0.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
+        int groups = ((shape.Tiles * CudaPackedWeight.TileOutputs) + PlainCodedProduct.GroupSize - 1) / PlainCodedProduct.GroupSize;
+        if (queue.IsEmulated)
+        {
+            kernels.Plain(
+                (new Index2D(groups, 1), new Index2D(PlainCodedProduct.GroupSize, 1)),
+                packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+        }
+        else if (rowTiles <= MostStreamedRowTiles)
+        {
+            kernels.Stream(rowTiles)(
+                (shape.Tiles, StreamCodedProduct.GroupSize),
+                packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+        }
+        else
+        {
+            Tiled(kernels.Tiled, packed, w0, w1, w2, y, shape);
+        }
+        scratch.Release(mark);
+    }
+
+    /// <summary>As many groups as the device runs at once; each walks over tiles, so that the stacks stay small and near.</summary>
+    private void Tiled(CodedKernels.TiledLaunch launch, Tensor packed, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
+    {
+        int groups = (int)Math.Min((long)TiledSums.RowGroups(shape.Rows) * TiledSums.OutputGroups(shape.Tiles), queue.Accelerator.NumMultiprocessors);
+        int levels = w0.Plan.MostHeld;
+        Tensor stacks = scratch.Rent(groups, Math.Max(1, levels * TiledSums.LevelWords), ElementType.Float32);
+        launch(
+            (groups, TiledSums.GroupSize),
+            packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, stacks.View<float>(), levels, shape);
     }
 
     private void Plain(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)

@@ -33,6 +33,7 @@ internal sealed class LinearPlan : IDisposable
         Leaves = leaves;
         IsAligned = aligned;
         (BlockVisit[] visits, int[] columns, ProductSegment[] segments) = Cut(leaves, aligned);
+        MostHeld = Held(segments);
         FileColumns = columns;
         Visits = visits;
         Segments = segments;
@@ -57,6 +58,9 @@ internal sealed class LinearPlan : IDisposable
 
     /// <summary>Blocks of 32 inputs of an output, padding included.</summary>
     public int Blocks => Visits.Length;
+
+    /// <summary>Most partial sums that wait at once below the newest one, where a merge with the newest needs no room.</summary>
+    public int MostHeld { get; }
 
     /// <summary>The blocks on the device.</summary>
     public ArrayView<BlockVisit> DeviceVisits => _visits.View.SubView(0, (long)Visits.Length * Marshal.SizeOf<BlockVisit>()).Cast<BlockVisit>();
@@ -101,6 +105,17 @@ internal sealed class LinearPlan : IDisposable
             }
         }
         return ([.. visits], [.. columns], [.. segments]);
+    }
+
+    private static int Held(ProductSegment[] segments)
+    {
+        int depth = 0, most = 0;
+        foreach (ProductSegment segment in segments)
+        {
+            depth += 1 - segment.Merges;
+            most = Math.Max(most, depth - 1 + Math.Max(0, segment.Merges - 1));
+        }
+        return most;
     }
 
     private static DeviceMemory Upload<T>(CudaQueue queue, HostTransfers transfers, T[] values) where T : unmanaged

@@ -93,12 +93,12 @@ internal sealed class ElementwiseKernels(CudaQueue queue)
             a.RowStride, b.Rows == 1 ? 0 : b.RowStride, target.RowStride, parameter, aligned ? 1 : 0);
     }
 
-    [DeviceKernel(typeof(SiluTimes))]
-    [DeviceKernel(typeof(GeluTanhTimes))]
-    [DeviceKernel(typeof(SumOfScaled))]
-    [DeviceKernel(typeof(Sum))]
-    [DeviceKernel(typeof(Product))]
-    [DeviceKernel(typeof(Capped))]
+    [DeviceKernel(typeof(SiluTimes), Uses = "ld.global.v4")]
+    [DeviceKernel(typeof(GeluTanhTimes), Uses = "ld.global.v4")]
+    [DeviceKernel(typeof(SumOfScaled), Uses = "ld.global.v4")]
+    [DeviceKernel(typeof(Sum), Uses = "ld.global.v4")]
+    [DeviceKernel(typeof(Product), Uses = "ld.global.v4")]
+    [DeviceKernel(typeof(Capped), Uses = "ld.global.v4")]
     private static void Kernel<TFunction>(
         View a, View b, View target, int columns, int segments, int strideA, int strideB, int strideTarget, float parameter, int aligned)
         where TFunction : struct, IElementFunction
@@ -107,12 +107,12 @@ internal sealed class ElementwiseKernels(CudaQueue queue)
         if (i >= columns)
             return;
         TFunction f = default;
-        FloatQuad x = FloatQuad.Load(a.SubView(row * strideA, columns), i, columns, aligned), y = FloatQuad.Load(b.SubView(row * strideB, columns), i, columns, aligned);
+        FloatQuad x = FloatQuad.Load(a, row * strideA, i, columns, aligned), y = FloatQuad.Load(b, row * strideB, i, columns, aligned);
         x.A = f.Apply(x.A, y.A, parameter);
         x.B = f.Apply(x.B, y.B, parameter);
         x.C = f.Apply(x.C, y.C, parameter);
         x.D = f.Apply(x.D, y.D, parameter);
-        FloatQuad.Store(target.SubView(row * strideTarget, columns), i, columns, aligned, x);
+        FloatQuad.Store(target, row * strideTarget, i, columns, aligned, x);
     }
 
     private readonly struct SiluTimes : IElementFunction

@@ -93,64 +93,64 @@ internal sealed class NormKernels(CudaQueue queue)
         return aligned ? 1 : 0;
     }
 
-    [DeviceKernel]
+    [DeviceKernel(Uses = "ld.global.v4")]
     private static void RmsNormKernel(View x, View w, View y, int groups, int dim, int strideX, int strideY, float epsilon, int aligned)
     {
         int row = Grid.IdxX / groups, column = Grid.IdxX % groups * dim;
-        View source = x.SubView(row * strideX + column, dim), target = y.SubView(row * strideY + column, dim);
+        int from = row * strideX + column, to = row * strideY + column;
 
         // 1. Each thread squares its quads of the group; every thread needs the total.
-        float factor = Factor(GroupSum.Of(SquareSum(source, dim, aligned)), dim, epsilon);
+        float factor = Factor(GroupSum.Of(SquareSum(x, from, dim, aligned)), dim, epsilon);
 
         // 2. Scale.
         for (int i = FloatQuad.Count * Group.IdxX; i < dim; i += FloatQuad.Count * Group.DimX)
-            FloatQuad.Store(target, i, dim, aligned, FloatQuad.Scaled(FloatQuad.Load(source, i, dim, aligned), factor, FloatQuad.Load(w, i, dim, aligned)));
+            FloatQuad.Store(y, to, i, dim, aligned, FloatQuad.Scaled(FloatQuad.Load(x, from, i, dim, aligned), factor, FloatQuad.Load(w, 0, i, dim, aligned)));
     }
 
-    [DeviceKernel]
+    [DeviceKernel(Uses = "ld.global.v4")]
     private static void AddNormKernel(View x, View y, View w, View normed, int dim, int strideX, int strideY, int strideNormed, float scale, float epsilon, int aligned)
     {
-        View sum = x.SubView(Grid.IdxX * strideX, dim), addend = y.SubView(Grid.IdxX * strideY, dim), target = normed.SubView(Grid.IdxX * strideNormed, dim);
+        int sum = Grid.IdxX * strideX, addend = Grid.IdxX * strideY, target = Grid.IdxX * strideNormed;
 
         // 1. The residual sum, as AddScaled has it, and its squares, in the order RmsNorm has.
         float squares = 0f;
         for (int i = FloatQuad.Count * Group.IdxX; i < dim; i += FloatQuad.Count * Group.DimX)
         {
-            FloatQuad quad = FloatQuad.AddScaled(FloatQuad.Load(sum, i, dim, aligned), scale, FloatQuad.Load(addend, i, dim, aligned));
-            FloatQuad.Store(sum, i, dim, aligned, quad);
+            FloatQuad quad = FloatQuad.AddScaled(FloatQuad.Load(x, sum, i, dim, aligned), scale, FloatQuad.Load(y, addend, i, dim, aligned));
+            FloatQuad.Store(x, sum, i, dim, aligned, quad);
             squares = FloatQuad.AddSquares(quad, squares);
         }
         float factor = Factor(GroupSum.Of(squares), dim, epsilon);
 
         // 2. Scale. A thread reads back only what it wrote itself.
         for (int i = FloatQuad.Count * Group.IdxX; i < dim; i += FloatQuad.Count * Group.DimX)
-            FloatQuad.Store(target, i, dim, aligned, FloatQuad.Scaled(FloatQuad.Load(sum, i, dim, aligned), factor, FloatQuad.Load(w, i, dim, aligned)));
+            FloatQuad.Store(normed, target, i, dim, aligned, FloatQuad.Scaled(FloatQuad.Load(x, sum, i, dim, aligned), factor, FloatQuad.Load(w, 0, i, dim, aligned)));
     }
 
-    [DeviceKernel]
+    [DeviceKernel(Uses = "ld.global.v4")]
     private static void SumSquaresKernel(View x, View sums, int groups, int dim, int strideX, int strideSums, int aligned)
     {
         int row = Grid.IdxX / groups, group = Grid.IdxX % groups;
-        float sum = GroupSum.Of(SquareSum(x.SubView(row * strideX + group * dim, dim), dim, aligned));
+        float sum = GroupSum.Of(SquareSum(x, row * strideX + group * dim, dim, aligned));
         if (Group.IsFirstThread)
             sums[row * strideSums + group] = sum;
     }
 
-    [DeviceKernel]
+    [DeviceKernel(Uses = "ld.global.v4")]
     private static void NormBySumsKernel(View x, View sums, View w, int columns, int leaves, int strideX, int strideSums, float totalColumns, float epsilon, int aligned)
     {
-        View row = x.SubView(Grid.IdxX * strideX, columns);
-        float factor = Factor(TreeSum(sums.SubView(Grid.IdxX * strideSums, leaves), leaves), totalColumns, epsilon);
+        int row = Grid.IdxX * strideX;
+        float factor = Factor(TreeSum(sums, Grid.IdxX * strideSums, leaves), totalColumns, epsilon);
         for (int i = FloatQuad.Count * Group.IdxX; i < columns; i += FloatQuad.Count * Group.DimX)
-            FloatQuad.Store(row, i, columns, aligned, FloatQuad.Scaled(FloatQuad.Load(row, i, columns, aligned), factor, FloatQuad.Load(w, i, columns, aligned)));
+            FloatQuad.Store(x, row, i, columns, aligned, FloatQuad.Scaled(FloatQuad.Load(x, row, i, columns, aligned), factor, FloatQuad.Load(w, 0, i, columns, aligned)));
     }
 
     /// <summary>This thread's part of Σ x².</summary>
-    private static float SquareSum(View values, int dim, int aligned)
+    private static float SquareSum(View x, int from, int dim, int aligned)
     {
         float sum = 0f;
         for (int i = FloatQuad.Count * Group.IdxX; i < dim; i += FloatQuad.Count * Group.DimX)
-            sum = FloatQuad.AddSquares(FloatQuad.Load(values, i, dim, aligned), sum);
+            sum = FloatQuad.AddSquares(FloatQuad.Load(x, from, i, dim, aligned), sum);
         return sum;
     }
 
@@ -163,7 +163,7 @@ internal sealed class NormKernels(CudaQueue queue)
     /// A leaf's slot is its path from the root: one bit a level, 1 = right. A level then adds neighbours. Slots without a leaf hold +0, which changes
     /// no sum of squares.
     /// </remarks>
-    private static float TreeSum(View leaves, int count)
+    private static float TreeSum(View sums, int from, int count)
     {
         View slots = SharedMemory.Allocate<float>(MostSums);
         int width = 1;
@@ -181,7 +181,7 @@ internal sealed class NormKernels(CudaQueue queue)
                 first += right ? left : 0;
                 length = right ? length - left : left;
             }
-            slots[slot] = length == 0 ? 0f : leaves[first];
+            slots[slot] = length == 0 ? 0f : sums[from + first];
         }
 
         // 2. The levels, from the leaves to the root.

@@ -62,7 +62,7 @@ internal sealed class RowKernels(CudaQueue queue)
             (long)x.RowStride * size / unitBytes, (long)y.RowStride * size / unitBytes, rows is null ? 0 : 1);
     }
 
-    [DeviceKernel(typeof(WordQuad))]
+    [DeviceKernel(typeof(WordQuad), Uses = "ld.global.v4")]
     [DeviceKernel(typeof(uint))]
     [DeviceKernel(typeof(ushort))]
     private static void Kernel<T>(ArrayView<byte> x, ArrayView<int> rows, ArrayView<byte> y, int units, int segments, long strideX, long strideY, int listed)

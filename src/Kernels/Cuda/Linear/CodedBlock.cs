@@ -1,0 +1,91 @@
+using ILGPU;
+
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>A lane's part of a coded block in registers: its codes and the scales of outputs g and g + 8.</summary>
+internal struct CodedBlock
+{
+    /// <summary>The first operand of the products.</summary>
+    public UInt4 Codes;
+
+    /// <summary>Scales: output g, half 0; output g + 8, half 0; output g, half 1; output g + 8, half 1.</summary>
+    public Float4 Scales;
+
+    /// <summary>Minimums in the same order.</summary>
+    public Float4 Minimums;
+
+    /// <summary>Reads a lane's part of a tile's block from device memory.</summary>
+    public static CodedBlock Load<T>(PlacedTile tile, int block, int lane) where T : struct, ICodedLayout
+    {
+        long at = tile.First + ((long)block * T.BlockWords);
+        return Load<T>(tile.Weights, at, T.Fragment(tile.Weights, at, lane), lane);
+    }
+
+    /// <summary>A lane's scales beside its codes.</summary>
+    public static CodedBlock Load<T>(ArrayView<uint> weights, long at, UInt4 codes, int lane) where T : struct, ICodedLayout
+    {
+        int output = lane / 4;
+        CodedBlock block = new() { Codes = codes };
+        block.Scales.A = T.Scale(weights, at, output, 0);
+        block.Scales.B = T.Scale(weights, at, output + 8, 0);
+        if (T.HasHalves)
+        {
+            block.Scales.C = T.Scale(weights, at, output, 1);
+            block.Scales.D = T.Scale(weights, at, output + 8, 1);
+        }
+        if (T.HasMinimum)
+        {
+            block.Minimums.A = T.Minimum(weights, at, output, 0);
+            block.Minimums.B = T.Minimum(weights, at, output + 8, 0);
+            if (T.HasHalves)
+            {
+                block.Minimums.C = T.Minimum(weights, at, output, 1);
+                block.Minimums.D = T.Minimum(weights, at, output + 8, 1);
+            }
+        }
+        return block;
+    }
+
+    /// <summary>A segment's accumulator with this block's products with a packed block of 8 rows.</summary>
+    public static Float4 Add<T>(CodedBlock a, PackedBlock b, Float4 acc) where T : struct, ICodedLayout
+    {
+        Int4 zero = default;
+        if (T.HasHalves)
+        {
+            acc = Products(TensorCores.HalfBytes(new UInt2 { A = a.Codes.A, B = a.Codes.B }, b.Codes.A, zero), a.Scales.A, a.Scales.B, b.Scales, acc);
+            acc = Products(TensorCores.HalfBytes(new UInt2 { A = a.Codes.C, B = a.Codes.D }, b.Codes.B, zero), a.Scales.C, a.Scales.D, b.Scales, acc);
+        }
+        else
+        {
+            acc = Products(TensorCores.Bytes(a.Codes, b.Codes, zero), a.Scales.A, a.Scales.B, b.Scales, acc);
+        }
+        if (!T.HasMinimum)
+            return acc;
+        acc = WithMinimums(a.Minimums.A, a.Minimums.B, b.Sums, acc);
+        return T.HasHalves ? WithMinimums(a.Minimums.C, a.Minimums.D, b.UpperSums, acc) : acc;
+    }
+
+    private static Float4 Products(Int4 sum, float lower, float upper, UInt2 scales, Float4 acc)
+    {
+        float even = Interop.IntAsFloat(scales.A), odd = Interop.IntAsFloat(scales.B);
+        return new Float4
+        {
+            A = CodedSums.Add(acc.A, sum.A, lower, even),
+            B = CodedSums.Add(acc.B, sum.B, lower, odd),
+            C = CodedSums.Add(acc.C, sum.C, upper, even),
+            D = CodedSums.Add(acc.D, sum.D, upper, odd),
+        };
+    }
+
+    private static Float4 WithMinimums(float lower, float upper, UInt2 sums, Float4 acc)
+    {
+        float even = Interop.IntAsFloat(sums.A), odd = Interop.IntAsFloat(sums.B);
+        return new Float4
+        {
+            A = CodedSums.AddMinimum(acc.A, lower, even),
+            B = CodedSums.AddMinimum(acc.B, lower, odd),
+            C = CodedSums.AddMinimum(acc.C, upper, even),
+            D = CodedSums.AddMinimum(acc.D, upper, odd),
+        };
+    }
+}

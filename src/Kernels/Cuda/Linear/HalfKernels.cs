@@ -1,0 +1,33 @@
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>The kernels of one 16-bit float type; each is compiled when it is first launched.</summary>
+internal sealed class HalfKernels
+{
+    private readonly Lazy<PackedActivations.Launch> _round;
+    private readonly Lazy<CodedKernels.Launch>[] _stream;
+    private readonly Lazy<CodedKernels.TiledLaunch> _tiled;
+
+    private HalfKernels(Func<PackedActivations.Launch> round, Func<CodedKernels.TiledLaunch> tiled, params Func<CodedKernels.Launch>[] stream)
+    {
+        _tiled = new Lazy<CodedKernels.TiledLaunch>(tiled);
+        _round = new Lazy<PackedActivations.Launch>(round);
+        _stream = [.. stream.Select(load => new Lazy<CodedKernels.Launch>(load))];
+    }
+
+    /// <summary>Rounds activations to the type.</summary>
+    public PackedActivations.Launch Round => _round.Value;
+
+    /// <summary><see cref="StreamProduct"/> for so many row tiles.</summary>
+    public CodedKernels.Launch Stream(int rowTiles) => _stream[rowTiles switch { 1 => 0, 2 => 1, _ => 2 }].Value;
+
+    /// <summary><see cref="TiledProduct"/>.</summary>
+    public CodedKernels.TiledLaunch Tiled => _tiled.Value;
+
+    /// <summary>The kernels of a type.</summary>
+    public static HalfKernels Of<T>(CudaQueue queue) where T : struct, IHalfMath => new(
+        () => PackedActivations.LoadRounding<T>(queue),
+        () => CodedKernels.Load(queue, TiledProduct.Kernel<T>),
+        () => CodedKernels.Load(queue, StreamProduct.Kernel<T, OneRowTile>),
+        () => CodedKernels.Load(queue, StreamProduct.Kernel<T, TwoRowTiles>),
+        () => CodedKernels.Load(queue, StreamProduct.Kernel<T, FourRowTiles>));
+}

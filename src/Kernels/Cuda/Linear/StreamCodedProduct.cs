@@ -1,0 +1,137 @@
+using ILGPU;
+using ILGPU.Runtime;
+
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>y = x · Wᵀ of quantised weights and activations for up to 32 rows: the weights stream once through integer tensor cores.</summary>
+/// <remarks>
+/// Shapes   packed: <see cref="PackedActivations"/>; y [pieces · rows, outputs], strided.
+/// Launch   as <see cref="StreamProduct"/>.
+/// Numerics integer products are exact; <see cref="CodedSums"/> over ascending blocks; segments by <see cref="LinearPlan"/>.
+/// Cost     reads the weights' bytes once (<see cref="DeviceLayout"/>), and the packed rows once a group; 4 conversions and 8 float operations a lane,
+///          block and row tile: memory bound at few rows.
+/// Oracle   exact products of the dequantised operands; <see cref="PlainCodedProduct"/>, equal bit for bit.
+/// </remarks>
+internal static class StreamCodedProduct
+{
+    /// <summary>Threads of a group.</summary>
+    public const int GroupSize = 32 * Warps;
+
+    private const int Warps = 8;
+
+    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    internal static void Kernel<T, TRows>(
+        ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
+        ArrayView<ProductSegment> segments, ProductShape shape)
+        where T : struct, ICodedLayout
+        where TRows : struct, IRowTiles
+    {
+        ArrayView<float> slots = SharedMemory.Allocate<float>(TRows.Slots * TRows.Count * SegmentSums.TileElements);
+        ArrayView<float> stack = SharedMemory.Allocate<float>(SegmentSums.StackLevels * TRows.Count * SegmentSums.TileElements);
+        int lane = Group.IdxX % 32, warp = Group.IdxX / 32, depth = 0;
+        PlacedTile tile = ProductShape.Place(shape, Grid.IdxX, w0, w1, w2, (long)shape.Blocks * T.BlockWords);
+
+        // Row tiles beyond the last repeat it: nobody looks at their sums.
+        int tiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows, tileWords = shape.Blocks * PackedActivations.CodedWords;
+        int x1 = Math.Min(1, tiles - 1) * tileWords, x2 = Math.Min(2, tiles - 1) * tileWords, x3 = Math.Min(3, tiles - 1) * tileWords;
+        float top0 = 0f, top1 = 0f;
+        for (int round = 0; round < shape.Segments; round += TRows.Slots)
+        {
+            // 1. Each warp its segments of the round.
+            int end = Math.Min(shape.Segments, round + TRows.Slots);
+            for (int s = round + warp; s < end; s += Warps)
+            {
+                ProductSegment segment = segments[s];
+                Float4 sum0 = default, sum1 = default, sum2 = default, sum3 = default;
+                int block = segment.First, last = segment.First + segment.Blocks;
+                for (; block + 4 <= last; block += 4)
+                {
+                    CodedBlock a0 = CodedBlock.Load<T>(tile, block, lane), a1 = CodedBlock.Load<T>(tile, block + 1, lane);
+                    CodedBlock a2 = CodedBlock.Load<T>(tile, block + 2, lane), a3 = CodedBlock.Load<T>(tile, block + 3, lane);
+                    int x = block * PackedActivations.CodedWords;
+                    sum0 = Four<T>(packed, x, lane, a0, a1, a2, a3, sum0);
+                    if (TRows.Count > 1)
+                        sum1 = Four<T>(packed, x1 + x, lane, a0, a1, a2, a3, sum1);
+                    if (TRows.Count > 2)
+                    {
+                        sum2 = Four<T>(packed, x2 + x, lane, a0, a1, a2, a3, sum2);
+                        sum3 = Four<T>(packed, x3 + x, lane, a0, a1, a2, a3, sum3);
+                    }
+                }
+                for (; block < last; block++)
+                {
+                    CodedBlock a = CodedBlock.Load<T>(tile, block, lane);
+                    int x = block * PackedActivations.CodedWords;
+                    sum0 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x, lane), sum0);
+                    if (TRows.Count > 1)
+                        sum1 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x1 + x, lane), sum1);
+                    if (TRows.Count > 2)
+                    {
+                        sum2 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x2 + x, lane), sum2);
+                        sum3 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x3 + x, lane), sum3);
+                    }
+                }
+                SegmentSums.Put(slots, s - round, TRows.Count, 0, lane, sum0);
+                if (TRows.Count > 1)
+                    SegmentSums.Put(slots, s - round, TRows.Count, 1, lane, sum1);
+                if (TRows.Count > 2)
+                {
+                    SegmentSums.Put(slots, s - round, TRows.Count, 2, lane, sum2);
+                    SegmentSums.Put(slots, s - round, TRows.Count, 3, lane, sum3);
+                }
+            }
+            Group.Barrier();
+
+            // 2. Each thread its elements, over the round's segments in order.
+            int elements = TRows.Count * SegmentSums.TileElements, element = Group.IdxX;
+            if (element < elements)
+                top0 = SegmentSums.Add(slots, stack, segments, round, end, elements, element, depth, top0);
+            if (TRows.Count > 2)
+                top1 = SegmentSums.Add(slots, stack, segments, round, end, elements, element + GroupSize, depth, top1);
+            depth = SegmentSums.Depth(segments, round, end, depth);
+            Group.Barrier(); // the slots are free again
+        }
+
+        // 3. What is left are the pieces.
+        int all = TRows.Count * SegmentSums.TileElements;
+        if (Group.IdxX < all)
+            SegmentSums.Write(y, stack, shape, tile, all, Group.IdxX, depth, top0);
+        if (TRows.Count > 2)
+            SegmentSums.Write(y, stack, shape, tile, all, Group.IdxX + GroupSize, depth, top1);
+    }
+
+    private static Float4 Four<T>(ArrayView<uint> packed, int x, int lane, CodedBlock a0, CodedBlock a1, CodedBlock a2, CodedBlock a3, Float4 sum)
+        where T : struct, ICodedLayout
+    {
+        sum = CodedBlock.Add<T>(a0, PackedBlock.LoadDevice<T>(packed, x, lane), sum);
+        sum = CodedBlock.Add<T>(a1, PackedBlock.LoadDevice<T>(packed, x + PackedActivations.CodedWords, lane), sum);
+        sum = CodedBlock.Add<T>(a2, PackedBlock.LoadDevice<T>(packed, x + (2 * PackedActivations.CodedWords), lane), sum);
+        return CodedBlock.Add<T>(a3, PackedBlock.LoadDevice<T>(packed, x + (3 * PackedActivations.CodedWords), lane), sum);
+    }
+}

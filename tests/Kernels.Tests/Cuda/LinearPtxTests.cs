@@ -1,0 +1,117 @@
+using NUnit.Framework;
+using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Reference;
+using TpServe.Kernels.Tests.Cpu;
+using TpServe.Testing;
+
+namespace TpServe.Kernels.Tests.Cuda;
+
+/// <summary>The tensor-core kernels' PTX, interpreted: against exact products, against each other and against the dp4a kernel, to the bit.</summary>
+public sealed class LinearPtxTests
+{
+    private static readonly OfflineKernel Quantise = OfflineKernel.Of(typeof(PackedActivations), nameof(PackedActivations.QuantiseKernel));
+
+    private static IEnumerable<WeightFormat> Halves => [WeightFormat.BF16, WeightFormat.F16];
+
+    private static IEnumerable<WeightFormat> Coded => Enum.GetValues<WeightFormat>().Where(format => format.BlockValues() > 1);
+
+    [Test]
+    public void StreamProduct_Halves_MatchesExactProducts([ValueSource(nameof(Halves))] WeightFormat format, [Values(1, 3, 9, 20)] int rows)
+    {
+        const int columns = 301;
+        LinearWeights weights = LinearWeights.Random(format, 20, columns, seed: 1);
+        float[] x = Numbers.Uniform(rows * columns, seed: 2);
+        using LinearInterpreter interpreter = new([weights], InputLeaves.Whole(columns));
+        float[] actual = Stream(interpreter, format, x, rows);
+        Assert.That(Numbers.Nmse(actual, QuantisedProducts.Rounded(weights, InputLeaves.Whole(columns), x, rows, Rounding(format))), Is.LessThan(1e-12));
+    }
+
+    [Test]
+    public void StreamCodedProduct_EveryFormat_EqualsTheEmulatedDevicesBits([ValueSource(nameof(Coded))] WeightFormat format)
+    {
+        InputLeaves leaves = LinearTree.Share([0, 96, 192, 288, 384, 480, 512], 1, 6);
+        LinearWeights weights = LinearWeights.Random(format, 20, 512, seed: 1);
+        float[] x = Numbers.Uniform(3 * leaves.Columns, seed: 2);
+        using LinearInterpreter interpreter = new([weights], leaves);
+        Assert.That(Stream(interpreter, format, x, 3), Is.EqualTo(Emulated(weights, leaves, x, 3)));
+    }
+
+    [Test]
+    public void TiledProduct_Halves_EqualsTheStreamsBits([ValueSource(nameof(Halves))] WeightFormat format)
+    {
+        // Two row groups and two output groups, both ragged; two groups of threads, so that one walks over two tiles; leaves that merge through memory.
+        int[] boundaries = [0, 64, 128, 192, 256, 320, 352];
+        const int rows = 137;
+        LinearWeights weights = LinearWeights.Random(format, 140, 352, seed: 1);
+        foreach (InputLeaves leaves in new[] { LinearTree.Share(boundaries, 0, 6), LinearTree.Share(boundaries, 1, 6), InputLeaves.Whole(352) })
+        {
+            float[] x = Numbers.Uniform(rows * leaves.Columns, seed: 2);
+            using LinearInterpreter interpreter = new([weights], leaves);
+            float[] tiled = Tiled(interpreter, format, x, rows);
+            Assert.That(Numbers.Nmse(tiled, QuantisedProducts.Rounded(weights, leaves, x, rows, Rounding(format))), Is.LessThan(1e-12));
+            for (int row = 120; row < rows; row += 8)
+            {
+                int count = System.Math.Min(8, rows - row);
+                float[] stream = Stream(interpreter, format, x[(row * leaves.Columns)..((row + count) * leaves.Columns)], count);
+                for (int piece = 0; piece < leaves.Pieces; piece++)
+                    Assert.That(stream[(piece * count * 140)..((piece + 1) * count * 140)], Is.EqualTo(tiled[(((piece * rows) + row) * 140)..(((piece * rows) + row + count) * 140)]));
+            }
+        }
+    }
+
+    [Test]
+    public void TiledCodedProduct_EveryFormat_EqualsTheEmulatedDevicesBits([ValueSource(nameof(Coded))] WeightFormat format)
+    {
+        InputLeaves leaves = LinearTree.Share([0, 96, 192, 288, 384, 480, 512], 1, 6);
+        LinearWeights weights = LinearWeights.Random(format, 20, 512, seed: 1);
+        float[] x = Numbers.Uniform(5 * leaves.Columns, seed: 2);
+        using LinearInterpreter interpreter = new([weights], leaves);
+        Assert.That(Tiled(interpreter, format, x, 5), Is.EqualTo(Emulated(weights, leaves, x, 5)));
+    }
+
+    private static float[] Tiled(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows) => format.BlockValues() == 1
+        ? interpreter.Product(
+            OfflineKernel.Of(typeof(PackedActivations), nameof(PackedActivations.RoundKernel), Math(format)), PackedActivations.HalfWords,
+            OfflineKernel.Of(typeof(TiledProduct), nameof(TiledProduct.Kernel), Math(format)), TiledSums.GroupSize, _ => (2, 1), x, rows, isTiled: true)
+        : interpreter.Product(
+            Quantise, PackedActivations.CodedWords,
+            OfflineKernel.Of(typeof(TiledCodedProduct), nameof(TiledCodedProduct.Kernel), Layout(format)), TiledSums.GroupSize, _ => (2, 1), x, rows, isTiled: true);
+
+    private static float[] Stream(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows)
+    {
+        Type rowTiles = rows <= 8 ? typeof(OneRowTile) : rows <= 16 ? typeof(TwoRowTiles) : typeof(FourRowTiles);
+        return format.BlockValues() == 1
+            ? interpreter.Product(
+                OfflineKernel.Of(typeof(PackedActivations), nameof(PackedActivations.RoundKernel), Math(format)), PackedActivations.HalfWords,
+                OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), rowTiles), StreamProduct.GroupSize, shape => (shape.Tiles, 1), x, rows)
+            : interpreter.Product(
+                Quantise, PackedActivations.CodedWords,
+                OfflineKernel.Of(typeof(StreamCodedProduct), nameof(StreamCodedProduct.Kernel), Layout(format), rowTiles), StreamCodedProduct.GroupSize, shape => (shape.Tiles, 1), x, rows);
+    }
+
+    private static float[] Emulated(LinearWeights weights, InputLeaves leaves, float[] x, int rows)
+    {
+        using CudaBackend backend = new(CudaContext.Emulated());
+        using DeviceTensors device = new(backend);
+        return LinearScene.Product(backend, device, weights, leaves, x, rows);
+    }
+
+    private static Func<float, float> Rounding(WeightFormat format) => format == WeightFormat.F16
+        ? value => (float)(Half)value
+        : value => FloatValues.FromBFloat16(FloatValues.ToBFloat16(value));
+
+    private static Type Math(WeightFormat format) => format == WeightFormat.F16 ? typeof(BinaryHalfMath) : typeof(BFloatMath);
+
+    private static Type Layout(WeightFormat format) => format switch
+    {
+        WeightFormat.Q4_0 => typeof(CodedLayout<OffsetNibbleCodes, HalfScales>),
+        WeightFormat.IQ4_NL => typeof(CodedLayout<TableNibbleCodes, HalfScales>),
+        WeightFormat.Q4_1 => typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>),
+        WeightFormat.Q4_K => typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>),
+        WeightFormat.Q5_0 or WeightFormat.Q8_0 => typeof(CodedLayout<ByteCodes, HalfScales>),
+        WeightFormat.Q5_1 => typeof(CodedLayout<ByteCodes, HalfScaleMinimums>),
+        WeightFormat.Q5_K => typeof(CodedLayout<ByteCodes, FloatScaleMinimums>),
+        WeightFormat.Q3_K or WeightFormat.Q6_K => typeof(CodedLayout<ByteCodes, FloatHalfScales>),
+        _ => typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>),
+    };
+}
