@@ -59,8 +59,8 @@ internal sealed class TensorAttention(CudaQueue queue)
         return (new Index2D(tiles * cut.Pieces, ranges), new Index2D(numbers.HeadDim / KvView.Square * Lanes, 1));
     }
 
-    [DeviceKernel(typeof(HalfElement), Uses = "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32")]
-    [DeviceKernel(typeof(BFloatElement), Uses = "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32")]
+    [DeviceKernel(typeof(HalfElement), Uses = "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", GroupSize = MostWarps * Lanes)]
+    [DeviceKernel(typeof(BFloatElement), Uses = "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", GroupSize = MostWarps * Lanes)]
     internal static void AttendKernel<TElement>(
         ArrayView<float> q, KvView cache, ArrayView<int> pieces, ArrayView<int> positions, ArrayView<int> sequences, ArrayView<int> tables,
         ArrayView<float> y, ArrayView<float> partials, AttentionNumbers numbers, TensorCut cut)

@@ -4,8 +4,8 @@ using TpServe.Testing;
 
 namespace TpServe.Kernels.Tests.Cuda;
 
-/// <summary>Attention on tensor cores in a PTX interpreter: against the oracle, and the same bits in decode, in prefill, in any company and for any cut.</summary>
-public sealed class AttentionTensorTests
+/// <summary>The attention kernels in a PTX interpreter, which finds races and stray accesses: against the oracle, and the same bits in decode, in prefill, in any company and for any cut.</summary>
+public sealed class AttentionInterpretedTests
 {
     // Weights are rounded to the cache's type, relative 2^-11 and 2^-8 at most: squared and averaged about 2e-8 and 1e-6; headroom for cancellation.
     private const double HalfBound = 5e-7, BFloatBound = 3e-5;
@@ -119,6 +119,17 @@ public sealed class AttentionTensorTests
         Assert.That(bytes, Is.EqualTo(2 * 256 * 128 * 2));
         Assert.That(sectors * 32, Is.EqualTo(bytes));
         Assert.That(scene.LastRun.MmaInstructions, Is.EqualTo(2 * 256 / 16 * 128 / 16));
+    }
+
+    [Test]
+    public void Plain_AnyCut_HasNoRaceAndTheSameBits([Values(0, 40)] int window)
+    {
+        using AttentionOnPtx scene = new(new(16, 2, 2) { Window = window, Type = ElementType.BFloat16 }, seed: 8, 70, 1);
+        (int, int)[] rows = [(0, 0), (0, 63), (0, 64), (0, 69), (1, 0)];
+        float[] whole = scene.RunPlain(32, All, rows);
+        Assert.That(Numbers.Nmse(whole, scene.Oracle(ElementType.Float32, rows)), Is.LessThan(1e-11));
+        Assert.That(scene.BitsOf(scene.RunPlain(3, All, rows), rows, rows), Is.EqualTo(scene.BitsOf(whole, rows, rows)));
+        Assert.That(scene.BitsOf(scene.RunPlain(1, 1, rows), rows, rows), Is.EqualTo(scene.BitsOf(whole, rows, rows)));
     }
 
     private static double Bound(ElementType type) => type == ElementType.Float16 ? HalfBound : BFloatBound;
