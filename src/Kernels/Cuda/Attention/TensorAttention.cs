@@ -11,10 +11,12 @@ namespace TpServe.Kernels.Cuda;
 ///          at most 256. The grid depends on the shapes alone, so that a recorded step replays it for any length; groups beyond a row's length end at once.
 ///          Keys and values go from memory to registers, each operand by one 16-byte load a lane; only queries and weights pass through shared memory.
 /// Numerics chunks of headDim positions from position 0. S^T = K · Q: warp w multiplies keys [16w, 16w + 16) of the chunk, a chain of products of 16 elements.
-///          Queries and weights are rounded to the cache's type; scores, sums and weighted values are float32. A chunk's sum adds each warp's butterfly in
-///          ascending order, before weights are rounded. O^T = V^T · P: warp w has elements [16w, 16w + 16), a chain over the chunk's keys, 16 at a time, from
-///          zero. Chunks are merged in ascending order (<see cref="SoftmaxMath"/>). A column of an mma depends on that column alone, what a column does not see
-///          counts as weight zero and, in a chunk that holds infinities or NaNs, value zero; so neither the neighbours nor the cut change a bit.
+///          Queries and weights are rounded to the cache's type (a query beyond binary16's range becomes infinite); scores, sums and weighted values are
+///          float32. A product is scaled by scale · log2 e after it, never before. A chunk's sum adds each warp's butterfly in ascending order, before weights
+///          are rounded. O^T = V^T · P: warp w has elements [16w, 16w + 16), a chain over the chunk's keys, 16 at a time, from zero. Chunks are merged in
+///          ascending order (<see cref="SoftmaxMath"/>).
+///          A column of an mma depends on its own column of B and C alone. A position that a column does not see has weight zero; its value counts as zero where
+///          no column sees it, and where any value of the chunk is infinite or NaN. So neither the neighbours nor the cut change a bit.
 /// Cost     decode reads each key and value once per piece: 4 · headDim · kvHeads bytes a position, bound by memory. Prefill does 4 · headDim flops a position and
 ///          head, reads keys and values once per 32 columns (mostly from the second cache), and one 8-byte operand of shared memory a lane and mma, which
 ///          bounds it at 1024 multiply-adds a cycle and multiprocessor.
