@@ -39,8 +39,6 @@ public sealed class AttentionEmulatedTests() : CudaFixture("emulated")
     /// <summary>binary16 whose product fetches each lane's two rows of A and two columns of B from the lanes that hold them.</summary>
     private readonly struct ShuffledElement : ITensorElement
     {
-        public uint InvalidExponents => 0x7C007C00;
-
         public uint Pack(float low, float high) => HalfFloats.ToHalves(low, high);
 
         public Float4 Multiply(UInt4 a, UInt2 b, Float4 c)

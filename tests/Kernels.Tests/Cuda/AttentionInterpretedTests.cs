@@ -44,6 +44,7 @@ public sealed class AttentionInterpretedTests
     [TestCase(64, 1, 3, 16, 0, 10, ElementType.Float16)]
     [TestCase(32, 2, 4, 32, 40, 8, ElementType.BFloat16)]
     [TestCase(80, 1, 1, 16, 0, 32, ElementType.Float16)]
+    [TestCase(128, 1, 4, 16, 100, 8, ElementType.BFloat16)]
     public void Prefill_AnyCompanyAndCut_HasTheBitsOfDecode(int headDim, int kvHeads, int group, int blockTokens, int window, int rowsOfGroup, ElementType type)
     {
         using AttentionOnPtx scene = new(

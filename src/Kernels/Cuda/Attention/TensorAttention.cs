@@ -15,8 +15,8 @@ namespace TpServe.Kernels.Cuda;
 ///          float32. A product is scaled by scale · log2 e after it, never before. A chunk's sum adds each warp's butterfly in ascending order, before weights
 ///          are rounded. O^T = V^T · P: warp w has elements [16w, 16w + 16), a chain over the chunk's keys, 16 at a time, from zero. Chunks are merged in
 ///          ascending order (<see cref="SoftmaxMath"/>).
-///          A column of an mma depends on its own column of B and C alone. A position that a column does not see has weight zero; its value counts as zero where
-///          no column sees it, and where any value of the chunk is infinite or NaN. So neither the neighbours nor the cut change a bit.
+///          A column of an mma depends on A and on its own column of B and C alone. A position that a column does not see has weight zero and value zero: where
+///          some columns of a group see a position and others do not, each has a product of its own. So neither the neighbours nor the cut change a bit.
 /// Cost     decode reads each key and value once per piece: 4 · headDim · kvHeads bytes a position, bound by memory. Prefill does 4 · headDim flops a position and
 ///          head, reads keys and values once per 32 columns (mostly from the second cache), and one 8-byte operand of shared memory a lane and mma, which
 ///          bounds it at 1024 multiply-adds a cycle and multiprocessor.
@@ -192,30 +192,37 @@ internal sealed class TensorAttention(CudaQueue queue)
 
                 // 7. Weighted values of 16 elements.
                 TensorTiles weighted = default;
-                bool isMixed = start + numbers.Chunk - 1 > pass.MinLast || start < pass.MaxFirst; // not all columns see all of the chunk
-                isMixed &= pass.MinLast < pass.MaxLast;
-                uint invalid = 0;
-                for (int k = 0; k < warps; k += 4)
+                if (TensorPass.IsMixed(pass, start, numbers.Chunk))
                 {
-                    if (k > 0)
+                    for (int k = 0; k < warps; k++)
                     {
-                        v0 = Values(values, pass, start, k, squares, warp, lane);
-                        v1 = Values(values, pass, start, k + 1, squares, warp, lane);
-                        v2 = Values(values, pass, start, k + 2, squares, warp, lane);
-                        v3 = Values(values, pass, start, k + 3, squares, warp, lane);
+                        UInt4 v = v0;
+                        v0 = Values(values, pass, start, k + 1, squares, warp, lane);
+                        weighted = TensorPass.IsMixed(pass, start + 16 * k, KvView.Square)
+                            ? MultiplySifted<TElement>(v, weights, k, lane, weighted, cut.Tiles, start + 16 * k, firsts, lasts)
+                            : Multiply<TElement>(v, weights, k, lane, weighted, cut.Tiles);
                     }
-                    if (isMixed)
-                        invalid |= TensorValues.Invalid<TElement>(v0) | TensorValues.Invalid<TElement>(v1) | TensorValues.Invalid<TElement>(v2) | TensorValues.Invalid<TElement>(v3);
-                    weighted = Multiply<TElement>(v0, weights, k, lane, weighted, cut.Tiles);
-                    if (k + 1 < warps)
-                        weighted = Multiply<TElement>(v1, weights, k + 1, lane, weighted, cut.Tiles);
-                    if (k + 2 < warps)
-                        weighted = Multiply<TElement>(v2, weights, k + 2, lane, weighted, cut.Tiles);
-                    if (k + 3 < warps)
-                        weighted = Multiply<TElement>(v3, weights, k + 3, lane, weighted, cut.Tiles);
                 }
-                if (isMixed && WarpBits.Or(invalid) != 0)
-                    weighted = Sifted<TElement>(values, pass, start, squares, warp, lane, warps, weights, firsts, lasts, cut.Tiles);
+                else
+                {
+                    for (int k = 0; k < warps; k += 4)
+                    {
+                        if (k > 0)
+                        {
+                            v0 = Values(values, pass, start, k, squares, warp, lane);
+                            v1 = Values(values, pass, start, k + 1, squares, warp, lane);
+                            v2 = Values(values, pass, start, k + 2, squares, warp, lane);
+                            v3 = Values(values, pass, start, k + 3, squares, warp, lane);
+                        }
+                        weighted = Multiply<TElement>(v0, weights, k, lane, weighted, cut.Tiles);
+                        if (k + 1 < warps)
+                            weighted = Multiply<TElement>(v1, weights, k + 1, lane, weighted, cut.Tiles);
+                        if (k + 2 < warps)
+                            weighted = Multiply<TElement>(v2, weights, k + 2, lane, weighted, cut.Tiles);
+                        if (k + 3 < warps)
+                            weighted = Multiply<TElement>(v3, weights, k + 3, lane, weighted, cut.Tiles);
+                    }
+                }
 
                 // 8. Merge the chunk, or leave it for the merge of a second launch.
                 part.T0 = TensorSoftmax.ChunkSums(part.T0, sums, lane & 3, warps);
@@ -322,38 +329,6 @@ internal sealed class TensorAttention(CudaQueue queue)
     private static UInt4 Values(ArrayView<UInt4> values, TensorPass pass, int start, int square, int squares, int warp, int lane) =>
         TensorValues.Load(values, pass, start + 16 * square, Warp.Shuffle(squares, square), warp, lane);
 
-    /// <summary>A chunk's weighted values where some are infinite or NaN and some columns do not see them: zero times those is not zero.</summary>
-    /// <remarks>Each column has products of its own, with zeros in place of what it does not see; for finite values these are the ordinary products' bits.</remarks>
-    private static TensorTiles Sifted<TElement>(
-        ArrayView<UInt4> values, TensorPass pass, int start, int squares, int warp, int lane, int warps,
-        ArrayView<UInt2> weights, ArrayView<int> firsts, ArrayView<int> lasts, int tiles)
-        where TElement : unmanaged, ITensorElement
-    {
-        TensorTiles all = default;
-        for (int column = 0; column < 8; column++)
-        {
-            TensorTiles one = default;
-            for (int square = 0; square < warps; square++)
-            {
-                TElement type = default;
-                UInt4 operand = Values(values, pass, start, square, squares, warp, lane);
-                int position = start + 16 * square + (lane & 3) * 2, at = square * MostTiles * Lanes + lane;
-                one.T0 = type.Multiply(TensorValues.Sift(operand, position, firsts[column], lasts[column]), weights[at], one.T0);
-                if (tiles > 1)
-                    one.T1 = type.Multiply(TensorValues.Sift(operand, position, firsts[8 + column], lasts[8 + column]), weights[at + Lanes], one.T1);
-                if (tiles > 2)
-                    one.T2 = type.Multiply(TensorValues.Sift(operand, position, firsts[16 + column], lasts[16 + column]), weights[at + 2 * Lanes], one.T2);
-                if (tiles > 3)
-                    one.T3 = type.Multiply(TensorValues.Sift(operand, position, firsts[24 + column], lasts[24 + column]), weights[at + 3 * Lanes], one.T3);
-            }
-            all.T0 = TensorValues.TakeColumn(all.T0, one.T0, column, lane);
-            all.T1 = TensorValues.TakeColumn(all.T1, one.T1, column, lane);
-            all.T2 = TensorValues.TakeColumn(all.T2, one.T2, column, lane);
-            all.T3 = TensorValues.TakeColumn(all.T3, one.T3, column, lane);
-        }
-        return all;
-    }
-
     /// <summary>c + a · b for all tiles; b's operands lie side by side.</summary>
     private static TensorTiles Multiply<TElement>(UInt4 a, ArrayView<UInt2> b, int square, int lane, TensorTiles c, int tiles)
         where TElement : unmanaged, ITensorElement
@@ -368,5 +343,40 @@ internal sealed class TensorAttention(CudaQueue queue)
         if (tiles > 3)
             c.T3 = type.Multiply(a, b[at + 3 * Lanes], c.T3);
         return c;
+    }
+
+    /// <summary>c + a · b for all tiles, with zeros in each column's values where that column does not see them.</summary>
+    /// <remarks>
+    /// Weights there are zero already, but zero times infinity or NaN is not, and how a tensor core aligns its sum to a product of zero and a large value
+    /// is the card's own affair. Neighbouring columns of one row share a product.
+    /// </remarks>
+    private static TensorTiles MultiplySifted<TElement>(
+        UInt4 a, ArrayView<UInt2> b, int square, int lane, TensorTiles c, int tiles, int position, ArrayView<int> firsts, ArrayView<int> lasts)
+        where TElement : unmanaged, ITensorElement
+    {
+        int at = square * MostTiles * Lanes + lane;
+        c.T0 = MultiplySifted<TElement>(a, b[at], c.T0, position, 0, lane, firsts, lasts);
+        if (tiles > 1)
+            c.T1 = MultiplySifted<TElement>(a, b[at + Lanes], c.T1, position, 8, lane, firsts, lasts);
+        if (tiles > 2)
+            c.T2 = MultiplySifted<TElement>(a, b[at + 2 * Lanes], c.T2, position, 16, lane, firsts, lasts);
+        if (tiles > 3)
+            c.T3 = MultiplySifted<TElement>(a, b[at + 3 * Lanes], c.T3, position, 24, lane, firsts, lasts);
+        return c;
+    }
+
+    private static Float4 MultiplySifted<TElement>(UInt4 a, UInt2 b, Float4 c, int position, int firstColumn, int lane, ArrayView<int> firsts, ArrayView<int> lasts)
+        where TElement : unmanaged, ITensorElement
+    {
+        TElement type = default;
+        Float4 all = c, one = c;
+        for (int column = 0; column < 8; column++)
+        {
+            int first = firsts[firstColumn + column], last = lasts[firstColumn + column];
+            if (column == 0 || first != firsts[firstColumn + column - 1] || last != lasts[firstColumn + column - 1])
+                one = type.Multiply(TensorValues.Sift(a, position + (lane & 3) * 2, first, last), b, c);
+            all = TensorValues.TakeColumn(all, one, column, lane);
+        }
+        return all;
     }
 }

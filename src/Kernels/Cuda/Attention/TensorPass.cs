@@ -45,6 +45,10 @@ internal struct TensorPass
         return row >= pass.Row && row < pass.End;
     }
 
+    /// <summary>True where some rows see some of these positions that others do not.</summary>
+    public static bool IsMixed(TensorPass pass, int position, int count) =>
+        (pass.MinFirst != pass.MaxFirst || pass.MinLast != pass.MaxLast) && (position < pass.MaxFirst || position + count - 1 > pass.MinLast);
+
     /// <summary>Which square of the cache, counted in whole squares, is the first of 16 positions; −1 where no row sees any of them.</summary>
     public static int SquareOf(TensorPass pass, int position, KvView cache, ArrayView<int> tables, AttentionNumbers numbers)
     {

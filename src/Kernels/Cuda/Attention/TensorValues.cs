@@ -34,16 +34,6 @@ internal static class TensorValues
         return operand;
     }
 
-    /// <summary>Not zero where a value is infinite or NaN.</summary>
-    public static uint Invalid<TElement>(UInt4 operand)
-        where TElement : unmanaged, ITensorElement
-    {
-        // An exponent of ones is the only one that carries into the sign when its lowest bit is added.
-        TElement type = default;
-        uint exponents = type.InvalidExponents, lowest = exponents & ~(exponents << 1);
-        return (((operand.A & exponents) + lowest) | ((operand.B & exponents) + lowest) | ((operand.C & exponents) + lowest) | ((operand.D & exponents) + lowest)) & 0x80008000u;
-    }
-
     /// <summary>One column of a tile taken from another result; a lane has columns 2t (A, C) and 2t + 1 (B, D).</summary>
     public static Float4 TakeColumn(Float4 all, Float4 one, int column, int lane)
     {
