@@ -59,9 +59,7 @@ public sealed class KvCache : IDisposable
     /// <summary>Device bytes of one block over all layers on the rank of <paramref name="plan"/>: keys and values of its KV heads.</summary>
     public static long BytesPerBlock(ModelConfig config, ShardPlan plan, ElementType type, int blockTokens)
     {
-        ArgumentNullException.ThrowIfNull(config);
-        ArgumentNullException.ThrowIfNull(plan);
-        return 2L * config.Layers * plan.LocalKvHeads * config.HeadDim * blockTokens * type.SizeBytes();
+        return blockTokens * ShardSizes.KvBytesPerToken(config, plan, type.SizeBytes());
     }
 
     /// <summary>The cache of one block of the model; null where this rank has no heads.</summary>

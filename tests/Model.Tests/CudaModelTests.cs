@@ -1,10 +1,13 @@
 using NUnit.Framework;
 using TpServe.Checkpoint;
 using TpServe.Collectives;
+using TpServe.Collectives.Local;
 using TpServe.Collectives.Staged;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
 using TpServe.Kernels.Cuda.Driver;
+using TpServe.Model.Sampling;
+using TpServe.Model.Weights;
 using TpServe.Sharding;
 using TpServe.Testing;
 
@@ -16,6 +19,12 @@ public sealed class CudaModelTests
 {
     /// <summary>Golden bound 1.</summary>
     private const double Float32Bound = 2e-3;
+
+    /// <summary>Norm, product of q, k and v, rotary and store, attention with its merge, product, sum and norm, two products and the gate between them; where a product packs its input first, two.</summary>
+    private const int MostLaunchesALayer = 13;
+
+    /// <summary>Embedding, first norm, rows, head, candidates.</summary>
+    private const int MostLaunchesAStep = 8;
 
     private static IEnumerable<string> Folders => GoldenModel.Names("models", "llama*");
 
@@ -47,6 +56,28 @@ public sealed class CudaModelTests
         Job job = new() { Prompt = [5, 17, 40, 8], Chunk = 3, NewTokens = 3, PromptTopLogprobs = 8, TopLogprobs = 0 };
         JobResult alone = Run(checkpoint, 1, RankSetup.CudaEmulated, job)[0][0];
         Assert.That(Run(checkpoint, 2, RankSetup.CudaEmulated, job)[0][0].ToString(), Is.EqualTo(alone.ToString()));
+    }
+
+    /// <summary>What a GPU waits for between short kernels is the host: how many there are is kept.</summary>
+    [Test]
+    public void DecodeStep_OfALlama_LaunchesFewKernelsALayer()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore("models/llama-mha"));
+        ShardPlan plan = new(checkpoint.Config, Partition.Even(checkpoint.Config, 1), 0);
+        using CudaBackend ops = new(CudaContext.Emulated());
+        using SingleRank comm = new(1, ops);
+        using DenseTransformer model = WeightLoader.Load(checkpoint, plan, ops, comm, new ModelLimits(64, 64));
+        using KvCache cache = new(checkpoint.Config, plan, ElementType.Float16, 16, 4, ops);
+        ModelRank rank = new(model, cache, plan, ops, comm);
+        StepBatch batch = new(16);
+        batch.Clear(1);
+        batch.Samples.Add(new SampleRow(batch.AddSequence([7], 0, [0], 1), SamplingSettings.Greedy, new int[] { 7 }, 1, -1));
+
+        long before = ops.Launches;
+        rank.Run(batch);
+        long launches = ops.Launches - before;
+        TestContext.Out.WriteLine($"{launches} kernels for {checkpoint.Config.Layers} layers");
+        Assert.That(launches, Is.LessThanOrEqualTo(MostLaunchesAStep + checkpoint.Config.Layers * MostLaunchesALayer));
     }
 
     [Test]

@@ -37,7 +37,7 @@ internal static class Server
             // 3. How many ranks on what, and who owns what.
             DevicePlan devices = DevicePlanner.Create(options, await DeviceSurvey.RunAsync(options, cancellation));
             GroupPlan plan = GroupPlan.Create(
-                checkpoint.Config, options, devices, GroupPlan.FreeHostBytes(), Environment.ProcessorCount, shard => ShardSizes.WeightBytes(checkpoint, shard));
+                checkpoint.Config, options, devices, GroupPlan.FreeHostBytes(), Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard));
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             Banner banner = new(Console.Out, options, TimeProvider.System);
             banner.Starting(checkpoint, plan, version);

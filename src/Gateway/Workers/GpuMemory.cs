@@ -1,3 +1,4 @@
+using TpServe.Checkpoint;
 using TpServe.Gateway.Devices;
 using TpServe.Sharding;
 
@@ -6,6 +7,21 @@ namespace TpServe.Gateway.Workers;
 /// <summary>How many tokens of KV cache the GPUs of a group hold beside the weights. Pure.</summary>
 internal static class GpuMemory
 {
+    /// <summary>Bytes of a rank's weights on a GPU, whose layout of some block formats takes more than the file's.</summary>
+    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan shard) => ShardSizes.WeightBytes(
+        checkpoint, shard, tensor => (long)(tensor.ByteCount * BitsPerWeight(tensor.Type) / (8.0 * tensor.Type.BlockBytes() / tensor.Type.BlockElements())));
+
+    /// <summary>Bits a weight takes on a GPU: the CUDA backend's layouts, values and scales together.</summary>
+    public static double BitsPerWeight(TensorType type) => type switch
+    {
+        TensorType.Q4_K => 6,
+        TensorType.Q5_0 => 8.5,
+        TensorType.Q5_1 => 9,
+        TensorType.Q3_K or TensorType.Q5_K or TensorType.Q6_K => 10,
+        TensorType.Q2_K => 12,
+        _ => 8.0 * type.BlockBytes() / type.BlockElements(),
+    };
+
     /// <summary>Tokens every rank can hold: the fullest GPU decides.</summary>
     /// <param name="devices">Each rank's GPU.</param>
     /// <param name="utilization">Share of what is free that weights and cache may take.</param>

@@ -74,12 +74,7 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
         freeBytes / 4 / Math.Max(tokenBytes.Max() * (local ? tokenBytes.Length : 1), 1);
 
     /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>
-    public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, string kvDtype)
-    {
-        ArgumentNullException.ThrowIfNull(config);
-        ArgumentNullException.ThrowIfNull(shard);
-        return 2L * config.Layers * shard.LocalKvHeads * config.HeadDim * (kvDtype == "f32" ? 4 : 2);
-    }
+    public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, string kvDtype) => ShardSizes.KvBytesPerToken(config, shard, kvDtype == "f32" ? 4 : 2);
 
     /// <summary>Memory that is free on this host, in bytes: what the kernel says is available, or the runtime's limit where that is lower.</summary>
     public static long FreeHostBytes()

@@ -39,6 +39,8 @@ internal sealed class KernelChecks(ITensorBackend device, int hidden, int rows, 
         foreach (WeightFormat format in Enum.GetValues<WeightFormat>())
             Products(format);
         TopK();
+        foreach (ElementType cache in new[] { ElementType.Float16, ElementType.BFloat16, ElementType.Float32 })
+            Attention(cache);
     }
 
     public void Dispose() => _oracle.Dispose();
@@ -46,7 +48,7 @@ internal sealed class KernelChecks(ITensorBackend device, int hidden, int rows, 
     private void Products(WeightFormat format)
     {
         int columns = Math.Max(256, hidden / 256 * 256), outputs = hidden / 2 + 7;
-        RandomRows matrix = new(format, outputs, columns);
+        RandomRows matrix = new(format, outputs, columns, distinct: true);
         float[] input = Floats(rows * columns);
         // Activations are rounded to the tensor cores' types, or to 8 bits a block for quantised weights; the oracle keeps them in float32.
         double bound = format switch { WeightFormat.F32 => 1e-11, WeightFormat.F16 => 1e-6, WeightFormat.BF16 => 2e-5, _ => 2e-4 };
@@ -63,7 +65,7 @@ internal sealed class KernelChecks(ITensorBackend device, int hidden, int rows, 
         float[] actual = Product(device, input, rows);
         Report($"Linear {format}", Nmse(actual, Product(_oracle, input, rows)), bound);
         float[] alone = Product(device, input[^columns..], 1);
-        table.Add($"Linear {format}, a row alone", "bits compared", "equal", MemoryMarshal.Cast<float, int>(alone).SequenceEqual(MemoryMarshal.Cast<float, int>(actual.AsSpan(^outputs..))));
+        SameBits($"Linear {format}, a row alone", alone, actual);
     }
 
     private void TopK()
@@ -86,6 +88,40 @@ internal sealed class KernelChecks(ITensorBackend device, int hidden, int rows, 
         table.Add("TopK 64 of 128256", "values and ids compared", "equal", values.SequenceEqual(expected) && ids.SequenceEqual(expectedIds));
     }
 
+    /// <summary>A prompt's keys and values stored, every token attended from; then the last token alone, as a decode step does.</summary>
+    private void Attention(ElementType cacheType)
+    {
+        int heads = hidden >= 1024 ? 8 : 2, dim = hidden >= 1024 ? 128 : 32, kvHeads = heads / 2, tokens = hidden >= 1024 ? 300 : 20;
+        const int blockTokens = 16;
+        int blocks = (tokens + blockTokens - 1) / blockTokens, last = tokens - 1;
+        float[] q = Floats(tokens * heads * dim), k = Floats(tokens * kvHeads * dim), v = Floats(tokens * kvHeads * dim), rotary = Floats(tokens * dim);
+        AttentionShape shape = new(dim, [.. Enumerable.Range(0, heads).Select(head => head / 2)], 1 / MathF.Sqrt(dim), 0, 0);
+        (float[] All, float[] Alone) Attend(ITensorBackend ops)
+        {
+            long mark = ops.Mark();
+            int cacheRows = blocks * kvHeads * blockTokens;
+            using DeviceBuffer keys = ops.Allocate((long)cacheRows * dim * cacheType.SizeBytes()), values = ops.Allocate((long)cacheRows * dim * cacheType.SizeBytes());
+            KvLayer layer = new(new Tensor(keys, 0, cacheRows, dim, dim, cacheType), new Tensor(values, 0, cacheRows, dim, dim, cacheType), kvHeads, blockTokens);
+            int[] counting = [.. Enumerable.Range(0, tokens)];
+            Tensor positions = PlaceIntegers(ops, counting), sequence = PlaceIntegers(ops, new int[tokens]);
+            Tensor slots = PlaceIntegers(ops, [.. counting.Select(position => (blocks - 1 - position / blockTokens) * blockTokens + position % blockTokens)]);
+            Tensor tables = PlaceIntegers(ops, [.. Enumerable.Range(0, blocks).Select(block => blocks - 1 - block)]).Reshape(1, blocks);
+            StepTensors step = new(positions, positions, slots, sequence, tables);
+            Tensor query = Place(ops, q, tokens, heads * dim), all = ops.Rent(tokens, heads * dim), alone = ops.Rent(1, heads * dim);
+            ops.RopeStoreKv(query, Place(ops, k, tokens, kvHeads * dim), Place(ops, v, tokens, kvHeads * dim), positions, Place(ops, rotary, tokens, dim), dim, slots, layer);
+            ops.Attention(query, layer, step, shape, all);
+            StepTensors decode = new(positions.RowSlice(last, 1), positions.RowSlice(last, 1), slots.RowSlice(last, 1), sequence.RowSlice(last, 1), tables);
+            ops.Attention(query.RowSlice(last, 1), layer, decode, shape, alone);
+            (float[], float[]) result = (Values(ops, all), Values(ops, alone));
+            ops.Release(mark);
+            return result;
+        }
+        (float[] actual, float[] row) = Attend(device);
+        // Queries and probabilities are rounded to the cache's type.
+        Report($"RopeStoreKv, Attention {cacheType}", Nmse(actual, Attend(_oracle).All), cacheType switch { ElementType.Float32 => 1e-10, ElementType.Float16 => 2e-6, _ => 1e-4 });
+        SameBits($"Attention {cacheType}, a row alone", row, actual);
+    }
+
     private void Check(string name, double bound, Func<ITensorBackend, float[]> run)
     {
         long mark = device.Mark(), oracleMark = _oracle.Mark();
@@ -93,6 +129,10 @@ internal sealed class KernelChecks(ITensorBackend device, int hidden, int rows, 
         device.Release(mark);
         _oracle.Release(oracleMark);
     }
+
+    /// <summary>The last row among others has the bits it has alone.</summary>
+    private void SameBits(string name, float[] alone, float[] among) => table.Add(
+        name, "bits compared", "equal", MemoryMarshal.Cast<float, int>(alone).SequenceEqual(MemoryMarshal.Cast<float, int>(among.AsSpan(among.Length - alone.Length))));
 
     private void Report(string name, double error, double bound) =>
         table.Add(name, string.Create(CultureInfo.InvariantCulture, $"NMSE {error:G2}"), string.Create(CultureInfo.InvariantCulture, $"<= {bound:G2}"), error <= bound);
@@ -110,6 +150,13 @@ internal sealed class KernelChecks(ITensorBackend device, int hidden, int rows, 
     {
         Tensor tensor = ops.Rent(rows, columns);
         ops.Upload<float>(values, tensor);
+        return tensor;
+    }
+
+    private static Tensor PlaceIntegers(ITensorBackend ops, int[] values)
+    {
+        Tensor tensor = ops.Rent(values.Length, 1, ElementType.Int32);
+        ops.Upload<int>(values, tensor);
         return tensor;
     }
 

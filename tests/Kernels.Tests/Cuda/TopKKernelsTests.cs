@@ -25,7 +25,7 @@ public sealed class TopKKernelsTests(string device) : CudaFixture(device)
 
     [Test]
     public void TopK_AnyRow_EqualsAStableSort(
-        [ValueSource(nameof(Names))] string name, [Values(1, 2, 40, 64)] int k, [Values(1, 65, 4097, 9000)] int count)
+        [ValueSource(nameof(Names))] string name, [Values(1, 2, 64)] int k, [Values(1, 65, 9000)] int count)
     {
         float[] row = Rows.Single(each => each.Name == name).Make(count);
         Tensor values = Device.Empty(1, k), ids = Device.Empty(1, k, ElementType.Int32);

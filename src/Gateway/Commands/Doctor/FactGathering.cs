@@ -106,7 +106,7 @@ internal static class FactGathering
             if (facts.Devices is null)
                 return facts;
             GroupPlan plan = GroupPlan.Create(
-                checkpoint.Config, facts.Options, facts.Devices, facts.FreeHostBytes, facts.Cores, shard => ShardSizes.WeightBytes(checkpoint, shard));
+                checkpoint.Config, facts.Options, facts.Devices, facts.FreeHostBytes, facts.Cores, shard => GpuMemory.WeightBytes(checkpoint, shard));
             long bytes = plan.Shards.Sum(shard =>
                 ShardSizes.WeightBytes(checkpoint, shard) + GroupPlan.KvBytesPerToken(checkpoint.Config, shard, facts.Options.KvDtype) * plan.KvBlocks * plan.BlockTokens);
             return facts with { Plan = plan, GroupBytes = bytes };

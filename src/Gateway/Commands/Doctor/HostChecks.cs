@@ -108,6 +108,6 @@ internal static class HostChecks
         : Finding.Fail("unicode", "Normalisation does nothing: text would be tokenized wrongly.", "install libicu, and unset DOTNET_SYSTEM_GLOBALIZATION_INVARIANT");
 
     public static Finding User(DoctorFacts facts) => facts.IsRoot
-        ? Finding.Warn("user", "The gateway runs as root, and needs no right that a user lacks.", facts.InContainer ? "user: \"10001:10001\"   (docker run --user 10001:10001)" : "start it as a user of its own")
+        ? Finding.Warn("user", "The gateway runs as root, and needs no right that a user lacks.", facts.InContainer ? "user: \"1654:1654\"   (docker run --user 1654:1654)" : "start it as a user of its own")
         : Finding.Ok("user", "Not root.");
 }
