@@ -58,6 +58,10 @@ public sealed class AttentionInterpretedTests
         Assert.That(scene.BitsOf(scene.Run(1, All, TakenRows.All, few), few, few), Is.EqualTo(scene.BitsOf(whole, all, few)));
         Assert.That(scene.BitsOf(scene.Run(1, 1, TakenRows.All, few), few, few), Is.EqualTo(scene.BitsOf(whole, all, few)));
 
+        // Some rows of one sequence, with their chunks spread over groups.
+        (int, int)[] part = [.. all.Where(row => row.Item1 == 0 && row.Item2 > headDim - 5)];
+        Assert.That(scene.BitsOf(scene.Run(rowsOfGroup, 1, TakenRows.All, part), part, part), Is.EqualTo(scene.BitsOf(whole, all, part)));
+
         // A mixed step: rows that stand alone by one launch, uneven parts of sequences by another.
         (int, int)[] mixed = [(1, 0), .. all.Where(row => row.Item1 == 0 && row.Item2 % 7 is 2 or 3 or 5), (2, 36)];
         Assert.That(scene.BitsOf(scene.Run(rowsOfGroup, All, TakenRows.Alone, mixed), mixed, mixed), Is.EqualTo(scene.BitsOf(whole, all, mixed)));
