@@ -54,6 +54,17 @@ internal sealed class LinearInterpreter : IDisposable
         return _memory.Read<float>(y);
     }
 
+    /// <summary>The product by a kernel that takes float32 rows.</summary>
+    public float[] Product(OfflineKernel product, int groupSize, float[] x, int rows)
+    {
+        ProductShape shape = Shape(rows);
+        PtxBuffer input = _memory.Allocate(x), y = _memory.Allocate((long)Plan.Leaves.Pieces * rows * shape.StrideY * sizeof(float));
+        LastRun = Launch(
+            product, (shape.Tiles, 1), groupSize,
+            input.ViewOf(4), Weight(0), Weight(1), Weight(2), y.ViewOf(4), _segments.ViewOf(Marshal.SizeOf<ProductSegment>()), Bytes(shape));
+        return _memory.Read<float>(y);
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -27,6 +27,17 @@ public sealed class LinearPtxTests
     }
 
     [Test]
+    public void StreamProduct_RoundingItself_SameBits([ValueSource(nameof(Halves))] WeightFormat format)
+    {
+        LinearWeights[] weights = [.. Enumerable.Range(0, 3).Select(i => LinearWeights.Random(format, 20 + i, 320, seed: i))];
+        float[] x = Numbers.Uniform(3 * 320, seed: 2);
+        (x[5], x[6], x[7]) = (float.PositiveInfinity, 1e6f, 1e-44f);
+        using LinearInterpreter interpreter = new(weights, InputLeaves.Whole(320));
+        OfflineKernel kernel = OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), typeof(OneRowTile), typeof(FloatRows));
+        Assert.That(interpreter.Product(kernel, StreamProduct.GroupSize, x, 3), Is.EqualTo(Stream(interpreter, format, x, 3)));
+    }
+
+    [Test]
     public void StreamCodedProduct_EveryFormat_EqualsTheEmulatedDevicesBits([ValueSource(nameof(Coded))] WeightFormat format)
     {
         InputLeaves leaves = LinearTree.Share([0, 96, 192, 288, 384, 480, 512], 1, 6);
@@ -40,10 +51,10 @@ public sealed class LinearPtxTests
     public void TiledProduct_Halves_EqualsTheStreamsBits([ValueSource(nameof(Halves))] WeightFormat format)
     {
         // Two row groups and two output groups, both ragged; two groups of threads, so that one walks over two tiles; leaves that merge through memory.
-        int[] boundaries = [0, 64, 128, 192, 256, 320, 352];
+        int[] boundaries = [0, 32, 64, 96, 128, 160, 170];
         const int rows = 137;
-        LinearWeights weights = LinearWeights.Random(format, 140, 352, seed: 1);
-        foreach (InputLeaves leaves in new[] { LinearTree.Share(boundaries, 0, 6), LinearTree.Share(boundaries, 1, 6), InputLeaves.Whole(352) })
+        LinearWeights weights = LinearWeights.Random(format, 140, 170, seed: 1);
+        foreach (InputLeaves leaves in new[] { LinearTree.Share(boundaries, 0, 6), LinearTree.Share(boundaries, 1, 6), InputLeaves.Whole(170) })
         {
             float[] x = Numbers.Uniform(rows * leaves.Columns, seed: 2);
             using LinearInterpreter interpreter = new([weights], leaves);
@@ -83,7 +94,7 @@ public sealed class LinearPtxTests
         return format.BlockValues() == 1
             ? interpreter.Product(
                 OfflineKernel.Of(typeof(PackedActivations), nameof(PackedActivations.RoundKernel), Math(format)), PackedActivations.HalfWords,
-                OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), rowTiles), StreamProduct.GroupSize, shape => (shape.Tiles, 1), x, rows)
+                OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), rowTiles, typeof(PackedHalves)), StreamProduct.GroupSize, shape => (shape.Tiles, 1), x, rows)
             : interpreter.Product(
                 Quantise, PackedActivations.CodedWords,
                 OfflineKernel.Of(typeof(StreamCodedProduct), nameof(StreamCodedProduct.Kernel), Layout(format), rowTiles), StreamCodedProduct.GroupSize, shape => (shape.Tiles, 1), x, rows);

@@ -168,6 +168,12 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
     private void Halves(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
         HalfKernels kernels = (w0.Format == WeightFormat.F16 ? _binaryHalves : _bFloats).Value;
+        if (shape.Rows <= PackedActivations.TileRows && w0.Plan.IsRegular && shape.StrideX % 2 == 0 && x.OffsetBytes % 8 == 0)
+        {
+            kernels.StreamRounding(
+                (shape.Tiles, StreamProduct.GroupSize), x.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+            return;
+        }
         long mark = scratch.Mark();
         int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
         Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.HalfWords, ElementType.Int32);
