@@ -43,7 +43,7 @@ internal sealed class LinearInterpreter : IDisposable
         int rowTiles = (rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows, outputs = _weights.Sum(weight => weight.Outputs);
         PtxBuffer input = _memory.Allocate(x), packed = _memory.Allocate((long)rowTiles * shape.Blocks * packedWords * sizeof(uint));
         PtxBuffer y = _memory.Allocate((long)Plan.Leaves.Pieces * rows * outputs * sizeof(float));
-        int items = packedWords == PackedActivations.HalfWords ? shape.Blocks * 32 : shape.Blocks;
+        int items = packedWords == PackedActivations.HalfWords ? shape.Blocks * 32 : shape.Blocks * 8;
         Launch(pack, ((items + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize, 2), PackedActivations.GroupSize,
             input.ViewOf(4), packed.ViewOf(4), _visits.ViewOf(Marshal.SizeOf<BlockVisit>()), rows, shape.StrideX, shape.Blocks);
         List<object> arguments = [packed.ViewOf(4), Weight(0), Weight(1), Weight(2), y.ViewOf(4), _segments.ViewOf(Marshal.SizeOf<ProductSegment>())];

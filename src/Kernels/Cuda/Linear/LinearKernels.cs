@@ -200,7 +200,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         long mark = scratch.Mark();
         int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
         Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.CodedWords, ElementType.Int32);
-        int blockGroups = (shape.Blocks + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
+        int blockGroups = ((shape.Blocks * 8) + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
         _quantise.Value(
             (new Index2D(blockGroups, queue.IsEmulated ? 1 : Math.Min(rowTiles * PackedActivations.TileRows, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
             x.View<float>(), packed.View<uint>(), w0.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
