@@ -16,7 +16,7 @@ public sealed class LinearPtxTests
     private static IEnumerable<WeightFormat> Coded => Enum.GetValues<WeightFormat>().Where(format => format.BlockValues() > 1);
 
     [Test]
-    public void StreamProduct_Halves_MatchesExactProducts([ValueSource(nameof(Halves))] WeightFormat format, [Values(1, 3, 9, 20)] int rows)
+    public void StreamProduct_Halves_MatchesExactProducts([ValueSource(nameof(Halves))] WeightFormat format, [Values(1, 3, 9, 20, 41)] int rows)
     {
         const int columns = 301;
         LinearWeights weights = LinearWeights.Random(format, 20, columns, seed: 1);
@@ -35,6 +35,15 @@ public sealed class LinearPtxTests
         using LinearInterpreter interpreter = new(weights, InputLeaves.Whole(320));
         OfflineKernel kernel = OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), typeof(OneRowTile), typeof(FloatRows));
         Assert.That(interpreter.Product(kernel, StreamProduct.GroupSize, x, 3), Is.EqualTo(Stream(interpreter, format, x, 3)));
+    }
+
+    [Test]
+    public void StreamCodedProduct_ManyRows_EqualsTheEmulatedDevicesBits([Values(WeightFormat.Q4_1, WeightFormat.Q2_K)] WeightFormat format, [Values(9, 41)] int rows)
+    {
+        LinearWeights weights = LinearWeights.Random(format, 20, 256, seed: 1);
+        float[] x = Numbers.Uniform(rows * 256, seed: 2);
+        using LinearInterpreter interpreter = new([weights], InputLeaves.Whole(256), seed: rows);
+        Assert.That(Stream(interpreter, format, x, rows), Is.EqualTo(Emulated(weights, InputLeaves.Whole(256), x, rows)));
     }
 
     [Test]
@@ -90,14 +99,15 @@ public sealed class LinearPtxTests
 
     private static float[] Stream(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows)
     {
+        int tiles = rows <= 8 ? 1 : rows <= 16 ? 2 : 4;
         Type rowTiles = rows <= 8 ? typeof(OneRowTile) : rows <= 16 ? typeof(TwoRowTiles) : typeof(FourRowTiles);
         return format.BlockValues() == 1
             ? interpreter.Product(
                 OfflineKernel.Of(typeof(PackedActivations), nameof(PackedActivations.RoundKernel), Math(format)), PackedActivations.HalfWords,
-                OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), rowTiles, typeof(PackedHalves)), StreamProduct.GroupSize, shape => (shape.Tiles, 1), x, rows)
+                OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), rowTiles, typeof(PackedHalves)), StreamProduct.GroupSize, shape => (shape.Tiles * StreamProduct.RowChunks(rows, tiles), 1), x, rows)
             : interpreter.Product(
                 Quantise, PackedActivations.CodedWords,
-                OfflineKernel.Of(typeof(StreamCodedProduct), nameof(StreamCodedProduct.Kernel), Layout(format), rowTiles), StreamCodedProduct.GroupSize, shape => (shape.Tiles, 1), x, rows);
+                OfflineKernel.Of(typeof(StreamCodedProduct), nameof(StreamCodedProduct.Kernel), Layout(format), rowTiles), StreamCodedProduct.GroupSize, shape => (shape.Tiles * StreamProduct.RowChunks(rows, tiles), 1), x, rows);
     }
 
     private static float[] Emulated(LinearWeights weights, InputLeaves leaves, float[] x, int rows)

@@ -45,6 +45,9 @@ internal sealed class CodedKernels
     /// <summary><see cref="TiledCodedProduct"/>.</summary>
     public TiledLaunch Tiled => _tiled.Value;
 
+    /// <summary>Compiles what a GPU can need.</summary>
+    public void Compile() => _ = (_one.Value, _two.Value, _four.Value, _tiled.Value);
+
     /// <summary>The kernels of a format.</summary>
     public static CodedKernels Of(CudaQueue queue, WeightFormat format) => format switch
     {

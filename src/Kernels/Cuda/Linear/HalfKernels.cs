@@ -28,6 +28,14 @@ internal sealed class HalfKernels
     /// <summary><see cref="TiledProduct"/>.</summary>
     public CodedKernels.TiledLaunch Tiled => _tiled.Value;
 
+    /// <summary>Compiles all of them.</summary>
+    public void Compile()
+    {
+        _ = (_round.Value, _rounding.Value, _tiled.Value);
+        foreach (Lazy<CodedKernels.Launch> stream in _stream)
+            _ = stream.Value;
+    }
+
     /// <summary>The kernels of a type.</summary>
     public static HalfKernels Of<T>(CudaQueue queue) where T : struct, IHalfMath => new(
         () => PackedActivations.LoadRounding<T>(queue),

@@ -3,10 +3,11 @@ using ILGPU.Runtime;
 
 namespace TpServe.Kernels.Cuda;
 
-/// <summary>y = x · Wᵀ of 16-bit weights for up to 32 rows: the weights stream once through tensor cores.</summary>
+/// <summary>y = x · Wᵀ of 16-bit weights for few rows: the weights stream through tensor cores, once for every 32 rows.</summary>
 /// <remarks>
 /// Shapes   x: <see cref="PackedActivations"/>, or up to 8 rows of float32 that the kernel rounds itself, which saves a launch; y [pieces · rows, outputs], strided.
-/// Launch   a group of 8 warps per tile of 16 outputs; warps take segments in turn. Shared memory: 24 to 46 KiB by row tiles.
+/// Launch   a group of 8 warps per tile of 16 outputs and chunk of up to 32 rows, chunks of one tile beside each other so that the second cache serves all
+///          but the first; warps take segments in turn. Shared memory: 39 to 46 KiB by row tiles.
 /// Numerics inside a segment one accumulator from +0, k16 steps ascending, mma.m16n8k16 with the weights as a; segments by <see cref="LinearPlan"/>. The
 ///          bits of <see cref="TiledProduct"/>.
 /// Cost     reads 2 · outputs · inputs bytes of weights once, and the packed rows, 2 · 8 · inputs bytes a row tile, once a group, mostly from the
@@ -38,11 +39,12 @@ internal static class StreamProduct
         ArrayView<float> slots = SharedMemory.Allocate<float>(TRows.Slots * TRows.Count * SegmentSums.TileElements);
         ArrayView<float> stack = SharedMemory.Allocate<float>(SegmentSums.StackLevels * TRows.Count * SegmentSums.TileElements);
         int lane = Group.IdxX % 32, warp = Group.IdxX / 32, depth = 0;
-        PlacedTile tile = ProductShape.Place(shape, Grid.IdxX, w0, w1, w2, (long)shape.Blocks * HalfTiles.BlockWords);
+        int chunks = RowChunks(shape.Rows, TRows.Count), firstRow = Grid.IdxX % chunks * TRows.Count * PackedActivations.TileRows;
+        PlacedTile tile = ProductShape.Place(shape, Grid.IdxX / chunks, w0, w1, w2, (long)shape.Blocks * HalfTiles.BlockWords);
         long weights = tile.First + (lane * 4);
 
         // Lanes of rows that do not exist read the last one's words: no more bytes, and nobody looks at their sums.
-        int row = lane / 4, last = shape.Rows - 1;
+        int row = firstRow + (lane / 4), last = shape.Rows - 1;
         int x0 = TInput.Start(shape, Math.Min(row, last), lane), x1 = TInput.Start(shape, Math.Min(row + 8, last), lane);
         int x2 = TInput.Start(shape, Math.Min(row + 16, last), lane), x3 = TInput.Start(shape, Math.Min(row + 24, last), lane);
         float top0 = 0f, top1 = 0f;
@@ -108,10 +110,13 @@ internal static class StreamProduct
         // 3. What is left are the pieces.
         int all = TRows.Count * SegmentSums.TileElements;
         if (Group.IdxX < all)
-            SegmentSums.Write(y, stack, shape, tile, all, Group.IdxX, depth, top0);
+            SegmentSums.Write(y, stack, shape, tile, firstRow, all, Group.IdxX, depth, top0);
         if (TRows.Count > 2)
-            SegmentSums.Write(y, stack, shape, tile, all, Group.IdxX + GroupSize, depth, top1);
+            SegmentSums.Write(y, stack, shape, tile, firstRow, all, Group.IdxX + GroupSize, depth, top1);
     }
+
+    /// <summary>Chunks of so many row tiles that a step is cut into, each a group of its own.</summary>
+    public static int RowChunks(int rows, int rowTiles) => (rows + (rowTiles * PackedActivations.TileRows) - 1) / (rowTiles * PackedActivations.TileRows);
 
     private static Float4 One<T, TInput>(ArrayView<uint> x, int at, int block, UInt4 a0, UInt4 a1, Float4 sum)
         where T : struct, IHalfMath
