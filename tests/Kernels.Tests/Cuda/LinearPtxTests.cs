@@ -89,7 +89,7 @@ public sealed class LinearPtxTests
         Assert.That(Tiled(interpreter, format, x, 5), Is.EqualTo(Emulated(weights, leaves, x, 5)));
     }
 
-    private static float[] Tiled(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows) => format.BlockValues() == 1
+    internal static float[] Tiled(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows) => format.BlockValues() == 1
         ? interpreter.Product(
             OfflineKernel.Of(typeof(PackedActivations), nameof(PackedActivations.RoundKernel), Math(format)), PackedActivations.HalfWords,
             OfflineKernel.Of(typeof(TiledProduct), nameof(TiledProduct.Kernel), Math(format)), TiledSums.GroupSize, _ => (2, 1), x, rows, isTiled: true)
@@ -97,7 +97,7 @@ public sealed class LinearPtxTests
             Quantise, PackedActivations.CodedWords,
             OfflineKernel.Of(typeof(TiledCodedProduct), nameof(TiledCodedProduct.Kernel), Layout(format)), TiledSums.GroupSize, _ => (2, 1), x, rows, isTiled: true);
 
-    private static float[] Stream(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows)
+    internal static float[] Stream(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows)
     {
         int tiles = rows <= 8 ? 1 : rows <= 16 ? 2 : 4;
         Type rowTiles = rows <= 8 ? typeof(OneRowTile) : rows <= 16 ? typeof(TwoRowTiles) : typeof(FourRowTiles);
