@@ -128,11 +128,11 @@ public sealed class LinearPtxTests
         WeightFormat.Q4_0 => typeof(CodedLayout<OffsetNibbleCodes, HalfScales>),
         WeightFormat.IQ4_NL => typeof(CodedLayout<TableNibbleCodes, HalfScales>),
         WeightFormat.Q4_1 => typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>),
-        WeightFormat.Q4_K => typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>),
+        WeightFormat.Q4_K => typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>),
         WeightFormat.Q5_0 or WeightFormat.Q8_0 => typeof(CodedLayout<ByteCodes, HalfScales>),
         WeightFormat.Q5_1 => typeof(CodedLayout<ByteCodes, HalfScaleMinimums>),
-        WeightFormat.Q5_K => typeof(CodedLayout<ByteCodes, FloatScaleMinimums>),
-        WeightFormat.Q3_K or WeightFormat.Q6_K => typeof(CodedLayout<ByteCodes, FloatHalfScales>),
-        _ => typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>),
+        WeightFormat.Q5_K => typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>),
+        WeightFormat.Q3_K or WeightFormat.Q6_K => typeof(CodedLayout<ByteCodes, ByteHalfScales>),
+        _ => typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>),
     };
 }

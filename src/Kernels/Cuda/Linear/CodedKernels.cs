@@ -54,12 +54,12 @@ internal sealed class CodedKernels
         WeightFormat.Q4_0 => Of<CodedLayout<OffsetNibbleCodes, HalfScales>>(queue),
         WeightFormat.IQ4_NL => Of<CodedLayout<TableNibbleCodes, HalfScales>>(queue),
         WeightFormat.Q4_1 => Of<CodedLayout<NibbleCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q4_K => Of<CodedLayout<NibbleCodes, FloatScaleMinimums>>(queue),
+        WeightFormat.Q4_K => Of<CodedLayout<NibbleCodes, SixBitScaleMinimums>>(queue),
         WeightFormat.Q5_0 or WeightFormat.Q8_0 => Of<CodedLayout<ByteCodes, HalfScales>>(queue),
         WeightFormat.Q5_1 => Of<CodedLayout<ByteCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q5_K => Of<CodedLayout<ByteCodes, FloatScaleMinimums>>(queue),
-        WeightFormat.Q3_K or WeightFormat.Q6_K => Of<CodedLayout<ByteCodes, FloatHalfScales>>(queue),
-        WeightFormat.Q2_K => Of<CodedLayout<ByteCodes, FloatHalfScaleMinimums>>(queue),
+        WeightFormat.Q5_K => Of<CodedLayout<ByteCodes, SixBitScaleMinimums>>(queue),
+        WeightFormat.Q3_K or WeightFormat.Q6_K => Of<CodedLayout<ByteCodes, ByteHalfScales>>(queue),
+        WeightFormat.Q2_K => Of<CodedLayout<ByteCodes, NibbleHalfScaleMinimums>>(queue),
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "not a coded format"),
     };
 

@@ -50,8 +50,8 @@ internal static class PackedActivations
         new(queue.Load<ArrayView<float>, ArrayView<uint>, ArrayView<BlockVisit>, int, int, int>(QuantiseKernel));
 
     /// <remarks>Numerics round to nearest even; binary16 saturates finite values.</remarks>
-    [DeviceKernel(typeof(BFloatMath))]
-    [DeviceKernel(typeof(BinaryHalfMath))]
+    [DeviceKernel(typeof(BFloatMath), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(BinaryHalfMath), GroupSize = GroupSize)]
     internal static void RoundKernel<T>(ArrayView<float> x, ArrayView<uint> packed, ArrayView<BlockVisit> visits, int rows, int stride, int blocks)
         where T : struct, IHalfMath
     {
@@ -76,7 +76,7 @@ internal static class PackedActivations
     ///          where amax is not finite, scale is NaN, and so is every output. The sums are scale · Σ code, rounded once.
     /// Oracle   the CPU backend's ActivationTile.
     /// </remarks>
-    [DeviceKernel]
+    [DeviceKernel(GroupSize = GroupSize)]
     internal static void QuantiseKernel(ArrayView<float> x, ArrayView<uint> packed, ArrayView<BlockVisit> visits, int rows, int stride, int blocks)
     {
         int item = (Grid.IdxX * GroupSize) + Group.IdxX, block = item / 8, own = item % 8;

@@ -104,8 +104,6 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
 
     private void Scales(ref GgmlBlock source, int output, uint* target)
     {
-        float d = (float)BitConverter.UInt16BitsToHalf(source.D), minimum = (float)BitConverter.UInt16BitsToHalf(source.DMin) * (layout.SubtractsMinimum ? -1 : 1);
-        float* scales = (float*)target;
         switch (layout.Scales)
         {
             case ScaleKind.Half:
@@ -114,15 +112,16 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
             case ScaleKind.HalfMinimum:
                 target[output] = source.D | ((uint)source.DMin << 16);
                 break;
-            case ScaleKind.FloatMinimum:
-                (scales[2 * output], scales[(2 * output) + 1]) = (d * source.Scale0, minimum * source.Min0);
+            case ScaleKind.SixBitMinimum:
+                target[output] = source.D | ((uint)source.DMin << 16);
+                target[16 + (output >> 1)] |= (uint)(source.Scale0 | (source.Min0 << 8)) << ((output & 1) * 16);
                 break;
-            case ScaleKind.FloatPair:
-                (scales[2 * output], scales[(2 * output) + 1]) = (d * source.Scale0, d * source.Scale1);
+            case ScaleKind.BytePair:
+                target[output] = source.D | ((uint)(byte)source.Scale0 << 16) | ((uint)(byte)source.Scale1 << 24);
                 break;
-            case ScaleKind.FloatPairMinimum:
-                (scales[4 * output], scales[(4 * output) + 1]) = (d * source.Scale0, d * source.Scale1);
-                (scales[(4 * output) + 2], scales[(4 * output) + 3]) = (minimum * source.Min0, minimum * source.Min1);
+            case ScaleKind.NibblePairMinimum:
+                target[output] = source.D | ((uint)source.DMin << 16);
+                target[16 + (output >> 1)] |= (uint)(source.Scale0 | (source.Min0 << 4) | (source.Scale1 << 8) | (source.Min1 << 12)) << ((output & 1) * 16);
                 break;
             default:
                 break;
