@@ -51,6 +51,9 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     public CommunicatorReport Report { get; internal set; }
 
     /// <inheritdoc/>
+    public bool IsEnqueued => false;
+
+    /// <inheritdoc/>
     public TimeSpan TakeElapsed()
     {
         TimeSpan elapsed = Stopwatch.GetElapsedTime(0, _elapsedTicks);

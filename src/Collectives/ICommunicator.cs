@@ -8,6 +8,7 @@ namespace TpServe.Collectives;
 /// Every operation carries (epoch, step, sequence number, operation, shape); ranks that disagree fail at once with
 /// <see cref="CollectiveMismatchException"/>. Every wait ends: with the peers' data, at the deadline with
 /// <see cref="CollectiveTimeoutException"/>, or with <see cref="RevokedException"/> when the epoch is revoked.
+/// Where <see cref="IsEnqueued"/> is true, these come from the first call after the device has met them: at the latest from <see cref="ThrowIfLost"/>.
 /// After any of these the epoch is dead for this rank: every later call throws <see cref="RevokedException"/>.
 /// Numerics no sum's order depends on who computes it: rank and degree leave no trace in the bits.
 /// Threads  the rank's thread calls the operations; <see cref="Revoke"/> may come from any thread.
@@ -26,8 +27,17 @@ public interface ICommunicator : IDisposable
     /// <summary>Transport and what the ranks measured at start.</summary>
     CommunicatorReport Report { get; }
 
+    /// <summary>True where operations are only enqueued on the backend's stream, so that a step may be recorded as a graph; false where they run on the host.</summary>
+    bool IsEnqueued { get; }
+
     /// <summary>Time spent in operations since the last call, waiting included; resets to zero.</summary>
     TimeSpan TakeElapsed();
+
+    /// <summary>Throws what the epoch has died of, where the device has met it by now. What was downloaded before is right where this does not throw.</summary>
+    /// <remarks>Only enqueued operations leave anything to be met later; elsewhere each operation has thrown what it met.</remarks>
+    void ThrowIfLost()
+    {
+    }
 
     /// <summary>Opens step <paramref name="step"/>: later operations carry its number.</summary>
     void BeginStep(long step);

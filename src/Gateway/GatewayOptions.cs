@@ -11,8 +11,15 @@ public sealed class GatewayOptions
     /// <summary>A GGUF file or a Hugging Face folder; empty = the embedded SmolLM2.</summary>
     public string Model { get; init; } = "";
 
-    /// <summary>Tensor parallel degree: number of workers. Default 2. With <see cref="Workers"/> it is their number.</summary>
-    public int Tp { get; init; } = 2;
+    /// <summary>Tensor parallel degree: number of workers. Default: the number of GPUs in use, without GPUs 2. With <see cref="Workers"/> it is their number.</summary>
+    public int? Tp { get; init; }
+
+    /// <summary>auto: the GPUs found, else the CPU; cpu; cuda: the GPUs found; cuda:0,cuda:1 or cuda:GPU-UUID: the GPU of each worker; cuda-emulated.</summary>
+    /// <remarks>A list may name a GPU again where workers share it. cuda-emulated runs the CUDA kernels on the CPU, very slowly: a proof and not a way to serve.</remarks>
+    public string Device { get; init; } = Devices.DeviceWish.Auto;
+
+    /// <summary>Share of a GPU's free memory that weights and KV cache may take, 0.1 to 1; the rest is for activations and the driver. Default 0.9.</summary>
+    [Range(0.1, 1.0)] public double GpuMemoryUtilization { get; init; } = 0.9;
 
     /// <summary>"even", or one weight for each worker: "2,1".</summary>
     public string Partition { get; init; } = "even";
@@ -20,8 +27,8 @@ public sealed class GatewayOptions
     /// <summary>Compute threads of each worker; 0 = the host's cores divided by the workers on it.</summary>
     [Range(0, 256)] public int Threads { get; init; }
 
-    /// <summary>auto, shm or ring. auto: shared memory where all workers are on one host, else the ring.</summary>
-    [AllowedValues("auto", "shm", "ring")] public string Transport { get; init; } = "auto";
+    /// <summary>auto, cuda-ipc, shm or ring. auto: on one host CUDA IPC between GPUs where it proves itself, else shared memory; across hosts the ring.</summary>
+    [AllowedValues("auto", "cuda-ipc", "shm", "ring")] public string Transport { get; init; } = "auto";
 
     /// <summary>Addresses of workers that were started elsewhere (http://host:port); empty = start local ones.</summary>
     public IReadOnlyList<string> Workers { get; init; } = [];
@@ -41,7 +48,7 @@ public sealed class GatewayOptions
     /// <summary>Longest context in tokens; 0 = the model's own, as far as the KV cache allows.</summary>
     [Range(0, 1 << 24)] public int MaxModelLen { get; init; }
 
-    /// <summary>Tokens the KV cache holds over all requests; 0 = four times the longest context, within a quarter of the free memory.</summary>
+    /// <summary>Tokens the KV cache holds over all requests; 0 = on GPUs what their memory holds, on the CPU four times the longest context within a quarter of the free memory.</summary>
     [Range(0, 1 << 28)] public int KvCacheTokens { get; init; }
 
     /// <summary>Tokens of a KV block.</summary>
@@ -73,6 +80,9 @@ public sealed class GatewayOptions
 
     /// <summary>How long one step may take before the group is declared lost. Default 120 s.</summary>
     [Range(typeof(TimeSpan), "00:00:01", "01:00:00")] public TimeSpan StepTimeout { get; init; } = TimeSpan.FromSeconds(120);
+
+    /// <summary>How long workers that were started elsewhere may take to answer for the first time. Default 15 s.</summary>
+    [Range(typeof(TimeSpan), "00:00:01", "06:00:00")] public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(15);
 
     /// <summary>How long workers may take to start and load. Default 10 min.</summary>
     [Range(typeof(TimeSpan), "00:00:05", "06:00:00")] public TimeSpan LoadTimeout { get; init; } = TimeSpan.FromMinutes(10);

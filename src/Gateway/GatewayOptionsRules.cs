@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Options;
+using TpServe.Gateway.Devices;
 
 namespace TpServe.Gateway;
 
@@ -12,8 +13,12 @@ internal sealed class GatewayOptionsRules : IValidateOptions<GatewayOptions>
     public ValidateOptionsResult Validate(string? name, GatewayOptions options)
     {
         List<string> faults = [];
-        if (options.Tp < 1 || options.Tp > Sharding.Partition.MaxDegree)
-            faults.Add($"Tp: {options.Tp} is not in 1..{Sharding.Partition.MaxDegree}.");
+        if (options.Tp is { } tp && (tp < 1 || tp > Sharding.Partition.MaxDegree))
+            faults.Add($"Tp: {tp} is not in 1..{Sharding.Partition.MaxDegree}.");
+        if (!DeviceWish.TryParse(options.Device, out _, out string? deviceFault))
+            faults.Add($"Device: {deviceFault}");
+        if (options.Transport == "cuda-ipc" && options.Device is DeviceWish.Cpu)
+            faults.Add("Transport: cuda-ipc connects GPUs; Device is cpu.");
         CheckAddress(nameof(options.Http), options.Http);
         CheckAddress(nameof(options.Grpc), options.Grpc);
         if (options.Http == options.Grpc)

@@ -27,6 +27,17 @@ internal sealed class ScratchArena(Func<long, DeviceBuffer> allocate) : IDisposa
         _top = mark & ((1L << 40) - 1);
     }
 
+    /// <summary>Rents again, all at once, what was rented when the mark was taken.</summary>
+    public void Restore(long mark)
+    {
+        int chunk = (int)(mark >> 40);
+        long top = mark & ((1L << 40) - 1);
+        if (mark < Mark() || (mark != 0 && (chunk >= _chunks.Count || top > _chunks[chunk].Bytes)))
+            throw new ArgumentOutOfRangeException(nameof(mark), mark, "not a mark above the present top of this arena");
+        _chunk = chunk;
+        _top = top;
+    }
+
     /// <summary>A contiguous tensor with undefined content.</summary>
     public Tensor Rent(int rows, int columns, ElementType type)
     {

@@ -1,3 +1,4 @@
 using System.Runtime.CompilerServices;
 
 [assembly: InternalsVisibleTo("TpServe.Model.Tests")]
+[assembly: InternalsVisibleTo("TpServe.Benchmarks")]

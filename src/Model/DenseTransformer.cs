@@ -16,10 +16,11 @@ namespace TpServe.Model;
 /// <param name="finalNorm">On the residual stream after the last block.</param>
 /// <param name="head">Hidden states to this rank's logits.</param>
 /// <param name="limits">Longest sequence and largest step.</param>
+/// <param name="ops">The rank's device.</param>
 /// <param name="owned">Device memory of the weights and tables; disposed with the model.</param>
 public sealed class DenseTransformer(
     ModelConfig config, VocabParallelEmbedding embedding, IReadOnlyList<DecoderLayer> layers, RmsNorm finalNorm, ParallelLmHead head, ModelLimits limits,
-    IReadOnlyList<IDisposable> owned) : IDisposable
+    ITensorBackend ops, IReadOnlyList<IDisposable> owned) : IDisposable
 {
     /// <summary>Architecture and sizes.</summary>
     public ModelConfig Config => config;
@@ -38,10 +39,11 @@ public sealed class DenseTransformer(
     {
         ArgumentNullException.ThrowIfNull(step);
         Tensor x = embedding.Forward(step.Tensors.TokenIds);
+        Tensor normed = ops.Rent(x.Rows, x.Columns); // the stream as the next half-block reads it
+        layers[0].InputNorm?.Into(x, normed);
         for (int i = 0; i < layers.Count; i++)
-            layers[i].Forward(x, step, step.Cache.Layer(i));
-        finalNorm.InPlace(x);
-        return x;
+            layers[i].Forward(x, normed, step, step.Cache.Layer(i), next: i + 1 < layers.Count ? layers[i + 1].InputNorm : finalNorm);
+        return normed;
     }
 
     /// <summary>This rank's logits [m, localVocab] of hidden states [m, hidden] after the final norm.</summary>

@@ -29,7 +29,7 @@ public sealed class KvCache : IDisposable
         Blocks = blocks;
         Type = type;
         int heads = plan.LocalKvHeads, dim = config.HeadDim;
-        int rows = checked(blocks * heads * blockTokens);
+        int rows = checked((blocks + (ops.Records ? 1 : 0)) * heads * blockTokens);
         long bytes = (long)rows * dim * type.SizeBytes();
         _buffers = new DeviceBuffer[heads == 0 ? 0 : 2 * config.Layers];
         _layers = new KvLayer[heads == 0 ? 0 : config.Layers];
@@ -47,6 +47,9 @@ public sealed class KvCache : IDisposable
     /// <summary>Blocks of every layer.</summary>
     public int Blocks { get; }
 
+    /// <summary>A block that no sequence owns, for the rows that pad a recorded step. Exists where the device records.</summary>
+    public int SpareBlock => Blocks;
+
     /// <summary>Type of the stored keys and values.</summary>
     public ElementType Type { get; }
 
@@ -56,9 +59,7 @@ public sealed class KvCache : IDisposable
     /// <summary>Device bytes of one block over all layers on the rank of <paramref name="plan"/>: keys and values of its KV heads.</summary>
     public static long BytesPerBlock(ModelConfig config, ShardPlan plan, ElementType type, int blockTokens)
     {
-        ArgumentNullException.ThrowIfNull(config);
-        ArgumentNullException.ThrowIfNull(plan);
-        return 2L * config.Layers * plan.LocalKvHeads * config.HeadDim * blockTokens * type.SizeBytes();
+        return blockTokens * ShardSizes.KvBytesPerToken(config, plan, type.SizeBytes());
     }
 
     /// <summary>The cache of one block of the model; null where this rank has no heads.</summary>

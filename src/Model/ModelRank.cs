@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using TpServe.Checkpoint.Config;
 using TpServe.Collectives;
 using TpServe.Kernels;
 using TpServe.Model.Layers;
@@ -20,7 +19,7 @@ namespace TpServe.Model;
 /// Threads  the rank's thread; every rank of the group runs the same batches in the same order.
 /// Errors   whatever a collective or a kernel throws leaves the peers waiting: the caller gives up the epoch.
 /// </remarks>
-public sealed class ModelRank(DenseTransformer model, KvCache cache, ShardPlan plan, ITensorBackend ops, ICommunicator comm)
+public sealed class ModelRank
 {
     /// <summary>Most whole rows of logits brought to rank 0 at once.</summary>
     public const int RowsAtATime = 16;
@@ -28,110 +27,115 @@ public sealed class ModelRank(DenseTransformer model, KvCache cache, ShardPlan p
     /// <summary>Most rows whose candidates are brought to rank 0 at once: bounds the logits held on a rank.</summary>
     private const int CandidateRowsAtATime = 64;
 
-    private readonly LogitsExchange _exchange = new(model, plan.Partition.VocabBoundaries, ops, comm);
+    private readonly DenseTransformer _model;
+    private readonly KvCache _cache;
+    private readonly ITensorBackend _ops;
+    private readonly ICommunicator _comm;
+    private readonly StepUpload _upload;
+    private readonly LogitsExchange _exchange;
     private readonly LogitsPlan _logits = new();
     private readonly Sampler _sampler = new();
     private readonly StepOutput _output = new();
-    private int[] _integers = [];
+    private readonly Func<Tensor> _enqueueDecode;
+    private (StepContext Step, int Candidates) _recorded;
     private float[] _values = [];
     private int[] _ids = [];
 
-    /// <summary>This rank's part of the model.</summary>
-    public DenseTransformer Model => model;
+    /// <summary>Joins the parts, which stay their makers' to dispose.</summary>
+    public ModelRank(DenseTransformer model, KvCache cache, ShardPlan plan, ITensorBackend ops, ICommunicator comm)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(plan);
+        _model = model;
+        _cache = cache;
+        _ops = ops;
+        _comm = comm;
+        _upload = new StepUpload(model.Config, model.Limits, cache, ops);
+        _exchange = new LogitsExchange(model, plan.Partition.VocabBoundaries, ops, comm);
+        _enqueueDecode = EnqueueDecode;
+    }
+
+    /// <summary>This rank's part of the _model.</summary>
+    public DenseTransformer Model => _model;
 
     /// <summary>This rank's keys and values.</summary>
-    public KvCache Cache => cache;
+    public KvCache Cache => _cache;
 
     /// <summary>Runs one step. The result is overwritten by the next.</summary>
     /// <exception cref="ArgumentException">The batch is empty or beyond the model's limits.</exception>
     public StepOutput Run(StepBatch batch)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        if (batch.Rows < 1 || batch.Rows > model.Limits.MaxStepTokens)
-            throw new ArgumentException($"A step of {batch.Rows} tokens is not within 1..{model.Limits.MaxStepTokens}.", nameof(batch));
-        if (batch.HighestPosition >= model.Limits.MaxModelLength)
-            throw new ArgumentException($"Position {batch.HighestPosition} is beyond the longest sequence of {model.Limits.MaxModelLength} tokens.", nameof(batch));
-        comm.BeginStep(batch.Step);
+        if (batch.Rows < 1 || batch.Rows > _model.Limits.MaxStepTokens)
+            throw new ArgumentException($"A step of {batch.Rows} tokens is not within 1..{_model.Limits.MaxStepTokens}.", nameof(batch));
+        if (batch.HighestPosition >= _model.Limits.MaxModelLength)
+            throw new ArgumentException($"Position {batch.HighestPosition} is beyond the longest sequence of {_model.Limits.MaxModelLength} tokens.", nameof(batch));
+        _comm.BeginStep(batch.Step);
         Span<int> chosen = _output.Reset(batch.Samples.Count);
         _logits.Make(batch.Samples);
 
-        long mark = ops.Mark();
-        (StepContext step, Tensor wantedRows) = Upload(batch);
-        Tensor hidden = model.Forward(step);
-        if (wantedRows.Rows > 0)
+        long mark = _ops.Mark();
+        if (_ops.Records && _comm.IsEnqueued && DecodeRecording.Fits(batch, _logits))
         {
-            ChooseByCandidates(batch, hidden, wantedRows, chosen);
-            ReadWholeRows(batch, hidden, wantedRows, chosen);
+            RunRecorded(batch, chosen);
+        }
+        else
+        {
+            (StepContext step, Tensor wantedRows) = _upload.Exact(batch, _logits);
+            Tensor hidden = _model.Forward(step);
+            if (wantedRows.Rows > 0)
+            {
+                ChooseByCandidates(batch, hidden, wantedRows, chosen);
+                ReadWholeRows(batch, hidden, wantedRows, chosen);
+            }
         }
         if (chosen.Length > 0)
             _exchange.Share(chosen);
-        ops.Release(mark);
+        _ops.Release(mark);
         return _output;
     }
 
-    /// <summary>Token ids, positions, slots, sequences, rotary rows, wanted rows, block tables: one after the other in one tensor.</summary>
-    private (StepContext Step, Tensor WantedRows) Upload(StepBatch batch)
+    /// <summary>A decode step at the sizes of a recording: everything between the upload and the download is enqueued, and replayed from the second time on.</summary>
+    private void RunRecorded(StepBatch batch, Span<int> chosen)
     {
-        int n = batch.Rows, wanted = batch.Samples.Count + batch.PromptLogprobs.Count, tables = batch.Sequences * batch.MostBlocks;
-        int count = 5 * n + wanted + tables;
-        if (_integers.Length < count)
-            _integers = new int[Math.Max(count, 2 * _integers.Length)];
-        Span<int> integers = _integers.AsSpan(0, count);
-        batch.TokenIds.CopyTo(integers);
-        batch.Positions.CopyTo(integers[n..]);
-        batch.Slots.CopyTo(integers[(2 * n)..]);
-        batch.SequenceOfRow.CopyTo(integers[(3 * n)..]);
-        RopeConfig rope = model.Config.Rope;
-        for (int row = 0; row < n; row++)
-            integers[4 * n + row] = RotaryTable.Row(rope, model.Limits.MaxModelLength, batch.Positions[row], batch.PromptTokens(batch.SequenceOfRow[row]));
-
-        // Wanted rows: of the samples by candidates, of the samples by whole rows, of the prompts.
-        Span<int> rows = integers.Slice(5 * n, wanted);
-        int at = 0;
-        foreach (int sample in _logits.CandidateSamples)
-            rows[at++] = batch.Samples[sample].Row;
-        foreach (int sample in _logits.WholeSamples)
-            rows[at++] = batch.Samples[sample].Row;
-        foreach (PromptLogprobRow prompt in batch.PromptLogprobs)
-            rows[at++] = prompt.Row;
-
-        Span<int> blocks = integers[(5 * n + wanted)..];
-        blocks.Fill(-1);
-        for (int sequence = 0; sequence < batch.Sequences; sequence++)
-            batch.BlockTable(sequence).CopyTo(blocks[(sequence * batch.MostBlocks)..]);
-
-        Tensor all = ops.Rent(count, 1, ElementType.Int32);
-        ops.Upload<int>(integers, all);
-        StepTensors tensors = new(
-            all.RowSlice(0, n), all.RowSlice(n, n), all.RowSlice(2 * n, n), all.RowSlice(3 * n, n),
-            all.RowSlice(5 * n + wanted, tables).Reshape(batch.Sequences, batch.MostBlocks));
-        return (new StepContext(tensors, all.RowSlice(4 * n, n), cache), all.RowSlice(5 * n, wanted));
+        RecordingKey key = DecodeRecording.Key(batch, _logits);
+        _recorded = (_upload.Padded(batch, key.Rows, key.TableBlocks), key.Candidates);
+        Choose(batch, _ops.Recorded(key, _enqueueDecode), firstSample: 0, batch.Rows, chosen);
     }
+
+    private Tensor EnqueueDecode() => _exchange.Candidates(_model.Forward(_recorded.Step), _recorded.Candidates);
 
     private void ChooseByCandidates(StepBatch batch, Tensor hidden, Tensor wantedRows, Span<int> chosen)
     {
-        int k = _logits.Candidates, width = k * comm.Degree, total = _logits.CandidateSamples.Count;
-        Reserve(ref _values, Math.Min(total, CandidateRowsAtATime) * width);
-        Reserve(ref _ids, Math.Min(total, CandidateRowsAtATime) * width);
+        int total = _logits.CandidateSamples.Count;
         for (int first = 0; first < total; first += CandidateRowsAtATime)
         {
             int m = Math.Min(CandidateRowsAtATime, total - first);
-            long mark = ops.Mark();
-            _exchange.Candidates(Gather(hidden, wantedRows.RowSlice(first, m)), k, _values, _ids);
-            ops.Release(mark);
-            if (!_exchange.Samples)
-                continue;
-            for (int i = 0; i < m; i++)
-            {
-                int sample = _logits.CandidateSamples[first + i];
-                chosen[sample] = _sampler.ChooseAmong(_values.AsSpan(i * width, width), _ids.AsSpan(i * width, width), batch.Samples[sample]);
-            }
+            long mark = _ops.Mark();
+            Choose(batch, _exchange.Candidates(Gather(hidden, wantedRows.RowSlice(first, m)), _logits.Candidates), first, m, chosen);
+            _ops.Release(mark);
+        }
+    }
+
+    /// <summary>Rank 0 reads the candidates of so many rows and samples from them.</summary>
+    private void Choose(StepBatch batch, Tensor gathered, int firstSample, int rows, Span<int> chosen)
+    {
+        if (!_exchange.Samples)
+            return;
+        int width = gathered.Columns;
+        Reserve(ref _values, rows * width);
+        Reserve(ref _ids, rows * width);
+        _exchange.Read(gathered, rows, _values, _ids);
+        for (int i = 0; i < rows; i++)
+        {
+            int sample = _logits.CandidateSamples[firstSample + i];
+            chosen[sample] = _sampler.ChooseAmong(_values.AsSpan(i * width, width), _ids.AsSpan(i * width, width), batch.Samples[sample]);
         }
     }
 
     private void ReadWholeRows(StepBatch batch, Tensor hidden, Tensor wantedRows, Span<int> chosen)
     {
-        int vocab = model.Config.Vocab, samples = _logits.WholeSamples.Count, total = samples + batch.PromptLogprobs.Count;
+        int vocab = _model.Config.Vocab, samples = _logits.WholeSamples.Count, total = samples + batch.PromptLogprobs.Count;
         if (_exchange.Samples)
         {
             Reserve(ref _values, Math.Min(total, RowsAtATime) * vocab);
@@ -141,9 +145,9 @@ public sealed class ModelRank(DenseTransformer model, KvCache cache, ShardPlan p
         for (int first = 0; first < total; first += RowsAtATime)
         {
             int m = Math.Min(RowsAtATime, total - first);
-            long mark = ops.Mark();
+            long mark = _ops.Mark();
             _exchange.Rows(Gather(hidden, wantedRows.RowSlice(_logits.CandidateSamples.Count + first, m)), _values);
-            ops.Release(mark);
+            _ops.Release(mark);
             if (!_exchange.Samples)
                 continue;
             for (int i = 0; i < m; i++)
@@ -166,8 +170,8 @@ public sealed class ModelRank(DenseTransformer model, KvCache cache, ShardPlan p
 
     private Tensor Gather(Tensor hidden, Tensor rows)
     {
-        Tensor picked = ops.Rent(rows.Rows, hidden.Columns);
-        ops.GatherRows(hidden, rows, picked);
+        Tensor picked = _ops.Rent(rows.Rows, hidden.Columns);
+        _ops.GatherRows(hidden, rows, picked);
         return picked;
     }
 

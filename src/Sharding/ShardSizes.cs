@@ -6,9 +6,24 @@ namespace TpServe.Sharding;
 /// <summary>How many bytes of a checkpoint each rank will hold, from names and shapes alone.</summary>
 public static class ShardSizes
 {
-    /// <summary>Stored bytes of this rank's slices, replicated tensors included; a tied head counts once.</summary>
-    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan)
+    /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="plan">What the rank owns.</param>
+    /// <param name="elementBytes">Of an element of the cache.</param>
+    public static long KvBytesPerToken(ModelConfig config, ShardPlan plan, int elementBytes)
     {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(plan);
+        return 2L * config.Layers * plan.LocalKvHeads * config.HeadDim * elementBytes;
+    }
+
+    /// <summary>Stored bytes of this rank's slices, replicated tensors included; a tied head counts once.</summary>
+    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan) => WeightBytes(checkpoint, plan, tensor => tensor.ByteCount);
+
+    /// <summary>The same where a device stores a tensor in so many bytes.</summary>
+    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan, Func<TensorInfo, long> tensorBytes)
+    {
+        ArgumentNullException.ThrowIfNull(tensorBytes);
         ArgumentNullException.ThrowIfNull(checkpoint);
         ArgumentNullException.ThrowIfNull(plan);
         long total = 0;
@@ -16,7 +31,7 @@ public static class ShardSizes
         {
             WeightRole[] roles = RolesOf(tensor.Name);
             double share = roles.Length == 0 ? 1 : ShareOf(checkpoint.Config, plan, roles);
-            total += (long)(checkpoint.Bytes(tensor).Length * share);
+            total += (long)(tensorBytes(tensor) * share);
         }
         return total;
     }

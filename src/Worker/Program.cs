@@ -7,6 +7,10 @@ using Serilog.Events;
 using TpServe.Collectives.Ring;
 using TpServe.Worker;
 
+// A question, not a rank: what can be computed on here?
+if (args is [DevicesCommand.Name, .. string[] rest])
+    return DevicesCommand.Run(rest, Console.Out, Console.Error);
+
 WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(args);
 
 // 1. Settings: wrong ones stop the process here, all reported together.
@@ -43,6 +47,8 @@ builder.WebHost.ConfigureKestrel(kestrel =>
 });
 
 // 3. The rank, and what may be asked of it.
+// The gateway's step stream stays open as long as the gateway lives: a worker that is asked to stop waits for it no longer than this.
+builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(2));
 builder.Services.AddSingleton(options);
 builder.Services.AddSingleton(secret);
 builder.Services.AddSingleton<RankHost>();

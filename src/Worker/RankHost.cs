@@ -4,8 +4,8 @@ using TpServe.Collectives;
 using TpServe.Collectives.Local;
 using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
+using TpServe.Collectives.Staged;
 using TpServe.Kernels;
-using TpServe.Kernels.Cpu;
 using TpServe.Model;
 using TpServe.Model.Weights;
 using TpServe.Protos.Worker;
@@ -66,11 +66,9 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
 
             // 2. Device and group. The group first agrees that it can talk, before minutes go into weights.
-            if (!Isa.TryParse(request.Isa, out IsaPath isa))
-                throw new ArgumentException($"instruction set path '{request.Isa}' is unknown.");
-            CpuBackend ops = Keep(new CpuBackend(request.Threads, isa, request.ActivationDtype == "f32" ? CpuActivations.Float32 : CpuActivations.Auto));
+            ITensorBackend ops = Keep(DeviceBackends.Open(request));
             progress(new LoadProgress { Stage = "joining group" });
-            ICommunicator comm = Keep(Join(request));
+            ICommunicator comm = Keep(Join(request, ops));
             lock (_gate)
                 _communicator = comm;
 
@@ -87,7 +85,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
                 KvBytes = cache.Bytes,
                 Seconds = Stopwatch.GetElapsedTime(start).TotalSeconds,
                 Transport = comm.Report.Transport,
-                TransportReason = comm.Report.Reason,
+                TransportReason = request.TransportReason.Length > 0 ? request.TransportReason : comm.Report.Reason,
                 AllReduceMicroseconds = comm.Report.AllReduceMicroseconds,
                 Backend = ops.Description,
             };
@@ -107,16 +105,19 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         }
     }
 
-    private ICommunicator Join(LoadRequest request)
+    private ICommunicator Join(LoadRequest request, ITensorBackend ops)
     {
         TimeSpan timeout = TimeSpan.FromMilliseconds(request.CollectiveTimeoutMs);
         return request switch
         {
-            { Degree: 1 } => new SingleRank(request.Epoch),
-            { Transport: "shm" } => SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch),
-            { Transport: "ring" } => RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch),
+            { Degree: 1 } => new SingleRank(request.Epoch, ops),
+            { Transport: "shm" } => OnHost(SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch)),
+            { Transport: "ring" } => OnHost(RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch)),
             _ => throw new ArgumentException($"transport '{request.Transport}' is unknown."),
         };
+
+        // These move what lies on the host.
+        ICommunicator OnHost(ICommunicator transport) => request.Device is "cpu" or "" ? transport : new StagedCommunicator(transport, ops);
     }
 
     private static ElementType KvType(string name) => name switch

@@ -2,7 +2,6 @@ using System.Threading.Channels;
 using Grpc.Core;
 using TpServe.Checkpoint;
 using TpServe.Collectives;
-using TpServe.Kernels.Cpu;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 
@@ -14,16 +13,14 @@ namespace TpServe.Worker;
 /// </remarks>
 internal sealed partial class WorkerService(RankHost rank, WorkerOptions options, IHostApplicationLifetime lifetime, ILogger<WorkerService> log) : WorkerControl.WorkerControlBase
 {
-    public override Task<HelloReply> Hello(HelloRequest request, ServerCallContext context) => Task.FromResult(new HelloReply
+    public override async Task<HelloReply> Hello(HelloRequest request, ServerCallContext context)
     {
-        Pid = Environment.ProcessId,
-        HostId = HostFacts.HostId(),
-        Version = HostFacts.Version(),
-        Isa = Isa.Name(Isa.Detect()),
-        Device = HostFacts.Device(),
-        FreeBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
-        RingAddress = options.Advertise.Length > 0 ? options.Advertise : options.Listen.StartsWith("unix:", StringComparison.Ordinal) ? options.Listen : "http://" + options.Listen,
-    });
+        // Off the server's threads: a driver may take seconds to wake its GPUs.
+        HelloReply reply = await Task.Run(() => HostFacts.Describe(request.SurveyGpus));
+        reply.Pid = Environment.ProcessId;
+        reply.RingAddress = options.Advertise.Length > 0 ? options.Advertise : options.Listen.StartsWith("unix:", StringComparison.Ordinal) ? options.Listen : "http://" + options.Listen;
+        return reply;
+    }
 
     public override async Task Load(LoadRequest request, IServerStreamWriter<LoadProgress> responses, ServerCallContext context)
     {

@@ -67,31 +67,15 @@ internal static class PeerBench
     private static async Task OursAsync(string repository, string file, Rates rates)
     {
         string program = Path.Combine(repository, "src", "Gateway", "bin", "Release", "net10.0", "TpServe.Gateway.dll");
-        ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true };
-        foreach (string argument in new[] { program, "--model", file, "--http", "127.0.0.1:18080", "--grpc", "127.0.0.1:18081", "--max-model-len", "1024", "--log-level", "error" })
-            start.ArgumentList.Add(argument);
-        using Process server = Process.Start(start)!;
-        server.OutputDataReceived += (_, _) => { };
-        server.BeginOutputReadLine();
-        try
+        await using ServedModel server = await ServedModel.StartAsync(program, "--model", file, "--max-model-len", "1024");
+        int[] prompt = [.. Enumerable.Range(0, PromptTokens).Select(i => 1000 + i * 37 % 5000)];
+        for (int round = 0; round <= Rounds; round++)
         {
-            using HttpClient http = new() { BaseAddress = new Uri("http://127.0.0.1:18080"), Timeout = TimeSpan.FromMinutes(5) };
-            await WaitReadyAsync(http);
-            int[] prompt = [.. Enumerable.Range(0, PromptTokens).Select(i => 1000 + i * 37 % 5000)];
-            for (int round = 0; round <= Rounds; round++)
-            {
-                (double first, double others) = await TimeAsync(http, prompt);
-                if (round == 0)
-                    continue; // warm-up
-                rates.Prefill.Add(PromptTokens / first);
-                rates.Decode.Add(DecodeTokens / others);
-            }
-        }
-        finally
-        {
-            using (Process stop = Process.Start("kill", server.Id.ToString(CultureInfo.InvariantCulture)))
-                await stop.WaitForExitAsync();
-            await server.WaitForExitAsync();
+            (double first, double others) = await TimeAsync(server.Http, prompt);
+            if (round == 0)
+                continue; // warm-up
+            rates.Prefill.Add(PromptTokens / first);
+            rates.Decode.Add(DecodeTokens / others);
         }
     }
 
@@ -122,26 +106,6 @@ internal static class PeerBench
         if (tokens != DecodeTokens + 1)
             throw new InvalidOperationException($"{tokens} tokens came instead of {DecodeTokens + 1}.");
         return (first, Stopwatch.GetElapsedTime(start).TotalSeconds - first);
-    }
-
-    private static async Task WaitReadyAsync(HttpClient http)
-    {
-        long start = Stopwatch.GetTimestamp();
-        while (Stopwatch.GetElapsedTime(start) < TimeSpan.FromMinutes(2))
-        {
-            try
-            {
-                using HttpResponseMessage answer = await http.GetAsync(new Uri("/health/ready", UriKind.Relative));
-                if (answer.IsSuccessStatusCode)
-                    return;
-            }
-            catch (HttpRequestException)
-            {
-                // It does not listen yet.
-            }
-            await Task.Delay(50);
-        }
-        throw new InvalidOperationException("The server was not ready within two minutes.");
     }
 
     private static void Print(string model, string phase, List<double> theirs, List<double> ours)

@@ -1,5 +1,6 @@
 // Benchmarks: ratios measured in one run, printed as tables. Each file says what it measures and against what.
 using TpServe.Benchmarks;
+using TpServe.Benchmarks.Gpu;
 
 string repository = AppContext.BaseDirectory;
 while (!File.Exists(Path.Combine(repository, "TpServe.sln")))
@@ -19,7 +20,12 @@ switch (args)
     case ["peers", .. string[] rest]:
         await PeerBench.RunAsync(repository, workFolder, rest);
         return 0;
+    case ["gpu", .. string[] rest]:
+        return GpuBench.Run(rest);
+    case ["bits", .. string[] rest]:
+        return await SameBitsCheck.RunAsync(
+            Path.Combine(repository, "src", "Gateway", "bin", "Release", "net10.0", "TpServe.Gateway.dll"), Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf"), rest);
     default:
-        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | collectives [DEGREE] | peers [WORD…]");
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | collectives [DEGREE] | peers [WORD…] | gpu [cuda:N|emulated] [peer.json] | bits [DEVICE] [MODEL…]");
         return 2;
 }

@@ -64,12 +64,25 @@ internal sealed class ServerProcess : IAsyncDisposable
     public static ServerProcess Launch(params string[] flags)
     {
         int http = FreePort(), grpc = FreePort();
+        List<string> arguments = ["--grpc", $"127.0.0.1:{grpc}", .. flags];
+        if (!flags.Contains("--http"))
+            arguments.AddRange(["--http", $"127.0.0.1:{http}"]);
+        return Launch(arguments, http, grpc);
+    }
+
+    /// <summary>Starts another of the gateway's commands and waits for nothing; ports that it looks at are free.</summary>
+    public static ServerProcess LaunchCommand(string command, params string[] flags)
+    {
+        int http = FreePort(), grpc = FreePort();
+        return Launch([command, "--http", $"127.0.0.1:{http}", "--grpc", $"127.0.0.1:{grpc}", .. flags], http, grpc);
+    }
+
+    private static ServerProcess Launch(List<string> arguments, int http, int grpc)
+    {
         string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
         string program = Path.Combine(TestData.Repository, "src", "Gateway", "bin", configuration, "net10.0", "TpServe.Gateway.dll");
         ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
-        List<string> arguments = [program, "--grpc", $"127.0.0.1:{grpc}", .. flags];
-        if (!flags.Contains("--http"))
-            arguments.AddRange(["--http", $"127.0.0.1:{http}"]);
+        start.ArgumentList.Add(program);
         arguments.ForEach(start.ArgumentList.Add);
         return new ServerProcess(Process.Start(start)!, http, grpc);
     }

@@ -70,13 +70,14 @@ public sealed class ModelRankTests
     {
         private readonly RandomCheckpoint _checkpoint = OddModels.Create("llama");
         private readonly CpuBackend _ops = new(threads: 1);
-        private readonly SingleRank _comm = new(1);
+        private readonly SingleRank _comm;
         private readonly DenseTransformer _model;
         private readonly KvCache _cache;
 
         public Fixture()
         {
             ShardPlan plan = new(_checkpoint.Config, Partition.Even(_checkpoint.Config, 1), 0);
+            _comm = new SingleRank(1, _ops);
             _model = WeightLoader.Load(_checkpoint, plan, _ops, _comm, new ModelLimits(MaxModelLength: 128, MaxStepTokens: 64));
             _cache = new KvCache(_checkpoint.Config, plan, ElementType.Float16, 16, 16, _ops);
             Rank = new ModelRank(_model, _cache, plan, _ops, _comm);

@@ -15,6 +15,8 @@ internal sealed class RankOrderSums(ICommunicator inner, ITensorBackend ops) : I
 
     public CommunicatorReport Report => inner.Report;
 
+    public bool IsEnqueued => false;
+
     public TimeSpan TakeElapsed() => inner.TakeElapsed();
 
     public void BeginStep(long step) => inner.BeginStep(step);

@@ -1,5 +1,6 @@
 using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
+using TpServe.Kernels.Cuda;
 using TpServe.Kernels.Reference;
 
 namespace TpServe.Model.Tests;
@@ -15,6 +16,12 @@ internal sealed record RankSetup
 
     /// <summary>The CPU backend as a server runs it by default.</summary>
     public static RankSetup CpuDefault { get; } = new() { Backend = () => new CpuBackend(threads: 1), KvType = ElementType.Float16 };
+
+    /// <summary>The GPU kernels on ILGPU's CPU accelerator, small steps only: it is slow.</summary>
+    public static RankSetup CudaEmulated { get; } = new() { Backend = () => new CudaBackend(CudaContext.Emulated()), KvType = ElementType.Float16, Blocks = 16 };
+
+    /// <summary>The machine's first GPU as a server runs it by default.</summary>
+    public static RankSetup Gpu { get; } = new() { Backend = () => new CudaBackend(CudaContext.Open(0)), KvType = ElementType.Float16 };
 
     /// <summary>Makes a rank's device.</summary>
     public required Func<ITensorBackend> Backend { get; init; }

@@ -108,7 +108,7 @@ public sealed class WeightLoaderTests
             checkpoint.Dropped.Clear();
             List<(long Done, long Total)> reports = [];
             using ReferenceBackend ops = new();
-            using SingleRank comm = new(1);
+            using SingleRank comm = new(1, ops);
             ShardPlan plan = new(checkpoint.Config, Partition.Even(checkpoint.Config, degree), rank);
             using DenseTransformer model = WeightLoader.Load(checkpoint, plan, ops, comm, new ModelLimits(64, 64), (done, total) => reports.Add((done, total)));
             Assert.Multiple(() =>
@@ -126,7 +126,7 @@ public sealed class WeightLoaderTests
     {
         using RandomCheckpoint checkpoint = OddModels.Create("gemma2");
         using ReferenceBackend ops = new();
-        using SingleRank comm = new(1);
+        using SingleRank comm = new(1, ops);
         using DenseTransformer model = WeightLoader.Load(checkpoint, new ShardPlan(checkpoint.Config, Partition.Even(checkpoint.Config, 1), 0), ops, comm, new ModelLimits(64, 64));
         long matrices = checkpoint.Tensors.Values.Where(tensor => tensor.Shape.Count == 2).Sum(tensor => tensor.ByteCount);
         Assert.That(model.WeightBytes, Is.EqualTo(matrices));

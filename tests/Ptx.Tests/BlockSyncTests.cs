@@ -41,6 +41,43 @@ public sealed class BlockSyncTests
     public void Handover_AFenceMissing_IsARace(string release, string acquire) =>
         Assert.That(Kernel.Fault(Body(release, acquire), threads: 64, blocks: 2, resident: 2).Fault, Is.EqualTo(PtxFault.Race));
 
+    /// <summary>Warp 0 hands its words of shared memory over to warp 1 through a flag, without a barrier.</summary>
+    private const string WarpHandover = """
+        .shared .align 4 .b32 s[33];
+        .reg .pred %p;
+        .reg .b32 %v, %n, %s;
+        mov.u32 %s, s;
+        and.b32 %n, %t, 31;
+        shl.b32 %n, %n, 2;
+        add.u32 %n, %n, %s;
+        setp.eq.u32 %p, %t, 0;
+        @%p st.volatile.shared.u32 [%s+128], 0;
+        bar.sync 0;
+        setp.ge.u32 %p, %t, 32;
+        @%p bra TAKER;
+        st.shared.u32 [%n], %t;
+        FENCE
+        setp.ne.u32 %p, %t, 0;
+        @%p bra DONE;
+        st.volatile.shared.u32 [%s+128], 1;
+        bra DONE;
+        TAKER:
+        ld.volatile.shared.u32 %v, [%s+128];
+        setp.eq.u32 %p, %v, 0;
+        @%p bra TAKER;
+        FENCE
+        ld.shared.u32 %v, [%n];
+        DONE:
+        mov.b32 %v, 0;
+        """;
+
+    [Test]
+    public void WarpHandover_FencesOfTheBlock_AreEnough() => Kernel.RunsClean(WarpHandover.Replace("FENCE", "membar.cta;", StringComparison.Ordinal));
+
+    [Test]
+    public void WarpHandover_WithoutFences_IsARace() =>
+        Assert.That(Kernel.Fault(WarpHandover.Replace("FENCE", "", StringComparison.Ordinal)).Fault, Is.EqualTo(PtxFault.Race));
+
     [Test]
     public void Handover_BlocksNotTogether_IsOverBudgetWhereTheTakerComesFirst()
     {

@@ -61,9 +61,9 @@ public sealed class FaultTests
     [TestCase("ld.global.u32 %t, [%b];", PtxFault.Uninitialised)]
     [TestCase(".reg .f32 %f<2>; add.f32 %f0, %f1, %f1;", PtxFault.Uninitialised)]
     [TestCase(".shared .b32 s[4]; .reg .b32 %v; mov.u32 %v, s; st.shared.u32 [%v+16], %t;", PtxFault.OutOfBounds)]
-    [TestCase(".shared .b32 s[4]; .reg .b32 %v; st.shared.u32 [0], %t;", PtxFault.OutOfBounds)]
+    [TestCase(".shared .b32 s[4]; .reg .b32 %v; mov.u32 %v, 0; st.shared.u32 [%v], %t;", PtxFault.OutOfBounds)]
     [TestCase(".local .b32 d[4]; .reg .b64 %v; mov.u64 %v, d; st.local.u32 [%v+-4], %t;", PtxFault.OutOfBounds)]
-    [TestCase("ld.global.u32 %t, [12];", PtxFault.OutOfBounds)]
+    [TestCase("mov.u64 %a, 12; ld.global.u32 %t, [%a];", PtxFault.OutOfBounds)]
     [TestCase("trap;", PtxFault.Trap)]
     public void Access_Wrong_IsFoundAndNamed(string body, PtxFault expected)
     {
@@ -110,10 +110,10 @@ public sealed class FaultTests
     [TestCase("bar.sync 0;")]
     [TestCase("bar.warp.sync 0xffffffff;")]
     [TestCase("redux.sync.add.s32 %v, %t, 0xffffffff;")]
-    [TestCase("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%v}, [1024];")]
+    [TestCase("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%v}, [%v];")]
     public void WarpInstruction_OfAPartOfTheWarp_IsDivergent(string instruction)
     {
-        string body = ".reg .pred %p; .reg .b32 %v; .shared .b32 s[64]; setp.lt.u32 %p, %t, 7; @!%p bra DONE; " + instruction + " DONE: mov.b32 %v, 0;";
+        string body = ".reg .pred %p; .reg .b32 %v; .shared .align 16 .b32 s[64]; mov.u32 %v, s; setp.lt.u32 %p, %t, 7; @!%p bra DONE; " + instruction + " DONE: mov.b32 %v, 0;";
         Assert.That(Kernel.Fault(body, threads: 32).Fault, Is.EqualTo(PtxFault.Divergent));
     }
 

@@ -52,6 +52,25 @@ public sealed class IlgpuKernelTests
         Assert.That(run.GlobalStoreBytes, Is.EqualTo(n * n * 4));
     }
 
+    [TestCase(0)]
+    [TestCase(1)]
+    public void TiledProduct_ABarrierRemoved_IsARace(int which)
+    {
+        const int n = 48;
+        string text = IlgpuPtx.Text(((Action<ArrayView<float>, ArrayView<float>, ArrayView<float>, int>)TiledProduct).Method);
+        string[] pieces = text.Split("bar.sync\t0;");
+        Assert.That(pieces, Has.Length.EqualTo(3));
+        string broken = which == 0 ? pieces[0] + pieces[1] + "bar.sync 0;" + pieces[2] : pieces[0] + "bar.sync 0;" + pieces[1] + pieces[2];
+        PtxMemory memory = new();
+        PtxBuffer left = memory.Allocate(new float[n * n]), right = memory.Allocate(new float[n * n]), product = memory.Allocate(n * n * sizeof(float));
+
+        PtxException fault = Assert.Throws<PtxException>(() => new PtxMachine(memory, 1).Launch(
+            PtxModule.Parse(broken), nameof(TiledProduct), (n / Tile, n / Tile, 1), (Tile, Tile, 1), 0, left.ViewOf(4), right.ViewOf(4), product.ViewOf(4), n))!;
+
+        // Without the first one, a read may come before the first write of the byte at all.
+        Assert.That(fault.Fault, Is.EqualTo(PtxFault.Race).Or.EqualTo(which == 0 ? PtxFault.Uninitialised : PtxFault.Race), fault.Message);
+    }
+
     private static void Sums(ArrayView<float> x, ArrayView<float> y, ArrayView<int> scans)
     {
         int i = Grid.GlobalIndex.X;
@@ -100,5 +119,24 @@ public sealed class IlgpuKernelTests
         new PtxMachine(memory, seed: 1).Launch(IlgpuPtx.Compile(Butterfly), nameof(Butterfly), (2, 1, 1), (32, 1, 1), 0, input.ViewOf(4), sums.ViewOf(4));
 
         Assert.That(memory.Read<float>(sums), Is.EqualTo(new[] { x[..32].Sum(), x[32..].Sum() }));
+    }
+
+    private static void Dense(ArrayView1D<float, Stride1D.Dense> x, ArrayView1D<float, Stride1D.Dense> y, float scale)
+    {
+        int i = Grid.GlobalIndex.X;
+        if (i < y.IntLength)
+            y[i] = x[i] * scale + x.IntExtent.X;
+    }
+
+    [Test]
+    public void DenseViews_OfOneDimension_CarryTheirExtent()
+    {
+        float[] x = Numbers.Uniform(32, 8);
+        PtxMemory memory = new();
+        PtxBuffer input = memory.Allocate(x), output = memory.Allocate(20 * 4);
+
+        new PtxMachine(memory, 1).Launch(IlgpuPtx.Compile(Dense), nameof(Dense), (1, 1, 1), (32, 1, 1), 0, input.ViewOf(4), output.ViewOf(4), 3f);
+
+        Assert.That(memory.Read<float>(output), Is.EqualTo(x[..20].Select(value => value * 3f + 32)));
     }
 }

@@ -142,6 +142,24 @@ public sealed class InstructionTests
     }
 
     [Test]
+    public void GenericAddresses_OfEverySpace_ReachIt()
+    {
+        uint[] output = Kernel.Run(
+            """
+            .shared .align 4 .b32 s[32]; .local .align 4 .b32 d[1]; .reg .b64 %s, %l; .reg .b32 %x, %y, %z; .reg .pred %p;
+            mov.u64 %s, s; mad.wide.u32 %s, %t, 4, %s; cvta.shared.u64 %s, %s;
+            mov.u64 %l, d; cvta.local.u64 %l, %l;
+            st.u32 [%s], %t; st.u32 [%l], 100;
+            ld.u32 %x, [%s]; ld.u32 %y, [%l]; add.u32 %x, %x, %y;
+            cvta.to.shared.u64 %s, %s; ld.shared.u32 %y, [%s]; mad.lo.u32 %x, %y, 1000, %x;
+            isspacep.shared %p, %s; selp.b32 %y, 1, 0, %p;
+            st.u32 [%o], %x;
+            """,
+            [0]);
+        Assert.That(output, Is.EqualTo(Enumerable.Range(0, 32).Select(t => (uint)(t * 1001 + 100))));
+    }
+
+    [Test]
     public void Globals_WithInitialisers_AreReadByEveryThread()
     {
         uint[] output = Kernel.Run(

@@ -155,6 +155,76 @@ public sealed class MatrixTests
 
     private static string Zero(string type) => type == "f32" ? "0f00000000" : "0";
 
+    /// <summary>Four 8 × 8 matrices of 16 bits, row after row in shared memory: element (m, row, column) is m · 64 + row · 8 + column.</summary>
+    private const string FourMatrices = """
+        .shared .align 16 .b8 s[1024]; .reg .b32 %x, %y, %n, %r<4>; .reg .b16 %h<2>;
+        mov.u32 %n, s;
+        mad.lo.u32 %n, %t, 16, %n;
+        mul.lo.u32 %x, %t, 8;
+        mad.lo.u32 %x, %x, 0x10001, 0x10000;
+        st.shared.u32 [%n], %x; add.u32 %x, %x, 0x20002;
+        st.shared.u32 [%n+4], %x; add.u32 %x, %x, 0x20002;
+        st.shared.u32 [%n+8], %x; add.u32 %x, %x, 0x20002;
+        st.shared.u32 [%n+12], %x;
+        bar.warp.sync 0xffffffff;
+        """;
+
+    [TestCase("", 0)]
+    [TestCase("", 3)]
+    [TestCase(".trans", 0)]
+    [TestCase(".trans", 2)]
+    public void Ldmatrix_EachLane_HoldsItsPair(string trans, int matrix)
+    {
+        uint[] lanes = Kernel.Run(FourMatrices + $"ldmatrix.sync.aligned.m8n8.x4{trans}.shared.b16 {{%r0,%r1,%r2,%r3}}, [%n]; st.global.u32 [%o], %r{matrix};", [0]);
+        for (int lane = 0; lane < 32; lane++)
+        {
+            int row = lane / 4, column = lane % 4 * 2;
+            int low = matrix * 64 + (trans.Length == 0 ? row * 8 + column : column * 8 + row);
+            int high = matrix * 64 + (trans.Length == 0 ? row * 8 + column + 1 : (column + 1) * 8 + row);
+            Assert.That((lanes[lane] & 0xffff, lanes[lane] >> 16), Is.EqualTo(((uint)low, (uint)high)), $"lane {lane}");
+        }
+    }
+
+    [Test]
+    public void Stmatrix_OfWhatLdmatrixRead_PutsItBackTransposed()
+    {
+        uint[] lanes = Kernel.Run(
+            FourMatrices + """
+            ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r0,%r1,%r2,%r3}, [%n];
+            bar.warp.sync 0xffffffff;
+            stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%n], {%r0,%r1,%r2,%r3};
+            bar.warp.sync 0xffffffff;
+            ld.shared.u32 %x, [%n+4];
+            st.global.u32 [%o], %x;
+            """,
+            [0]);
+        // Columns 2 and 3 of the lane's row, transposed: rows 2 and 3 of its column.
+        for (int lane = 0; lane < 32; lane++)
+            Assert.That(lanes[lane], Is.EqualTo((uint)(lane / 8 * 64 + 16 + lane % 8) | (uint)(lane / 8 * 64 + 24 + lane % 8) << 16), $"lane {lane}");
+    }
+
+    [Test]
+    public void Mma_HalfAccumulators_RoundTheSumOnce()
+    {
+        // A is ones in column 0 and B is 2048 in row 0: with c = 1 the sums 2049 lie between two halves, and the even one is 2048.
+        uint[] lanes = Kernel.Run(
+            """
+            .reg .b32 a<4>, b<2>, c<2>; .reg .pred %p, %q;
+            and.b32 a0, %t, 3;
+            setp.eq.u32 %p, a0, 0;
+            selp.b32 a0, 0x3c00, 0, %p;
+            selp.b32 b0, 0x6800, 0, %p;
+            mov.b32 a1, a0; mov.b32 a2, 0; mov.b32 a3, 0; mov.b32 b1, 0;
+            mov.b32 c0, 0x3c003c00; mov.b32 c1, 0x40004000;
+            mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {c0,c1}, {a0,a1,a2,a3}, {b0,b1}, {c0,c1};
+            setp.gt.u32 %q, %t, 15;
+            selp.b32 c0, c1, c0, %q;
+            st.global.u32 [%o], c0;
+            """,
+            [0]);
+        Assert.That(lanes, Is.EqualTo(Enumerable.Range(0, 32).Select(lane => lane > 15 ? 0x68016801u : 0x68006800u)));
+    }
+
     /// <summary>A block copies a tile with cp.async, the last rows cut off by the source size, and reads it back transposed.</summary>
     private static void CopyTile(long source, ArrayView<float> output, int valid)
     {

@@ -26,6 +26,12 @@ public sealed class PtxMachine(PtxMemory memory, int seed)
     /// <summary>Whether races are looked for; without, large launches are faster. Default true.</summary>
     public bool FindsRaces { get; init; } = true;
 
+    /// <summary>
+    /// Whether accesses of two lanes of one warp without a barrier between (bar.warp.sync or bar.sync) are races too. PTX gives them no
+    /// order; where the lanes run together a card keeps that of the text. Default false.
+    /// </summary>
+    public bool FindsWarpRaces { get; init; }
+
     /// <summary>Runs a kernel to its end.</summary>
     /// <param name="module">The module.</param>
     /// <param name="kernelName">The kernel's name; ILGPU's prefix "Kernel_" may be left out.</param>
@@ -33,58 +39,73 @@ public sealed class PtxMachine(PtxMemory memory, int seed)
     /// <param name="block">Threads of a block.</param>
     /// <param name="dynamicSharedBytes">Bytes of the extern shared array.</param>
     /// <param name="args">Numbers, View for ArrayView parameters, byte[] for structs.</param>
-    public PtxRun Launch(PtxModule module, string kernelName, (int X, int Y, int Z) grid, (int X, int Y, int Z) block, int dynamicSharedBytes, params object[] args)
+    public PtxRun Launch(PtxModule module, string kernelName, (int X, int Y, int Z) grid, (int X, int Y, int Z) block, int dynamicSharedBytes, params object[] args) =>
+        LaunchTogether(new PtxLaunch(module, kernelName, grid, block, dynamicSharedBytes, args))[0];
+
+    /// <summary>Runs kernels at the same time, each as if on a device of its own, to their ends.</summary>
+    /// <remarks>Only fences and strong accesses of the system's scope order threads of different launches.</remarks>
+    public PtxRun[] LaunchTogether(params PtxLaunch[] launches)
     {
-        Function kernel = FindKernel(module, kernelName);
-        CheckSizes(kernel, module, grid, block, dynamicSharedBytes);
-        Launch launch = new(module.Program, memory, kernel)
-        {
-            GridSize = grid,
-            BlockSize = block,
-            DynamicSharedBytes = dynamicSharedBytes,
-            Arguments = KernelArguments.Place(kernel.Text, args),
-            Budget = Budget,
-            FindsRaces = FindsRaces,
-        };
-        foreach (Symbol symbol in module.Program.Symbols)
-            if (symbol.Space is Space.Global or Space.Const)
-                memory.GlobalOf(symbol);
+        LaunchGroup group = new(Budget, FindsRaces, FindsWarpRaces);
+        foreach (PtxLaunch launch in launches)
+            group.Add(Prepare(launch, group));
         foreach (Memory.Region region in memory.Regions)
-            region.Shadow = FindsRaces && region.Data.Length > 0 ? new Memory.ShadowMap(region.Data.Length) : null;
-        Run(launch);
-        return new PtxRun(launch);
+            group.Watch(region);
+        Run(group);
+        return [.. group.Launches.Select(launch => new PtxRun(launch))];
     }
 
-    private void Run(Launch launch)
+    private Launch Prepare(PtxLaunch launch, LaunchGroup group)
     {
-        int[] order = new int[launch.BlockCount];
-        for (int i = 0; i < order.Length; i++)
-            order[i] = i;
-        _random.Shuffle(order);
-        int next = 0;
+        Function kernel = FindKernel(launch.Module, launch.KernelName);
+        CheckSizes(kernel, launch.Module, launch.Grid, launch.Block, launch.DynamicSharedBytes);
+        foreach (Symbol symbol in launch.Module.Program.Symbols)
+            if (symbol.Space is Space.Global or Space.Const)
+                memory.GlobalOf(symbol);
+        return new Launch(launch.Module.Program, memory, kernel)
+        {
+            GridSize = launch.Grid,
+            BlockSize = launch.Block,
+            DynamicSharedBytes = launch.DynamicSharedBytes,
+            Arguments = KernelArguments.Place(kernel.Text, launch.Args),
+            Together = group,
+        };
+    }
+
+    private void Run(LaunchGroup group)
+    {
+        Queue<int>[] waiting = [.. group.Launches.Select(launch => new Queue<int>(Shuffled(launch.BlockCount)))];
         List<Warp> warps = [];
         while (true)
         {
-            while (next < order.Length && launch.Resident.Count < Math.Max(1, ResidentBlocks))
-            {
-                Block block = new(launch, order[next++]);
-                launch.Resident.Add(block);
-                warps.AddRange(block.Warps);
-            }
+            for (int i = 0; i < waiting.Length; i++)
+                while (group.Launches[i].Resident.Count < Math.Max(1, ResidentBlocks) && waiting[i].TryDequeue(out int number))
+                {
+                    Block block = new(group.Launches[i], number);
+                    group.Launches[i].Resident.Add(block);
+                    warps.AddRange(block.Warps);
+                }
             if (warps.Count == 0)
                 return;
-            Warp warp = Choose(warps, launch);
+            Warp warp = Choose(warps, group);
             // Short turns show what a few instructions in between do, long ones what a whole loop does.
             warp.Run(1 + _random.Next(_random.Next(2) == 0 ? ShortTurn : LongTurn), _random);
             if (!warp.IsDone)
                 continue;
             warps.Remove(warp);
             if (warp.Block.IsDone)
-                launch.Resident.Remove(warp.Block);
+                warp.Launch.Resident.Remove(warp.Block);
         }
     }
 
-    private Warp Choose(List<Warp> warps, Launch launch)
+    private int[] Shuffled(int count)
+    {
+        int[] numbers = [.. Enumerable.Range(0, count)];
+        _random.Shuffle(numbers);
+        return numbers;
+    }
+
+    private Warp Choose(List<Warp> warps, LaunchGroup group)
     {
         int start = _random.Next(warps.Count);
         for (int i = 0; i < warps.Count; i++)
@@ -93,7 +114,7 @@ public sealed class PtxMachine(PtxMemory memory, int seed)
             if (warp.CanRun)
                 return warp;
         }
-        throw new PtxException(PtxFault.Deadlock, $"{launch.KernelName}: every warp waits.{launch.Places()}");
+        throw group.Deadlock();
     }
 
     private static Function FindKernel(PtxModule module, string name)

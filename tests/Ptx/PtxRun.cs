@@ -3,17 +3,6 @@ using TpServe.Ptx.Ops;
 
 namespace TpServe.Ptx;
 
-/// <summary>What one instruction did in a launch.</summary>
-/// <param name="Line">Its line in the text.</param>
-/// <param name="Text">The instruction.</param>
-/// <param name="Executions">How often a warp executed it.</param>
-/// <param name="Bytes">Bytes of global memory its lanes asked for.</param>
-/// <param name="Sectors">32-byte sectors of global memory it touched.</param>
-/// <param name="Passes">Passes over the banks of shared memory.</param>
-/// <param name="IdealPasses">The passes without bank conflicts.</param>
-/// <param name="WorstWays">The most lanes' words on one bank in one pass.</param>
-public sealed record PtxSite(int Line, string Text, long Executions, long Bytes, long Sectors, long Passes, long IdealPasses, int WorstWays);
-
 /// <summary>What a launch did: counts that tell a kernel's quality.</summary>
 public sealed class PtxRun
 {
@@ -43,6 +32,7 @@ public sealed class PtxRun
             WorstBankConflict = Math.Max(WorstBankConflict, counts.WorstWays[i]);
             sites.Add(new PtxSite(code[i].Source.Line, code[i].Source.Text, counts.Executions[i], counts.Bytes[i], counts.Sectors[i], counts.Passes[i], counts.IdealPasses[i], counts.WorstWays[i]));
         }
+        DividedUniformBranches = launch.DividedUniformBranches;
         Mnemonics = mnemonics;
         Sites = sites;
     }
@@ -80,9 +70,17 @@ public sealed class PtxRun
     /// <summary>Passes per ideal pass: 1 is free of bank conflicts.</summary>
     public double AverageBankConflict => SharedIdealPasses == 0 ? 1 : (double)SharedPasses / SharedIdealPasses;
 
+    /// <summary>Branches marked .uni that parted a warp: ptxas believes them and leaves out the WARPSYNC of a shuffle behind one.</summary>
+    public long DividedUniformBranches { get; }
+
     /// <summary>Instructions of warps by the first word of the opcode.</summary>
     public IReadOnlyDictionary<string, long> Mnemonics { get; }
 
     /// <summary>Every instruction that was executed, in the order of the text.</summary>
     public IReadOnlyList<PtxSite> Sites { get; }
+
+    /// <summary>The counts in one line.</summary>
+    public override string ToString() => string.Create(
+        System.Globalization.CultureInfo.InvariantCulture,
+        $"{WarpInstructions} warp instructions ({MmaInstructions} mma), {GlobalLoadBytes} bytes read in {GlobalLoadSectors} sectors, {GlobalStoreBytes} written in {GlobalStoreSectors}, shared memory {AverageBankConflict:F2} passes per ideal pass (worst {WorstBankConflict})");
 }

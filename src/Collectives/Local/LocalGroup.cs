@@ -15,8 +15,6 @@ public static class LocalGroup
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(degree, 1);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(timeout, TimeSpan.Zero);
-        if (degree == 1)
-            return [new SingleRank(epoch)];
         LocalBoard board = new(degree, BlockBytes);
         CommunicatorReport report = new("local", "the ranks are threads of one process", 0);
         ICommunicator[] ends = new ICommunicator[degree];

@@ -4,9 +4,11 @@ using TpServe.Sharding;
 
 namespace TpServe.Collectives.Local;
 
-/// <summary>A group of one: every operation is a copy or nothing. The one piece of its share is the whole tree.</summary>
+/// <summary>A group of one: every operation is a copy on the device or nothing. The one piece of its share is the whole tree.</summary>
 /// <remarks>Threads   as <see cref="ICommunicator"/>.</remarks>
-public sealed unsafe class SingleRank(long epoch) : ICommunicator
+/// <param name="epoch">The life of the group.</param>
+/// <param name="ops">The device its tensors lie on.</param>
+public sealed class SingleRank(long epoch, ITensorBackend ops) : ICommunicator
 {
     private long _elapsedTicks;
     private volatile string? _lost;
@@ -22,6 +24,9 @@ public sealed unsafe class SingleRank(long epoch) : ICommunicator
 
     /// <inheritdoc/>
     public CommunicatorReport Report { get; } = new("local", "one rank needs no transport", 0);
+
+    /// <inheritdoc/>
+    public bool IsEnqueued => true;
 
     /// <inheritdoc/>
     public TimeSpan TakeElapsed()
@@ -82,9 +87,9 @@ public sealed unsafe class SingleRank(long epoch) : ICommunicator
     private void Copy(Tensor from, Tensor to)
     {
         ThrowIfRevoked();
-        long start = Stopwatch.GetTimestamp(), bytes = (long)to.Rows * to.Columns * sizeof(uint);
-        if (bytes > 0)
-            Buffer.MemoryCopy(from.HostRow<uint>(0), to.HostRow<uint>(0), bytes, bytes); // the checks made both of one shape
+        long start = Stopwatch.GetTimestamp();
+        if (to.Rows > 0 && to.Columns > 0)
+            ops.Copy(from, to);
         _elapsedTicks += Stopwatch.GetTimestamp() - start;
     }
 

@@ -35,7 +35,7 @@ public static class RingCommunicator
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(timeout, TimeSpan.Zero);
         int degree = addresses.Count;
         if (degree == 1)
-            return new SingleRank(epoch);
+            return LocalGroup.Create(1, timeout, epoch)[0];
 
         RingMailbox mailbox = mailboxes.Open(epoch, rank, degree);
         List<RingLink> links = [];

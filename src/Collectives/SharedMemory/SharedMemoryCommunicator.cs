@@ -39,7 +39,7 @@ public static unsafe class SharedMemoryCommunicator
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(rank, degree);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(timeout, TimeSpan.Zero);
         if (degree == 1)
-            return new SingleRank(epoch);
+            return LocalGroup.Create(1, timeout, epoch)[0];
         if (!SharedMemorySegments.IsSupported)
             throw new TransportFailedException("Shared memory needs 64-bit Linux with /dev/shm.");
 

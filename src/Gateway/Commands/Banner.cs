@@ -18,6 +18,7 @@ internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProv
     {
         Line("TpServe", version);
         Line("model", ModelSummary.Of(checkpoint));
+        Line("device", plan.Devices.Reason);
         Line("group", string.Create(CultureInfo.InvariantCulture,
             $"{plan.Degree} workers x {plan.Threads} threads, kv {options.KvDtype}, context {plan.MaxModelLen}, cache {(long)plan.KvBlocks * plan.BlockTokens} tokens"));
         foreach (ShardPlan shard in plan.Shards)
@@ -42,7 +43,10 @@ internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProv
             _quarterOfRank.Clear();
         foreach (RankFacts rank in topology.Ranks)
             Line("rank", string.Create(CultureInfo.InvariantCulture,
-                $"{rank.Rank}: pid {rank.Pid}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s"));
+                $"{rank.Rank}: pid {rank.Pid}, {rank.Device}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s"));
+        foreach (RankFacts rank in topology.Ranks)
+            foreach (PathFacts path in rank.Paths)
+                Line("path", string.Create(CultureInfo.InvariantCulture, $"{rank.Rank} to {path.Peer}: {path.RoundTripMicroseconds:F1} us there and back, {path.BytesPerSecond / 1e9:F1} GB/s"));
         RankFacts first = topology.Ranks[0];
         Line("transport", string.Create(CultureInfo.InvariantCulture, $"{first.Transport}: {first.TransportReason}; small all-reduce {first.AllReduceMicroseconds:F1} us"));
         Line("serving", string.Create(CultureInfo.InvariantCulture,

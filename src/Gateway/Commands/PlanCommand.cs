@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using Spectre.Console;
 using TpServe.Checkpoint;
+using TpServe.Gateway.Devices;
 using TpServe.Gateway.Workers;
 using TpServe.Sharding;
 
@@ -29,7 +30,8 @@ internal static class PlanCommand
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(model);
             // Planning is for any host: neither this one's cores nor its memory limit the degree.
             GatewayOptions options = new() { Tp = degree, Partition = partition, KvDtype = kvDtype };
-            GroupPlan group = GroupPlan.Create(checkpoint.Config, options, freeBytes: long.MaxValue / 8, cores: Partition.MaxDegree);
+            GroupPlan group = GroupPlan.Create(
+                checkpoint.Config, options, DevicePlan.Cpu(degree, "plan"), freeBytes: long.MaxValue / 8, cores: Partition.MaxDegree, shard => ShardSizes.WeightBytes(checkpoint, shard));
             Print(checkpoint, group, kvDtype);
             return 0;
         }

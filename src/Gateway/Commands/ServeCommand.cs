@@ -9,10 +9,12 @@ internal static class ServeCommand
     private static readonly (Option Option, string Key)[] Flags =
     [
         (Text("--model", "A GGUF file or a Hugging Face folder. Default: the embedded SmolLM2.", "FILE|FOLDER"), nameof(GatewayOptions.Model)),
-        (Text("--tp", "Tensor parallel degree: number of local workers. Default 2.", "N"), nameof(GatewayOptions.Tp)),
+        (Text("--tp", "Tensor parallel degree: number of local workers. Default: the number of GPUs in use; 2 on the CPU.", "N"), nameof(GatewayOptions.Tp)),
+        (Text("--device", "What the workers compute on: the GPUs found, else the CPU (auto, default); the CPU; the GPUs found; one GPU for each worker, by ordinal or as cuda:GPU-UUID, the same one again where several share it; cuda-emulated runs the CUDA kernels on the CPU, very slowly, as a proof and not to serve.", "auto|cpu|cuda|cuda:N,…|cuda-emulated"), nameof(GatewayOptions.Device)),
+        (Text("--gpu-memory-utilization", "Share of a GPU's free memory for weights and KV cache. Default 0.9.", "0.1..1"), nameof(GatewayOptions.GpuMemoryUtilization)),
         (Text("--partition", "even, or one weight for each worker, as in 2,1. Default even.", "even|w0,w1,…"), nameof(GatewayOptions.Partition)),
         (Text("--threads", "Compute threads of each worker. Default: cores divided by workers.", "N"), nameof(GatewayOptions.Threads)),
-        (Text("--transport", "Collectives between workers. Default auto: shared memory on one host, else the ring.", "auto|shm|ring"), nameof(GatewayOptions.Transport)),
+        (Text("--transport", "Collectives between workers. Default auto: on one host CUDA IPC between GPUs where it proves itself, else shared memory; across hosts the ring.", "auto|cuda-ipc|shm|ring"), nameof(GatewayOptions.Transport)),
         (Workers(), nameof(GatewayOptions.Workers)),
         (Text("--secret-file", "File with the secret shared with external workers.", "FILE"), nameof(GatewayOptions.SecretFile)),
         (Text("--kv-dtype", "Type of the KV cache. Default f16.", "f16|f32|bf16"), nameof(GatewayOptions.KvDtype)),
@@ -35,13 +37,19 @@ internal static class ServeCommand
     /// <summary>Gives a command the flags of serve, and its action.</summary>
     public static void AddTo(Command command)
     {
-        foreach ((Option option, string _) in Flags)
-            command.Options.Add(option);
+        AddFlagsTo(command);
         command.SetAction((parsed, cancellation) => Server.RunAsync(Overrides(parsed), cancellation));
     }
 
+    /// <summary>Gives a command the flags of serve.</summary>
+    public static void AddFlagsTo(Command command)
+    {
+        foreach ((Option option, string _) in Flags)
+            command.Options.Add(option);
+    }
+
     /// <summary>Settings named on the command line, as configuration keys. Values are checked with all others, so that every fault is reported together.</summary>
-    private static Dictionary<string, string?> Overrides(ParseResult parsed)
+    public static Dictionary<string, string?> Overrides(ParseResult parsed)
     {
         Dictionary<string, string?> overrides = [];
         foreach ((Option option, string key) in Flags)

@@ -7,6 +7,7 @@ using Serilog.Events;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.ChatTemplates;
+using TpServe.Gateway.Devices;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Tokenization;
 using TpServe.Gateway.Workers;
@@ -26,16 +27,17 @@ internal static class Server
         try
         {
             // 1. Settings: appsettings.json, environment, flags; every fault is reported together.
-            WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
-            builder.Configuration.AddInMemoryCollection(overrides);
-            GatewayOptions options = ReadOptions(builder.Configuration);
+            WebApplicationBuilder builder = GatewaySettings.CreateBuilder(overrides);
+            GatewayOptions options = GatewaySettings.Require(builder.Configuration);
 
             // 2. The model's facts and tokenizer; its weights are the workers' business.
             string path = EmbeddedModel.PathOr(options.Model);
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(path);
 
-            // 3. Who owns what.
-            GroupPlan plan = GroupPlan.Create(checkpoint.Config, options, GroupPlan.FreeHostBytes(), Environment.ProcessorCount);
+            // 3. How many ranks on what, and who owns what.
+            DevicePlan devices = DevicePlanner.Create(options, await DeviceSurvey.RunAsync(options, cancellation));
+            GroupPlan plan = GroupPlan.Create(
+                checkpoint.Config, options, devices, GroupPlan.FreeHostBytes(), Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard));
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             Banner banner = new(Console.Out, options, TimeProvider.System);
             banner.Starting(checkpoint, plan, version);
@@ -72,7 +74,7 @@ internal static class Server
         {
             return Fail("wrong settings: " + string.Join(" ", fault.Failures));
         }
-        catch (Exception fault) when (fault is ModelLoadException or ShardingException or WorkerStartException or TokenizerException or ChatTemplateException)
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or DeviceException or WorkerStartException or TokenizerException or ChatTemplateException)
         {
             return Fail(fault.Message);
         }
@@ -105,23 +107,6 @@ internal static class Server
         MaxSequences = options.MaxRunning,
         QueueLimit = options.QueueLimit,
     };
-
-    private static GatewayOptions ReadOptions(ConfigurationManager configuration)
-    {
-        GatewayOptions options;
-        try
-        {
-            options = configuration.GetSection(GatewayOptions.Section).Get<GatewayOptions>() ?? new GatewayOptions();
-        }
-        catch (InvalidOperationException fault)
-        {
-            throw new OptionsValidationException(GatewayOptions.Section, typeof(GatewayOptions), [fault.Message + (fault.InnerException is { } inner ? " " + inner.Message : "")]);
-        }
-        List<string> faults = [];
-        foreach (IValidateOptions<GatewayOptions> check in new IValidateOptions<GatewayOptions>[] { new GatewayOptionsAttributes(), new GatewayOptionsRules() })
-            faults.AddRange(check.Validate(null, options).Failures ?? []);
-        return faults.Count == 0 ? options : throw new OptionsValidationException(GatewayOptions.Section, typeof(GatewayOptions), faults);
-    }
 
     private static void AddLogging(WebApplicationBuilder builder, string level)
     {

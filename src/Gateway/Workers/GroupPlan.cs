@@ -1,5 +1,6 @@
 using System.Globalization;
 using TpServe.Checkpoint.Config;
+using TpServe.Gateway.Devices;
 using TpServe.Sharding;
 
 namespace TpServe.Gateway.Workers;
@@ -11,7 +12,8 @@ namespace TpServe.Gateway.Workers;
 /// <param name="KvBlocks">KV blocks of every layer.</param>
 /// <param name="BlockTokens">Tokens of a block.</param>
 /// <param name="Threads">Compute threads of each worker.</param>
-public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Shards, int MaxModelLen, int KvBlocks, int BlockTokens, int Threads)
+/// <param name="Devices">What each rank computes on.</param>
+public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Shards, int MaxModelLen, int KvBlocks, int BlockTokens, int Threads, DevicePlan Devices)
 {
     /// <summary>Most workers that are started on one host, however few cores it has.</summary>
     public const int FewestLocalWorkersAllowed = 8;
@@ -22,50 +24,57 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
     /// <summary>Plans a group.</summary>
     /// <param name="config">The model.</param>
     /// <param name="options">Checked settings.</param>
+    /// <param name="devices">Degree and device of each rank.</param>
     /// <param name="freeBytes">Memory free on this host.</param>
     /// <param name="cores">Cores of this host.</param>
+    /// <param name="weightBytes">Bytes of a shard's weights.</param>
     /// <exception cref="Checkpoint.ModelLoadException">The architecture is not supported.</exception>
     /// <exception cref="ShardingException">Degree, weights or context do not fit the model or the host; names value and limit.</exception>
-    public static GroupPlan Create(ModelConfig config, GatewayOptions options, long freeBytes, int cores)
+    public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(devices);
+        ArgumentNullException.ThrowIfNull(weightBytes);
         KnownArchitectures.Require(config.Architecture);
         bool local = options.Workers.Count == 0;
-        int degree = local ? options.Tp : options.Workers.Count;
-        int most = local ? Math.Min(Sharding.Partition.MaxDegree, Math.Max(FewestLocalWorkersAllowed, 2 * cores)) : Sharding.Partition.MaxDegree;
+        int degree = devices.Degree;
+        int most = local && !devices.OnGpus ? Math.Min(Sharding.Partition.MaxDegree, Math.Max(FewestLocalWorkersAllowed, 2 * cores)) : Sharding.Partition.MaxDegree;
         if (degree < 1 || degree > most)
-            throw new ShardingException($"tensor parallel degree {degree} is not in 1..{most}{(local ? $" (this host has {cores} cores)" : "")}.");
+            throw new ShardingException($"tensor parallel degree {degree} is not in 1..{most}{(local && !devices.OnGpus ? $" (this host has {cores} cores)" : "")}.");
 
         Partition partition = options.Partition == "even"
             ? Sharding.Partition.Even(config, degree)
             : Sharding.Partition.Weighted(config, ParseWeights(options.Partition, degree));
         ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
 
-        // KV cache: what the busiest rank pays for a token, times the ranks that share this host's memory.
-        long tokenBytes = shards.Max(shard => KvBytesPerToken(config, shard, options.KvDtype)) * (local ? degree : 1);
-        long affordable = freeBytes / 4 / Math.Max(tokenBytes, 1);
+        // KV cache: what the devices hold beside the weights.
+        long[] tokenBytes = [.. shards.Select(shard => KvBytesPerToken(config, shard, options.KvDtype))];
+        long affordable = devices.OnGpus
+            ? GpuMemory.Tokens(devices, options.GpuMemoryUtilization, [.. shards.Select(weightBytes)], tokenBytes, shards.Max(shard => shard.LocalKvHeads) * config.HeadDim)
+            : HostTokens(freeBytes, tokenBytes, local);
+        affordable = Math.Max(affordable - affordable % options.BlockTokens, options.BlockTokens);
         int wanted = options.MaxModelLen > 0 ? options.MaxModelLen : config.MaxPositions;
         if (wanted > config.MaxPositions)
             throw new ShardingException($"max-model-len {wanted} is more than the model's own {config.MaxPositions} positions.");
         if (options.MaxModelLen > affordable && options.KvCacheTokens == 0)
-            throw new ShardingException($"max-model-len {options.MaxModelLen} needs {options.MaxModelLen * tokenBytes >> 20} MiB of KV cache; a quarter of the free memory is {freeBytes / 4 >> 20} MiB.");
-        int maxModelLen = (int)Math.Min(wanted, Math.Max(affordable, options.BlockTokens));
-        long tokens = options.KvCacheTokens > 0 ? options.KvCacheTokens : Math.Min(4L * maxModelLen, Math.Max(affordable, maxModelLen));
+            throw new ShardingException(
+                $"max-model-len {options.MaxModelLen} needs {options.MaxModelLen * tokenBytes.Max() >> 20} MiB of KV cache on a rank; {(devices.OnGpus ? "the GPUs hold, beside the weights," : "a quarter of the free memory holds")} {affordable} tokens.");
+        int maxModelLen = (int)Math.Min(wanted, affordable);
+        long tokens = options.KvCacheTokens > 0 ? options.KvCacheTokens : devices.OnGpus ? affordable : Math.Min(4L * maxModelLen, affordable);
         if (options.KvCacheTokens > 0)
             maxModelLen = Math.Min(maxModelLen, options.KvCacheTokens);
         int blocks = (int)Math.Min((tokens + options.BlockTokens - 1) / options.BlockTokens, int.MaxValue / options.BlockTokens);
         int threads = options.Threads > 0 ? options.Threads : Math.Max(1, local ? cores / degree : cores);
-        return new GroupPlan(partition, shards, maxModelLen, blocks, options.BlockTokens, threads);
+        return new GroupPlan(partition, shards, maxModelLen, blocks, options.BlockTokens, threads, devices);
     }
 
+    /// <summary>Tokens for which a quarter of the host's memory suffices, where every rank pays what the busiest one does.</summary>
+    private static long HostTokens(long freeBytes, long[] tokenBytes, bool local) =>
+        freeBytes / 4 / Math.Max(tokenBytes.Max() * (local ? tokenBytes.Length : 1), 1);
+
     /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>
-    public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, string kvDtype)
-    {
-        ArgumentNullException.ThrowIfNull(config);
-        ArgumentNullException.ThrowIfNull(shard);
-        return 2L * config.Layers * shard.LocalKvHeads * config.HeadDim * (kvDtype == "f32" ? 4 : 2);
-    }
+    public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, string kvDtype) => ShardSizes.KvBytesPerToken(config, shard, kvDtype == "f32" ? 4 : 2);
 
     /// <summary>Memory that is free on this host, in bytes: what the kernel says is available, or the runtime's limit where that is lower.</summary>
     public static long FreeHostBytes()

@@ -7,14 +7,18 @@ internal static class LoadPlanner
 {
     private static readonly string[] IsaFromNarrow = ["scalar", "avx2", "avx512", "avx512-vnni"];
 
-    /// <exception cref="WorkerStartException">Releases differ, or the wanted transport or instruction set is not to be had.</exception>
-    public static LoadRequest[] Requests(GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts)
+    /// <exception cref="WorkerStartException">Releases differ: nothing else they say of themselves can be trusted to mean the same.</exception>
+    public static void RequireOneRelease(IReadOnlyList<HelloReply> facts)
     {
         for (int rank = 1; rank < facts.Count; rank++)
             if (facts[rank].Version != facts[0].Version)
                 throw new WorkerStartException($"rank {rank} is release {facts[rank].Version}, rank 0 is {facts[0].Version}.");
+    }
 
-        string transport = Transport(options.Transport, facts);
+    /// <exception cref="WorkerStartException">The wanted instruction set is not to be had.</exception>
+    public static LoadRequest[] Requests(
+        GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts, TransportChoice transport)
+    {
         string isa = Isa(options.Isa, facts);
         LoadRequest[] requests = new LoadRequest[plan.Degree];
         for (int rank = 0; rank < requests.Length; rank++)
@@ -36,24 +40,15 @@ internal static class LoadPlanner
                 KvBlocks = plan.KvBlocks,
                 MaxModelLen = plan.MaxModelLen,
                 MaxStepTokens = options.MaxStepTokens,
-                Transport = transport,
+                Transport = transport.Transport,
+                TransportReason = transport.Reason,
                 SegmentPrefix = segmentPrefix,
                 RingAddresses = { facts.Select(fact => fact.RingAddress) },
                 CollectiveTimeoutMs = (int)options.CollectiveTimeout.TotalMilliseconds,
+                Device = plan.Devices.Ranks[rank].Name,
             };
         }
         return requests;
-    }
-
-    private static string Transport(string wanted, IReadOnlyList<HelloReply> facts)
-    {
-        bool oneHost = facts.All(fact => fact.HostId == facts[0].HostId);
-        return wanted switch
-        {
-            "shm" when !oneHost => throw new WorkerStartException("transport shm needs all workers on one host; they report different ones. Use auto or ring."),
-            "auto" => oneHost ? "shm" : "ring",
-            _ => wanted,
-        };
     }
 
     private static string Isa(string wanted, IReadOnlyList<HelloReply> facts)

@@ -30,6 +30,9 @@ public sealed record RankFacts
     /// <summary>Median of one small all-reduce at start; 0 with one rank.</summary>
     public double AllReduceMicroseconds { get; init; }
 
+    /// <summary>What the path to each peer cost when it was proved; empty where the transport does not time its paths one by one.</summary>
+    public IReadOnlyList<PathFacts> Paths { get; init; } = [];
+
     /// <summary>Query heads it owns.</summary>
     public Range Heads { get; init; }
 

@@ -1,3 +1,4 @@
+using TpServe.Gateway.Devices;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 
@@ -14,11 +15,11 @@ internal static class TopologyReport
         List<RankFacts> facts = [];
         foreach (RankStatus? status in ranks)
             if (status is not null)
-                facts.Add(Describe(plan.Shards[facts.Count], status));
-        return new TopologyFacts(facts.Count == 0 ? 0 : epoch, facts);
+                facts.Add(Describe(plan.Shards[facts.Count], plan.Devices.Ranks[facts.Count], status));
+        return new TopologyFacts(facts.Count == 0 ? 0 : epoch, facts) { DeviceReason = plan.Devices.Reason };
     }
 
-    private static RankFacts Describe(ShardPlan shard, RankStatus status)
+    private static RankFacts Describe(ShardPlan shard, RankDevice device, RankStatus status)
     {
         (int compute, int collective, int step) = status.LastStep;
         LoadReport report = status.Report;
@@ -27,12 +28,13 @@ internal static class TopologyReport
             Rank = shard.Rank,
             Address = status.Client.Address,
             Pid = status.Facts.Pid,
-            Device = status.Facts.Device,
+            Device = device.Describe(status.Facts.Device),
             Isa = status.Request.Isa,
             Backend = report.Backend,
             Transport = report.Transport,
             TransportReason = report.TransportReason,
             AllReduceMicroseconds = report.AllReduceMicroseconds,
+            Paths = [.. status.Paths.Select(path => new PathFacts(path.Peer, path.RoundTripMicroseconds, path.BytesPerSecond))],
             Heads = shard.FirstHead..(shard.FirstHead + shard.LocalHeads),
             KvHeads = shard.FirstKvHead..(shard.FirstKvHead + shard.LocalKvHeads),
             MlpLeaves = shard.MlpShare.First..shard.MlpShare.End,

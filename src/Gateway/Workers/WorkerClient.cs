@@ -1,4 +1,6 @@
 using System.Net.Sockets;
+using System.Runtime.ExceptionServices;
+using System.Threading.Channels;
 using Grpc.Core;
 using Grpc.Net.Client;
 using TpServe.Protos.Worker;
@@ -7,12 +9,15 @@ namespace TpServe.Gateway.Workers;
 
 /// <summary>The gateway's end of one worker: its channel, its calls, its step stream.</summary>
 /// <remarks>Threads   the group's step loop alone uses the step stream; other calls may come from anywhere.</remarks>
-internal sealed class WorkerClient : IDisposable
+internal sealed class WorkerClient : IIpcPeer, IDisposable
 {
+    private static readonly TimeSpan PingPeriod = TimeSpan.FromSeconds(10);
+
     private readonly GrpcChannel _channel;
     private readonly Metadata _secret;
     private readonly WorkerControl.WorkerControlClient _control;
     private AsyncDuplexStreamingCall<StepPlan, StepResult>? _run;
+    private ChannelReader<StepResult>? _results;
 
     public WorkerClient(string address, string secret)
     {
@@ -25,9 +30,15 @@ internal sealed class WorkerClient : IDisposable
     /// <summary>unix:PATH or http://host:port.</summary>
     public string Address { get; }
 
+    /// <summary>Completes with the reason when the step stream ends: the worker went, or cannot be reached any more.</summary>
+    public Task<string> RunEnded { get; private set; } = new TaskCompletionSource<string>().Task;
+
     /// <summary>Asks until the worker answers: its socket appears only once it listens.</summary>
+    /// <param name="surveyGpus">Have it look for GPUs, which may take seconds.</param>
+    /// <param name="timeout">How long to ask.</param>
+    /// <param name="cancellation">Ends the asking.</param>
     /// <exception cref="WorkerStartException">No answer in time, or a refusal.</exception>
-    public async Task<HelloReply> HelloAsync(TimeSpan timeout, CancellationToken cancellation)
+    public async Task<HelloReply> HelloAsync(bool surveyGpus, TimeSpan timeout, CancellationToken cancellation)
     {
         using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         deadline.CancelAfter(timeout);
@@ -35,11 +46,13 @@ internal sealed class WorkerClient : IDisposable
         {
             try
             {
-                return await _control.HelloAsync(new HelloRequest(), _secret, DateTime.UtcNow + timeout, deadline.Token);
+                return await _control.HelloAsync(new HelloRequest { SurveyGpus = surveyGpus }, _secret, DateTime.UtcNow + timeout, deadline.Token);
             }
             catch (RpcException fault) when (fault.StatusCode == StatusCode.Unavailable && !deadline.IsCancellationRequested)
             {
-                await Task.Delay(TimeSpan.FromMilliseconds(20), deadline.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                // A worker on this host is awaited for a moment; one elsewhere perhaps for minutes, through a name server.
+                TimeSpan pause = TimeSpan.FromMilliseconds(Address.StartsWith("unix:", StringComparison.Ordinal) ? 20 : 200);
+                await Task.Delay(pause, deadline.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
             catch (RpcException fault)
             {
@@ -51,6 +64,14 @@ internal sealed class WorkerClient : IDisposable
             }
         }
     }
+
+    /// <inheritdoc/>
+    public async Task<OpenIpcReply> OpenIpcAsync(OpenIpcRequest request, TimeSpan timeout, CancellationToken cancellation) =>
+        await _control.OpenIpcAsync(request, _secret, DateTime.UtcNow + timeout, cancellation);
+
+    /// <inheritdoc/>
+    public async Task<ProveIpcReply> ProveIpcAsync(ProveIpcRequest request, TimeSpan timeout, CancellationToken cancellation) =>
+        await _control.ProveIpcAsync(request, _secret, DateTime.UtcNow + timeout, cancellation);
 
     /// <summary>Loads the shard, passing on progress.</summary>
     /// <exception cref="WorkerStartException">The worker's reason.</exception>
@@ -79,6 +100,10 @@ internal sealed class WorkerClient : IDisposable
     {
         _run?.Dispose();
         _run = _control.Run(_secret, cancellationToken: lifetime);
+        // Read at all times, not only within a step: the end of an idle worker must be seen too.
+        Channel<StepResult> results = Channel.CreateUnbounded<StepResult>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true, AllowSynchronousContinuations = true });
+        _results = results.Reader;
+        RunEnded = ReadResultsAsync(_run.ResponseStream, results.Writer);
     }
 
     /// <summary>Sends one plan and waits for its result.</summary>
@@ -87,9 +112,15 @@ internal sealed class WorkerClient : IDisposable
     {
         AsyncDuplexStreamingCall<StepPlan, StepResult> run = _run ?? throw new InvalidOperationException("The step stream is not open.");
         await run.RequestStream.WriteAsync(plan, cancellation);
-        if (!await run.ResponseStream.MoveNext(cancellation))
-            throw new RpcException(new Status(StatusCode.Unavailable, "the worker closed its step stream"));
-        return run.ResponseStream.Current;
+        try
+        {
+            return await _results!.ReadAsync(cancellation);
+        }
+        catch (ChannelClosedException closed) when (closed.InnerException is RpcException fault)
+        {
+            ExceptionDispatchInfo.Throw(fault);
+            throw;
+        }
     }
 
     /// <summary>Wakes everything that waits inside the worker for a lost peer; a worker that cannot be reached is left alone.</summary>
@@ -107,13 +138,38 @@ internal sealed class WorkerClient : IDisposable
 
     public void Dispose()
     {
-        _run?.Dispose();
+        _run?.Dispose(); // ends the reading too
         _channel.Dispose();
+    }
+
+    private static async Task<string> ReadResultsAsync(IAsyncStreamReader<StepResult> stream, ChannelWriter<StepResult> results)
+    {
+        RpcException end = new(new Status(StatusCode.Unavailable, "the worker closed its step stream"));
+        try
+        {
+            while (await stream.MoveNext(CancellationToken.None))
+                results.TryWrite(stream.Current);
+        }
+        catch (RpcException fault)
+        {
+            end = fault;
+        }
+        finally
+        {
+            results.TryComplete(end); // whatever happened: nobody waits for a result that cannot come
+        }
+        return end.Status.Detail;
     }
 
     private static GrpcChannel Connect(string address)
     {
         SocketsHttpHandler handler = new() { EnableMultipleHttp2Connections = false, ConnectTimeout = TimeSpan.FromSeconds(5) };
+        if (!address.StartsWith("unix:", StringComparison.Ordinal))
+        {
+            // A host that vanishes closes no connection: only an unanswered ping tells.
+            handler.KeepAlivePingDelay = PingPeriod;
+            handler.KeepAlivePingTimeout = PingPeriod;
+        }
         if (!address.StartsWith("unix:", StringComparison.Ordinal))
             return GrpcChannel.ForAddress(address, Channel(handler));
         UnixDomainSocketEndPoint endpoint = new(address["unix:".Length..]);

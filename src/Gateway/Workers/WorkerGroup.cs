@@ -154,7 +154,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
                 await BringUpAsync(epoch, processes, clients, life.Token);
                 wasReady = true;
                 pause = FirstPause;
-                string reason = await WaitForLossAsync(processes, life.Token);
+                string reason = await WaitForLossAsync(processes, clients, life.Token);
                 LogLost(epoch, reason);
                 _observer.Lost(epoch, reason);
                 await Task.WhenAll(clients.Select(client => client.RevokeAsync(epoch, reason, RevokeTimeout)));
@@ -209,10 +209,17 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             clients.Add(new WorkerClient(address, secret));
 
         // 2.–3. What each can do; a process that ends meanwhile says why itself.
-        Task<HelloReply[]> hellos = Task.WhenAll(clients.Select(client => client.HelloAsync(HelloTimeout, cancellation)));
+        TimeSpan patience = processes.Count > 0 ? HelloTimeout : _options.ConnectTimeout;
+        Task<HelloReply[]> hellos = Task.WhenAll(clients.Select(client => client.HelloAsync(surveyGpus: false, patience, cancellation)));
         await FirstOf(hellos, processes);
         HelloReply[] facts = await hellos;
-        LoadRequest[] requests = LoadPlanner.Requests(_plan, _options, _modelPath, epoch, SegmentPrefix(epoch), facts);
+        LoadPlanner.RequireOneRelease(facts);
+        Task<TransportChoice> choosing = TransportNegotiation.ChooseAsync(_options.Transport, _plan.Devices, facts, epoch, clients, cancellation);
+        await FirstOf(choosing, processes);
+        TransportChoice transport = await choosing;
+        if (transport.Reason.Length > 0)
+            LogTransport(epoch, transport.Transport, transport.Reason);
+        LoadRequest[] requests = LoadPlanner.Requests(_plan, _options, _modelPath, epoch, SegmentPrefix(epoch), facts, transport);
 
         // 4. All shards at once.
         using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -234,7 +241,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         for (int rank = 0; rank < ranks.Length; rank++)
         {
             clients[rank].OpenRun(cancellation);
-            ranks[rank] = new RankStatus(clients[rank], facts[rank], requests[rank], (await loads)[rank]);
+            ranks[rank] = new RankStatus(clients[rank], facts[rank], requests[rank], (await loads)[rank], transport.Paths[rank]);
         }
         GroupLife born = new(epoch, _plan.KvBlocks, _plan.BlockTokens);
         lock (_gate)
@@ -244,17 +251,21 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             _state = GroupState.Ready;
             _ready.TrySetResult(born);
         }
-        LogReady(epoch, ranks.Length, ranks[0].Report.Transport);
+        LogReady(epoch, ranks.Length, ranks[0].Report.Transport, ranks[0].Report.Backend, _plan.Devices.Reason);
         _observer.Ready(Topology());
     }
 
-    private async Task<string> WaitForLossAsync(List<WorkerProcess> processes, CancellationToken cancellation)
+    private async Task<string> WaitForLossAsync(List<WorkerProcess> processes, List<WorkerClient> clients, CancellationToken cancellation)
     {
         TaskCompletionSource<string> lost = _lost;
-        List<Task> ends = [lost.Task, .. processes.Select(process => process.Exited)];
+        // A worker here is watched by its process, which says more; one elsewhere by its step stream.
+        bool local = processes.Count > 0;
+        List<Task> ends = [lost.Task, .. local ? processes.Select(process => (Task)process.Exited) : clients.Select(client => client.RunEnded)];
         Task first = await Task.WhenAny(ends).WaitAsync(cancellation);
         int rank = ends.IndexOf(first) - 1;
-        if (rank >= 0)
+        if (rank >= 0 && !local)
+            Lose(lost, $"the worker of rank {rank} ({clients[rank].Address}) has gone: {await clients[rank].RunEnded}");
+        else if (rank >= 0)
             Lose(lost, $"the worker of rank {rank} (pid {processes[rank].Id}) ended with code {await processes[rank].Exited}.");
         else
             Lose(lost, await lost.Task);
@@ -300,8 +311,11 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             File.Delete(file);
     }
 
-    [LoggerMessage(1001, LogLevel.Information, "Group ready: epoch {Epoch}, {Degree} ranks, transport {Transport}")]
-    private partial void LogReady(long epoch, int degree, string transport);
+    [LoggerMessage(1001, LogLevel.Information, "Group ready: epoch {Epoch}, {Degree} ranks, transport {Transport}, {Backend} ({DeviceReason})")]
+    private partial void LogReady(long epoch, int degree, string transport, string backend, string deviceReason);
+
+    [LoggerMessage(1004, LogLevel.Information, "Transport chosen: epoch {Epoch}: {Transport}: {Reason}")]
+    private partial void LogTransport(long epoch, string transport, string reason);
 
     [LoggerMessage(1002, LogLevel.Error, "Group lost: epoch {Epoch}: {Reason}")]
     private partial void LogLost(long epoch, string reason);

@@ -51,7 +51,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
     public static WorkerProcess Start(string folder, int rank, long epoch, string secret, string logLevel)
     {
         string socket = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"w{epoch}-{rank}"));
-        ProcessStartInfo start = Program();
+        ProcessStartInfo start = WorkerProgram.Find();
         start.ArgumentList.Add($"--Worker:Listen=unix:{socket}");
         start.ArgumentList.Add("--Worker:Supervised=true");
         start.ArgumentList.Add($"--Worker:LogLevel={logLevel}");
@@ -62,15 +62,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
 
         Process process = new() { StartInfo = start };
         WorkerProcess worker = new(process, "unix:" + socket);
-        try
-        {
-            process.Start();
-        }
-        catch (System.ComponentModel.Win32Exception fault)
-        {
-            process.Dispose();
-            throw new WorkerStartException($"the worker program '{start.FileName}' does not start: {fault.Message}", fault);
-        }
+        WorkerProgram.Start(process);
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
         try
@@ -116,20 +108,6 @@ internal sealed class WorkerProcess : IAsyncDisposable
         {
             // It has ended already.
         }
-    }
-
-    private static ProcessStartInfo Program()
-    {
-        string folder = Path.Combine(AppContext.BaseDirectory, "worker");
-        string host = Path.Combine(folder, OperatingSystem.IsWindows() ? "TpServe.Worker.exe" : "TpServe.Worker");
-        string library = Path.Combine(folder, "TpServe.Worker.dll");
-        if (File.Exists(host))
-            return new ProcessStartInfo(host) { WorkingDirectory = folder };
-        if (!File.Exists(library))
-            throw new WorkerStartException($"the worker program is missing: neither '{host}' nor '{library}' exists.");
-        ProcessStartInfo start = new(Environment.ProcessPath is { } path && Path.GetFileNameWithoutExtension(path) == "dotnet" ? path : "dotnet") { WorkingDirectory = folder };
-        start.ArgumentList.Add(library);
-        return start;
     }
 
     private void Keep(string? line)

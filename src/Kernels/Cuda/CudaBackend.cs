@@ -37,7 +37,7 @@ public sealed class CudaBackend : ITensorBackend
         _norms = new NormKernels(_queue);
         _elementwise = new ElementwiseKernels(_queue);
         _rows = new RowKernels(_queue);
-        _topK = new TopKKernels(_queue);
+        _topK = new TopKKernels(_queue, _scratch);
         _rotary = new RotaryKernels(_queue);
         _kvStore = new KvStoreKernels(_queue);
         _attention = new AttentionKernels(_queue, _scratch, activations);
@@ -53,6 +53,12 @@ public sealed class CudaBackend : ITensorBackend
 
     /// <inheritdoc/>
     public bool Records => _recorder.IsAvailable;
+
+    /// <summary>Recorded graphs replayed so far.</summary>
+    public long GraphLaunches => _recorder.GraphLaunches;
+
+    /// <summary>Why some work of a step is not replayed as a graph; null where all is, or where the device records none.</summary>
+    public string? RecordingFault => _recorder.Fault;
 
     internal CudaQueue Queue => _queue;
 

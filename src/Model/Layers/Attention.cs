@@ -19,8 +19,10 @@ public sealed class Attention(
         if (cache is null) // a rank beyond the number of query heads: it still takes part in the sums
             return outputProj.Forward(q);
 
-        rotary?.Forward(q, k, step.RotaryRows);
-        ops.StoreKv(k, v, step.Tensors.Slots, cache);
+        if (rotary is null)
+            ops.StoreKv(k, v, step.Tensors.Slots, cache);
+        else
+            rotary.ForwardAndStore(q, k, v, step.RotaryRows, step.Tensors.Slots, cache);
         Tensor heads = ops.Rent(x.Rows, q.Columns);
         ops.Attention(q, cache, step.Tensors, shape, heads);
         return outputProj.Forward(heads); // SumTree in outputProj

@@ -4,25 +4,39 @@ namespace TpServe.Model.Layers;
 
 /// <summary>One block: x ← x + s · norm(Attention(norm(x))); x ← x + s · norm(Mlp(norm(x))), each norm only where the family has it.</summary>
 /// <remarks>
-/// Norms before each half are Llama's (pre-norm), after each half OLMo 2's (post-norm), both Gemma 2's and 3's (sandwich).
-/// Shapes   x [n, hidden] in place, the same on every rank before and after.
+/// Norms before each half are Llama's (pre-norm), after each half OLMo 2's (post-norm), both Gemma 2's and 3's (sandwich). The sum that closes a half
+/// and the norm that opens the next are one operation, so a block computes the norm of the one after it.
+/// Shapes   x, normed [n, hidden] in place, the same on every rank before and after; normed is norm(x) where the half begins with a norm.
 /// Traffic  two SumTree of n · hidden, inside the RowParallelLinear that closes each half.
 /// Source   Touvron et al. 2023, §2.2; Team OLMo 2024, §3.2; Gemma Team 2024, §2.
 /// </remarks>
 public sealed class DecoderLayer(HalfBlockNorms attentionNorms, Attention attention, HalfBlockNorms mlpNorms, GatedMlp mlp, float residualScale, ITensorBackend ops)
 {
+    /// <summary>The norm that opens the block; null = none.</summary>
+    public RmsNorm? InputNorm => attentionNorms.Input;
+
     /// <summary>Runs the block on the residual stream. Every rank of the group calls it.</summary>
-    public void Forward(Tensor x, StepContext step, KvLayer? cache)
+    /// <param name="x">The residual stream.</param>
+    /// <param name="normed">InputNorm(x) before, next(x) after.</param>
+    /// <param name="step">What all layers share.</param>
+    /// <param name="cache">This layer's keys and values.</param>
+    /// <param name="next">The norm that opens what follows; null = none.</param>
+    public void Forward(Tensor x, Tensor normed, StepContext step, KvLayer? cache, RmsNorm? next)
     {
         long mark = ops.Mark();
-        Tensor y = attention.Forward(attentionNorms.Input?.Forward(x) ?? x, step, cache);
-        attentionNorms.Output?.InPlace(y);
-        ops.AddScaled(x, y, residualScale);
+        Close(x, attention.Forward(InputNorm is null ? x : normed, step, cache), attentionNorms.Output, mlpNorms.Input, normed);
         ops.Release(mark);
 
-        y = mlp.Forward(mlpNorms.Input?.Forward(x) ?? x);
-        mlpNorms.Output?.InPlace(y);
-        ops.AddScaled(x, y, residualScale);
+        Close(x, mlp.Forward(mlpNorms.Input is null ? x : normed), mlpNorms.Output, next, normed);
         ops.Release(mark);
+    }
+
+    private void Close(Tensor x, Tensor y, RmsNorm? output, RmsNorm? next, Tensor normed)
+    {
+        output?.InPlace(y);
+        if (next is null)
+            ops.AddScaled(x, y, residualScale);
+        else
+            next.AfterAdding(x, y, residualScale, normed);
     }
 }

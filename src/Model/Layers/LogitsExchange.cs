@@ -19,24 +19,26 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
     /// <summary>True where the sampler runs: rank 0.</summary>
     public bool Samples => comm.Rank == 0;
 
-    /// <summary>The k best of each rank for each row: values and ids [m, degree · k], a row's candidates side by side; id −1 = none.</summary>
-    public void Candidates(Tensor hidden, int k, Span<float> values, Span<int> ids)
+    /// <summary>Brings the k best of each rank for each row to rank 0's device, rented there; default elsewhere. Only enqueues where the group does.</summary>
+    /// <remarks>Shapes   [2 · m, degree · k]: m rows of values, then m rows of ids with the bits of floats, a row's candidates side by side; id −1 = none.</remarks>
+    public Tensor Candidates(Tensor hidden, int k)
     {
+        int m = hidden.Rows;
+        Tensor gathered = Samples ? ops.Rent(2 * m, k * comm.Degree) : default;
         long mark = ops.Mark();
-        int m = hidden.Rows, all = k * comm.Degree;
-        Tensor logits = model.Logits(hidden);
-
-        // Values and ids travel as one tensor: m rows of floats, then m rows of integers with the bits of floats.
-        Tensor best = ops.Rent(2 * m, k);
+        Tensor logits = model.Logits(hidden), best = ops.Rent(2 * m, k);
         ops.TopK(logits, k, vocabBoundaries[comm.Rank], best.RowSlice(0, m), AsIntegers(best.RowSlice(m, m)));
-        Tensor gathered = Samples ? ops.Rent(2 * m, all) : default;
         comm.Gather(best, FirstsOf(k), gathered);
-        if (Samples)
-        {
-            ops.Download(gathered.RowSlice(0, m), values[..(m * all)]);
-            ops.Download(AsIntegers(gathered.RowSlice(m, m)), ids[..(m * all)]);
-        }
         ops.Release(mark);
+        return gathered;
+    }
+
+    /// <summary>Values and ids of the first <paramref name="rows"/> rows of what <see cref="Candidates"/> gathered, on rank 0.</summary>
+    public void Read(Tensor gathered, int rows, Span<float> values, Span<int> ids)
+    {
+        int m = gathered.Rows / 2, count = rows * gathered.Columns;
+        ops.Download(gathered.RowSlice(0, rows), values[..count]);
+        ops.Download(AsIntegers(gathered.RowSlice(m, rows)), ids[..count]);
     }
 
     /// <summary>Whole rows of logits [m, vocab].</summary>

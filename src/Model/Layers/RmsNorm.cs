@@ -9,14 +9,12 @@ namespace TpServe.Model.Layers;
 /// </remarks>
 public sealed class RmsNorm(Tensor weight, float epsilon, ITensorBackend ops)
 {
-    /// <summary>The normalised rows in a rented tensor.</summary>
-    public Tensor Forward(Tensor x)
-    {
-        Tensor y = ops.Rent(x.Rows, x.Columns);
-        ops.RmsNorm(x, weight, epsilon, y);
-        return y;
-    }
+    /// <summary>y ← norm(x).</summary>
+    public void Into(Tensor x, Tensor y) => ops.RmsNorm(x, weight, epsilon, y);
 
     /// <summary>x ← norm(x).</summary>
     public void InPlace(Tensor x) => ops.RmsNorm(x, weight, epsilon, x);
+
+    /// <summary>x ← x + scale · y, then normed ← norm(x), in one operation.</summary>
+    public void AfterAdding(Tensor x, Tensor y, float scale, Tensor normed) => ops.AddNorm(x, y, scale, weight, epsilon, normed);
 }

@@ -9,10 +9,7 @@ namespace TpServe.Model.Layers;
 /// </remarks>
 public sealed class RotaryEmbedding(Tensor table, int headDim, ITensorBackend ops)
 {
-    /// <summary>Rotates both in place; tableRows [n, 1] names each token's row of the table.</summary>
-    public void Forward(Tensor query, Tensor key, Tensor tableRows)
-    {
-        ops.Rope(query, tableRows, table, headDim);
-        ops.Rope(key, tableRows, table, headDim);
-    }
+    /// <summary>Rotates both in place and stores keys and values; tableRows [n, 1] names each token's row of the table.</summary>
+    public void ForwardAndStore(Tensor query, Tensor key, Tensor value, Tensor tableRows, Tensor slots, KvLayer cache) =>
+        ops.RopeStoreKv(query, key, value, tableRows, table, headDim, slots, cache);
 }

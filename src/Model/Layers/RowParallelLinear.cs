@@ -17,6 +17,12 @@ public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int ou
     public Tensor Forward(Tensor x)
     {
         Tensor y = ops.Rent(x.Rows, outputs);
+        if (comm.Degree == 1 && weight is { Leaves.Pieces: 1 })
+        {
+            ops.LinearPieces(x, weight, y); // the one piece of a single rank is the sum
+            AddBias(y);
+            return y;
+        }
         long mark = ops.Mark();
         Tensor pieces = y.RowSlice(0, 0);
         if (weight is not null)
@@ -26,8 +32,13 @@ public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int ou
         }
         comm.SumTree(pieces, share, y);
         ops.Release(mark);
+        AddBias(y);
+        return y;
+    }
+
+    private void AddBias(Tensor y)
+    {
         if (bias is { } vector)
             ops.AddRow(y, vector);
-        return y;
     }
 }

@@ -90,7 +90,7 @@ public sealed class WeightLoader
         PackedWeight? headWeight = _config.TieEmbeddings ? table : _weights.Rows(ExpectedTensors.Head, WeightRole.Head);
         ParallelLmHead head = new(
             new ColumnParallelLinear(headWeight is null ? [] : [headWeight], null, _ops), _config.LogitDivisor, _config.LogitSoftcap, _ops);
-        return new DenseTransformer(_config, embedding, layers, finalNorm, head, _limits, _weights.Owned);
+        return new DenseTransformer(_config, embedding, layers, finalNorm, head, _limits, _ops, _weights.Owned);
     }
 
     private DecoderLayer Block(int layer, RotaryEmbedding rotary, RotaryEmbedding localRotary, Tensor zeros)

@@ -202,6 +202,8 @@ public sealed class GrpcTests
         Assert.That((model.Id, model.Architecture, model.Vocabulary), Is.EqualTo(("test-model", "llama", 264)));
         GetTopologyResponse topology = await api.Control.GetTopologyAsync(new GetTopologyRequest());
         Assert.That((topology.Epoch, topology.State, topology.Ranks.Count), Is.EqualTo((1L, GroupState.Ready, 2)));
+        Assert.That(topology.DeviceReason, Is.EqualTo("--device cpu"));
+        Assert.That((topology.Ranks[0].Paths.Single().Peer, topology.Ranks[0].Paths.Single().RoundTripMicroseconds, topology.Ranks[0].Paths.Single().BytesPerSecond), Is.EqualTo((1, 4.5, 2e11)));
         Assert.That((topology.Ranks[0].Heads.Start, topology.Ranks[0].Heads.End, topology.Ranks[0].StepMicroseconds), Is.EqualTo((0, 2, 7)));
         GetLoadResponse load = await api.Control.GetLoadAsync(new GetLoadRequest());
         Assert.That((load.TotalBlocks, load.UsedBlocks, load.Steps, load.GeneratedTokens, load.PromptTokens), Is.EqualTo((256, 0, 2L, 2L, 3L)));

@@ -129,6 +129,8 @@ public sealed class HttpLifetimeTests
         JsonElement topology = await api.GetAsync("/topology");
         Assert.That(topology.GetProperty("state").GetString(), Is.EqualTo("ready"));
         Assert.That(topology.GetProperty("ranks")[0].GetProperty("all_reduce_microseconds").GetDouble(), Is.EqualTo(2.5));
+        Assert.That(topology.GetProperty("device_reason").GetString(), Is.EqualTo("--device cpu"));
+        Assert.That(topology.GetProperty("ranks")[0].GetProperty("paths").GetRawText(), Is.EqualTo("[{\"peer\":1,\"round_trip_microseconds\":4.5,\"bytes_per_second\":200000000000}]"));
         Assert.That(topology.GetProperty("ranks")[1].GetProperty("vocab_rows").GetRawText(), Is.EqualTo("[132,264]"));
 
         (_, JsonElement tokens) = await api.PostAsync("/tokenize", """{"prompt":"hé<|end|>","return_token_strs":true}""");

@@ -108,9 +108,10 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
 
     public TopologyFacts Topology() => new(_epoch,
     [
-        new RankFacts { Rank = 0, Address = "unix:/tmp/rank0", Pid = 100, Device = "cpu test", Isa = "avx2", Backend = "fake", Transport = "shm", TransportReason = "same host", AllReduceMicroseconds = 2.5, Heads = 0..2, KvHeads = 0..1, MlpLeaves = 0..1, VocabRows = 0..132, WeightBytes = 1000, KvBytes = 2000, StepMicroseconds = 7 },
+        new RankFacts { Rank = 0, Address = "unix:/tmp/rank0", Pid = 100, Device = "cpu test", Isa = "avx2", Backend = "fake", Transport = "shm", TransportReason = "same host", AllReduceMicroseconds = 2.5, Paths = [new PathFacts(1, 4.5, 2e11)], Heads = 0..2, KvHeads = 0..1, MlpLeaves = 0..1, VocabRows = 0..132, WeightBytes = 1000, KvBytes = 2000, StepMicroseconds = 7 },
         new RankFacts { Rank = 1, Address = "unix:/tmp/rank1", Pid = 101, Device = "cpu test", Isa = "avx2", Backend = "fake", Transport = "shm", TransportReason = "same host", VocabRows = 132..264 },
-    ]);
+    ])
+    { DeviceReason = "--device cpu" };
 
     private static int Hashed(NewSequence sequence, IReadOnlyList<int> tokens)
     {

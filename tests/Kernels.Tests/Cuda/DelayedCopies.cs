@@ -23,7 +23,7 @@ internal sealed unsafe class DelayedCopies : IHostCopies
     public void ToHost(DeviceMemory source, long offset, HostBuffer target, long bytes) =>
         _pending.Enqueue(() => _copies.ToHost(source, offset, target, bytes));
 
-    public ICopyFence CreateFence() => new Fence(this);
+    public ICopyFence CreateFence(bool sleeping) => new Fence(this);
 
     public void Dispose() => _copies.Dispose();
 

@@ -27,7 +27,13 @@ internal sealed class Block
     }
 
     public Launch Launch { get; }
+    /// <summary>The most warps of a block.</summary>
+    public const int MostWarps = 32;
+
+    /// <summary>Its number in the grid, and among the blocks of all launches that run together.</summary>
     public int Number { get; }
+
+    public int Id => Launch.FirstBlock + Number;
     public (int X, int Y, int Z) Position { get; }
     public int WarpCount { get; }
     public Warp[] Warps { get; }

@@ -32,20 +32,25 @@ internal sealed class Launch
     public required (int X, int Y, int Z) BlockSize { get; init; }
     public required int DynamicSharedBytes { get; init; }
     public required byte[] Arguments { get; init; }
-    public required long Budget { get; init; }
-    public required bool FindsRaces { get; init; }
+
+    /// <summary>The launches that run at the same time as this one, and what they share.</summary>
+    public required LaunchGroup Together { get; init; }
+
+    /// <summary>The numbers of its first block and its first instruction among those of all launches.</summary>
+    public int FirstBlock { get; set; }
+
+    public int FirstSite { get; set; }
     public int BlockThreads => BlockSize.X * BlockSize.Y * BlockSize.Z;
     public int BlockCount => GridSize.X * GridSize.Y * GridSize.Z;
     public int SharedBytes => _program.StaticSharedBytes + DynamicSharedBytes;
 
-    /// <summary>Instructions executed by warps so far.</summary>
-    public long Executed { get; set; }
-
-    /// <summary>What fences have published with strong writes, by place.</summary>
-    public Dictionary<(Region, int), Clocks> Published { get; } = [];
+    /// <summary>Branches said to be uniform (.uni) that parted a warp.</summary>
+    public long DividedUniformBranches { get; set; }
 
     /// <summary>The blocks that run now.</summary>
     public List<Block> Resident { get; } = [];
+
+    public bool Owns(int block) => block >= FirstBlock && block < FirstBlock + BlockCount;
 
     public ulong AddressOf(Symbol symbol) => symbol.Space switch
     {
@@ -61,12 +66,7 @@ internal sealed class Launch
             if (!symbol.IsExtern)
                 shared.Open(symbol.Offset, symbol.Bytes);
         shared.Open(dynamic, DynamicSharedBytes);
-        if (FindsRaces)
-            shared.Shadow = new ShadowMap(shared.Data.Length);
+        Together.Watch(shared);
         return shared;
     }
-
-    public PtxException OverBudget() => new(PtxFault.Budget, $"{KernelName}: more than {Budget} instructions of warps.{Places()}");
-
-    public string Places() => string.Concat(Resident.SelectMany(block => block.Warps).SelectMany(warp => warp.Places()).Take(64).Select(place => "\n  " + place));
 }

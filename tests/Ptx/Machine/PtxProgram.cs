@@ -51,6 +51,7 @@ internal sealed class PtxProgram
                     break;
             }
         }
+        // ptxas puts the dynamic array at a multiple of 16 even where it is declared with less.
         DynamicSharedOffset = RoundUp(shared, widest);
         foreach (Symbol symbol in Symbols)
             if (symbol.Space == Space.Shared && symbol.IsExtern)

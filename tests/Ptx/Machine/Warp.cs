@@ -21,7 +21,7 @@ internal sealed partial class Warp
         Block = block;
         Launch = block.Launch;
         Id = id;
-        GlobalId = block.Number * block.WarpCount + id + 1;
+        GlobalId = block.Id * Block.MostWarps + id + 1;
         Live = threads >= Lanes ? uint.MaxValue : (1u << threads) - 1;
         Registers = new ulong[Launch.Program.RegisterCount * Lanes];
         Written = new uint[Launch.Program.RegisterCount];
@@ -30,6 +30,13 @@ internal sealed partial class Warp
         Parameters = new byte[Launch.Program.ParameterBytes * Lanes];
         _own = new int[block.WarpCount];
         _own[id] = 1;
+        (int x, int y, _) = Launch.BlockSize;
+        Threads = new (int X, int Y, int Z)[Lanes];
+        for (int lane = 0; lane < Lanes; lane++)
+        {
+            int thread = id * Lanes + lane;
+            Threads[lane] = (thread % x, thread / x % y, thread / (x * y));
+        }
         Current = new Strand(Launch.Entry, Live, null, null);
         _strands.Add(Current);
     }
@@ -38,7 +45,7 @@ internal sealed partial class Warp
     public Block Block { get; }
     public int Id { get; }
 
-    /// <summary>1 + the warp's number in the grid.</summary>
+    /// <summary>1 + block · 32 + warp, over all launches that run together.</summary>
     public int GlobalId { get; }
 
     /// <summary>The lanes that have not ended.</summary>
@@ -73,12 +80,8 @@ internal sealed partial class Warp
         }
     }
 
-    public (int X, int Y, int Z) Thread(int lane)
-    {
-        (int x, int y, _) = Launch.BlockSize;
-        int thread = Id * Lanes + lane;
-        return (thread % x, thread / x % y, thread / (x * y));
-    }
+    /// <summary>The place in the block of each lane's thread.</summary>
+    public (int X, int Y, int Z)[] Threads { get; }
 
     /// <summary>Runs one strand for at most this many instructions; it stops earlier where it waits, parts, meets or yields.</summary>
     public void Run(int instructions, Random random)
@@ -90,8 +93,8 @@ internal sealed partial class Warp
         LaunchCounts counts = Launch.Counts;
         while (instructions-- > 0 && !_yields && !strand.Waits && !strand.IsGone)
         {
-            if (++Launch.Executed > Launch.Budget)
-                throw Launch.OverBudget();
+            if (++Launch.Together.Executed > Launch.Together.Budget)
+                throw Launch.Together.OverBudget();
             PtxOp op = code[strand.Pc];
             CurrentOp = op;
             uint mask = strand.Mask;
@@ -181,11 +184,11 @@ internal sealed partial class Warp
     public PtxException Fault(PtxFault fault, uint lanes, string what) => Fault(fault, BitOperations.TrailingZeroCount(lanes == 0 ? 1u : lanes), what);
 
     public PtxException Fault(PtxFault fault, int lane, string what) =>
-        new(fault, $"{Launch.KernelName}, {CurrentOp}: block {Block.Position}, thread {Thread(lane)} {what}.");
+        new(fault, $"{Launch.KernelName}, {CurrentOp}: block {Block.Position}, thread {Threads[lane]} {what}.");
 
     /// <summary>Where each strand stands, for messages.</summary>
     public IEnumerable<string> Places() => _strands.Select(strand =>
-        $"block {Block.Position} warp {Id} lanes {strand.Mask:x8}{(strand.Waits ? " waits at" : " at")} {Launch.Program.Code[strand.Waits ? strand.Pc - 1 : strand.Pc]}");
+        $"{Launch.KernelName} block {Block.Position} warp {Id} lanes {strand.Mask:x8}{(strand.Waits ? " waits at" : " at")} {Launch.Program.Code[strand.Waits ? strand.Pc - 1 : strand.Pc]}");
 
     private Strand Choose(Random random)
     {

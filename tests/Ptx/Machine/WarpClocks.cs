@@ -2,6 +2,9 @@ using TpServe.Ptx.Memory;
 
 namespace TpServe.Ptx.Machine;
 
+/// <summary>What fences have published with the latest strong write of a place: for the block, the device and the system of that write.</summary>
+internal sealed record Published(int Block, Launch Device, Clocks?[] Released);
+
 /// <summary>The order of this warp's accesses among those of others.</summary>
 /// <remarks>
 /// Numerics a warp's clock counts its releases. A barrier joins what its warps know. A fence publishes what the warp knows with its
@@ -11,78 +14,114 @@ namespace TpServe.Ptx.Machine;
 internal sealed partial class Warp
 {
     private int[] _own;
-    private Clocks? _foreign, _released, _pending;
+    private Clocks? _foreign;
+
+    // By scope (block, device, system): what fences have released, and what strong reads of writes at that distance will teach.
+    private readonly Clocks?[] _released = new Clocks?[3], _pending = new Clocks?[3];
 
     public int Clock => _own[Id];
+
+    /// <summary>Counts the barriers the warp has passed, its own and the block's: lanes' accesses in one phase have no order.</summary>
+    public int Phase { get; private set; }
+
+    public void NextPhase() => Phase++;
 
     /// <summary>Whether the access of a warp at its clock is ordered before what this warp does now.</summary>
     public bool Knows(int globalId, int clock)
     {
-        int block = (globalId - 1) / Block.WarpCount, warp = (globalId - 1) % Block.WarpCount;
-        if (block == Block.Number)
+        int block = (globalId - 1) / Block.MostWarps, warp = (globalId - 1) % Block.MostWarps;
+        if (block == Block.Id)
             return _own[warp] >= clock;
         return _foreign?.BlockOrNull(block) is { } clocks && clocks[warp] >= clock;
     }
 
-    public void Fence()
+    /// <summary>How strong accesses of this warp and another one must be to race never.</summary>
+    public Strength Between(int globalId)
     {
-        Acquire();
-        Release();
+        int block = (globalId - 1) / Block.MostWarps;
+        return block == Block.Id ? Strength.Block : Launch.Owns(block) ? Strength.Device : Strength.System;
     }
 
-    public void Acquire()
+    /// <summary>A fence orders the accesses of threads of its scope.</summary>
+    public void Fence(Strength scope)
     {
-        if (_pending == null)
-            return;
-        if (_pending.BlockOrNull(Block.Number) is { } own)
-            _own = Clocks.Join(_own, own);
-        _foreign = Clocks.Join(_foreign, _pending);
-        _pending = null;
+        Acquire(scope);
+        Release(scope);
     }
 
-    public void Release()
+    public void Acquire(Strength scope)
     {
-        _released = Clocks.Of(Block.Number, _own, _foreign);
+        for (int i = 0; i < (int)scope; i++)
+            Learn(ref _pending[i]);
+    }
+
+    public void Release(Strength scope)
+    {
+        Clocks snapshot = Clocks.Of(Block.Id, _own, _foreign);
+        for (int i = 0; i < (int)scope; i++)
+            _released[i] = snapshot;
         _own[Id]++;
     }
 
     public void StrongRead(Region region, int offset)
     {
-        if (Launch.Published.TryGetValue((region, offset), out Clocks? clocks))
-            _pending = Clocks.Join(_pending, clocks);
+        if (!Launch.Together.Published.TryGetValue((region, offset), out Published? published))
+            return;
+        int distance = Distance(published);
+        _pending[distance] = Clocks.Join(_pending[distance], published.Released[distance]);
     }
 
     /// <summary>A read-modify-write continues the release sequence of the value it read; a plain store begins anew.</summary>
     public void StrongWrite(Region region, int offset, bool isReadModifyWrite)
     {
-        Clocks? old = null;
+        Dictionary<(Region, int), Published> all = Launch.Together.Published;
+        Published? old = null;
         if (isReadModifyWrite)
-            Launch.Published.TryGetValue((region, offset), out old);
-        Clocks? clocks = Clocks.Join(old, _released);
-        if (clocks != null)
-            Launch.Published[(region, offset)] = clocks;
-        else if (Launch.Published.Count > 0)
-            Launch.Published.Remove((region, offset));
+            all.TryGetValue((region, offset), out old);
+        Clocks?[] released = new Clocks?[3];
+        for (int i = 0; i < released.Length; i++)
+            released[i] = Clocks.Join(old?.Released[Math.Max(i, Distance(old))], _released[i]);
+        if (released[0] != null)
+            all[(region, offset)] = new Published(Block.Id, Launch, released);
+        else if (all.Count > 0)
+            all.Remove((region, offset));
+    }
+
+    private int Distance(Published published) => published.Block == Block.Id ? 0 : published.Device == Launch ? 1 : 2;
+
+    private void Learn(ref Clocks? pending)
+    {
+        if (pending == null)
+            return;
+        if (pending.BlockOrNull(Block.Id) is { } own)
+            _own = Clocks.Join(_own, own);
+        _foreign = Clocks.Join(_foreign, pending);
+        pending = null;
     }
 
     /// <summary>A barrier of these warps: afterwards each knows what any knew.</summary>
     public static void JoinAll(IReadOnlyCollection<Warp> warps, IReadOnlyCollection<Warp> learners)
     {
         int[]? own = null;
-        Clocks? foreign = null, released = null;
+        Clocks? foreign = null;
+        Clocks?[] released = new Clocks?[3];
         foreach (Warp warp in warps)
         {
             own = own == null ? warp._own : Clocks.Join(own, warp._own);
             foreign = Clocks.Join(foreign, warp._foreign);
-            released = Clocks.Join(released, warp._released);
+            for (int i = 0; i < released.Length; i++)
+                released[i] = Clocks.Join(released[i], warp._released[i]);
         }
         foreach (Warp warp in learners)
         {
             warp._own = (int[])own!.Clone();
             warp._foreign = foreign;
-            warp._released = released;
+            released.CopyTo(warp._released, 0);
         }
         foreach (Warp warp in warps)
+        {
             warp._own[warp.Id]++;
+            warp.NextPhase();
+        }
     }
 }

@@ -24,12 +24,12 @@ internal sealed partial class Warp
         {
             source = Locate(lane, fromSpace, from, size, out fromOffset);
             if (filled == size)
-                CheckRead(source, lane, fromOffset, size, isStrong: false);
+                CheckRead(source, lane, fromOffset, size, Strength.Weak);
             else
                 for (int i = 0; i < filled; i++)
-                    CheckRead(source, lane, fromOffset + i, 1, isStrong: false);
+                    CheckRead(source, lane, fromOffset + i, 1, Strength.Weak);
         }
-        CheckWrite(target, lane, toOffset, size, isStrong: false, []);
+        CheckWrite(target, lane, toOffset, size, Strength.Weak, []);
         target.State.AsSpan(toOffset, size).Fill(ByteState.InFlight);
         _copies.Add(new Copy(lane, _groups[lane], target, toOffset, source, fromOffset, size, filled));
     }
@@ -62,6 +62,6 @@ internal sealed partial class Warp
         bytes.Clear();
         copy.From.Data.AsSpan(copy.FromOffset, copy.Filled).CopyTo(bytes);
         copy.To.Write(copy.ToOffset, bytes[..copy.Size]);
-        CheckWrite(copy.To, copy.Lane, copy.ToOffset, copy.Size, isStrong: false, []);
+        CheckWrite(copy.To, copy.Lane, copy.ToOffset, copy.Size, Strength.Weak, []);
     }
 }

@@ -50,35 +50,35 @@ internal sealed partial class Warp
     }
 
     /// <summary>Size bytes to read, checked.</summary>
-    public ReadOnlySpan<byte> Read(int lane, Space space, ulong address, int size, bool isStrong)
+    public ReadOnlySpan<byte> Read(int lane, Space space, ulong address, int size, Strength strength, bool isConstant = false)
     {
         Region region = Locate(lane, space, address, size, out int offset);
-        CheckRead(region, lane, offset, size, isStrong);
+        CheckRead(region, lane, offset, size, strength, isConstant);
         return region.Data.AsSpan(offset, size);
     }
 
-    public void CheckRead(Region region, int lane, int offset, int size, bool isStrong)
+    public void CheckRead(Region region, int lane, int offset, int size, Strength strength, bool isConstant = false)
     {
         if (!AllWritten(region.State, offset, size))
             throw StateFault(region, lane, offset, size, "reads");
         if (region.Shadow is { } shadow)
         {
-            int other = shadow.Read(offset, size, this, Site(isStrong));
+            int other = shadow.Read(offset, size, this, lane, Site(strength), isConstant);
             if (other >= 0)
                 throw RaceFault(region, lane, offset, other, "reads");
         }
     }
 
     /// <summary>Writes a lane's bytes, checked.</summary>
-    public void Write(int lane, Space space, ulong address, ReadOnlySpan<byte> bytes, bool isStrong)
+    public void Write(int lane, Space space, ulong address, ReadOnlySpan<byte> bytes, Strength strength)
     {
         Region region = Locate(lane, space, address, bytes.Length, out int offset);
-        CheckWrite(region, lane, offset, bytes.Length, isStrong, bytes);
+        CheckWrite(region, lane, offset, bytes.Length, strength, bytes);
         region.Write(offset, bytes);
     }
 
     /// <summary>Checks a write; bytes are the values, to allow lanes of one instruction to write the same ones to the same place.</summary>
-    public void CheckWrite(Region region, int lane, int offset, int size, bool isStrong, ReadOnlySpan<byte> bytes)
+    public void CheckWrite(Region region, int lane, int offset, int size, Strength strength, ReadOnlySpan<byte> bytes)
     {
         if (region.IsReadOnly)
             throw Fault(PtxFault.OutOfBounds, lane, $"writes to the constant {region.Name}");
@@ -87,16 +87,16 @@ internal sealed partial class Warp
             throw StateFault(region, lane, offset, size, "writes");
         if (region.Shadow is not { } shadow)
             return;
-        int other = shadow.Write(offset, size, this, Site(isStrong), Launch.Executed, out bool overlap);
+        int other = shadow.Write(offset, size, this, lane, Site(strength), Launch.Together.Executed, out bool overlap);
         if (other >= 0)
             throw RaceFault(region, lane, offset, other, "writes");
-        if (overlap && !isStrong && !bytes.IsEmpty && !bytes.SequenceEqual(region.Data.AsSpan(offset, size)))
+        if (overlap && strength == Strength.Weak && !bytes.IsEmpty && !bytes.SequenceEqual(region.Data.AsSpan(offset, size)))
             throw Fault(PtxFault.Race, lane, $"writes offset {offset} of {region.Name}, where another lane of this instruction writes another value");
     }
 
-    public ulong ReadValue(int lane, Space space, ulong address, int size, bool isStrong)
+    public ulong ReadValue(int lane, Space space, ulong address, int size, Strength strength)
     {
-        ReadOnlySpan<byte> bytes = Read(lane, space, address, size, isStrong);
+        ReadOnlySpan<byte> bytes = Read(lane, space, address, size, strength);
         return size switch
         {
             1 => bytes[0],
@@ -106,8 +106,8 @@ internal sealed partial class Warp
         };
     }
 
-    public void WriteValue(int lane, Space space, ulong address, int size, ulong value, bool isStrong) =>
-        Write(lane, space, address, MemoryMarshal.AsBytes(new ReadOnlySpan<ulong>(ref value))[..size], isStrong);
+    public void WriteValue(int lane, Space space, ulong address, int size, ulong value, Strength strength) =>
+        Write(lane, space, address, MemoryMarshal.AsBytes(new ReadOnlySpan<ulong>(ref value))[..size], strength);
 
     /// <summary>Fills Addresses and counts the access, size bytes a lane.</summary>
     public void Count(Space space, uint mask, int size)
@@ -122,7 +122,7 @@ internal sealed partial class Warp
             Launch.Counts.CountGlobal(CurrentOp.Index, Addresses, mask, size);
     }
 
-    private int Site(bool isStrong) => (CurrentOp.Index << 1) | (isStrong ? 1 : 0);
+    private int Site(Strength strength) => ((Launch.FirstSite + CurrentOp.Index) << 2) | (int)strength;
 
     private static bool AllWritten(byte[] state, int offset, int size) => size switch
     {
@@ -146,5 +146,5 @@ internal sealed partial class Warp
     }
 
     private PtxException RaceFault(Region region, int lane, int offset, int otherOp, string does) =>
-        Fault(PtxFault.Race, lane, $"{does} offset {offset} of {region.Name} (address 0x{region.Address + (ulong)offset:x}) with no order to another warp's access by {Launch.Program.Code[otherOp]}");
+        Fault(PtxFault.Race, lane, $"{does} offset {offset} of {region.Name} (address 0x{region.Address + (ulong)offset:x}) with no order to another thread's access by {Launch.Together.OpAt(otherOp)}");
 }

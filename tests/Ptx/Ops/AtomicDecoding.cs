@@ -14,7 +14,8 @@ internal static class AtomicDecoding
         if (form.Name is not ("atom" or "red"))
             return null;
         string? order = form.TakeOne("relaxed", "acquire", "release", "acq_rel");
-        form.TakeAll("cta", "cluster", "gpu", "sys", "noftz");
+        form.Take("noftz");
+        Strength scope = MemoryDecoding.Scope(form, Strength.Device);
         form.TakeStarting("L2::");
         Space space = form.Space();
         string name = form.TakeOne("add", "min", "max", "inc", "dec", "and", "or", "xor", "exch", "cas") ?? throw form.Unknown();
@@ -29,6 +30,7 @@ internal static class AtomicDecoding
             form.Read(first + 1, type),
             sources == 2 ? form.Read(first + 2, type) : null,
             Update(form, name, type),
+            scope,
             acquires: order is "acquire" or "acq_rel",
             releases: order is "release" or "acq_rel");
     }
@@ -60,7 +62,7 @@ internal static class AtomicDecoding
 
 /// <summary>A read-modify-write, lane after lane in their order.</summary>
 internal sealed class AtomicOp(
-    Space space, Target? target, AddressSource address, PtxType type, Source b, Source? c, Func<ulong, ulong, ulong, ulong> update, bool acquires, bool releases) : PtxOp
+    Space space, Target? target, AddressSource address, PtxType type, Source b, Source? c, Func<ulong, ulong, ulong, ulong> update, Strength scope, bool acquires, bool releases) : PtxOp
 {
     private readonly ulong[] _b = new ulong[Warp.Lanes], _c = new ulong[Warp.Lanes];
 
@@ -72,20 +74,20 @@ internal sealed class AtomicOp(
         int size = type.Bytes();
         warp.Count(space, mask, size);
         if (releases)
-            warp.Release();
+            warp.Release(scope);
         for (uint rest = mask; rest != 0; rest &= rest - 1)
         {
             int lane = BitOperations.TrailingZeroCount(rest);
             ulong at = warp.Addresses[lane];
             Region region = warp.Locate(lane, space, at, size, out int offset);
-            ulong old = warp.ReadValue(lane, space, at, size, isStrong: true);
+            ulong old = warp.ReadValue(lane, space, at, size, scope);
             warp.StrongRead(region, offset);
-            warp.WriteValue(lane, space, at, size, update(old, _b[lane], _c[lane]), isStrong: true);
+            warp.WriteValue(lane, space, at, size, update(old, _b[lane], _c[lane]), scope);
             warp.StrongWrite(region, offset, isReadModifyWrite: true);
             if (target is { } d)
                 warp.Destination(d.Register, 1u << lane)[lane] = type.Extend(old) & d.Mask;
         }
         if (acquires)
-            warp.Acquire();
+            warp.Acquire(scope);
     }
 }

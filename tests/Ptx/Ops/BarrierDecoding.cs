@@ -15,7 +15,11 @@ internal static class BarrierDecoding
             form.Take("sync");
             form.Done(1);
             Source members = form.Read(0, PtxType.B32);
-            return new WarpOp((warp, mask) => WarpDecoding.Members(warp, mask, members));
+            return new WarpOp((warp, mask) =>
+            {
+                WarpDecoding.Members(warp, mask, members);
+                warp.NextPhase();
+            });
         }
         bool isAligned = form.Name == "bar" | form.Take("aligned");
         form.Take("cta");

@@ -14,12 +14,18 @@ internal interface IBranch
 }
 
 /// <summary>bra.</summary>
-internal sealed class BranchOp(int target) : PtxOp, IBranch
+internal sealed class BranchOp(int target, bool isUniform) : PtxOp, IBranch
 {
     public IReadOnlyList<int> Targets { get; } = [target];
     public int MeetingPc { get; set; } = -1;
 
-    public override void Execute(Warp warp, uint mask) => warp.Branch(mask, target, MeetingPc);
+    public override void Execute(Warp warp, uint mask)
+    {
+        // ILGPU marks branches of its loops around cas as uniform that are not, so this is counted and no error.
+        if (isUniform && mask != warp.Current.Mask)
+            warp.Launch.DividedUniformBranches++;
+        warp.Branch(mask, target, MeetingPc);
+    }
 }
 
 /// <summary>brx.idx: each lane picks its label from a list.</summary>

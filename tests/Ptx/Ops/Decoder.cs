@@ -60,9 +60,9 @@ internal sealed class Decoder(Parser text, int sinkRegister, int sinkPredicate)
         switch (form.Name)
         {
             case "bra":
-                form.Take("uni");
+                bool isUniform = form.Take("uni");
                 form.Done(1);
-                return new BranchOp(Label(form, form.Operands[0].Name, form.Operands[0].Scope, start));
+                return new BranchOp(Label(form, form.Operands[0].Name, form.Operands[0].Scope, start), isUniform);
             case "brx":
                 form.TakeAll("idx", "uni");
                 form.Done(2);
@@ -71,7 +71,7 @@ internal sealed class Decoder(Parser text, int sinkRegister, int sinkPredicate)
             case "ret" or "exit":
                 form.Take("uni");
                 form.Done(0);
-                return function.IsKernel || form.Name == "exit" ? new ExitOp() : new BranchOp(end);
+                return function.IsKernel || form.Name == "exit" ? new ExitOp() : new BranchOp(end, isUniform: false);
             case "trap" or "brkpt":
                 form.Done(0);
                 return new TrapOp(form.Name);

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using TpServe.Ptx.Machine;
+using TpServe.Ptx.Memory;
 using TpServe.Ptx.Text;
 
 namespace TpServe.Ptx.Ops;
@@ -77,7 +78,7 @@ internal static class MatrixDecoding
         {
             for (int row = 0; row < 8; row++)
             {
-                ReadOnlySpan<byte> data = warp.Read(m * 8 + row, space, warp.Addresses[m * 8 + row], 16, isStrong: false);
+                ReadOnlySpan<byte> data = warp.Read(m * 8 + row, space, warp.Addresses[m * 8 + row], 16, Strength.Weak);
                 for (int column = 0; column < 8; column++)
                     matrix[row * 8 + column] = BinaryPrimitives.ReadUInt16LittleEndian(data[(2 * column)..]);
             }
@@ -103,7 +104,7 @@ internal static class MatrixDecoding
                 BinaryPrimitives.WriteUInt16LittleEndian(matrix[(2 * high)..], (ushort)(lanes[lane] >> 16));
             }
             for (int row = 0; row < 8; row++)
-                warp.Write(m * 8 + row, space, warp.Addresses[m * 8 + row], matrix.Slice(row * 16, 16), isStrong: false);
+                warp.Write(m * 8 + row, space, warp.Addresses[m * 8 + row], matrix.Slice(row * 16, 16), Strength.Weak);
         }
     }
 

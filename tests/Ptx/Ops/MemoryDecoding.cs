@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using TpServe.Ptx.Machine;
+using TpServe.Ptx.Memory;
 using TpServe.Ptx.Text;
 
 namespace TpServe.Ptx.Ops;
@@ -18,7 +19,8 @@ internal static class MemoryDecoding
 
     private static PtxOp Load(Form form)
     {
-        (Space space, bool isStrong, bool acquires) = Qualifiers(form);
+        bool isConstant = form.Take("nc");
+        (Space space, Strength strength, bool acquires) = Qualifiers(form);
         int count = form.TakeOne("v2", "v4", "v8") is { } vector ? vector[1] - '0' : 1;
         PtxType type = form.Type();
         form.Done(2);
@@ -28,12 +30,12 @@ internal static class MemoryDecoding
         Target[] targets = [.. items.Select(form.Write)];
         if (space == Space.Param)
             return new LoadParameterOp(form.Operands[1].Symbol ?? throw form.Error("has a .param address that is no variable"), (int)form.Operands[1].Offset, type, targets);
-        return new LoadOp(space, form.Address(1), type, targets, isStrong, acquires);
+        return new LoadOp(space, form.Address(1), type, targets, strength, acquires, isConstant);
     }
 
     private static PtxOp Store(Form form)
     {
-        (Space space, bool isStrong, bool releases) = Qualifiers(form);
+        (Space space, Strength strength, bool releases) = Qualifiers(form);
         int count = form.TakeOne("v2", "v4", "v8") is { } vector ? vector[1] - '0' : 1;
         PtxType type = form.Type();
         form.Done(2);
@@ -43,31 +45,40 @@ internal static class MemoryDecoding
         Source[] sources = [.. items.Select(item => form.Read(item, type))];
         if (space == Space.Param)
             return new StoreParameterOp(form.Operands[0].Symbol ?? throw form.Error("has a .param address that is no variable"), (int)form.Operands[0].Offset, type, sources);
-        return new StoreOp(space, form.Address(0), type, sources, isStrong, releases);
+        return new StoreOp(space, form.Address(0), type, sources, strength, releases);
     }
 
-    private static (Space Space, bool IsStrong, bool Orders) Qualifiers(Form form)
+    private static (Space Space, Strength Strength, bool Orders) Qualifiers(Form form)
     {
         bool orders = form.TakeOne("acquire", "release") != null;
-        bool isStrong = form.TakeOne("volatile", "relaxed", "mmio") != null || orders;
-        form.TakeAll("weak", "cta", "cluster", "gpu", "sys", "nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "unified");
+        bool isRelaxed = form.Take("relaxed") || orders, isVolatile = form.TakeOne("volatile", "mmio") != null;
+        Strength scope = Scope(form, Strength.System);
+        form.TakeAll("weak", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "unified");
         form.TakeStarting("L1::");
         form.TakeStarting("L2::");
-        return (form.Space(), isStrong, orders);
+        return (form.Space(), isVolatile ? Strength.System : isRelaxed ? scope : Strength.Weak, orders);
     }
+
+    /// <summary>Takes the scope an instruction names. A cluster counts as a device.</summary>
+    public static Strength Scope(Form form, Strength unnamed) => form.TakeOne("cta", "cluster", "gpu", "gl", "sys") switch
+    {
+        "cta" => Strength.Block,
+        "sys" => Strength.System,
+        null => unnamed,
+        _ => Strength.Device,
+    };
 
     private static WarpOp Fence(Form form)
     {
-        bool isBlockOnly = form.Take("cta");
-        form.TakeAll("gl", "sys", "gpu", "cluster", "sc", "acq_rel");
+        Strength scope = Scope(form, Strength.System);
+        form.TakeAll("sc", "acq_rel");
         form.Done(0);
-        // A fence of the block's scope orders nothing between blocks, and blocks alone look at fences here: barriers order warps.
-        return isBlockOnly ? new WarpOp((_, _) => { }) : new WarpOp((warp, _) => warp.Fence());
+        return new WarpOp((warp, _) => warp.Fence(scope));
     }
 }
 
 /// <summary>ld from global, shared, local or constant memory.</summary>
-internal sealed class LoadOp(Space space, AddressSource address, PtxType type, Target[] targets, bool isStrong, bool acquires) : PtxOp
+internal sealed class LoadOp(Space space, AddressSource address, PtxType type, Target[] targets, Strength strength, bool acquires, bool isConstant) : PtxOp
 {
     private readonly int _size = type.Bytes();
 
@@ -81,17 +92,17 @@ internal sealed class LoadOp(Space space, AddressSource address, PtxType type, T
         for (uint rest = mask; rest != 0; rest &= rest - 1)
         {
             int lane = BitOperations.TrailingZeroCount(rest);
-            ReadOnlySpan<byte> data = warp.Read(lane, space, warp.Addresses[lane], bytes, isStrong);
+            ReadOnlySpan<byte> data = warp.Read(lane, space, warp.Addresses[lane], bytes, strength, isConstant);
             for (int i = 0; i < targets.Length; i++)
                 warp.Registers[targets[i].Register * Warp.Lanes + lane] = Value(data.Slice(i * _size, _size)) & targets[i].Mask;
-            if (isStrong)
+            if (strength != Strength.Weak)
             {
-                Memory.Region region = warp.Locate(lane, space, warp.Addresses[lane], bytes, out int offset);
+                Region region = warp.Locate(lane, space, warp.Addresses[lane], bytes, out int offset);
                 warp.StrongRead(region, offset);
             }
         }
         if (acquires)
-            warp.Acquire();
+            warp.Acquire(strength);
     }
 
     private ulong Value(ReadOnlySpan<byte> bytes) => type.Extend(_size switch
@@ -104,7 +115,7 @@ internal sealed class LoadOp(Space space, AddressSource address, PtxType type, T
 }
 
 /// <summary>st to global, shared or local memory.</summary>
-internal sealed class StoreOp(Space space, AddressSource address, PtxType type, Source[] sources, bool isStrong, bool releases) : PtxOp
+internal sealed class StoreOp(Space space, AddressSource address, PtxType type, Source[] sources, Strength strength, bool releases) : PtxOp
 {
     private readonly int _size = type.Bytes();
     private readonly ulong[][] _values = [.. sources.Select(_ => new ulong[Warp.Lanes])];
@@ -117,17 +128,17 @@ internal sealed class StoreOp(Space space, AddressSource address, PtxType type, 
         for (int i = 0; i < sources.Length; i++)
             sources[i].Lanes(warp, mask).CopyTo(_values[i]);
         if (releases)
-            warp.Release();
+            warp.Release(strength);
         Span<byte> data = stackalloc byte[64];
         for (uint rest = mask; rest != 0; rest &= rest - 1)
         {
             int lane = BitOperations.TrailingZeroCount(rest);
             for (int i = 0; i < sources.Length; i++)
                 BinaryPrimitives.WriteUInt64LittleEndian(data[(i * _size)..], _values[i][lane]);
-            warp.Write(lane, space, warp.Addresses[lane], data[..bytes], isStrong);
-            if (isStrong)
+            warp.Write(lane, space, warp.Addresses[lane], data[..bytes], strength);
+            if (strength != Strength.Weak)
             {
-                Memory.Region region = warp.Locate(lane, space, warp.Addresses[lane], bytes, out int offset);
+                Region region = warp.Locate(lane, space, warp.Addresses[lane], bytes, out int offset);
                 warp.StrongWrite(region, offset, isReadModifyWrite: false);
             }
         }

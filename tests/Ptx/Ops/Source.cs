@@ -45,23 +45,26 @@ internal sealed class SymbolSource(Symbol symbol, long offset) : Source
 }
 
 /// <summary>A special register such as %tid.x.</summary>
-internal sealed class SpecialSource(Func<Warp, int, ulong> read) : Source
+internal sealed class SpecialSource(Func<Warp, int, ulong> read, bool isUniform = true) : Source
 {
     private readonly ulong[] _lanes = new ulong[Warp.Lanes];
 
     public override ReadOnlySpan<ulong> Lanes(Warp warp, uint mask)
     {
-        for (int lane = 0; lane < _lanes.Length; lane++)
-            _lanes[lane] = read(warp, lane);
+        if (isUniform)
+            _lanes.AsSpan().Fill(read(warp, 0));
+        else
+            for (int lane = 0; lane < _lanes.Length; lane++)
+                _lanes[lane] = read(warp, lane);
         return _lanes;
     }
 
     /// <summary>The register of this name, or null.</summary>
     public static SpecialSource? OrNull(string name) => name switch
     {
-        "%tid.x" => new((warp, lane) => (ulong)warp.Thread(lane).X),
-        "%tid.y" => new((warp, lane) => (ulong)warp.Thread(lane).Y),
-        "%tid.z" => new((warp, lane) => (ulong)warp.Thread(lane).Z),
+        "%tid.x" => new((warp, lane) => (ulong)warp.Threads[lane].X, false),
+        "%tid.y" => new((warp, lane) => (ulong)warp.Threads[lane].Y, false),
+        "%tid.z" => new((warp, lane) => (ulong)warp.Threads[lane].Z, false),
         "%ntid.x" => new((warp, _) => (ulong)warp.Launch.BlockSize.X),
         "%ntid.y" => new((warp, _) => (ulong)warp.Launch.BlockSize.Y),
         "%ntid.z" => new((warp, _) => (ulong)warp.Launch.BlockSize.Z),
@@ -71,24 +74,24 @@ internal sealed class SpecialSource(Func<Warp, int, ulong> read) : Source
         "%nctaid.x" => new((warp, _) => (ulong)warp.Launch.GridSize.X),
         "%nctaid.y" => new((warp, _) => (ulong)warp.Launch.GridSize.Y),
         "%nctaid.z" => new((warp, _) => (ulong)warp.Launch.GridSize.Z),
-        "%laneid" => new((_, lane) => (ulong)lane),
+        "%laneid" => new((_, lane) => (ulong)lane, false),
         "%warpid" => new((warp, _) => (ulong)warp.Id),
         "%nwarpid" => new((warp, _) => (ulong)warp.Block.Warps.Length),
         "%smid" => new((warp, _) => (ulong)warp.Block.Number),
         "%nsmid" => new((warp, _) => (ulong)warp.Launch.BlockCount),
         "%gridid" => new((_, _) => 0),
-        "%clock" => new((warp, _) => (uint)warp.Launch.Executed),
-        "%clock_hi" => new((warp, _) => (ulong)warp.Launch.Executed >> 32),
-        "%clock64" or "%globaltimer" => new((warp, _) => (ulong)warp.Launch.Executed),
-        "%globaltimer_lo" => new((warp, _) => (uint)warp.Launch.Executed),
-        "%globaltimer_hi" => new((warp, _) => (ulong)warp.Launch.Executed >> 32),
+        "%clock" => new((warp, _) => (uint)warp.Launch.Together.Executed),
+        "%clock_hi" => new((warp, _) => (ulong)warp.Launch.Together.Executed >> 32),
+        "%clock64" or "%globaltimer" => new((warp, _) => (ulong)warp.Launch.Together.Executed),
+        "%globaltimer_lo" => new((warp, _) => (uint)warp.Launch.Together.Executed),
+        "%globaltimer_hi" => new((warp, _) => (ulong)warp.Launch.Together.Executed >> 32),
         "%dynamic_smem_size" => new((warp, _) => (ulong)warp.Launch.DynamicSharedBytes),
         "%total_smem_size" => new((warp, _) => (ulong)warp.Launch.SharedBytes),
-        "%lanemask_eq" => new((_, lane) => 1u << lane),
-        "%lanemask_lt" => new((_, lane) => (1u << lane) - 1),
-        "%lanemask_le" => new((_, lane) => (uint)((2UL << lane) - 1)),
-        "%lanemask_gt" => new((_, lane) => (uint)~((2UL << lane) - 1)),
-        "%lanemask_ge" => new((_, lane) => ~((1u << lane) - 1)),
+        "%lanemask_eq" => new((_, lane) => 1u << lane, false),
+        "%lanemask_lt" => new((_, lane) => (1u << lane) - 1, false),
+        "%lanemask_le" => new((_, lane) => (uint)((2UL << lane) - 1), false),
+        "%lanemask_gt" => new((_, lane) => (uint)~((2UL << lane) - 1), false),
+        "%lanemask_ge" => new((_, lane) => ~((1u << lane) - 1), false),
         _ => null,
     };
 }

@@ -54,7 +54,7 @@ public sealed class ControlService(
     public override Task<GetTopologyResponse> GetTopology(GetTopologyRequest request, ServerCallContext context)
     {
         TopologyFacts facts = group.Topology();
-        GetTopologyResponse response = new() { Epoch = facts.Epoch, State = State(group.State) };
+        GetTopologyResponse response = new() { Epoch = facts.Epoch, State = State(group.State), DeviceReason = facts.DeviceReason };
         response.Ranks.AddRange(facts.Ranks.Select(Rank));
         return Task.FromResult(response);
     }
@@ -123,6 +123,7 @@ public sealed class ControlService(
         Transport = rank.Transport,
         TransportReason = rank.TransportReason,
         AllReduceMicroseconds = rank.AllReduceMicroseconds,
+        Paths = { rank.Paths.Select(path => new PathInfo { Peer = path.Peer, RoundTripMicroseconds = path.RoundTripMicroseconds, BytesPerSecond = path.BytesPerSecond }) },
         Heads = Range(rank.Heads),
         KvHeads = Range(rank.KvHeads),
         MlpLeaves = Range(rank.MlpLeaves),

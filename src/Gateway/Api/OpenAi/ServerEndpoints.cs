@@ -43,7 +43,7 @@ internal sealed class ServerEndpoints(
     {
         TopologyFacts facts = group.Topology();
         return WriteAsync(
-            http, new TopologyReply(facts.Epoch, State(), [.. facts.Ranks.Select(rank => new RankReply(rank))]), OpenAiJson.Api.TopologyReply);
+            http, new TopologyReply(facts.Epoch, State(), facts.DeviceReason, [.. facts.Ranks.Select(rank => new RankReply(rank))]), OpenAiJson.Api.TopologyReply);
     }
 
     private ModelReply Model() => new(model.Name, clock.StartedAt, settings.MaxModelLen);

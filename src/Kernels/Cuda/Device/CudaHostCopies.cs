@@ -38,10 +38,10 @@ internal sealed unsafe class CudaHostCopies(CudaQueue queue) : IHostCopies
     }
 
     /// <inheritdoc/>
-    public ICopyFence CreateFence()
+    public ICopyFence CreateFence(bool sleeping)
     {
         queue.Accelerator.Bind();
-        return new Fence(CudaDriver.CreateEvent(), _stream);
+        return new Fence(CudaDriver.CreateEvent(sleeping), queue, _stream);
     }
 
     /// <inheritdoc/>
@@ -55,11 +55,19 @@ internal sealed unsafe class CudaHostCopies(CudaQueue queue) : IHostCopies
         _locked.Clear();
     }
 
-    private sealed class Fence(EventHandle handle, nint stream) : ICopyFence
+    private sealed class Fence(EventHandle handle, CudaQueue queue, nint stream) : ICopyFence
     {
-        public void Set() => CudaDriver.Record(handle, stream);
+        public void Set()
+        {
+            queue.Accelerator.Bind();
+            CudaDriver.Record(handle, stream);
+        }
 
-        public void Wait() => CudaDriver.Wait(handle);
+        public void Wait()
+        {
+            queue.Accelerator.Bind();
+            CudaDriver.Wait(handle);
+        }
 
         public void Dispose() => handle.Dispose();
     }

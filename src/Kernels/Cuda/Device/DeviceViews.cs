@@ -19,4 +19,13 @@ internal static class DeviceViews
     /// <exception cref="ArgumentException">The tensor lies on another device.</exception>
     public static DeviceMemory Memory(Tensor tensor) =>
         tensor.Buffer as DeviceMemory ?? throw new ArgumentException($"{tensor} lies on a {tensor.Buffer?.GetType().Name ?? "missing buffer"}, not on this device.");
+
+    /// <summary>True where every row starts at a multiple of <paramref name="bytes"/> and holds whole units of so many bytes.</summary>
+    public static bool IsAligned(Tensor tensor, int bytes)
+    {
+        int size = tensor.Type.SizeBytes();
+        return (Memory(tensor).Address + tensor.OffsetBytes) % bytes == 0
+            && (long)tensor.Columns * size % bytes == 0
+            && (tensor.Rows <= 1 || (long)tensor.RowStride * size % bytes == 0);
+    }
 }

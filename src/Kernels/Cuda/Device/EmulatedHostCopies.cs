@@ -22,7 +22,7 @@ internal sealed unsafe class EmulatedHostCopies : IHostCopies
         Buffer.MemoryCopy(Bytes(source, offset, bytes), target.Pointer, bytes, bytes);
 
     /// <inheritdoc/>
-    public ICopyFence CreateFence() => new Fence();
+    public ICopyFence CreateFence(bool sleeping) => new Fence();
 
     /// <inheritdoc/>
     public void Dispose()

@@ -29,8 +29,8 @@ internal sealed class HostTransfers : IDisposable
     {
         _queue = queue;
         _copies = copies;
-        _step = new StagingRing(copies, StepSlots, StepSlotBytes);
-        _pieces = new StagingRing(copies, slots: 2, PieceBytes);
+        _step = new StagingRing(copies, StepSlots, StepSlotBytes, sleeping: false);
+        _pieces = new StagingRing(copies, slots: 2, PieceBytes, sleeping: true);
     }
 
     /// <summary>Page-locked host memory; on the emulated device ordinary memory. Freed with the backend.</summary>

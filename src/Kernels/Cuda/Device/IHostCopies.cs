@@ -14,15 +14,6 @@ internal interface IHostCopies : IDisposable
     void ToHost(DeviceMemory source, long offset, HostBuffer target, long bytes);
 
     /// <summary>A fence that is not set. The caller disposes it.</summary>
-    ICopyFence CreateFence();
-}
-
-/// <summary>A point in the order of the stream.</summary>
-internal interface ICopyFence : IDisposable
-{
-    /// <summary>Puts the fence behind everything enqueued so far.</summary>
-    void Set();
-
-    /// <summary>Waits until everything before the fence has run; returns at once where it was never set.</summary>
-    void Wait();
+    /// <param name="sleeping">Waiting for it leaves the processor to others, at some tens of µs.</param>
+    ICopyFence CreateFence(bool sleeping);
 }

@@ -5,7 +5,11 @@ namespace TpServe.Kernels.Cuda;
 /// A slot is waited for only where the device has not yet copied what it held a whole turn ago.
 /// Threads   the rank's thread.
 /// </remarks>
-internal sealed unsafe class StagingRing(IHostCopies copies, int slots, int slotBytes) : IDisposable
+/// <param name="copies">Makes the memory and the copies.</param>
+/// <param name="slots">Number of slots.</param>
+/// <param name="slotBytes">Bytes of a slot.</param>
+/// <param name="sleeping">Waiting leaves the processor to others: for whole weights, not for a step.</param>
+internal sealed unsafe class StagingRing(IHostCopies copies, int slots, int slotBytes, bool sleeping) : IDisposable
 {
     private readonly (HostBuffer Memory, ICopyFence Fence)?[] _slots = new (HostBuffer, ICopyFence)?[slots];
     private int _next;
@@ -63,5 +67,5 @@ internal sealed unsafe class StagingRing(IHostCopies copies, int slots, int slot
         }
     }
 
-    private (HostBuffer Memory, ICopyFence Fence) Slot(int index) => _slots[index] ??= (copies.AllocateHost(slotBytes), copies.CreateFence());
+    private (HostBuffer Memory, ICopyFence Fence) Slot(int index) => _slots[index] ??= (copies.AllocateHost(slotBytes), copies.CreateFence(sleeping));
 }

@@ -16,10 +16,11 @@ internal static partial class CudaDriver
     internal static void CopyToHost(nint target, nint source, long bytes, nint stream) =>
         Check(cuMemcpyDtoHAsync_v2(target, source, (nuint)bytes, stream), nameof(cuMemcpyDtoHAsync_v2));
 
-    /// <summary>An event that a thread can wait on without spinning.</summary>
-    internal static EventHandle CreateEvent()
+    /// <summary>An event without a time.</summary>
+    /// <param name="sleeping">Whoever waits for it sleeps, which costs some tens of µs; else it spins as the context has it.</param>
+    internal static EventHandle CreateEvent(bool sleeping)
     {
-        Check(cuEventCreate(out EventHandle handle, BlockingSync | DisableTiming), nameof(cuEventCreate));
+        Check(cuEventCreate(out EventHandle handle, DisableTiming | (sleeping ? BlockingSync : 0)), nameof(cuEventCreate));
         return handle;
     }
 

@@ -16,6 +16,7 @@ public sealed record RankReply
         Transport = facts.Transport;
         TransportReason = facts.TransportReason;
         AllReduceMicroseconds = facts.AllReduceMicroseconds;
+        Paths = [.. facts.Paths.Select(path => new PathReply(path.Peer, path.RoundTripMicroseconds, path.BytesPerSecond))];
         Heads = Pair(facts.Heads);
         KvHeads = Pair(facts.KvHeads);
         MlpLeaves = Pair(facts.MlpLeaves);
@@ -45,6 +46,8 @@ public sealed record RankReply
     public string TransportReason { get; }
 
     public double AllReduceMicroseconds { get; }
+
+    public IReadOnlyList<PathReply> Paths { get; }
 
     public IReadOnlyList<int> Heads { get; }
 

@@ -1,0 +1,185 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Reflection;
+using System.Text;
+using TpServe.Checkpoint;
+using TpServe.Gateway.Devices;
+using TpServe.Gateway.Workers;
+using TpServe.Protos.Worker;
+using TpServe.Sharding;
+
+namespace TpServe.Gateway.Commands.Doctor;
+
+/// <summary>Gathers what the checks look at: files, ports, the worker's program, the external workers. The one place of the doctor that touches the world.</summary>
+internal static class FactGathering
+{
+    private static readonly TimeSpan WorkerTimeout = TimeSpan.FromSeconds(10);
+
+    public static async Task<DoctorFacts> RunAsync(GatewayOptions options, IReadOnlyList<string> settingFaults, CancellationToken cancellation)
+    {
+        string limits = LinuxFacts.Read("/proc/self/limits");
+        string pid = LinuxFacts.Namespace("pid");
+        (long? shmBytes, long shmFree) = SharedMemory();
+        DoctorFacts facts = new()
+        {
+            Options = options,
+            SettingFaults = settingFaults,
+            Version = typeof(FactGathering).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown",
+            ModelPath = EmbeddedModel.PathOr(options.Model),
+            FreeHostBytes = GroupPlan.FreeHostBytes(),
+            HasNvidiaFiles = File.Exists("/dev/nvidiactl") || File.Exists("/dev/dxg"),
+            InContainer = File.Exists("/.dockerenv") || File.Exists("/run/.containerenv") || (pid.Length > 0 && pid != LinuxFacts.FirstPidNamespace),
+            IpcNamespace = LinuxFacts.Namespace("ipc"),
+            PidNamespace = pid,
+            ShmBytes = shmBytes,
+            ShmFreeBytes = shmFree,
+            MemoryLockBytes = LinuxFacts.Limit(limits, "Max locked memory"),
+            OpenFiles = LinuxFacts.Limit(limits, "Max open files"),
+            Cores = Environment.ProcessorCount,
+            CpuQuota = LinuxFacts.CpuQuota(),
+            HttpFault = PortFault(options.Http),
+            GrpcFault = PortFault(options.Grpc),
+            SparePort = SparePort(),
+            TempFolder = Path.GetTempPath(),
+            TempFault = TempFault(),
+            NormalizesUnicode = NormalizesUnicode(),
+            IsRoot = Environment.IsPrivilegedProcess,
+        };
+        facts = await WithWorkersAsync(facts, cancellation);
+        return WithPlan(WithDevices(facts));
+    }
+
+    private static async Task<DoctorFacts> WithWorkersAsync(DoctorFacts facts, CancellationToken cancellation)
+    {
+        if (facts.SettingFaults.Count > 0)
+            return facts;
+        if (facts.Options.Workers.Count == 0)
+        {
+            try
+            {
+                return facts with { Host = await DeviceSurvey.LocalAsync(DeviceSurvey.Timeout, cancellation) };
+            }
+            catch (WorkerStartException fault)
+            {
+                return facts with { WorkerProgramFault = fault.Message };
+            }
+        }
+        string secret = LinuxFacts.Read(facts.Options.SecretFile).Trim();
+        return facts with { Workers = await Task.WhenAll(facts.Options.Workers.Select(address => AskAsync(address, secret, cancellation))) };
+    }
+
+    private static async Task<WorkerAnswer> AskAsync(string address, string secret, CancellationToken cancellation)
+    {
+        using WorkerClient client = new(address, secret);
+        try
+        {
+            return new WorkerAnswer(address, await client.HelloAsync(surveyGpus: true, WorkerTimeout, cancellation), "");
+        }
+        catch (WorkerStartException fault)
+        {
+            return new WorkerAnswer(address, null, fault.Message);
+        }
+    }
+
+    private static DoctorFacts WithDevices(DoctorFacts facts)
+    {
+        HelloReply?[] hosts = facts.Options.Workers.Count > 0 ? [.. facts.Workers.Select(worker => worker.Reply)] : [facts.Host];
+        if (facts.SettingFaults.Count > 0 || (hosts.Contains(null) && DeviceWish.Parse(facts.Options.Device).NeedsSurvey))
+            return facts;
+        try
+        {
+            return facts with { Devices = DevicePlanner.Create(facts.Options, [.. hosts.OfType<HelloReply>()]) };
+        }
+        catch (DeviceException fault)
+        {
+            return facts with { DeviceFault = fault.Message, DeviceRemedy = fault.Remedy };
+        }
+    }
+
+    private static DoctorFacts WithPlan(DoctorFacts facts)
+    {
+        try
+        {
+            using ModelCheckpoint checkpoint = ModelCheckpoints.Open(facts.ModelPath);
+            Checkpoint.Config.KnownArchitectures.Require(checkpoint.Config.Architecture);
+            facts = facts with { ModelSummary = ModelSummary.Of(checkpoint) };
+            if (facts.Devices is null)
+                return facts;
+            GroupPlan plan = GroupPlan.Create(
+                checkpoint.Config, facts.Options, facts.Devices, facts.FreeHostBytes, facts.Cores, shard => GpuMemory.WeightBytes(checkpoint, shard));
+            long bytes = plan.Shards.Sum(shard =>
+                ShardSizes.WeightBytes(checkpoint, shard) + GroupPlan.KvBytesPerToken(checkpoint.Config, shard, facts.Options.KvDtype) * plan.KvBlocks * plan.BlockTokens);
+            return facts with { Plan = plan, GroupBytes = bytes };
+        }
+        catch (ModelLoadException fault)
+        {
+            return facts with { ModelFault = fault.Message };
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            return facts with { ModelFault = fault.Message };
+        }
+        catch (ShardingException fault)
+        {
+            return facts with { PlanFault = fault.Message };
+        }
+    }
+
+    private static (long? Bytes, long FreeBytes) SharedMemory()
+    {
+        if (!Directory.Exists("/dev/shm"))
+            return (null, 0);
+        DriveInfo shm = new("/dev/shm");
+        return (shm.TotalSize, shm.AvailableFreeSpace);
+    }
+
+    /// <summary>Listens for a moment.</summary>
+    private static string PortFault(string address)
+    {
+        if (!Endpoints.TryParse(address, out IPEndPoint endpoint, out _))
+            return ""; // the settings' fault, and reported there
+        try
+        {
+            using Socket socket = new(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+            socket.Bind(endpoint);
+            socket.Listen(1);
+            return "";
+        }
+        catch (SocketException fault)
+        {
+            return fault.Message + ".";
+        }
+    }
+
+    private static int SparePort()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    private static string TempFault()
+    {
+        try
+        {
+            Directory.CreateTempSubdirectory("tpserve-").Delete();
+            return "";
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            return fault.Message.TrimEnd('.') + ".";
+        }
+    }
+
+    private static bool NormalizesUnicode()
+    {
+        try
+        {
+            return "e\u0301".Normalize(NormalizationForm.FormC) == "\u00e9";
+        }
+        catch (PlatformNotSupportedException)
+        {
+            return false;
+        }
+    }
+}

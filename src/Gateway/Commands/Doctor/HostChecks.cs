@@ -1,0 +1,113 @@
+using System.Globalization;
+using System.Text;
+
+namespace TpServe.Gateway.Commands.Doctor;
+
+/// <summary>What the host or container gives beside devices. Pure functions of the facts.</summary>
+internal static class HostChecks
+{
+    /// <summary>A rank's segment: two blocks of 512 KiB and their control page, rounded up.</summary>
+    private const long ShmBytesPerRank = 2 << 20;
+
+    /// <summary>A Unix socket's path, its closing zero included, must fit sockaddr_un.</summary>
+    private const int LongestSocketPath = 107;
+
+    /// <summary>What is added to the temporary folder: "/tpserve-" with six letters, "/w" with epoch and rank.</summary>
+    private const int SocketNameLength = 15 + 12;
+
+    private const int FewFiles = 256;
+    private const int EnoughFiles = 4096;
+    private const long EnoughLockedBytes = 64 << 20;
+
+    public static Finding SharedMemory(DoctorFacts facts)
+    {
+        const string Check = "shared memory";
+        int ranks = facts.Devices?.Degree ?? facts.Options.Tp ?? 2;
+        if (facts.Options.Transport == "ring" || ranks == 1)
+            return Finding.Ok(Check, facts.Options.Transport == "ring" ? "Not needed by the ring." : "Not needed by one worker.");
+        long needed = ranks * ShmBytesPerRank;
+        if (facts.ShmBytes is not { } size)
+            return Finding.Fail(Check, $"There is no /dev/shm; {Amounts.Count(ranks, "worker")} need {Amounts.Bytes(needed)}.", "--transport ring");
+        string text = $"/dev/shm has {Amounts.Bytes(facts.ShmFreeBytes)} of {Amounts.Bytes(size)} free; {Amounts.Count(ranks, "worker")} need {Amounts.Bytes(needed)}.";
+        return facts.ShmFreeBytes >= needed
+            ? Finding.Ok(Check, text)
+            : Finding.Fail(Check, text, facts.InContainer ? "shm_size: \"1gb\"   (docker run --shm-size 1g)" : "mount -o remount,size=1G /dev/shm");
+    }
+
+    public static Finding MemoryLock(DoctorFacts facts)
+    {
+        const string Check = "locked memory";
+        string limit = facts.MemoryLockBytes is { } bytes ? Amounts.Bytes(bytes) : "unlimited";
+        if (facts.Devices is not { OnGpus: true })
+            return Finding.Ok(Check, $"The limit is {limit}; workers on the CPU lock nothing.");
+        return facts.MemoryLockBytes is null or >= EnoughLockedBytes
+            ? Finding.Ok(Check, $"The limit is {limit}; copies to a GPU go through pinned memory.")
+            : Finding.Warn(Check, $"The limit is {limit}, below {Amounts.Bytes(EnoughLockedBytes)}: pinned memory for copies to a GPU may be refused.",
+                facts.InContainer ? "ulimits: {memlock: -1}   (docker run --ulimit memlock=-1)" : "ulimit -l unlimited");
+    }
+
+    public static Finding OpenFiles(DoctorFacts facts)
+    {
+        const string Check = "open files";
+        if (facts.OpenFiles is not { } limit)
+            return Finding.Ok(Check, "There is no limit.");
+        string text = string.Create(CultureInfo.InvariantCulture, $"The limit is {limit}; each connection takes one, and {EnoughFiles} are enough.");
+        string fix = facts.InContainer ? "ulimits: {nofile: 65536}   (docker run --ulimit nofile=65536)" : "ulimit -n 65536";
+        return limit >= EnoughFiles ? Finding.Ok(Check, text) : limit >= FewFiles ? Finding.Warn(Check, text, fix) : Finding.Fail(Check, text, fix);
+    }
+
+    public static Finding Cpu(DoctorFacts facts)
+    {
+        const string Check = "cpu";
+        string quota = facts.CpuQuota is { } cores ? string.Create(CultureInfo.InvariantCulture, $"a quota of {cores:0.##} cores") : "no quota";
+        string have = $"{Amounts.Count(facts.Cores, "core")}, {quota}";
+        if (facts.Plan is not { } plan || facts.Options.Workers.Count > 0)
+            return Finding.Ok(Check, $"{have}.");
+        int threads = plan.Devices.OnGpus ? plan.Degree : plan.Degree * plan.Threads;
+        double limit = Math.Min(facts.Cores, facts.CpuQuota ?? facts.Cores);
+        string text = $"{have}; {Amounts.Count(plan.Degree, "worker")} compute with {Amounts.Count(threads, "thread")}.";
+        if (threads <= limit)
+            return Finding.Ok(Check, text);
+        int fitting = Math.Max(1, (int)limit / plan.Degree);
+        return Finding.Warn(Check, text, facts.CpuQuota < threads
+            ? string.Create(CultureInfo.InvariantCulture, $"cpus: \"{threads}\"   (docker run --cpus {threads}){(fitting < plan.Threads ? $", or --threads {fitting}" : "")}")
+            : fitting < plan.Threads
+                ? string.Create(CultureInfo.InvariantCulture, $"--threads {fitting}")
+                : string.Create(CultureInfo.InvariantCulture, $"--tp {Math.Max(1, (int)limit)}"));
+    }
+
+    public static Finding Memory(DoctorFacts facts)
+    {
+        const string Check = "memory";
+        string free = $"{Amounts.Bytes(facts.FreeHostBytes)} are free";
+        if (facts.Plan is not { } plan || facts.Options.Workers.Count > 0)
+            return Finding.Ok(Check, $"{free}.");
+        if (plan.Devices.OnGpus)
+            return Finding.Ok(Check, $"{free}; weights and cache, {Amounts.Bytes(facts.GroupBytes)}, go to the GPUs.");
+        string text = $"{free}; weights and cache take {Amounts.Bytes(facts.GroupBytes)}.";
+        return facts.GroupBytes <= facts.FreeHostBytes
+            ? Finding.Ok(Check, text)
+            : Finding.Fail(Check, text, string.Create(CultureInfo.InvariantCulture, $"--max-model-len {Math.Max(plan.BlockTokens, plan.MaxModelLen / 4)}, a smaller model, or mem_limit: \"{2 * facts.GroupBytes >> 20}m\""));
+    }
+
+    public static Finding TempFolder(DoctorFacts facts)
+    {
+        const string Check = "temporary folder";
+        if (facts.Options.Workers.Count > 0)
+            return Finding.Ok(Check, "Not needed: no local worker is started.");
+        if (facts.TempFault.Length > 0)
+            return Finding.Fail(Check, $"{facts.TempFolder}: {facts.TempFault} The sockets of the workers go there.", facts.InContainer ? "tmpfs: [/tmp]   (docker run --tmpfs /tmp)" : "TMPDIR=/tmp");
+        int length = Encoding.UTF8.GetByteCount(facts.TempFolder.TrimEnd('/')) + SocketNameLength;
+        return length <= LongestSocketPath
+            ? Finding.Ok(Check, $"{facts.TempFolder} can be written.")
+            : Finding.Fail(Check, string.Create(CultureInfo.InvariantCulture, $"{facts.TempFolder}: a socket's path there takes {length} bytes of {LongestSocketPath}."), "TMPDIR=/tmp");
+    }
+
+    public static Finding Unicode(DoctorFacts facts) => facts.NormalizesUnicode
+        ? Finding.Ok("unicode", "Normalisation works.")
+        : Finding.Fail("unicode", "Normalisation does nothing: text would be tokenized wrongly.", "install libicu, and unset DOTNET_SYSTEM_GLOBALIZATION_INVARIANT");
+
+    public static Finding User(DoctorFacts facts) => facts.IsRoot
+        ? Finding.Warn("user", "The gateway runs as root, and needs no right that a user lacks.", facts.InContainer ? "user: \"1654:1654\"   (docker run --user 1654:1654)" : "start it as a user of its own")
+        : Finding.Ok("user", "Not root.");
+}

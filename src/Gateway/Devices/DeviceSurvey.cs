@@ -1,0 +1,72 @@
+using System.Diagnostics;
+using Google.Protobuf;
+using TpServe.Gateway.Workers;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Gateway.Devices;
+
+/// <summary>Asks the workers what they can compute on: the worker's program on this host, or those that run elsewhere.</summary>
+/// <remarks>The gateway links no device code: a driver that crashes, or keeps a process from ending, does not do so here.</remarks>
+internal static class DeviceSurvey
+{
+    /// <summary>How long a driver may take to wake its GPUs.</summary>
+    public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(30);
+
+    /// <summary>What the planner needs: one answer for this host, one for each external worker, or none where the settings ask for no GPU.</summary>
+    /// <exception cref="WorkerStartException">The worker's program is missing, or an external worker does not answer.</exception>
+    public static async Task<IReadOnlyList<HelloReply>> RunAsync(GatewayOptions options, CancellationToken cancellation)
+    {
+        if (!DeviceWish.Parse(options.Device).NeedsSurvey)
+            return [];
+        if (options.Workers.Count == 0)
+            return [await LocalAsync(Timeout, cancellation)];
+        string secret = (await File.ReadAllTextAsync(options.SecretFile, cancellation)).Trim();
+        TimeSpan patience = options.ConnectTimeout > Timeout ? options.ConnectTimeout : Timeout;
+        return await Task.WhenAll(options.Workers.Select(async address =>
+        {
+            using WorkerClient client = new(address, secret);
+            return await client.HelloAsync(surveyGpus: true, patience, cancellation);
+        }));
+    }
+
+    /// <summary>Runs the worker's command devices; a worker that fails to answer sees no GPU, and says why.</summary>
+    /// <exception cref="WorkerStartException">The worker's program is missing or does not start.</exception>
+    public static async Task<HelloReply> LocalAsync(TimeSpan timeout, CancellationToken cancellation)
+    {
+        ProcessStartInfo start = WorkerProgram.Find();
+        start.ArgumentList.Add("devices");
+        start.ArgumentList.Add("--json");
+        start.RedirectStandardOutput = true;
+        start.RedirectStandardError = true;
+        start.UseShellExecute = false;
+        using Process process = new() { StartInfo = start };
+        WorkerProgram.Start(process);
+        using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        deadline.CancelAfter(timeout);
+        try
+        {
+            Task<string> errors = process.StandardError.ReadToEndAsync(deadline.Token);
+            string output = await process.StandardOutput.ReadToEndAsync(deadline.Token);
+            string tail = await errors;
+            await process.WaitForExitAsync(deadline.Token);
+            return process.ExitCode == 0
+                ? JsonParser.Default.Parse<HelloReply>(output)
+                : NoGpu($"the worker's device survey ended with code {process.ExitCode}{(tail.Length > 0 ? ": " + tail.ReplaceLineEndings(" ").Trim() : "")}");
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            return NoGpu(FormattableString.Invariant($"the worker's device survey took longer than {timeout.TotalSeconds:F0} s"));
+        }
+        catch (InvalidProtocolBufferException fault)
+        {
+            return NoGpu($"the worker's device survey cannot be read: {fault.Message}");
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
+    }
+
+    private static HelloReply NoGpu(string reason) => new() { GpuReason = reason };
+}

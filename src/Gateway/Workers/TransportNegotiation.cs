@@ -1,0 +1,97 @@
+using Grpc.Core;
+using TpServe.Gateway.Devices;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Gateway.Workers;
+
+/// <summary>Chooses the transport of an epoch; CUDA IPC only after every rank has proved every path.</summary>
+/// <remarks>
+/// 1. every rank makes its segment and exports it; 2. every rank opens all of them and proves and times its paths, all ranks at once; 3. one rank that
+/// cannot, for whatever reason, and the group takes the next transport with that reason, or does not start where cuda-ipc was asked for by name.
+/// Both calls have a deadline, so a driver that hangs costs seconds, not the start.
+/// </remarks>
+internal static class TransportNegotiation
+{
+    /// <summary>How long a rank may take to make its segment: the first use of a GPU may compile and wake it.</summary>
+    public static readonly TimeSpan OpenTimeout = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long a rank waits for a peer inside the proof.</summary>
+    public static readonly TimeSpan ProofTimeout = TimeSpan.FromSeconds(10);
+
+    /// <summary>How much longer the call of a proof may take than the waits inside it.</summary>
+    private static readonly TimeSpan CallMargin = TimeSpan.FromSeconds(10);
+
+    /// <exception cref="WorkerStartException">The transport asked for by name is not to be had.</exception>
+    public static async Task<TransportChoice> ChooseAsync(
+        string wanted, DevicePlan devices, IReadOnlyList<HelloReply> facts, long epoch, IReadOnlyList<IIpcPeer> peers, CancellationToken cancellation)
+    {
+        bool oneHost = facts.All(fact => fact.HostId == facts[0].HostId);
+        bool onCpu = devices.Ranks.Any(rank => rank.Name == DeviceWish.Cpu);
+        bool ask = devices.Degree > 1 && oneHost && !onCpu && (wanted == TransportChoice.CudaIpc || (wanted == "auto" && devices.OnGpus));
+        string? refusal = onCpu ? $"the ranks compute on the CPU ({devices.Reason})" : oneHost ? null : Apart(facts);
+        if (ask)
+        {
+            (refusal, IReadOnlyList<IReadOnlyList<PairCost>> paths) = await ProveAsync(devices, epoch, peers, cancellation);
+            if (refusal is null)
+                return new TransportChoice(TransportChoice.CudaIpc, "every rank proved its path to every peer", paths);
+        }
+
+        switch (wanted)
+        {
+            case TransportChoice.CudaIpc when devices.Degree == 1:
+                return TransportChoice.Unproven(TransportChoice.SharedMemory, 1);
+            case TransportChoice.CudaIpc:
+                throw new WorkerStartException($"transport cuda-ipc is not to be had: {refusal}. Use auto, shm or ring.");
+            case TransportChoice.SharedMemory when !oneHost:
+                throw new WorkerStartException("transport shm needs all workers on one host; they report different ones. Use auto or ring.");
+            case "auto":
+                return TransportChoice.Unproven(oneHost ? TransportChoice.SharedMemory : TransportChoice.Ring, devices.Degree, refusal is null || onCpu ? "" : $"cuda-ipc is not to be had: {refusal}");
+            default:
+                return TransportChoice.Unproven(wanted, devices.Degree);
+        }
+    }
+
+    private static async Task<(string? Refusal, IReadOnlyList<IReadOnlyList<PairCost>> Paths)> ProveAsync(
+        DevicePlan devices, long epoch, IReadOnlyList<IIpcPeer> peers, CancellationToken cancellation)
+    {
+        // 1. Segments.
+        OpenIpcReply[] segments = await Task.WhenAll(peers.Select((peer, rank) => AskAsync(
+            "OpenIpc",
+            () => peer.OpenIpcAsync(new OpenIpcRequest { Epoch = epoch, Rank = rank, Degree = peers.Count, Device = devices.Ranks[rank].Name }, OpenTimeout, cancellation),
+            reason => new OpenIpcReply { Reason = reason },
+            cancellation)));
+        if (FirstReason(segments.Select(segment => segment.Reason)) is { } unopened)
+            return (unopened, []);
+
+        // 2. Proofs.
+        ProveIpcReply[] proofs = await Task.WhenAll(peers.Select((peer, rank) => AskAsync(
+            "ProveIpc",
+            () => peer.ProveIpcAsync(
+                new ProveIpcRequest { Epoch = epoch, Rank = rank, Segments = { segments }, TimeoutMs = (int)ProofTimeout.TotalMilliseconds }, ProofTimeout + CallMargin, cancellation),
+            reason => new ProveIpcReply { Reason = reason },
+            cancellation)));
+        return (FirstReason(proofs.Select(proof => proof.Reason)), [.. proofs.Select((proof, rank) => proof.Pairs.Where(pair => pair.Peer != rank).ToArray())]);
+    }
+
+    /// <summary>A host id is the boot id, the IPC namespace and the device of /dev/shm.</summary>
+    private static string Apart(IReadOnlyList<HelloReply> facts) => facts.All(fact => fact.HostId.Split('/')[0] == facts[0].HostId.Split('/')[0])
+        ? "the workers are on one host, but do not share its IPC namespace and /dev/shm"
+        : "the workers are on different hosts";
+
+    /// <summary>A rank that fails the call has a reason too.</summary>
+    private static async Task<T> AskAsync<T>(string call, Func<Task<T>> ask, Func<string, T> refused, CancellationToken cancellation)
+    {
+        try
+        {
+            return await ask();
+        }
+        catch (RpcException fault)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            return refused($"{call}: {fault.StatusCode}{(fault.Status.Detail.Length > 0 ? " (" + fault.Status.Detail + ")" : "")}");
+        }
+    }
+
+    private static string? FirstReason(IEnumerable<string> reasons) =>
+        reasons.Select((reason, rank) => reason.Length > 0 ? $"rank {rank}: {reason}" : null).FirstOrDefault(reason => reason is not null);
+}

@@ -1,0 +1,10 @@
+namespace TpServe.Kernels.Cuda;
+
+/// <summary>16 bytes that are moved at once.</summary>
+internal struct WordQuad
+{
+    /// <summary>Its size.</summary>
+    public const int Bytes = 16;
+
+    public uint A, B, C, D;
+}

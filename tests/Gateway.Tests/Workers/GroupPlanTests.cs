@@ -1,0 +1,103 @@
+using NUnit.Framework;
+using TpServe.Checkpoint;
+using TpServe.Checkpoint.Config;
+using TpServe.Gateway.Devices;
+using TpServe.Gateway.Workers;
+using TpServe.Protos.Worker;
+using TpServe.Sharding;
+using TpServe.Testing;
+
+namespace TpServe.Gateway.Tests.Workers;
+
+/// <summary>KV cache sizes: SmolLM2 has 30 layers and 3 KV heads of 64, so a token of one KV head in f16 takes 2 · 30 · 64 · 2 = 7680 bytes on a rank.</summary>
+public sealed class GroupPlanTests
+{
+    private const long HeadBytes = 7680;
+    private const long Weights = 1_000_000;
+
+    private static ModelConfig Config()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
+        return checkpoint.Config;
+    }
+
+    private static RankDevice Gpu(int number, long freeBytes) =>
+        new($"cuda:{number}", new GpuFacts { Ordinal = number, Uuid = $"GPU-{number}", Name = "NVIDIA Test", TotalBytes = freeBytes, FreeBytes = freeBytes });
+
+    private static GroupPlan Plan(GatewayOptions options, params RankDevice[] devices) =>
+        GroupPlan.Create(Config(), options, new DevicePlan(devices, "test"), freeBytes: 1L << 40, cores: 2, _ => Weights);
+
+    [Test]
+    public void Create_OneGpu_FillsTheShareOfItsMemoryThatWeightsLeave()
+    {
+        GroupPlan plan = Plan(new GatewayOptions { GpuMemoryUtilization = 0.5 }, Gpu(0, 1L << 30));
+        long tokens = ((1L << 29) - Weights) / (3 * HeadBytes);
+        Assert.That(plan.KvBlocks, Is.EqualTo(tokens / 16));
+        Assert.That(plan.MaxModelLen, Is.EqualTo(8192));
+    }
+
+    [Test]
+    public void Create_RanksOnOneGpu_ShareItsMemory()
+    {
+        // Degree 2 is 5 + 4 query heads: KV heads 0..1 and 1..2, two on each rank.
+        GroupPlan apart = Plan(new GatewayOptions(), Gpu(0, 1L << 30), Gpu(1, 1L << 30));
+        GroupPlan shared = Plan(new GatewayOptions(), Gpu(0, 1L << 30), Gpu(0, 1L << 30));
+        long usable = (long)((1L << 30) * 0.9);
+        Assert.That(apart.KvBlocks, Is.EqualTo((usable - Weights) / (2 * HeadBytes) / 16));
+        Assert.That(shared.KvBlocks, Is.EqualTo((usable - 2 * Weights) / (4 * HeadBytes) / 16));
+    }
+
+    [Test]
+    public void Create_UnequalGpus_TheSmallerDecides()
+    {
+        GroupPlan plan = Plan(new GatewayOptions(), Gpu(0, 8L << 30), Gpu(1, 1L << 30));
+        Assert.That(plan.KvBlocks, Is.EqualTo(((long)((1L << 30) * 0.9) - Weights) / (2 * HeadBytes) / 16));
+    }
+
+    [Test]
+    public void Create_LittleMemory_ShortensTheContextToWhatTheCacheHolds()
+    {
+        GroupPlan plan = Plan(new GatewayOptions { GpuMemoryUtilization = 1 }, Gpu(0, Weights + 1000 * 3 * HeadBytes));
+        Assert.That(plan.MaxModelLen, Is.EqualTo(992)); // 1000 rounded down to whole blocks of 16
+        Assert.That(plan.KvBlocks, Is.EqualTo(62));
+    }
+
+    [Test]
+    public void Create_WeightsThatDoNotFit_NamesGpuNeedAndLimit()
+    {
+        ShardingException? fault = Assert.Throws<ShardingException>(() => Plan(new GatewayOptions(), Gpu(3, Weights)));
+        Assert.That(fault!.Message, Does.Contain("cuda:3").And.Contain("rank 0").And.Contain("--gpu-memory-utilization"));
+    }
+
+    [Test]
+    public void Create_ContextThatDoesNotFit_IsRefused()
+    {
+        ShardingException? fault = Assert.Throws<ShardingException>(() =>
+            Plan(new GatewayOptions { MaxModelLen = 4096, GpuMemoryUtilization = 1 }, Gpu(0, Weights + 1000 * 3 * HeadBytes)));
+        Assert.That(fault!.Message, Does.Contain("4096").And.Contain("992 tokens"));
+    }
+
+    [Test]
+    public void Create_HugeGpu_KeepsALayerBelow2To31Elements()
+    {
+        GroupPlan plan = Plan(new GatewayOptions(), Gpu(0, 1L << 40));
+        Assert.That((long)plan.KvBlocks * plan.BlockTokens * 3 * 64, Is.LessThan(1L << 31));
+        Assert.That((long)(plan.KvBlocks + 1) * plan.BlockTokens * 3 * 64, Is.GreaterThanOrEqualTo((1L << 31) - 3 * 64));
+    }
+
+    [Test]
+    public void Create_CpuDevices_TakeAQuarterOfTheHostAndFourContexts()
+    {
+        GroupPlan plenty = GroupPlan.Create(Config(), new GatewayOptions(), DevicePlan.Cpu(1, "test"), freeBytes: 1L << 40, cores: 2, _ => Weights);
+        Assert.That(plenty.KvBlocks * 16, Is.EqualTo(4 * 8192));
+        GroupPlan scarce = GroupPlan.Create(Config(), new GatewayOptions(), DevicePlan.Cpu(2, "test"), freeBytes: 4 * 2 * 2 * HeadBytes * 1600, cores: 2, _ => Weights);
+        Assert.That((scarce.KvBlocks * 16, scarce.MaxModelLen), Is.EqualTo((1600, 1600)));
+    }
+
+    [Test]
+    public void Create_ManyGpus_AreNotLimitedByTheCores()
+    {
+        Assert.That(Plan(new GatewayOptions(), [.. Enumerable.Range(0, 9).Select(i => Gpu(i, 1L << 30))]).Degree, Is.EqualTo(9));
+        Assert.Throws<ShardingException>(() => GroupPlan.Create(Config(), new GatewayOptions(), DevicePlan.Cpu(9, "test"), 1L << 40, cores: 2, _ => Weights));
+    }
+}

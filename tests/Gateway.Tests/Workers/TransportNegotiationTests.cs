@@ -1,0 +1,166 @@
+using Grpc.Core;
+using NUnit.Framework;
+using TpServe.Gateway.Devices;
+using TpServe.Gateway.Workers;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Gateway.Tests.Workers;
+
+public sealed class TransportNegotiationTests
+{
+    private static readonly DevicePlan Gpus = new([Gpu(0), Gpu(1)], "test");
+
+    private static RankDevice Gpu(int number) => new($"cuda:{number}", new GpuFacts { Ordinal = number, Uuid = $"GPU-{number}" });
+
+    private static HelloReply[] Hosts(params string[] ids) => [.. ids.Select(id => new HelloReply { HostId = id })];
+
+    private static Task<TransportChoice> ChooseAsync(string wanted, DevicePlan devices, HelloReply[] hosts, params FakePeer[] peers) =>
+        TransportNegotiation.ChooseAsync(wanted, devices, hosts, epoch: 7, peers, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(10));
+
+    [Test]
+    public async Task Choose_AllPathsProved_TakesCudaIpcWithTheirCosts()
+    {
+        FakePeer[] peers = [new(), new()];
+        TransportChoice choice = await ChooseAsync("auto", Gpus, Hosts("a/i/s", "a/i/s"), peers);
+        Assert.That(choice.Transport, Is.EqualTo("cuda-ipc"));
+        Assert.That(choice.Paths.Select(paths => paths.Single().Peer), Is.EqualTo(new[] { 1, 0 }));
+        Assert.That(peers.Select(peer => (peer.Opened!.Epoch, peer.Opened.Rank, peer.Opened.Degree, peer.Opened.Device)), Is.EqualTo(new[] { (7L, 0, 2, "cuda:0"), (7L, 1, 2, "cuda:1") }));
+        // Each rank got the segments of all, in rank order.
+        foreach (FakePeer peer in peers)
+            Assert.That(peer.Proved!.Segments.Select(segment => segment.Handle.ToStringUtf8()), Is.EqualTo(new[] { "segment 0", "segment 1" }));
+    }
+
+    [Test]
+    public async Task Choose_ARankHasNoSegment_FallsBackWithTheReasonAndProvesNothing()
+    {
+        FakePeer[] peers = [new(), new() { OpenReason = "no segment here" }];
+        TransportChoice choice = await ChooseAsync("auto", Gpus, Hosts("a/i/s", "a/i/s"), peers);
+        Assert.That(choice.Transport, Is.EqualTo("shm"));
+        Assert.That(choice.Reason, Does.Contain("rank 1").And.Contain("no segment here"));
+        Assert.That(choice.Paths, Is.EqualTo(new[] { Array.Empty<PairCost>(), [] }));
+        Assert.That(peers[0].Proved, Is.Null);
+    }
+
+    [Test]
+    public async Task Choose_APathFails_FallsBackWithTheReason()
+    {
+        TransportChoice choice = await ChooseAsync("auto", Gpus, Hosts("a/i/s", "a/i/s"), new FakePeer { ProofReason = "rank 1: wrong pattern" }, new FakePeer());
+        Assert.That((choice.Transport, choice.Reason), Is.EqualTo(("shm", "cuda-ipc is not to be had: rank 0: rank 1: wrong pattern")));
+    }
+
+    [TestCase(StatusCode.Unimplemented)]
+    [TestCase(StatusCode.DeadlineExceeded)]
+    [TestCase(StatusCode.Internal)]
+    public async Task Choose_ACallFails_IsAReasonToo(StatusCode status)
+    {
+        TransportChoice choice = await ChooseAsync("auto", Gpus, Hosts("a/i/s", "a/i/s"), new FakePeer(), new FakePeer { OpenFault = new RpcException(new Status(status, "why")) });
+        Assert.That(choice.Transport, Is.EqualTo("shm"));
+        Assert.That(choice.Reason, Does.Contain("rank 1").And.Contain(status.ToString()).And.Contain("why"));
+    }
+
+    [Test]
+    public async Task Choose_CudaIpcByNameButRefused_DoesNotStart()
+    {
+        WorkerStartException? fault = await Assert.ThrowsAsync<WorkerStartException>(() =>
+            ChooseAsync("cuda-ipc", Gpus, Hosts("a/i/s", "a/i/s"), new FakePeer { ProofReason = "no peer access" }, new FakePeer()));
+        Assert.That(fault!.Message, Does.Contain("no peer access"));
+    }
+
+    [Test]
+    public async Task Choose_CudaIpcByNameOnEmulatedRanks_AsksThemAndSaysWhatTheySay()
+    {
+        DevicePlan emulated = DevicePlan.Same("cuda-emulated", 2, "test");
+        WorkerStartException? fault = await Assert.ThrowsAsync<WorkerStartException>(() =>
+            ChooseAsync("cuda-ipc", emulated, Hosts("a/i/s", "a/i/s"), new FakePeer { OpenReason = "emulated" }, new FakePeer { OpenReason = "emulated" }));
+        Assert.That(fault!.Message, Does.Contain("rank 0: emulated"));
+    }
+
+    [TestCase("a/i/s", "b/i/s", "different hosts")]
+    [TestCase("a/i/s", "a/j/s", "IPC namespace")]
+    public async Task Choose_RanksApart_SaysHowAndTakesTheRing(string first, string second, string reason)
+    {
+        FakePeer[] peers = [new(), new()];
+        TransportChoice choice = await ChooseAsync("auto", Gpus, Hosts(first, second), peers);
+        Assert.That(choice.Transport, Is.EqualTo("ring"));
+        Assert.That(choice.Reason, Does.Contain(reason));
+        Assert.That(peers.Select(peer => peer.Opened), Is.All.Null);
+        Assert.That((await Assert.ThrowsAsync<WorkerStartException>(() => ChooseAsync("cuda-ipc", Gpus, Hosts(first, second), peers)))!.Message, Does.Contain(reason));
+        await Assert.ThrowsAsync<WorkerStartException>(() => ChooseAsync("shm", Gpus, Hosts(first, second), peers));
+    }
+
+    [TestCase("auto", "a/i/s", "shm")]
+    [TestCase("auto", "b/i/s", "ring")]
+    [TestCase("shm", "a/i/s", "shm")]
+    [TestCase("ring", "a/i/s", "ring")]
+    public async Task Choose_OnTheCpu_AsksNobodyAndLeavesTheReasonToTheTransport(string wanted, string second, string expected)
+    {
+        FakePeer[] peers = [new(), new()];
+        TransportChoice choice = await ChooseAsync(wanted, DevicePlan.Cpu(2, "test"), Hosts("a/i/s", second), peers);
+        Assert.That((choice.Transport, choice.Reason), Is.EqualTo((expected, "")));
+        Assert.That(peers.Select(peer => peer.Opened), Is.All.Null);
+    }
+
+    [Test]
+    public async Task Choose_CudaIpcByNameOnTheCpu_DoesNotStart()
+    {
+        WorkerStartException? fault = await Assert.ThrowsAsync<WorkerStartException>(() =>
+            ChooseAsync("cuda-ipc", DevicePlan.Cpu(2, "auto: no GPU (why)"), Hosts("a/i/s", "a/i/s"), new FakePeer(), new FakePeer()));
+        Assert.That(fault!.Message, Does.Contain("auto: no GPU (why)"));
+    }
+
+    [TestCase("shm")]
+    [TestCase("ring")]
+    public async Task Choose_AnotherTransportByNameOnGpus_IsTaken(string wanted) =>
+        Assert.That((await ChooseAsync(wanted, Gpus, Hosts("a/i/s", "a/i/s"), new FakePeer(), new FakePeer())).Transport, Is.EqualTo(wanted));
+
+    [Test]
+    public async Task Choose_OneRank_AsksNobody()
+    {
+        FakePeer peer = new();
+        await ChooseAsync("auto", new DevicePlan([Gpu(0)], "test"), Hosts("a/i/s"), peer);
+        await ChooseAsync("cuda-ipc", new DevicePlan([Gpu(0)], "test"), Hosts("a/i/s"), peer);
+        Assert.That(peer.Opened, Is.Null);
+    }
+
+    [Test]
+    public void Choose_Stopped_IsCancelledAndNotAReason()
+    {
+        using CancellationTokenSource stopped = new();
+        stopped.Cancel();
+        FakePeer[] peers = [new() { OpenFault = new RpcException(Status.DefaultCancelled) }, new()];
+        Assert.ThrowsAsync<OperationCanceledException>(() => TransportNegotiation.ChooseAsync("auto", Gpus, Hosts("a/i/s", "a/i/s"), 7, peers, stopped.Token));
+    }
+
+    /// <summary>A rank that says what it is told to.</summary>
+    private sealed class FakePeer : IIpcPeer
+    {
+        public string OpenReason { get; init; } = "";
+
+        public string ProofReason { get; init; } = "";
+
+        public RpcException? OpenFault { get; init; }
+
+        public OpenIpcRequest? Opened { get; private set; }
+
+        public ProveIpcRequest? Proved { get; private set; }
+
+        public Task<OpenIpcReply> OpenIpcAsync(OpenIpcRequest request, TimeSpan timeout, CancellationToken cancellation)
+        {
+            Opened = request;
+            if (OpenFault is not null)
+                return Task.FromException<OpenIpcReply>(OpenFault);
+            return Task.FromResult(OpenReason.Length > 0
+                ? new OpenIpcReply { Reason = OpenReason }
+                : new OpenIpcReply { Handle = Google.Protobuf.ByteString.CopyFromUtf8($"segment {request.Rank}"), SegmentBytes = 1 << 20 });
+        }
+
+        public Task<ProveIpcReply> ProveIpcAsync(ProveIpcRequest request, TimeSpan timeout, CancellationToken cancellation)
+        {
+            Proved = request;
+            ProveIpcReply reply = new() { Reason = ProofReason };
+            for (int peer = 0; peer < request.Segments.Count; peer++)
+                reply.Pairs.Add(peer == request.Rank ? new PairCost { Peer = peer } : new PairCost { Peer = peer, RoundTripMicroseconds = 5, BytesPerSecond = 1e11 });
+            return Task.FromResult(reply);
+        }
+    }
+}
