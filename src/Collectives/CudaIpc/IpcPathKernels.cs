@@ -40,7 +40,7 @@ internal sealed class IpcPathKernels(CudaQueue queue)
             if (round == first)
                 startedAt = Nanoseconds(); // the first round waits for the other's launch
         }
-        StoreLong(view.State + IpcLayout.MeasuredAt, Nanoseconds() - startedAt);
+        StoreLong(view.Host + IpcLayout.MeasuredAt, Nanoseconds() - startedAt);
     }
 
     [DeviceKernel(Uses = "ld.global.v4.b32")]
@@ -49,10 +49,10 @@ internal sealed class IpcPathKernels(CudaQueue queue)
         uint seen = 0;
         for (long at = 16L * (Grid.IdxX * Group.DimX + Group.IdxX); at < bytes; at += 16L * Grid.DimX * Group.DimX)
         {
-            Words4 words = LoadWords(from + at);
+            WordQuad words = LoadWords(from + at);
             seen |= words.A ^ words.B ^ words.C ^ words.D;
         }
         if (seen == 0xFFFFFFFF)
-            Store(view.State + IpcLayout.MeasuredAt, 0); // practically never: the loads must not be dead code
+            Store(view.Host + IpcLayout.MeasuredAt, 0); // practically never: the loads must not be dead code
     }
 }

@@ -125,7 +125,7 @@ internal static class IpcDevice
         }
         if (FetchAdd(view.State + DoneAt, 1) != Grid.DimX - 1)
             return;
-        Store(view.State + DoneAt, 0); // the last group: the next kernel begins after this one
+        FetchAdd(view.State + DoneAt, -Grid.DimX); // the last group: the next kernel begins after this one
         StoreLong(view.State + OperationsAt, LoadLong(view.State + OperationsAt) + 1);
     }
 
