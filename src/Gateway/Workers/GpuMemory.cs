@@ -14,11 +14,10 @@ internal static class GpuMemory
     /// <summary>Bits a weight takes on a GPU: the CUDA backend's layouts, values and scales together.</summary>
     public static double BitsPerWeight(TensorType type) => type switch
     {
-        TensorType.Q4_K => 6,
+        TensorType.Q4_K => 5.5,
         TensorType.Q5_0 => 8.5,
-        TensorType.Q5_1 => 9,
-        TensorType.Q3_K or TensorType.Q5_K or TensorType.Q6_K => 10,
-        TensorType.Q2_K => 12,
+        TensorType.Q3_K or TensorType.Q5_1 or TensorType.Q6_K => 9,
+        TensorType.Q2_K or TensorType.Q5_K => 9.5,
         _ => 8.0 * type.BlockBytes() / type.BlockElements(),
     };
 

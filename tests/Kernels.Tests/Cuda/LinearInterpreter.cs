@@ -43,7 +43,7 @@ internal sealed class LinearInterpreter : IDisposable
         int rowTiles = (rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows, outputs = _weights.Sum(weight => weight.Outputs);
         PtxBuffer input = _memory.Allocate(x), packed = _memory.Allocate((long)rowTiles * shape.Blocks * packedWords * sizeof(uint));
         PtxBuffer y = _memory.Allocate((long)Plan.Leaves.Pieces * rows * outputs * sizeof(float));
-        int items = packedWords == PackedActivations.HalfWords ? shape.Blocks * 32 : shape.Blocks;
+        int items = packedWords == PackedActivations.HalfWords ? shape.Blocks * 32 : shape.Blocks * 8;
         Launch(pack, ((items + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize, 2), PackedActivations.GroupSize,
             input.ViewOf(4), packed.ViewOf(4), _visits.ViewOf(Marshal.SizeOf<BlockVisit>()), rows, shape.StrideX, shape.Blocks);
         List<object> arguments = [packed.ViewOf(4), Weight(0), Weight(1), Weight(2), y.ViewOf(4), _segments.ViewOf(Marshal.SizeOf<ProductSegment>())];
@@ -51,6 +51,17 @@ internal sealed class LinearInterpreter : IDisposable
             arguments.AddRange([_memory.Allocate(Math.Max(4L, (long)grid(shape).X * Plan.MostHeld * TiledSums.LevelWords * sizeof(float))).ViewOf(4), Plan.MostHeld]);
         arguments.Add(Bytes(shape));
         LastRun = Launch(product, grid(shape), groupSize, [.. arguments]);
+        return _memory.Read<float>(y);
+    }
+
+    /// <summary>The product by a kernel that takes float32 rows.</summary>
+    public float[] Product(OfflineKernel product, int groupSize, float[] x, int rows)
+    {
+        ProductShape shape = Shape(rows);
+        PtxBuffer input = _memory.Allocate(x), y = _memory.Allocate((long)Plan.Leaves.Pieces * rows * shape.StrideY * sizeof(float));
+        LastRun = Launch(
+            product, (shape.Tiles, 1), groupSize,
+            input.ViewOf(4), Weight(0), Weight(1), Weight(2), y.ViewOf(4), _segments.ViewOf(Marshal.SizeOf<ProductSegment>()), Bytes(shape));
         return _memory.Read<float>(y);
     }
 

@@ -16,7 +16,7 @@ public sealed class LinearPtxTests
     private static IEnumerable<WeightFormat> Coded => Enum.GetValues<WeightFormat>().Where(format => format.BlockValues() > 1);
 
     [Test]
-    public void StreamProduct_Halves_MatchesExactProducts([ValueSource(nameof(Halves))] WeightFormat format, [Values(1, 3, 9, 20)] int rows)
+    public void StreamProduct_Halves_MatchesExactProducts([ValueSource(nameof(Halves))] WeightFormat format, [Values(1, 3, 9, 20, 41)] int rows)
     {
         const int columns = 301;
         LinearWeights weights = LinearWeights.Random(format, 20, columns, seed: 1);
@@ -24,6 +24,26 @@ public sealed class LinearPtxTests
         using LinearInterpreter interpreter = new([weights], InputLeaves.Whole(columns));
         float[] actual = Stream(interpreter, format, x, rows);
         Assert.That(Numbers.Nmse(actual, QuantisedProducts.Rounded(weights, InputLeaves.Whole(columns), x, rows, Rounding(format))), Is.LessThan(1e-12));
+    }
+
+    [Test]
+    public void StreamProduct_RoundingItself_SameBits([ValueSource(nameof(Halves))] WeightFormat format)
+    {
+        LinearWeights[] weights = [.. Enumerable.Range(0, 3).Select(i => LinearWeights.Random(format, 20 + i, 320, seed: i))];
+        float[] x = Numbers.Uniform(3 * 320, seed: 2);
+        (x[5], x[6], x[7]) = (float.PositiveInfinity, 1e6f, 1e-44f);
+        using LinearInterpreter interpreter = new(weights, InputLeaves.Whole(320));
+        OfflineKernel kernel = OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), typeof(OneRowTile), typeof(FloatRows));
+        Assert.That(interpreter.Product(kernel, StreamProduct.GroupSize, x, 3), Is.EqualTo(Stream(interpreter, format, x, 3)));
+    }
+
+    [Test]
+    public void StreamCodedProduct_ManyRows_EqualsTheEmulatedDevicesBits([Values(WeightFormat.Q4_1, WeightFormat.Q2_K)] WeightFormat format, [Values(9, 41)] int rows)
+    {
+        LinearWeights weights = LinearWeights.Random(format, 20, 256, seed: 1);
+        float[] x = Numbers.Uniform(rows * 256, seed: 2);
+        using LinearInterpreter interpreter = new([weights], InputLeaves.Whole(256), seed: rows);
+        Assert.That(Stream(interpreter, format, x, rows), Is.EqualTo(Emulated(weights, InputLeaves.Whole(256), x, rows)));
     }
 
     [Test]
@@ -40,10 +60,10 @@ public sealed class LinearPtxTests
     public void TiledProduct_Halves_EqualsTheStreamsBits([ValueSource(nameof(Halves))] WeightFormat format)
     {
         // Two row groups and two output groups, both ragged; two groups of threads, so that one walks over two tiles; leaves that merge through memory.
-        int[] boundaries = [0, 64, 128, 192, 256, 320, 352];
+        int[] boundaries = [0, 32, 64, 96, 128, 160, 170];
         const int rows = 137;
-        LinearWeights weights = LinearWeights.Random(format, 140, 352, seed: 1);
-        foreach (InputLeaves leaves in new[] { LinearTree.Share(boundaries, 0, 6), LinearTree.Share(boundaries, 1, 6), InputLeaves.Whole(352) })
+        LinearWeights weights = LinearWeights.Random(format, 140, 170, seed: 1);
+        foreach (InputLeaves leaves in new[] { LinearTree.Share(boundaries, 0, 6), LinearTree.Share(boundaries, 1, 6), InputLeaves.Whole(170) })
         {
             float[] x = Numbers.Uniform(rows * leaves.Columns, seed: 2);
             using LinearInterpreter interpreter = new([weights], leaves);
@@ -69,7 +89,7 @@ public sealed class LinearPtxTests
         Assert.That(Tiled(interpreter, format, x, 5), Is.EqualTo(Emulated(weights, leaves, x, 5)));
     }
 
-    private static float[] Tiled(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows) => format.BlockValues() == 1
+    internal static float[] Tiled(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows) => format.BlockValues() == 1
         ? interpreter.Product(
             OfflineKernel.Of(typeof(PackedActivations), nameof(PackedActivations.RoundKernel), Math(format)), PackedActivations.HalfWords,
             OfflineKernel.Of(typeof(TiledProduct), nameof(TiledProduct.Kernel), Math(format)), TiledSums.GroupSize, _ => (2, 1), x, rows, isTiled: true)
@@ -77,16 +97,17 @@ public sealed class LinearPtxTests
             Quantise, PackedActivations.CodedWords,
             OfflineKernel.Of(typeof(TiledCodedProduct), nameof(TiledCodedProduct.Kernel), Layout(format)), TiledSums.GroupSize, _ => (2, 1), x, rows, isTiled: true);
 
-    private static float[] Stream(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows)
+    internal static float[] Stream(LinearInterpreter interpreter, WeightFormat format, float[] x, int rows)
     {
+        int tiles = rows <= 8 ? 1 : rows <= 16 ? 2 : 4;
         Type rowTiles = rows <= 8 ? typeof(OneRowTile) : rows <= 16 ? typeof(TwoRowTiles) : typeof(FourRowTiles);
         return format.BlockValues() == 1
             ? interpreter.Product(
                 OfflineKernel.Of(typeof(PackedActivations), nameof(PackedActivations.RoundKernel), Math(format)), PackedActivations.HalfWords,
-                OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), rowTiles), StreamProduct.GroupSize, shape => (shape.Tiles, 1), x, rows)
+                OfflineKernel.Of(typeof(StreamProduct), nameof(StreamProduct.Kernel), Math(format), rowTiles, typeof(PackedHalves)), StreamProduct.GroupSize, shape => (shape.Tiles * StreamProduct.RowChunks(rows, tiles), 1), x, rows)
             : interpreter.Product(
                 Quantise, PackedActivations.CodedWords,
-                OfflineKernel.Of(typeof(StreamCodedProduct), nameof(StreamCodedProduct.Kernel), Layout(format), rowTiles), StreamCodedProduct.GroupSize, shape => (shape.Tiles, 1), x, rows);
+                OfflineKernel.Of(typeof(StreamCodedProduct), nameof(StreamCodedProduct.Kernel), Layout(format), rowTiles), StreamCodedProduct.GroupSize, shape => (shape.Tiles * StreamProduct.RowChunks(rows, tiles), 1), x, rows);
     }
 
     private static float[] Emulated(LinearWeights weights, InputLeaves leaves, float[] x, int rows)
@@ -107,11 +128,11 @@ public sealed class LinearPtxTests
         WeightFormat.Q4_0 => typeof(CodedLayout<OffsetNibbleCodes, HalfScales>),
         WeightFormat.IQ4_NL => typeof(CodedLayout<TableNibbleCodes, HalfScales>),
         WeightFormat.Q4_1 => typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>),
-        WeightFormat.Q4_K => typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>),
+        WeightFormat.Q4_K => typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>),
         WeightFormat.Q5_0 or WeightFormat.Q8_0 => typeof(CodedLayout<ByteCodes, HalfScales>),
         WeightFormat.Q5_1 => typeof(CodedLayout<ByteCodes, HalfScaleMinimums>),
-        WeightFormat.Q5_K => typeof(CodedLayout<ByteCodes, FloatScaleMinimums>),
-        WeightFormat.Q3_K or WeightFormat.Q6_K => typeof(CodedLayout<ByteCodes, FloatHalfScales>),
-        _ => typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>),
+        WeightFormat.Q5_K => typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>),
+        WeightFormat.Q3_K or WeightFormat.Q6_K => typeof(CodedLayout<ByteCodes, ByteHalfScales>),
+        _ => typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>),
     };
 }

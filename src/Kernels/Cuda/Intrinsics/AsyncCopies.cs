@@ -30,10 +30,10 @@ internal static class AsyncCopies
     {
     }
 
-    /// <summary>Waits until all batches of this thread have arrived.</summary>
+    /// <summary>Waits until all batches of this thread but the two latest have arrived.</summary>
     [IntrinsicImplementation]
-    [Ptx("cp.async.wait_group 0;")]
-    public static void WaitAll()
+    [Ptx("cp.async.wait_group 2;")]
+    public static void WaitAllButTwo()
     {
     }
 }

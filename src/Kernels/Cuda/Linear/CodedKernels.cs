@@ -45,18 +45,21 @@ internal sealed class CodedKernels
     /// <summary><see cref="TiledCodedProduct"/>.</summary>
     public TiledLaunch Tiled => _tiled.Value;
 
+    /// <summary>Compiles what a GPU can need.</summary>
+    public void Compile() => _ = (_one.Value, _two.Value, _four.Value, _tiled.Value);
+
     /// <summary>The kernels of a format.</summary>
     public static CodedKernels Of(CudaQueue queue, WeightFormat format) => format switch
     {
         WeightFormat.Q4_0 => Of<CodedLayout<OffsetNibbleCodes, HalfScales>>(queue),
         WeightFormat.IQ4_NL => Of<CodedLayout<TableNibbleCodes, HalfScales>>(queue),
         WeightFormat.Q4_1 => Of<CodedLayout<NibbleCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q4_K => Of<CodedLayout<NibbleCodes, FloatScaleMinimums>>(queue),
+        WeightFormat.Q4_K => Of<CodedLayout<NibbleCodes, SixBitScaleMinimums>>(queue),
         WeightFormat.Q5_0 or WeightFormat.Q8_0 => Of<CodedLayout<ByteCodes, HalfScales>>(queue),
         WeightFormat.Q5_1 => Of<CodedLayout<ByteCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q5_K => Of<CodedLayout<ByteCodes, FloatScaleMinimums>>(queue),
-        WeightFormat.Q3_K or WeightFormat.Q6_K => Of<CodedLayout<ByteCodes, FloatHalfScales>>(queue),
-        WeightFormat.Q2_K => Of<CodedLayout<ByteCodes, FloatHalfScaleMinimums>>(queue),
+        WeightFormat.Q5_K => Of<CodedLayout<ByteCodes, SixBitScaleMinimums>>(queue),
+        WeightFormat.Q3_K or WeightFormat.Q6_K => Of<CodedLayout<ByteCodes, ByteHalfScales>>(queue),
+        WeightFormat.Q2_K => Of<CodedLayout<ByteCodes, NibbleHalfScaleMinimums>>(queue),
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "not a coded format"),
     };
 

@@ -30,21 +30,21 @@ internal enum ScaleKind
     /// <summary><see cref="HalfScaleMinimums"/>.</summary>
     HalfMinimum,
 
-    /// <summary><see cref="FloatScaleMinimums"/>.</summary>
-    FloatMinimum,
+    /// <summary><see cref="SixBitScaleMinimums"/>.</summary>
+    SixBitMinimum,
 
-    /// <summary><see cref="FloatHalfScales"/>.</summary>
-    FloatPair,
+    /// <summary><see cref="ByteHalfScales"/>.</summary>
+    BytePair,
 
-    /// <summary><see cref="FloatHalfScaleMinimums"/>.</summary>
-    FloatPairMinimum,
+    /// <summary><see cref="NibbleHalfScaleMinimums"/>.</summary>
+    NibblePairMinimum,
 }
 
 /// <summary>The one table of what a file format becomes on the device.</summary>
 /// <remarks>
-/// Values are never requantised. Formats of 5, 6, 3 and 2 bits become bytes, and the K formats' scales binary32, so that a value costs the kernels
-/// one conversion: Q4_K takes 6 bits a weight for the file's 4.5, Q5_K 10 for 5.5, Q6_K 10 for 6.6, Q3_K 10 for 3.4, Q2_K 12 for 2.6, Q5_0 8.5 for 5.5,
-/// Q5_1 9 for 6; the others take what the file takes.
+/// Values are never requantised. Formats of 5, 6, 3 and 2 bits become bytes, and a block carries its factors with it, so that its value costs the kernels
+/// few operations and no second read: Q4_K takes 5.5 bits a weight for the file's 4.5, Q5_K 9.5 for 5.5, Q6_K 9 for 6.6, Q3_K 9 for 3.4, Q2_K 9.5 for
+/// 2.6, Q5_0 8.5 for 5.5, Q5_1 9 for 6; the others take what the file takes.
 /// </remarks>
 /// <param name="Format">The file's format.</param>
 /// <param name="Codes">Its codes on the device.</param>
@@ -59,20 +59,17 @@ internal sealed record DeviceLayout(WeightFormat Format, CodeKind Codes, ScaleKi
         WeightFormat.F16 or WeightFormat.BF16 => new(format, CodeKind.Halves, ScaleKind.None, 0),
         WeightFormat.Q4_0 or WeightFormat.IQ4_NL => new(format, CodeKind.Nibbles, ScaleKind.Half, 0),
         WeightFormat.Q4_1 => new(format, CodeKind.Nibbles, ScaleKind.HalfMinimum, 0),
-        WeightFormat.Q4_K => new(format, CodeKind.Nibbles, ScaleKind.FloatMinimum, 0),
+        WeightFormat.Q4_K => new(format, CodeKind.Nibbles, ScaleKind.SixBitMinimum, 0),
         WeightFormat.Q5_0 or WeightFormat.Q8_0 => new(format, CodeKind.Bytes, ScaleKind.Half, PanelFormat.Of(format).Bias),
         WeightFormat.Q5_1 => new(format, CodeKind.Bytes, ScaleKind.HalfMinimum, 0),
-        WeightFormat.Q5_K => new(format, CodeKind.Bytes, ScaleKind.FloatMinimum, 0),
-        WeightFormat.Q3_K or WeightFormat.Q6_K => new(format, CodeKind.Bytes, ScaleKind.FloatPair, PanelFormat.Of(format).Bias),
-        WeightFormat.Q2_K => new(format, CodeKind.Bytes, ScaleKind.FloatPairMinimum, 0),
+        WeightFormat.Q5_K => new(format, CodeKind.Bytes, ScaleKind.SixBitMinimum, 0),
+        WeightFormat.Q3_K or WeightFormat.Q6_K => new(format, CodeKind.Bytes, ScaleKind.BytePair, PanelFormat.Of(format).Bias),
+        WeightFormat.Q2_K => new(format, CodeKind.Bytes, ScaleKind.NibblePairMinimum, 0),
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "unknown weight format"),
     };
 
     /// <summary>True where weights are floats.</summary>
     public bool IsFloat => Scales == ScaleKind.None;
-
-    /// <summary>True where the file's minimum is subtracted.</summary>
-    public bool SubtractsMinimum => Format is WeightFormat.Q2_K or WeightFormat.Q4_K or WeightFormat.Q5_K;
 
     /// <summary>Words of a block's codes.</summary>
     public int CodeWords => Codes switch
@@ -88,9 +85,9 @@ internal sealed record DeviceLayout(WeightFormat Format, CodeKind Codes, ScaleKi
     {
         ScaleKind.Half => HalfScales.Words,
         ScaleKind.HalfMinimum => HalfScaleMinimums.Words,
-        ScaleKind.FloatMinimum => FloatScaleMinimums.Words,
-        ScaleKind.FloatPair => FloatHalfScales.Words,
-        ScaleKind.FloatPairMinimum => FloatHalfScaleMinimums.Words,
+        ScaleKind.SixBitMinimum => SixBitScaleMinimums.Words,
+        ScaleKind.BytePair => ByteHalfScales.Words,
+        ScaleKind.NibblePairMinimum => NibbleHalfScaleMinimums.Words,
         _ => 0,
     };
 }

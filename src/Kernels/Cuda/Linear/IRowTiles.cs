@@ -17,7 +17,7 @@ internal readonly struct OneRowTile : IRowTiles
     public static int Count => 1;
 
     /// <inheritdoc/>
-    public static int Slots => 32;
+    public static int Slots => 64;
 }
 
 /// <summary>9 to 16 rows.</summary>

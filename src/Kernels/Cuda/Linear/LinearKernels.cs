@@ -7,13 +7,16 @@ namespace TpServe.Kernels.Cuda;
 /// <remarks>
 /// Numerics the order of an output's sum is <see cref="LinearPlan"/>'s in every kernel, so which one runs never depends on the degree, and kernels of one
 ///          arithmetic agree to the bit.
-/// Cost     kernels are compiled when the first weight of their format is packed.
+/// Cost     a GPU's kernels are compiled when the first weight of their format is packed, an emulated device's when they are first launched.
 /// </remarks>
 internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostTransfers transfers, CudaActivations activations) : IDisposable
 {
     private const int MostParts = 3;
     private const int MostGridRows = 65535;
-    private const int MostStreamedRowTiles = 4; // the bits agree, so this is a matter of speed alone
+    
+    // Up to here the weights are read once for every 32 rows: a tile of 128 outputs would leave most multiprocessors idle. The bits agree, so this is a
+    // matter of speed alone.
+    private const int MostStreamedRowTiles = 12;
 
     private readonly List<LinearPlan> _plans = [];
     private readonly Dictionary<WeightFormat, PlainProduct.Launch> _plain = [];
@@ -47,6 +50,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
             memory.Dispose();
             throw;
         }
+        Compile(rows.Format);
         return new CudaPackedWeight(rows.Format, rows.Outputs, plan, memory);
     }
 
@@ -104,8 +108,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
             FirstRow = firstRow,
             Scale = scale,
         };
-        if (!_tables.TryGetValue(own.Format, out TableRows.Launch? launch))
-            _tables.Add(own.Format, launch = TableRows.Load(queue, own.Format));
+        TableRows.Launch launch = Table(own.Format);
         int groups = ((own.Plan.Blocks * 8) + TableRows.GroupSize - 1) / TableRows.GroupSize;
         for (int row = 0; row < y.Rows; row += MostGridRows)
         {
@@ -129,12 +132,60 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 
     private static bool IsAlike(CudaPackedWeight left, CudaPackedWeight right) => left.Format == right.Format && ReferenceEquals(left.Plan, right.Plan);
 
+    private static int StreamChunks(int rows) => StreamProduct.RowChunks(rows, rows <= 8 ? 1 : rows <= 16 ? 2 : 4);
+
     private LinearPlan PlanOf(InputLeaves leaves, bool aligned)
     {
         LinearPlan? plan = _plans.Find(known => known.Fits(leaves, aligned));
         if (plan is null)
             _plans.Add(plan = new LinearPlan(queue, transfers, leaves, aligned));
         return plan;
+    }
+
+    /// <summary>On a GPU every kernel the format can need: a step that is being recorded must not compile.</summary>
+    private void Compile(WeightFormat format)
+    {
+        if (queue.IsEmulated)
+            return;
+        Table(format);
+        if (IsPlain(format))
+        {
+            PlainOf(format);
+            return;
+        }
+        if (DeviceLayout.Of(format).IsFloat)
+        {
+            HalvesOf(format).Compile();
+            return;
+        }
+        _ = _quantise.Value;
+        CodedOf(format).Compile();
+    }
+
+    private bool IsPlain(WeightFormat format) =>
+        activations == CudaActivations.Float32 || format == WeightFormat.F32 || (queue.IsEmulated && DeviceLayout.Of(format).IsFloat);
+
+    private TableRows.Launch Table(WeightFormat format)
+    {
+        if (!_tables.TryGetValue(format, out TableRows.Launch? launch))
+            _tables.Add(format, launch = TableRows.Load(queue, format));
+        return launch;
+    }
+
+    private PlainProduct.Launch PlainOf(WeightFormat format)
+    {
+        if (!_plain.TryGetValue(format, out PlainProduct.Launch? launch))
+            _plain.Add(format, launch = PlainProduct.Load(queue, format));
+        return launch;
+    }
+
+    private HalfKernels HalvesOf(WeightFormat format) => (format == WeightFormat.F16 ? _binaryHalves : _bFloats).Value;
+
+    private CodedKernels CodedOf(WeightFormat format)
+    {
+        if (!_coded.TryGetValue(format, out CodedKernels? kernels))
+            _coded.Add(format, kernels = CodedKernels.Of(queue, format));
+        return kernels;
     }
 
     private void Multiply(Tensor x, ReadOnlySpan<PackedWeight> parts, Tensor y, int column)
@@ -157,7 +208,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         shape.Tiles = shape.Tiles1 + (parts.Length > 2 ? w2.Tiles : 0);
         if (x.Rows == 0 || shape.Tiles == 0)
             return;
-        if (activations == CudaActivations.Float32 || w0.Format == WeightFormat.F32 || (queue.IsEmulated && !w0.Plan.IsAligned))
+        if (IsPlain(w0.Format))
             Plain(x, w0, w1, w2, y, shape);
         else if (!w0.Plan.IsAligned)
             Halves(x, w0, w1, w2, y, shape);
@@ -167,7 +218,13 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 
     private void Halves(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
-        HalfKernels kernels = (w0.Format == WeightFormat.F16 ? _binaryHalves : _bFloats).Value;
+        HalfKernels kernels = HalvesOf(w0.Format);
+        if (shape.Rows <= PackedActivations.TileRows && w0.Plan.IsRegular && shape.StrideX % 2 == 0 && x.OffsetBytes % 8 == 0)
+        {
+            kernels.StreamRounding(
+                (shape.Tiles, StreamProduct.GroupSize), x.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+            return;
+        }
         long mark = scratch.Mark();
         int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
         Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.HalfWords, ElementType.Int32);
@@ -178,7 +235,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         if (rowTiles <= MostStreamedRowTiles)
         {
             kernels.Stream(rowTiles)(
-                (shape.Tiles, StreamProduct.GroupSize), packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+                (shape.Tiles * StreamChunks(shape.Rows), StreamProduct.GroupSize), packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
         }
         else
         {
@@ -189,12 +246,11 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 
     private void Coded(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
-        if (!_coded.TryGetValue(w0.Format, out CodedKernels? kernels))
-            _coded.Add(w0.Format, kernels = CodedKernels.Of(queue, w0.Format));
+        CodedKernels kernels = CodedOf(w0.Format);
         long mark = scratch.Mark();
         int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
         Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.CodedWords, ElementType.Int32);
-        int blockGroups = (shape.Blocks + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
+        int blockGroups = ((shape.Blocks * 8) + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
         _quantise.Value(
             (new Index2D(blockGroups, queue.IsEmulated ? 1 : Math.Min(rowTiles * PackedActivations.TileRows, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
             x.View<float>(), packed.View<uint>(), w0.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
@@ -208,7 +264,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         else if (rowTiles <= MostStreamedRowTiles)
         {
             kernels.Stream(rowTiles)(
-                (shape.Tiles, StreamCodedProduct.GroupSize),
+                (shape.Tiles * StreamChunks(shape.Rows), StreamCodedProduct.GroupSize),
                 packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
         }
         else
@@ -231,8 +287,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 
     private void Plain(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
-        if (!_plain.TryGetValue(w0.Format, out PlainProduct.Launch? launch))
-            _plain.Add(w0.Format, launch = PlainProduct.Load(queue, w0.Format));
+        PlainProduct.Launch launch = PlainOf(w0.Format);
         int groups = ((shape.Tiles * CudaPackedWeight.TileOutputs) + PlainProduct.GroupSize - 1) / PlainProduct.GroupSize;
         int passes = (shape.Rows + PlainProduct.PassRows - 1) / PlainProduct.PassRows; // an emulated group costs far more than a pass
         launch(

@@ -59,6 +59,9 @@ internal sealed class LinearPlan : IDisposable
     /// <summary>Blocks of 32 inputs of an output, padding included.</summary>
     public int Blocks => Visits.Length;
 
+    /// <summary>True where every block is whole, so that block b's inputs are columns 32b… of the activation.</summary>
+    public bool IsRegular => Blocks * BlockInputs == Leaves.Columns;
+
     /// <summary>Most partial sums that wait at once below the newest one, where a merge with the newest needs no room.</summary>
     public int MostHeld { get; }
 

@@ -6,7 +6,7 @@ namespace TpServe.Kernels.Cuda;
 /// <summary>Rows of activations as the second operand of mma.sync: tiles of 8 rows, in each its blocks of 32 inputs, rounded or quantised once.</summary>
 /// <remarks>
 /// Shapes   x [rows, inputs], packed [⌈rows / 8⌉][blocks][<see cref="HalfWords"/> or <see cref="CodedWords"/>] words; rows beyond the last are zero.
-/// Launch   16-bit: a thread four words, 128 a group. Coded: a thread a block of a row, 128 a group. The grid's second dimension walks the rows.
+/// Launch   16-bit: a thread four words, 128 a group. Coded: eight threads a block of a row, 128 a group. The grid's second dimension walks the rows.
 /// Cost     reads 4 and writes 2 or 1.5 bytes an input and row: a hundredth of a product's bytes.
 /// </remarks>
 internal static class PackedActivations
@@ -32,7 +32,6 @@ internal static class PackedActivations
     /// <summary>Where the scaled sums of inputs 0..15 begin; those of 16..31 follow.</summary>
     public const int HalfSumsAt = 80;
 
-    /// <summary>A row's block where its magnitudes end.</summary>
     private const float LargestCode = 127f;
 
     // Adding 1.5 · 2^23 rounds to the nearest integer, ties to even, and leaves it in the low mantissa bits.
@@ -51,8 +50,8 @@ internal static class PackedActivations
         new(queue.Load<ArrayView<float>, ArrayView<uint>, ArrayView<BlockVisit>, int, int, int>(QuantiseKernel));
 
     /// <remarks>Numerics round to nearest even; binary16 saturates finite values.</remarks>
-    [DeviceKernel(typeof(BFloatMath))]
-    [DeviceKernel(typeof(BinaryHalfMath))]
+    [DeviceKernel(typeof(BFloatMath), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(BinaryHalfMath), GroupSize = GroupSize)]
     internal static void RoundKernel<T>(ArrayView<float> x, ArrayView<uint> packed, ArrayView<BlockVisit> visits, int rows, int stride, int blocks)
         where T : struct, IHalfMath
     {
@@ -77,27 +76,28 @@ internal static class PackedActivations
     ///          where amax is not finite, scale is NaN, and so is every output. The sums are scale · Σ code, rounded once.
     /// Oracle   the CPU backend's ActivationTile.
     /// </remarks>
-    [DeviceKernel]
+    [DeviceKernel(GroupSize = GroupSize)]
     internal static void QuantiseKernel(ArrayView<float> x, ArrayView<uint> packed, ArrayView<BlockVisit> visits, int rows, int stride, int blocks)
     {
-        int block = (Grid.IdxX * GroupSize) + Group.IdxX;
+        int item = (Grid.IdxX * GroupSize) + Group.IdxX, block = item / 8, own = item % 8;
         if (block >= blocks)
             return;
         BlockVisit visit = visits[block];
         int padded = (rows + TileRows - 1) / TileRows * TileRows;
         for (int row = Grid.IdxY; row < padded; row += Grid.DimY)
         {
-            // 1. The largest magnitude, compared as integers: the same order for numbers, and a NaN is the largest of all.
+            // 1. The largest magnitude, compared as integers: the same order for numbers, and a NaN is the largest of all. Eight threads read a block, each
+            //    all of it: neighbours hit the first cache, and nobody waits for a shuffle.
             int count = row < rows ? visit.Count : 0, from = (row * stride) + visit.Column;
             int largest = 0;
-            for (int i = 0; i < count; i++)
-                largest = Math.Max(largest, (int)(Interop.FloatAsInt(x[from + i]) & 0x7FFFFFFF));
+            for (int i = 0; i < LinearPlan.BlockInputs; i++)
+                largest = Math.Max(largest, (int)(Interop.FloatAsInt(At(x, from, i - visit.Lead, count)) & 0x7FFFFFFF));
             float amax = Interop.IntAsFloat((uint)largest), inverse = DeviceMath.Divide(LargestCode, amax);
             float scale = largest < 0x7F800000 ? DeviceMath.Divide(amax, LargestCode) : float.NaN;
             bool codes = largest < 0x7F800000 && inverse <= float.MaxValue;
 
-            // 2. Codes, four to a word, and their sums.
-            int to = ((((row / TileRows) * blocks) + block) * CodedWords), at = row % TileRows;
+            // 2. Codes, four to a word: each thread keeps its own word and all sums.
+            uint ownWord = 0;
             int sum0 = 0, sum1 = 0;
             for (int quad = 0; quad < 8; quad++)
             {
@@ -109,10 +109,16 @@ internal static class PackedActivations
                     word |= ((uint)code & 0xFF) << (8 * i);
                     sum += code;
                 }
-                packed[to + (((at * 4) + (quad & 3)) * 2) + (quad >> 2)] = word;
+                ownWord = quad == own ? word : ownWord;
                 sum0 += quad < 4 ? sum : 0;
                 sum1 += quad < 4 ? 0 : sum;
             }
+
+            // 3. The block's first thread writes its scale and sums.
+            int to = ((row / TileRows * blocks) + block) * CodedWords, at = row % TileRows;
+            packed[to + (((at * 4) + (own & 3)) * 2) + (own >> 2)] = ownWord;
+            if (own > 0)
+                continue;
             packed[to + ScalesAt + at] = Interop.FloatAsInt(scale);
             packed[to + SumsAt + at] = Interop.FloatAsInt(DeviceMath.Multiply(scale, sum0 + sum1));
             packed[to + HalfSumsAt + at] = Interop.FloatAsInt(DeviceMath.Multiply(scale, sum0));

@@ -17,15 +17,15 @@ internal static class PlainCodedProduct
     /// <summary>Threads of a group.</summary>
     public const int GroupSize = 128;
 
-    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), Uses = "dp4a")]
-    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), Uses = "dp4a")]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), Uses = "dp4a")]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), Uses = "dp4a")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), Uses = "dp4a")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), Uses = "dp4a")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), Uses = "dp4a")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), Uses = "dp4a")]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), Uses = "dp4a")]
+    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), Uses = "dp4a", GroupSize = GroupSize)]
     internal static void Kernel<T>(
         ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<ProductSegment> segments, ProductShape shape)

@@ -33,30 +33,30 @@ internal static class PlainProduct
         WeightFormat.Q4_0 => Load<CodedLayout<OffsetNibbleCodes, HalfScales>>(queue),
         WeightFormat.IQ4_NL => Load<CodedLayout<TableNibbleCodes, HalfScales>>(queue),
         WeightFormat.Q4_1 => Load<CodedLayout<NibbleCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q4_K => Load<CodedLayout<NibbleCodes, FloatScaleMinimums>>(queue),
+        WeightFormat.Q4_K => Load<CodedLayout<NibbleCodes, SixBitScaleMinimums>>(queue),
         WeightFormat.Q5_0 or WeightFormat.Q8_0 => Load<CodedLayout<ByteCodes, HalfScales>>(queue),
         WeightFormat.Q5_1 => Load<CodedLayout<ByteCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q5_K => Load<CodedLayout<ByteCodes, FloatScaleMinimums>>(queue),
-        WeightFormat.Q3_K or WeightFormat.Q6_K => Load<CodedLayout<ByteCodes, FloatHalfScales>>(queue),
-        WeightFormat.Q2_K => Load<CodedLayout<ByteCodes, FloatHalfScaleMinimums>>(queue),
+        WeightFormat.Q5_K => Load<CodedLayout<ByteCodes, SixBitScaleMinimums>>(queue),
+        WeightFormat.Q3_K or WeightFormat.Q6_K => Load<CodedLayout<ByteCodes, ByteHalfScales>>(queue),
+        WeightFormat.Q2_K => Load<CodedLayout<ByteCodes, NibbleHalfScaleMinimums>>(queue),
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "unknown weight format"),
     };
 
     private static Launch Load<T>(CudaQueue queue) where T : struct, IWeightLayout =>
         new(queue.Load<ArrayView<float>, ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<float>, ArrayView<BlockVisit>, ArrayView<ProductSegment>, ProductShape>(Kernel<T>));
 
-    [DeviceKernel(typeof(Float32Layout))]
-    [DeviceKernel(typeof(Float16Layout))]
-    [DeviceKernel(typeof(BFloat16Layout))]
-    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>))]
-    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>))]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>))]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>))]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>))]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>))]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>))]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>))]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>))]
+    [DeviceKernel(typeof(Float32Layout), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(Float16Layout), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(BFloat16Layout), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), GroupSize = GroupSize)]
     internal static void Kernel<T>(
         ArrayView<float> x, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<BlockVisit> visits, ArrayView<ProductSegment> segments, ProductShape shape)

@@ -59,11 +59,12 @@ internal readonly struct HalfScaleMinimums : IScales
     public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) => HalfFloats.FromHalf(weights[scales + output] >> 16);
 }
 
-/// <summary>A binary32 scale and minimum an output, products of the file's half and six-bit integer: Q4_K, Q5_K.</summary>
-internal readonly struct FloatScaleMinimums : IScales
+/// <summary>Q4_K, Q5_K: the block's binary16 factors d and dmin of an output in a word, then two outputs' six-bit scale and minimum in a word.</summary>
+/// <remarks>Numerics factor times integer is exact in float32: at most 17 bits.</remarks>
+internal readonly struct SixBitScaleMinimums : IScales
 {
     /// <inheritdoc/>
-    public static int Words => 32;
+    public static int Words => 24;
 
     /// <inheritdoc/>
     public static bool HasHalves => false;
@@ -72,17 +73,20 @@ internal readonly struct FloatScaleMinimums : IScales
     public static bool HasMinimum => true;
 
     /// <inheritdoc/>
-    public static float Scale(ArrayView<uint> weights, long scales, int output, int half) => Interop.IntAsFloat(weights[scales + (2 * output)]);
+    public static float Scale(ArrayView<uint> weights, long scales, int output, int half) =>
+        DeviceMath.Multiply(HalfFloats.FromHalf(weights[scales + output]), FactorPairs.At(weights, scales, output) & 63);
 
     /// <inheritdoc/>
-    public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) => Interop.IntAsFloat(weights[scales + (2 * output) + 1]);
+    public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) =>
+        -DeviceMath.Multiply(HalfFloats.FromHalf(weights[scales + output] >> 16), (FactorPairs.At(weights, scales, output) >> 8) & 63);
 }
 
-/// <summary>Two binary32 scales an output: Q3_K, Q6_K.</summary>
-internal readonly struct FloatHalfScales : IScales
+/// <summary>Q3_K, Q6_K: binary16 d of an output, and the signed bytes that scale its halves, in one word.</summary>
+/// <remarks>Numerics factor times integer is exact in float32: at most 19 bits.</remarks>
+internal readonly struct ByteHalfScales : IScales
 {
     /// <inheritdoc/>
-    public static int Words => 32;
+    public static int Words => 16;
 
     /// <inheritdoc/>
     public static bool HasHalves => true;
@@ -91,17 +95,22 @@ internal readonly struct FloatHalfScales : IScales
     public static bool HasMinimum => false;
 
     /// <inheritdoc/>
-    public static float Scale(ArrayView<uint> weights, long scales, int output, int half) => Interop.IntAsFloat(weights[scales + (2 * output) + half]);
+    public static float Scale(ArrayView<uint> weights, long scales, int output, int half)
+    {
+        uint word = weights[scales + output];
+        return DeviceMath.Multiply(HalfFloats.FromHalf(word), DeviceBits.SignedByte(word, 2 + half));
+    }
 
     /// <inheritdoc/>
     public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) => 0f;
 }
 
-/// <summary>Two binary32 scales and two minimums an output: Q2_K.</summary>
-internal readonly struct FloatHalfScaleMinimums : IScales
+/// <summary>Q2_K: the block's binary16 factors d and dmin of an output in a word, then two outputs' four-bit scales and minimums of both halves in a word.</summary>
+/// <remarks>Numerics factor times integer is exact in float32: at most 15 bits.</remarks>
+internal readonly struct NibbleHalfScaleMinimums : IScales
 {
     /// <inheritdoc/>
-    public static int Words => 64;
+    public static int Words => 24;
 
     /// <inheritdoc/>
     public static bool HasHalves => true;
@@ -110,8 +119,17 @@ internal readonly struct FloatHalfScaleMinimums : IScales
     public static bool HasMinimum => true;
 
     /// <inheritdoc/>
-    public static float Scale(ArrayView<uint> weights, long scales, int output, int half) => Interop.IntAsFloat(weights[scales + (4 * output) + half]);
+    public static float Scale(ArrayView<uint> weights, long scales, int output, int half) =>
+        DeviceMath.Multiply(HalfFloats.FromHalf(weights[scales + output]), (FactorPairs.At(weights, scales, output) >> (8 * half)) & 15);
 
     /// <inheritdoc/>
-    public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) => Interop.IntAsFloat(weights[scales + (4 * output) + 2 + half]);
+    public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) =>
+        -DeviceMath.Multiply(HalfFloats.FromHalf(weights[scales + output] >> 16), (FactorPairs.At(weights, scales, output) >> (4 + (8 * half))) & 15);
+}
+
+/// <summary>16 bits of small integers an output, behind the 16 words of factors.</summary>
+internal static class FactorPairs
+{
+    /// <summary>The integers of an output in the low 16 bits.</summary>
+    public static int At(ArrayView<uint> weights, long scales, int output) => (int)(weights[scales + 16 + (output >> 1)] >> ((output & 1) * 16)) & 0xFFFF;
 }

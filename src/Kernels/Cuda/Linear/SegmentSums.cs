@@ -54,10 +54,10 @@ internal static class SegmentSums
     }
 
     /// <summary>Writes an element's pieces where its output and row exist.</summary>
-    public static void Write(ArrayView<float> y, ArrayView<float> stack, ProductShape shape, PlacedTile tile, int elements, int element, int depth, float top)
+    public static void Write(ArrayView<float> y, ArrayView<float> stack, ProductShape shape, PlacedTile tile, int firstRow, int elements, int element, int depth, float top)
     {
         int lane = element & 31, register = (element >> 5) & 3;
-        int output = (lane >> 2) + ((register >> 1) * 8), row = (element / TileElements * PackedActivations.TileRows) + ((lane & 3) * 2) + (register & 1);
+        int output = (lane >> 2) + ((register >> 1) * 8), row = firstRow + (element / TileElements * PackedActivations.TileRows) + ((lane & 3) * 2) + (register & 1);
         if (output >= tile.Outputs || row >= shape.Rows)
             return;
         for (int piece = 0; piece < depth; piece++)

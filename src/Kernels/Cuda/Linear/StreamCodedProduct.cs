@@ -3,7 +3,7 @@ using ILGPU.Runtime;
 
 namespace TpServe.Kernels.Cuda;
 
-/// <summary>y = x · Wᵀ of quantised weights and activations for up to 32 rows: the weights stream once through integer tensor cores.</summary>
+/// <summary>y = x · Wᵀ of quantised weights and activations for few rows: the weights stream through integer tensor cores, once for every 32 rows.</summary>
 /// <remarks>
 /// Shapes   packed: <see cref="PackedActivations"/>; y [pieces · rows, outputs], strided.
 /// Launch   as <see cref="StreamProduct"/>.
@@ -28,24 +28,24 @@ internal static class StreamCodedProduct
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), typeof(FourRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 1)]
     internal static void Kernel<T, TRows>(
         ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<ProductSegment> segments, ProductShape shape)
@@ -55,11 +55,13 @@ internal static class StreamCodedProduct
         ArrayView<float> slots = SharedMemory.Allocate<float>(TRows.Slots * TRows.Count * SegmentSums.TileElements);
         ArrayView<float> stack = SharedMemory.Allocate<float>(SegmentSums.StackLevels * TRows.Count * SegmentSums.TileElements);
         int lane = Group.IdxX % 32, warp = Group.IdxX / 32, depth = 0;
-        PlacedTile tile = ProductShape.Place(shape, Grid.IdxX, w0, w1, w2, (long)shape.Blocks * T.BlockWords);
+        int chunks = StreamProduct.RowChunks(shape.Rows, TRows.Count), firstRow = Grid.IdxX % chunks * TRows.Count * PackedActivations.TileRows;
+        PlacedTile tile = ProductShape.Place(shape, Grid.IdxX / chunks, w0, w1, w2, (long)shape.Blocks * T.BlockWords);
 
         // Row tiles beyond the last repeat it: nobody looks at their sums.
         int tiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows, tileWords = shape.Blocks * PackedActivations.CodedWords;
-        int x1 = Math.Min(1, tiles - 1) * tileWords, x2 = Math.Min(2, tiles - 1) * tileWords, x3 = Math.Min(3, tiles - 1) * tileWords;
+        int first = firstRow / PackedActivations.TileRows, x0 = first * tileWords;
+        int x1 = Math.Min(first + 1, tiles - 1) * tileWords, x2 = Math.Min(first + 2, tiles - 1) * tileWords, x3 = Math.Min(first + 3, tiles - 1) * tileWords;
         float top0 = 0f, top1 = 0f;
         for (int round = 0; round < shape.Segments; round += TRows.Slots)
         {
@@ -75,7 +77,7 @@ internal static class StreamCodedProduct
                     CodedBlock a0 = CodedBlock.Load<T>(tile, block, lane), a1 = CodedBlock.Load<T>(tile, block + 1, lane);
                     CodedBlock a2 = CodedBlock.Load<T>(tile, block + 2, lane), a3 = CodedBlock.Load<T>(tile, block + 3, lane);
                     int x = block * PackedActivations.CodedWords;
-                    sum0 = Four<T>(packed, x, lane, a0, a1, a2, a3, sum0);
+                    sum0 = Four<T>(packed, x0 + x, lane, a0, a1, a2, a3, sum0);
                     if (TRows.Count > 1)
                         sum1 = Four<T>(packed, x1 + x, lane, a0, a1, a2, a3, sum1);
                     if (TRows.Count > 2)
@@ -88,7 +90,7 @@ internal static class StreamCodedProduct
                 {
                     CodedBlock a = CodedBlock.Load<T>(tile, block, lane);
                     int x = block * PackedActivations.CodedWords;
-                    sum0 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x, lane), sum0);
+                    sum0 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x0 + x, lane), sum0);
                     if (TRows.Count > 1)
                         sum1 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x1 + x, lane), sum1);
                     if (TRows.Count > 2)
@@ -121,9 +123,9 @@ internal static class StreamCodedProduct
         // 3. What is left are the pieces.
         int all = TRows.Count * SegmentSums.TileElements;
         if (Group.IdxX < all)
-            SegmentSums.Write(y, stack, shape, tile, all, Group.IdxX, depth, top0);
+            SegmentSums.Write(y, stack, shape, tile, firstRow, all, Group.IdxX, depth, top0);
         if (TRows.Count > 2)
-            SegmentSums.Write(y, stack, shape, tile, all, Group.IdxX + GroupSize, depth, top1);
+            SegmentSums.Write(y, stack, shape, tile, firstRow, all, Group.IdxX + GroupSize, depth, top1);
     }
 
     private static Float4 Four<T>(ArrayView<uint> packed, int x, int lane, CodedBlock a0, CodedBlock a1, CodedBlock a2, CodedBlock a3, Float4 sum)

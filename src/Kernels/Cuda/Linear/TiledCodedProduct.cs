@@ -21,12 +21,12 @@ internal static class TiledCodedProduct
     [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
-    [DeviceKernel(typeof(CodedLayout<NibbleCodes, FloatScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
-    [DeviceKernel(typeof(CodedLayout<ByteCodes, FloatHalfScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     internal static void Kernel<T>(
         ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<ProductSegment> segments, ArrayView<float> stacks, int levels, ProductShape shape)

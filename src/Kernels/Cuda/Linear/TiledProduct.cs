@@ -43,35 +43,45 @@ internal static class TiledProduct
             int x0 = (Math.Min(firstRowTile + warp, rowTiles - 1) * shape.Blocks * PackedActivations.HalfWords) + (lane * 4);
             int x1 = (Math.Min(firstRowTile + warp + 8, rowTiles - 1) * shape.Blocks * PackedActivations.HalfWords) + (lane * 4);
             Group.Barrier(); // the ring is free: every warp has done its last tile
-            Fetch(ring, 0, tile.Weights, w, packed, x0, x1, 0, shape.Blocks, warp, lane);
-            Fetch(ring, StageWords, tile.Weights, w, packed, x0, x1, 1, shape.Blocks, warp, lane);
+            for (int first = 0; first < Stages; first++)
+                Fetch(ring, first * StageWords, tile.Weights, w, packed, x0, x1, first, shape.Blocks, warp, lane);
+            AsyncCopies.WaitAllButTwo();
+            Group.Barrier();
+            StepFragments rows = StepFragments.Load(ring, rowsAt, PackedActivations.HalfWords), even = StepFragments.Load(ring, weightsAt, HalfTiles.BlockWords);
 
             WarpSums total = default;
-            int depth = 0, stage = 0, free = 2 * StageWords;
+            int depth = 0, stage = 0;
             for (int s = 0; s < shape.Segments; s++)
             {
                 ProductSegment segment = segments[s];
                 WarpSums sums = default;
                 for (int block = segment.First; block < segment.First + segment.Blocks; block++)
                 {
-                    // 2. This block has arrived for all; the one after the next takes the place of the one before.
+                    // 2. 64 outputs by 32 rows by inputs 0..15 of the block, while its second half's weights come from shared memory.
+                    StepFragments odd = StepFragments.Load(ring, stage + weightsAt + HalfTiles.BlockWords / 2, HalfTiles.BlockWords);
+                    sums.A = Even<T>(even.A, rows, sums.A);
+                    sums.B = Even<T>(even.B, rows, sums.B);
+                    sums.C = Even<T>(even.C, rows, sums.C);
+                    sums.D = Even<T>(even.D, rows, sums.D);
+
+                    // 3. The next block has arrived for all, and all have read this one: the one after the next two takes its place.
                     AsyncCopies.WaitAllButOne();
                     Group.Barrier();
-                    Fetch(ring, free, tile.Weights, w, packed, x0, x1, block + 2, shape.Blocks, warp, lane);
+                    Fetch(ring, stage, tile.Weights, w, packed, x0, x1, block + Stages, shape.Blocks, warp, lane);
+                    if (block + 1 < shape.Blocks)
+                        stage = stage == (Stages - 1) * StageWords ? 0 : stage + StageWords;
 
-                    // 3. 64 outputs by 32 rows by 32 inputs.
-                    UInt4 b0 = SharedLoads.Four(ref ring[stage + rowsAt]), b1 = SharedLoads.Four(ref ring[stage + rowsAt + PackedActivations.HalfWords]);
-                    UInt4 b2 = SharedLoads.Four(ref ring[stage + rowsAt + (2 * PackedActivations.HalfWords)]);
-                    UInt4 b3 = SharedLoads.Four(ref ring[stage + rowsAt + (3 * PackedActivations.HalfWords)]);
-                    sums.A = Multiply<T>(ring, stage + weightsAt, b0, b1, b2, b3, sums.A);
-                    sums.B = Multiply<T>(ring, stage + weightsAt + HalfTiles.BlockWords, b0, b1, b2, b3, sums.B);
-                    sums.C = Multiply<T>(ring, stage + weightsAt + (2 * HalfTiles.BlockWords), b0, b1, b2, b3, sums.C);
-                    sums.D = Multiply<T>(ring, stage + weightsAt + (3 * HalfTiles.BlockWords), b0, b1, b2, b3, sums.D);
-                    free = stage;
-                    stage = stage == (Stages - 1) * StageWords ? 0 : stage + StageWords;
+                    // 4. Inputs 16..31, while the next block's first operands come.
+                    StepFragments nextRows = StepFragments.Load(ring, stage + rowsAt, PackedActivations.HalfWords);
+                    even = StepFragments.Load(ring, stage + weightsAt, HalfTiles.BlockWords);
+                    sums.A = Odd<T>(odd.A, rows, sums.A);
+                    sums.B = Odd<T>(odd.B, rows, sums.B);
+                    sums.C = Odd<T>(odd.C, rows, sums.C);
+                    sums.D = Odd<T>(odd.D, rows, sums.D);
+                    rows = nextRows;
                 }
 
-                // 4. Push; a merge with the top needs no memory.
+                // 5. Push; a merge with the top needs no memory.
                 if (segment.Merges > 0)
                 {
                     total = WarpSums.Add(total, sums);
@@ -90,7 +100,7 @@ internal static class TiledProduct
                 }
             }
 
-            // 5. What is left are the pieces.
+            // 6. What is left are the pieces.
             int warpTile = firstTile + (warp / 4 * TiledSums.WarpTiles), warpRow = (firstRowTile + (warp % 4 * TiledSums.WarpTiles)) * PackedActivations.TileRows;
             TiledSums.Write(y, w0, w1, w2, shape, warpTile, warpRow, depth - 1, total);
             for (int piece = 0; piece < depth - 1; piece++)
@@ -114,17 +124,36 @@ internal static class TiledProduct
         AsyncCopies.Commit();
     }
 
-    private static OutputSums Multiply<T>(ArrayView<uint> ring, int at, UInt4 b0, UInt4 b1, UInt4 b2, UInt4 b3, OutputSums sums) where T : struct, IHalfMath
+    private static OutputSums Even<T>(UInt4 a, StepFragments rows, OutputSums sums) where T : struct, IHalfMath => new()
     {
-        UInt4 a0 = SharedLoads.Four(ref ring[at]), a1 = SharedLoads.Four(ref ring[at + 128]);
-        sums.A = T.Multiply(a0, new UInt2 { A = b0.A, B = b0.B }, sums.A);
-        sums.B = T.Multiply(a0, new UInt2 { A = b1.A, B = b1.B }, sums.B);
-        sums.C = T.Multiply(a0, new UInt2 { A = b2.A, B = b2.B }, sums.C);
-        sums.D = T.Multiply(a0, new UInt2 { A = b3.A, B = b3.B }, sums.D);
-        sums.A = T.Multiply(a1, new UInt2 { A = b0.C, B = b0.D }, sums.A);
-        sums.B = T.Multiply(a1, new UInt2 { A = b1.C, B = b1.D }, sums.B);
-        sums.C = T.Multiply(a1, new UInt2 { A = b2.C, B = b2.D }, sums.C);
-        sums.D = T.Multiply(a1, new UInt2 { A = b3.C, B = b3.D }, sums.D);
-        return sums;
+        A = T.Multiply(a, new UInt2 { A = rows.A.A, B = rows.A.B }, sums.A),
+        B = T.Multiply(a, new UInt2 { A = rows.B.A, B = rows.B.B }, sums.B),
+        C = T.Multiply(a, new UInt2 { A = rows.C.A, B = rows.C.B }, sums.C),
+        D = T.Multiply(a, new UInt2 { A = rows.D.A, B = rows.D.B }, sums.D),
+    };
+
+    private static OutputSums Odd<T>(UInt4 a, StepFragments rows, OutputSums sums) where T : struct, IHalfMath => new()
+    {
+        A = T.Multiply(a, new UInt2 { A = rows.A.C, B = rows.A.D }, sums.A),
+        B = T.Multiply(a, new UInt2 { A = rows.B.C, B = rows.B.D }, sums.B),
+        C = T.Multiply(a, new UInt2 { A = rows.C.C, B = rows.C.D }, sums.C),
+        D = T.Multiply(a, new UInt2 { A = rows.D.C, B = rows.D.D }, sums.D),
+    };
+
+    /// <summary>Four operands of 16 bytes a lane: 64 outputs by 16 inputs, or 32 rows by 32 inputs.</summary>
+    private struct StepFragments
+    {
+        public UInt4 A;
+        public UInt4 B;
+        public UInt4 C;
+        public UInt4 D;
+
+        public static StepFragments Load(ArrayView<uint> ring, int at, int stride) => new()
+        {
+            A = SharedLoads.Four(ref ring[at]),
+            B = SharedLoads.Four(ref ring[at + stride]),
+            C = SharedLoads.Four(ref ring[at + (2 * stride)]),
+            D = SharedLoads.Four(ref ring[at + (3 * stride)]),
+        };
     }
 }

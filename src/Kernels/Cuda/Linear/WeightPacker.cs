@@ -27,46 +27,61 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
             byte* blocks = start; // pinned until the loop below has ended
             Parallel.For(0, (count + BlocksPerItem - 1) / BlocksPerItem, item =>
             {
-                for (int i = item * BlocksPerItem; i < Math.Min(count, (item + 1) * BlocksPerItem); i++)
-                    Block((first + i) / plan.Blocks, (int)((first + i) % plan.Blocks), (uint*)(blocks + ((long)i * BlockBytes)), rowBytes);
+                int end = Math.Min(count, (item + 1) * BlocksPerItem);
+                for (int i = item * BlocksPerItem; i < end;)
+                {
+                    int block = (int)((first + i) % plan.Blocks), run = Math.Min(end - i, plan.Blocks - block);
+                    Run((first + i) / plan.Blocks, block, run, (uint*)(blocks + ((long)i * BlockBytes)), rowBytes);
+                    i += run;
+                }
             });
         }
     }
 
-    private void Block(long tile, int block, uint* target, long rowBytes)
+    /// <summary>Consecutive blocks of a tile, row by row, so that a row's bytes are read in one go.</summary>
+    private void Run(long tile, int first, int count, uint* target, long rowBytes)
     {
         int firstOutput = (int)tile * CudaPackedWeight.TileOutputs, outputs = Math.Min(CudaPackedWeight.TileOutputs, rows.Outputs - firstOutput);
-        BlockVisit visit = plan.Visits[block];
-        int column = plan.FileColumns[block];
-        GgmlBlock source = default;
         for (int output = 0; output < outputs; output++)
         {
             ReadOnlySpan<byte> row = rows.Row(firstOutput + output);
             if (row.Length != rowBytes)
                 throw new ArgumentException($"A row of {rows.FileColumns} {rows.Format} weights has {row.Length} bytes, expected {rowBytes}.");
-            switch (layout.Codes)
-            {
-                case CodeKind.Float32:
-                    ReadOnlySpan<uint> words = MemoryMarshal.Cast<byte, uint>(row).Slice(column, visit.Count);
-                    for (int k = 0; k < words.Length; k++)
-                        target[(k * CudaPackedWeight.TileOutputs) + output] = words[k];
-                    break;
-                case CodeKind.Halves:
-                    Halves(MemoryMarshal.Cast<byte, ushort>(row).Slice(column, visit.Count), output, target);
-                    break;
-                default:
-                    source.Read(rows.Format, row, column / LinearPlan.BlockInputs);
-                    Coded(ref source, output, target);
-                    Scales(ref source, output, target + layout.CodeWords);
-                    break;
-            }
+            for (int block = first; block < first + count; block++)
+                Block(row, block, output, target + ((long)(block - first) * layout.BlockWords));
         }
     }
 
+    private void Block(ReadOnlySpan<byte> row, int block, int output, uint* target)
+    {
+        int column = plan.FileColumns[block], inputs = plan.Visits[block].Count;
+        switch (layout.Codes)
+        {
+            case CodeKind.Float32:
+                ReadOnlySpan<uint> words = MemoryMarshal.Cast<byte, uint>(row).Slice(column, inputs);
+                for (int k = 0; k < words.Length; k++)
+                    target[(k * CudaPackedWeight.TileOutputs) + output] = words[k];
+                break;
+            case CodeKind.Halves:
+                Halves(MemoryMarshal.Cast<byte, ushort>(row).Slice(column, inputs), output, target);
+                break;
+            default:
+                GgmlBlock source = default;
+                source.Read(rows.Format, row, column / LinearPlan.BlockInputs);
+                Coded(ref source, output, target);
+                Scales(ref source, output, target + layout.CodeWords);
+                break;
+        }
+    }
+
+    // Two neighbouring inputs of a row are a word of the file and of a tile.
     private static void Halves(ReadOnlySpan<ushort> values, int output, uint* target)
     {
-        for (int pair = 0; pair < (values.Length + 1) / 2; pair++)
-            target[HalfTiles.Word(output, pair)] = values[2 * pair] | ((2 * pair) + 1 < values.Length ? (uint)values[(2 * pair) + 1] << 16 : 0);
+        ReadOnlySpan<uint> pairs = MemoryMarshal.Cast<ushort, uint>(values);
+        for (int pair = 0; pair < pairs.Length; pair++)
+            target[HalfTiles.Word(output, pair)] = pairs[pair];
+        if (values.Length % 2 != 0)
+            target[HalfTiles.Word(output, pairs.Length)] = values[^1];
     }
 
     // Inputs that belong to a neighbouring leaf keep their codes: the activation is zero there.
@@ -83,19 +98,12 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
         }
     }
 
-    /// <summary>Each byte minus the bias, as a signed byte.</summary>
-    private static uint Minus(uint bytes, int bias)
-    {
-        uint result = 0;
-        for (int shift = 0; shift < 32; shift += 8)
-            result |= ((((bytes >> shift) & 0xFF) - (uint)bias) & 0xFF) << shift;
-        return result;
-    }
+    /// <summary>Each byte minus the bias, as a signed byte: the bias is 128, or no byte and no bias exceeds 127 and nothing borrows.</summary>
+    private static uint Minus(uint bytes, int bias) =>
+        bias == 128 ? bytes ^ 0x80808080 : ((bytes | 0x80808080) - ((uint)bias * 0x01010101)) ^ 0x80808080;
 
     private void Scales(ref GgmlBlock source, int output, uint* target)
     {
-        float d = (float)BitConverter.UInt16BitsToHalf(source.D), minimum = (float)BitConverter.UInt16BitsToHalf(source.DMin) * (layout.SubtractsMinimum ? -1 : 1);
-        float* scales = (float*)target;
         switch (layout.Scales)
         {
             case ScaleKind.Half:
@@ -104,15 +112,16 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
             case ScaleKind.HalfMinimum:
                 target[output] = source.D | ((uint)source.DMin << 16);
                 break;
-            case ScaleKind.FloatMinimum:
-                (scales[2 * output], scales[(2 * output) + 1]) = (d * source.Scale0, minimum * source.Min0);
+            case ScaleKind.SixBitMinimum:
+                target[output] = source.D | ((uint)source.DMin << 16);
+                target[16 + (output >> 1)] |= (uint)(source.Scale0 | (source.Min0 << 8)) << ((output & 1) * 16);
                 break;
-            case ScaleKind.FloatPair:
-                (scales[2 * output], scales[(2 * output) + 1]) = (d * source.Scale0, d * source.Scale1);
+            case ScaleKind.BytePair:
+                target[output] = source.D | ((uint)(byte)source.Scale0 << 16) | ((uint)(byte)source.Scale1 << 24);
                 break;
-            case ScaleKind.FloatPairMinimum:
-                (scales[4 * output], scales[(4 * output) + 1]) = (d * source.Scale0, d * source.Scale1);
-                (scales[(4 * output) + 2], scales[(4 * output) + 3]) = (minimum * source.Min0, minimum * source.Min1);
+            case ScaleKind.NibblePairMinimum:
+                target[output] = source.D | ((uint)source.DMin << 16);
+                target[16 + (output >> 1)] |= (uint)(source.Scale0 | (source.Min0 << 4) | (source.Scale1 << 8) | (source.Min1 << 12)) << ((output & 1) * 16);
                 break;
             default:
                 break;
