@@ -24,6 +24,7 @@ internal sealed class IpcPathKernels(CudaQueue queue)
     [DeviceKernel(Uses = "ld.acquire.sys")]
     private static void PingKernel(IpcView view, int peer, int first, int rounds)
     {
+        ArrayView<int> failed = ILGPU.SharedMemory.Allocate<int>(1);
         long mine = IpcDevice.Segment(view, view.Rank) + IpcLayout.PingAt + peer * sizeof(long);
         long theirs = IpcDevice.Segment(view, peer) + IpcLayout.PingAt + view.Rank * sizeof(long);
         bool begins = view.Rank < peer;
@@ -33,7 +34,7 @@ internal sealed class IpcPathKernels(CudaQueue queue)
             long flag = (long)round << 32 | (uint)view.Signature;
             if (begins)
                 ReleaseLong(theirs, flag);
-            if (!IpcDevice.Await(view, mine, flag, peer))
+            if (!IpcDevice.Await(view, mine, flag, peer, failed))
                 return;
             if (!begins)
                 ReleaseLong(theirs, flag);

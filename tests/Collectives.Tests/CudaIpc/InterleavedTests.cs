@@ -176,7 +176,8 @@ public sealed class InterleavedTests
         {
             PtxMachine machine = new(Memory, seed) { ResidentBlocks = Channels * Ranks };
             object[] all = [.. Enumerable.Range(0, Ranks).Select(rank => operands[Math.Min(rank, operands.Length - 1)])];
-            machine.Launch(module, name, (Channels, ranks, 1), (64, 1, 1), 0, [.. _views, .. all]);
+            PtxRun run = machine.Launch(module, name, (Channels, ranks, 1), (64, 1, 1), 0, [.. _views, .. all]);
+            Assert.That(run.DividedUniformBranches, Is.Zero, "a branch marked as uniform parted a warp");
         }
 
         /// <summary>A block of which only the first bytes are written: a read of the rest before it is written is a fault.</summary>
