@@ -193,12 +193,11 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
         }
     }
 
-    /// <summary>Gives back what this object made on its backend, but not the group's memory: another communicator goes on over it.</summary>
+    /// <summary>Gives back what this object made on its backend, whose stream has run dry, but not the group's memory: another communicator goes on over it.</summary>
     internal void Retire()
     {
         using Lock.Scope busy = _busy.EnterScope();
         ThrowIfOver();
-        _ops.Queue.Synchronize();
         _disposed = true;
         _tables.Dispose();
     }

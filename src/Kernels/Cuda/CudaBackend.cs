@@ -25,6 +25,7 @@ public sealed class CudaBackend : ITensorBackend
     private readonly AttentionKernels _attention;
     private readonly LinearKernels _linear;
     private readonly StepRecorder _recorder;
+    private bool _disposed;
 
     /// <summary>Takes the device over: disposes it.</summary>
     public CudaBackend(CudaContext context, CudaActivations activations = CudaActivations.Auto)
@@ -154,6 +155,8 @@ public sealed class CudaBackend : ITensorBackend
     /// <inheritdoc/>
     public void Dispose()
     {
+        if (_disposed)
+            return; // or the device lives on in another backend
         DisposeParts();
         _context.Dispose();
     }
@@ -168,6 +171,8 @@ public sealed class CudaBackend : ITensorBackend
     /// <summary>Everything but the device.</summary>
     internal void DisposeParts()
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        _disposed = true;
         _queue.Synchronize();
         _recorder.Dispose();
         _attention.Dispose();

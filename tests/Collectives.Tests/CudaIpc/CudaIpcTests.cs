@@ -142,6 +142,24 @@ public sealed class CudaIpcTests
     }
 
     [Test]
+    public void Retire_AnotherBackendOfTheDevice_GoesOnOverTheSameMemory()
+    {
+        using EmulatedIpcGroup group = new(2, s_timeout);
+        using TestGroup local = TestGroup.Create("local", 2);
+        group.Run((end, ops) =>
+        {
+            end.Barrier();
+            using CudaBackend other = ops.With(CudaActivations.Float32);
+            end.Retire();
+            using CudaIpcCommunicator next = new(other, group.Memories[end.Rank], end.Rank, 2, s_timeout, end.Epoch);
+            DeviceRank rank = new(next, other, local.Ends[end.Rank]);
+            for (int i = 0; i < 6; i++)
+                rank.Step(i, new Random(i), new Random(end.Rank), rows: 2, columns: 50);
+            Assert.That(end.Barrier, Throws.InstanceOf<ObjectDisposedException>());
+        });
+    }
+
+    [Test]
     public void Open_OnAnEmulatedDevice_SaysWhyNot()
     {
         using CudaBackend ops = new(CudaContext.Emulated());
