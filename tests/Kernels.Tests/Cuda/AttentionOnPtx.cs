@@ -1,3 +1,4 @@
+using NUnit.Framework;
 using System.Runtime.InteropServices;
 using TpServe.Kernels.Cuda;
 using TpServe.Kernels.Reference;
@@ -175,7 +176,9 @@ internal sealed class AttentionOnPtx : IDisposable
     private PtxRun Launch(OfflineKernel kernel, (int, int, int) grid, int threads, params object[] arguments)
     {
         PtxModule module = Modules.GetOrAdd(kernel, static one => PtxModule.Parse(one.Ptx));
-        return new PtxMachine(_memory, _seed).Launch(module, module.Kernels.Single().Name, grid, (threads, 1, 1), 0, arguments);
+        PtxRun run = new PtxMachine(_memory, _seed).Launch(module, module.Kernels.Single().Name, grid, (threads, 1, 1), 0, arguments);
+        Assert.That(run.DividedUniformBranches, Is.Zero, "a branch that ILGPU marked as uniform parted a warp");
+        return run;
     }
 
     private static System.Collections.Concurrent.ConcurrentDictionary<OfflineKernel, PtxModule> Modules { get; } = new();

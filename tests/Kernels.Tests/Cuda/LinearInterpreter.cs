@@ -1,3 +1,4 @@
+using NUnit.Framework;
 using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Runtime;
@@ -109,7 +110,9 @@ internal sealed class LinearInterpreter : IDisposable
             if (!Modules.TryGetValue(kernel, out module!))
                 Modules.Add(kernel, module = PtxModule.Parse(kernel.Ptx));
         }
-        return new PtxMachine(_memory, _seed).Launch(module, module.Kernels[0].Name, (grid.X, grid.Y, 1), (groupSize, 1, 1), 0, arguments);
+        PtxRun run = new PtxMachine(_memory, _seed).Launch(module, module.Kernels[0].Name, (grid.X, grid.Y, 1), (groupSize, 1, 1), 0, arguments);
+        Assert.That(run.DividedUniformBranches, Is.Zero, "a branch that ILGPU marked as uniform parted a warp");
+        return run;
     }
 
     private static byte[] Bytes(ProductShape shape) => MemoryMarshal.AsBytes(new ReadOnlySpan<ProductShape>(in shape)).ToArray();

@@ -1,6 +1,5 @@
 using System.Reflection;
 using ILGPU;
-using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.PTX;
 using ILGPU.Runtime.CPU;
 using ILGPU.Runtime.Cuda;
@@ -47,11 +46,15 @@ public sealed class OfflineKernel
 
     /// <inheritdoc/>
     public override string ToString() =>
-        $"{Method.DeclaringType!.Name}.{Method.Name}{(Method.IsGenericMethod ? $"<{string.Join(", ", Method.GetGenericArguments().Select(type => type.Name))}>" : "")}";
+        $"{Method.DeclaringType!.Name}.{Method.Name}{Arguments(Method.GetGenericArguments())}";
+
+    private static string Arguments(Type[] types) => types.Length == 0 ? "" : $"<{string.Join(", ", types.Select(Name))}>";
+
+    private static string Name(Type type) => type.Name.Split('`')[0] + Arguments(type.GetGenericArguments());
 
     private string Compile()
     {
         using PTXBackend backend = new(Compiler.Value, CudaArchitecture.SM_90, CudaInstructionSet.ISA_80, null!);
-        return ((PTXCompiledKernel)backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(Method), DeviceKernelAttribute.LimitsOf(Method))).PTXAssembly;
+        return CompiledKernels.Compile(backend, Method).PTXAssembly;
     }
 }

@@ -123,6 +123,8 @@ public sealed class OpsPtxTests() : CudaFixture("emulated")
     private PtxRun Launch(OfflineKernel kernel, int seed, int groups, int threads, params object[] arguments)
     {
         PtxModule module = Modules.GetOrAdd(kernel, static one => PtxModule.Parse(one.Ptx));
-        return new PtxMachine(_memory, seed).Launch(module, module.Kernels.Single().Name, (groups, 1, 1), (threads, 1, 1), 0, arguments);
+        PtxRun run = new PtxMachine(_memory, seed).Launch(module, module.Kernels.Single().Name, (groups, 1, 1), (threads, 1, 1), 0, arguments);
+        Assert.That(run.DividedUniformBranches, Is.Zero, "a branch that ILGPU marked as uniform parted a warp");
+        return run;
     }
 }

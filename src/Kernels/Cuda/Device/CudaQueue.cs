@@ -1,5 +1,8 @@
 using ILGPU;
+using ILGPU.Backends;
+using ILGPU.Backends.EntryPoints;
 using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
 
 namespace TpServe.Kernels.Cuda;
 
@@ -65,7 +68,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2> Load<T1, T2>(Action<T1, T2> kernel)
         where T1 : struct where T2 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2>>(kernel);
         return (config, t1, t2) =>
         {
             Launches++;
@@ -77,7 +80,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3> Load<T1, T2, T3>(Action<T1, T2, T3> kernel)
         where T1 : struct where T2 : struct where T3 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3>>(kernel);
         return (config, t1, t2, t3) =>
         {
             Launches++;
@@ -89,7 +92,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4> Load<T1, T2, T3, T4>(Action<T1, T2, T3, T4> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4>>(kernel);
         return (config, t1, t2, t3, t4) =>
         {
             Launches++;
@@ -101,7 +104,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5> Load<T1, T2, T3, T4, T5>(Action<T1, T2, T3, T4, T5> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5>>(kernel);
         return (config, t1, t2, t3, t4, t5) =>
         {
             Launches++;
@@ -113,7 +116,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5, T6> Load<T1, T2, T3, T4, T5, T6>(Action<T1, T2, T3, T4, T5, T6> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6>>(kernel);
         return (config, t1, t2, t3, t4, t5, t6) =>
         {
             Launches++;
@@ -125,7 +128,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7> Load<T1, T2, T3, T4, T5, T6, T7>(Action<T1, T2, T3, T4, T5, T6, T7> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7>>(kernel);
         return (config, t1, t2, t3, t4, t5, t6, t7) =>
         {
             Launches++;
@@ -137,7 +140,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8> Load<T1, T2, T3, T4, T5, T6, T7, T8>(Action<T1, T2, T3, T4, T5, T6, T7, T8> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8>>(kernel);
         return (config, t1, t2, t3, t4, t5, t6, t7, t8) =>
         {
             Launches++;
@@ -149,7 +152,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9>>(kernel);
         return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9) =>
         {
             Launches++;
@@ -161,7 +164,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10>>(kernel);
         return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10) =>
         {
             Launches++;
@@ -173,7 +176,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11>>(kernel);
         return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11) =>
         {
             Launches++;
@@ -185,7 +188,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct where T12 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12>>(kernel);
         return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12) =>
         {
             Launches++;
@@ -197,7 +200,7 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct where T12 : struct where T13 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13>>(kernel);
         return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13) =>
         {
             Launches++;
@@ -209,11 +212,19 @@ internal sealed class CudaQueue : IDisposable
     public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> kernel)
         where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct where T12 : struct where T13 : struct where T14 : struct
     {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> launch = Accelerator.LoadKernel(kernel, DeviceKernelAttribute.LimitsOf(kernel.Method));
+        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14>>(kernel);
         return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14) =>
         {
             Launches++;
             launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14);
         };
+    }
+
+    private TLaunch Compile<TLaunch>(Delegate kernel) where TLaunch : Delegate
+    {
+        CompiledKernel compiled = Accelerator is CudaAccelerator gpu
+            ? CompiledKernels.Compile(gpu.Backend, kernel.Method)
+            : Accelerator.CompileKernel(EntryPointDescription.FromExplicitlyGroupedKernel(kernel.Method), DeviceKernelAttribute.LimitsOf(kernel.Method));
+        return Accelerator.LoadKernel(compiled).CreateLauncherDelegate<TLaunch>();
     }
 }
