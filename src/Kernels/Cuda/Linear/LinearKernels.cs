@@ -14,7 +14,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 {
     private const int MostParts = 3;
     private const int MostGridRows = 65535;
-    
+
     // Up to here the weights are read once for every 32 rows: a tile of 128 outputs would leave most multiprocessors idle. The bits agree, so this is a
     // matter of speed alone.
     private const int MostStreamedRowTiles = 12;
