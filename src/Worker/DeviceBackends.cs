@@ -20,7 +20,8 @@ internal static class DeviceBackends
         _ => new CudaBackend(CudaContext.Open(Ordinal(request.Device)), Activations(request)),
     };
 
-    private static CudaActivations Activations(LoadRequest request) => request.ActivationDtype == "f32" ? CudaActivations.Float32 : CudaActivations.Auto;
+    /// <summary>The type of activations that a load asks of a GPU.</summary>
+    public static CudaActivations Activations(LoadRequest request) => request.ActivationDtype == "f32" ? CudaActivations.Float32 : CudaActivations.Auto;
 
     private static int Ordinal(string device) =>
         device.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(device.AsSpan("cuda:".Length), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal)

@@ -1,11 +1,13 @@
 using System.Diagnostics;
 using TpServe.Checkpoint;
 using TpServe.Collectives;
+using TpServe.Collectives.CudaIpc;
 using TpServe.Collectives.Local;
 using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 using TpServe.Collectives.Staged;
 using TpServe.Kernels;
+using TpServe.Kernels.Cuda;
 using TpServe.Model;
 using TpServe.Model.Weights;
 using TpServe.Protos.Worker;
@@ -20,17 +22,60 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
     private readonly RankThread _thread = new();
     private readonly Lock _gate = new();
     private ICommunicator? _communicator;
+    private OpenedDevice? _opened;
     private LoadedRank? _loaded;
+
+    /// <summary>Opens the rank's GPU and its segment for an epoch; whatever was loaded or opened before is freed first. Says why where there is none.</summary>
+    public Task<OpenIpcReply> OpenIpcAsync(OpenIpcRequest request)
+    {
+        EndEpoch(request.Epoch);
+        return _thread.RunAsync(() =>
+        {
+            FreeAll();
+            try
+            {
+                OpenedDevice opened = OpenedDevice.Open(request);
+                lock (_gate)
+                    _opened = opened;
+                return new OpenIpcReply
+                {
+                    Handle = Google.Protobuf.ByteString.CopyFrom(opened.Segment.Handle.Span),
+                    SegmentBytes = opened.Segment.Bytes,
+                    DeviceUuid = opened.Segment.DeviceUuid,
+                };
+            }
+            catch (Exception fault) // a driver that is missing, too old or out of memory says so by many types, and each is a reason
+            {
+                return new OpenIpcReply { Reason = fault.Message };
+            }
+        });
+    }
+
+    /// <summary>Proves the paths to the peers' segments and times them. Says why where one cannot be used.</summary>
+    public Task<ProveIpcReply> ProveIpcAsync(ProveIpcRequest request) => _thread.RunAsync(() =>
+    {
+        if (_opened is not { } opened || opened.Epoch != request.Epoch)
+            return new ProveIpcReply { Reason = $"no segment is open for epoch {request.Epoch}" };
+        try
+        {
+            return new ProveIpcReply
+            {
+                Pairs = { opened.Prove(request).Select(path => new PairCost { Peer = path.Peer, RoundTripMicroseconds = path.RoundTripMicroseconds, BytesPerSecond = path.BytesPerSecond }) },
+            };
+        }
+        catch (Exception fault) // as above
+        {
+            return new ProveIpcReply { Reason = fault.Message };
+        }
+    });
 
     /// <summary>Loads a shard and joins its group; whatever was loaded before is freed first.</summary>
     public Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress)
     {
-        lock (_gate)
-            _communicator?.Revoke($"epoch {request.Epoch} replaces it");
+        EndEpoch(request.Epoch);
         return _thread.RunAsync(() =>
         {
-            _loaded?.Dispose();
-            _loaded = null;
+            FreeLoaded();
             _loaded = Load(request, progress, out LoadReport report);
             return report;
         });
@@ -43,8 +88,12 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
     public void Revoke(long epoch, string reason)
     {
         lock (_gate)
+        {
             if (_communicator?.Epoch == epoch)
                 _communicator.Revoke(reason);
+            if (_opened?.Epoch == epoch)
+                _opened.Revoke(reason);
+        }
     }
 
     public void Dispose()
@@ -52,7 +101,33 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         lock (_gate)
             _communicator?.Revoke("the worker stops");
         _thread.Dispose();
+        FreeAll();
+    }
+
+    /// <summary>Waits of an older epoch end now; a segment that was opened for this one stays.</summary>
+    private void EndEpoch(long replacing)
+    {
+        lock (_gate)
+        {
+            _communicator?.Revoke($"epoch {replacing} replaces it");
+            if (_opened is { } opened && opened.Epoch != replacing)
+                opened.Revoke($"epoch {replacing} replaces it");
+        }
+    }
+
+    private void FreeAll()
+    {
+        FreeLoaded();
+        OpenedDevice? opened;
+        lock (_gate)
+            (opened, _opened) = (_opened, null);
+        opened?.Dispose();
+    }
+
+    private void FreeLoaded()
+    {
         _loaded?.Dispose();
+        _loaded = null;
     }
 
     private LoadedRank Load(LoadRequest request, Action<LoadProgress> progress, out LoadReport report)
@@ -66,9 +141,12 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
 
             // 2. Device and group. The group first agrees that it can talk, before minutes go into weights.
-            ITensorBackend ops = Keep(DeviceBackends.Open(request));
+            (ITensorBackend ops, CudaIpcEndpoint? endpoint) = OpenDevice(request);
+            Keep(ops);
+            if (endpoint is not null)
+                Keep(endpoint);
             progress(new LoadProgress { Stage = "joining group" });
-            ICommunicator comm = Keep(Join(request, ops));
+            ICommunicator comm = Keep(Join(request, ops, endpoint));
             lock (_gate)
                 _communicator = comm;
 
@@ -105,7 +183,16 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         }
     }
 
-    private ICommunicator Join(LoadRequest request, ITensorBackend ops)
+    /// <summary>What OpenIpc opened for this load, or a device opened now.</summary>
+    private (ITensorBackend Ops, CudaIpcEndpoint? Endpoint) OpenDevice(LoadRequest request)
+    {
+        OpenedDevice? opened;
+        lock (_gate)
+            (opened, _opened) = (_opened, null);
+        return opened?.Take(request) ?? (DeviceBackends.Open(request), null);
+    }
+
+    private ICommunicator Join(LoadRequest request, ITensorBackend ops, CudaIpcEndpoint? endpoint)
     {
         TimeSpan timeout = TimeSpan.FromMilliseconds(request.CollectiveTimeoutMs);
         return request switch
@@ -113,6 +200,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             { Degree: 1 } => new SingleRank(request.Epoch, ops),
             { Transport: "shm" } => OnHost(SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch)),
             { Transport: "ring" } => OnHost(RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch)),
+            { Transport: "cuda-ipc" } => endpoint?.Join((CudaBackend)ops, timeout) ?? throw new TransportFailedException($"cuda-ipc: no segment is open for epoch {request.Epoch} on {request.Device}"),
             _ => throw new ArgumentException($"transport '{request.Transport}' is unknown."),
         };
 
@@ -143,6 +231,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             long start = Stopwatch.GetTimestamp();
             StepBatch batch = _builder.Lay(plan);
             StepOutput output = loaded.Rank.Run(batch);
+            loaded.Communicator.ThrowIfLost();
             StepResult result = _builder.Conclude(plan, output, reports: loaded.Communicator.Rank == 0);
             TimeSpan whole = Stopwatch.GetElapsedTime(start), collective = loaded.Communicator.TakeElapsed();
             result.StepMicroseconds = (int)whole.TotalMicroseconds;

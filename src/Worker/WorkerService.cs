@@ -22,6 +22,24 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
         return reply;
     }
 
+    public override async Task<OpenIpcReply> OpenIpc(OpenIpcRequest request, ServerCallContext context)
+    {
+        OpenIpcReply reply = await rank.OpenIpcAsync(request);
+        if (reply.Reason.Length > 0)
+            LogIpcRefused(request.Epoch, request.Rank, reply.Reason);
+        return reply;
+    }
+
+    public override async Task<ProveIpcReply> ProveIpc(ProveIpcRequest request, ServerCallContext context)
+    {
+        // A gateway that stops waiting has no use for the rest of the proof.
+        using CancellationTokenRegistration gone = context.CancellationToken.Register(() => rank.Revoke(request.Epoch, "the gateway waits no longer"));
+        ProveIpcReply reply = await rank.ProveIpcAsync(request);
+        if (reply.Reason.Length > 0)
+            LogIpcRefused(request.Epoch, request.Rank, reply.Reason);
+        return reply;
+    }
+
     public override async Task Load(LoadRequest request, IServerStreamWriter<LoadProgress> responses, ServerCallContext context)
     {
         // Progress comes from the rank's thread faster than anyone reads: only the latest matters.
@@ -87,4 +105,7 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
 
     [LoggerMessage(2003, LogLevel.Error, "Step failed: {Reason}")]
     private partial void LogStepFailed(string reason);
+
+    [LoggerMessage(2004, LogLevel.Information, "cuda-ipc is not to be had: epoch {Epoch}, rank {Rank}: {Reason}")]
+    private partial void LogIpcRefused(long epoch, int rank, string reason);
 }

@@ -11,7 +11,7 @@ internal sealed class ChildRank : IDisposable
 
     public ChildRank(string transport, string place, int rank, int degree, TimeSpan timeout, long epoch)
     {
-        ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string argument in (string[])["exec", typeof(ChildRank).Assembly.Location, transport, place, Text(rank), Text(degree), Text((long)timeout.TotalMilliseconds), Text(epoch)])
             start.ArgumentList.Add(argument);
         _process = Process.Start(start)!;
@@ -21,6 +21,13 @@ internal sealed class ChildRank : IDisposable
 
     /// <summary>The next line the child prints.</summary>
     public string? ReadLine() => _process.StandardOutput.ReadLineAsync().WaitAsync(s_patience).GetAwaiter().GetResult();
+
+    /// <summary>A line for the child.</summary>
+    public void WriteLine(string line)
+    {
+        _process.StandardInput.WriteLine(line);
+        _process.StandardInput.Flush();
+    }
 
     /// <summary>SIGKILL: the child gets to do nothing more.</summary>
     public void Kill()

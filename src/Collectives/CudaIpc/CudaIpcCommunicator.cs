@@ -13,6 +13,9 @@ namespace TpServe.Collectives.CudaIpc;
 /// </remarks>
 internal sealed unsafe class CudaIpcCommunicator : ICommunicator
 {
+    private const int OperationMask = 7; // of a signature's bits; operations are numbered from 1 to 6
+    private const int MostElements = 1 << 30; // so that a kernel's indices, rounded up for the channels, stay below 2^31
+
     private readonly Lock _busy = new();
     private readonly CudaBackend _ops;
     private readonly IIpcMemory _memory;
@@ -41,7 +44,8 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
         _onePieceEach = SumSchedule.OnePieceEach(degree);
         _all = new int[degree + 1];
         _rootFirsts = new int[degree + 1];
-        _groupFingerprint = Fingerprint.Empty.With((int)epoch).With(degree).With(memory.Tuning.Channels).With(memory.Tuning.HalfWords);
+        _groupFingerprint = Fingerprint.Empty.With((int)epoch).With(degree).With(memory.Tuning.Channels).With(memory.Tuning.HalfWords)
+            .With(memory.Tuning.ChannelBytes).With((int)memory.Tuning.TwoShotBytes);
         Rank = rank;
         Degree = degree;
         Epoch = epoch;
@@ -189,12 +193,22 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
         }
     }
 
+    /// <summary>Gives back what this object made on its backend, whose stream has run dry, but not the group's memory: another communicator goes on over it.</summary>
+    internal void Retire()
+    {
+        using Lock.Scope busy = _busy.EnterScope();
+        ThrowIfOver();
+        _disposed = true;
+        _tables.Dispose();
+    }
+
     private void Sum(CollectiveOperation operation, SumSchedule schedule, Tensor pieces, Tensor y, bool or)
     {
         if (schedule.Depth > IpcSumKernel.MostDepth)
             throw new ArgumentException($"A sum with {schedule.Depth} partial sums alive at once; the kernel holds {IpcSumKernel.MostDepth}.");
+        RequireCountable(y.Rows, y.Columns);
         IpcTuning tuning = _memory.Tuning;
-        int elements = Words(y), chunk = tuning.HalfWords / schedule.MostPieces / IpcSumKernel.LineElements * IpcSumKernel.LineElements;
+        int elements = (int)Words(y), chunk = tuning.HalfWords / schedule.MostPieces / IpcSumKernel.LineElements * IpcSumKernel.LineElements;
         if (chunk == 0)
             throw new ArgumentException($"{schedule.MostPieces} pieces do not fit halves of {tuning.HalfWords} words.");
         (int channels, int channelElements) = Spread(elements, (long)elements * schedule.MostPieces);
@@ -224,8 +238,7 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
         int widest = 0, rows = x.Rows;
         for (int rank = 0; rank < Degree; rank++)
             widest = Math.Max(widest, firsts[rank + 1] - firsts[rank]);
-        if ((long)rows * firsts[Degree] > int.MaxValue)
-            throw new ArgumentException($"{rows} x {firsts[Degree]} words; a kernel counts to {int.MaxValue}.");
+        RequireCountable(rows, firsts[Degree]);
         (int channels, int channelElements) = Spread(rows * widest, rows * widest);
         IpcMove move = new()
         {
@@ -260,11 +273,15 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
         return _view with { Operation = (int)operation, Signature = (int)(hash ^ hash >> 32) & ~OperationMask | (int)operation };
     }
 
-    private static int Words(Tensor tensor) => checked(tensor.Rows * tensor.Columns);
+    private static void RequireCountable(int rows, int columns)
+    {
+        if ((long)rows * columns > MostElements)
+            throw new ArgumentException($"{rows} x {columns} words; a kernel counts to {MostElements}.");
+    }
+
+    private static long Words(Tensor tensor) => (long)tensor.Rows * tensor.Columns;
 
     private static long Address(Tensor tensor) => Words(tensor) == 0 ? 0 : DeviceViews.Memory(tensor).Address + tensor.OffsetBytes;
-
-    private const int OperationMask = 7;
 
     /// <summary>On the emulated device a launch has run when it returns, so its fault belongs to this call.</summary>
     private void ThrowIfRan()

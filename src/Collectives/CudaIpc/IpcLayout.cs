@@ -49,9 +49,6 @@ internal static class IpcLayout
     /// <summary>Own memory: nanoseconds spent in operations.</summary>
     public const int ElapsedAt = 16;
 
-    /// <summary>Own memory: where the timing kernel leaves what it measured.</summary>
-    public const int MeasuredAt = 24;
-
     /// <summary>Own memory: last round of each channel.</summary>
     public const int RoundsAt = 128;
 
@@ -79,6 +76,12 @@ internal static class IpcLayout
     /// <summary>Host's words: a copy of <see cref="ElapsedAt"/> for the host.</summary>
     public const int HostElapsedAt = 256;
 
+    /// <summary>Host's words: nanoseconds that the timing kernel measured.</summary>
+    public const int MeasuredAt = 264;
+
+    /// <summary>Host's words: from here on the host's alone, to copy abort words from.</summary>
+    public const int OutgoingAt = 384;
+
     /// <summary>Bytes of the host's words.</summary>
     public const int HostBytes = 512;
 
@@ -88,7 +91,7 @@ internal static class IpcLayout
     /// <summary>Bytes of a segment.</summary>
     public static long SegmentBytes(int channels, int halfWords) => DataAt(channels) + (long)channels * 2 * halfWords * sizeof(uint);
 
-    /// <summary>Bytes of a rank's own memory.</summary>
+    /// <summary>Bytes of a rank's own memory, a multiple of 4.</summary>
     public static int StateBytes(int channels) => RoundsAt + channels * sizeof(int);
 
     /// <summary>An abort word: what, who says so, and of whom.</summary>

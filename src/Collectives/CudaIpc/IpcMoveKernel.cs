@@ -46,7 +46,7 @@ internal sealed class IpcMoveKernel(CudaQueue queue)
     public void Launch(int channels, int threads, IpcView view, IpcMove move) => _move((channels, threads), view, move);
 
     [DeviceKernel(Uses = "st.release.sys")]
-    private static void MoveKernel(IpcView view, IpcMove move)
+    internal static void MoveKernel(IpcView view, IpcMove move)
     {
         long startedAt = Nanoseconds();
         ArrayView<int> failed = ILGPU.SharedMemory.Allocate<int>(1);

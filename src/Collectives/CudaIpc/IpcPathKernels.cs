@@ -24,6 +24,7 @@ internal sealed class IpcPathKernels(CudaQueue queue)
     [DeviceKernel(Uses = "ld.acquire.sys")]
     private static void PingKernel(IpcView view, int peer, int first, int rounds)
     {
+        ArrayView<int> failed = ILGPU.SharedMemory.Allocate<int>(1);
         long mine = IpcDevice.Segment(view, view.Rank) + IpcLayout.PingAt + peer * sizeof(long);
         long theirs = IpcDevice.Segment(view, peer) + IpcLayout.PingAt + view.Rank * sizeof(long);
         bool begins = view.Rank < peer;
@@ -33,14 +34,14 @@ internal sealed class IpcPathKernels(CudaQueue queue)
             long flag = (long)round << 32 | (uint)view.Signature;
             if (begins)
                 ReleaseLong(theirs, flag);
-            if (!IpcDevice.Await(view, mine, flag, peer))
+            if (!IpcDevice.Await(view, mine, flag, peer, failed))
                 return;
             if (!begins)
                 ReleaseLong(theirs, flag);
             if (round == first)
                 startedAt = Nanoseconds(); // the first round waits for the other's launch
         }
-        StoreLong(view.State + IpcLayout.MeasuredAt, Nanoseconds() - startedAt);
+        StoreLong(view.Host + IpcLayout.MeasuredAt, Nanoseconds() - startedAt);
     }
 
     [DeviceKernel(Uses = "ld.global.v4.b32")]
@@ -49,10 +50,10 @@ internal sealed class IpcPathKernels(CudaQueue queue)
         uint seen = 0;
         for (long at = 16L * (Grid.IdxX * Group.DimX + Group.IdxX); at < bytes; at += 16L * Grid.DimX * Group.DimX)
         {
-            Words4 words = LoadWords(from + at);
+            WordQuad words = LoadWords(from + at);
             seen |= words.A ^ words.B ^ words.C ^ words.D;
         }
         if (seen == 0xFFFFFFFF)
-            Store(view.State + IpcLayout.MeasuredAt, 0); // practically never: the loads must not be dead code
+            Store(view.Host + IpcLayout.MeasuredAt, 0); // practically never: the loads must not be dead code
     }
 }

@@ -68,11 +68,11 @@ internal sealed class IpcSumKernel(CudaQueue queue)
     public void Launch(int channels, int threads, IpcView view, IpcSum sum) => _sum((channels, threads), view, sum);
 
     [DeviceKernel(Uses = "ld.acquire.sys")]
-    private static void SumKernel(IpcView view, IpcSum sum)
+    internal static void SumKernel(IpcView view, IpcSum sum)
     {
         long startedAt = Nanoseconds();
         ArrayView<int> failed = ILGPU.SharedMemory.Allocate<int>(1);
-        ArrayView<Words4> stack = ILGPU.SharedMemory.Allocate<Words4>(MostDepth * MostThreads);
+        ArrayView<WordQuad> stack = ILGPU.SharedMemory.Allocate<WordQuad>(MostDepth * MostThreads);
         int channel = Grid.IdxX, round = IpcDevice.LastRound(view);
         int first = channel * sum.ChannelElements, end = IntrinsicMath.Min(first + sum.ChannelElements, sum.Elements);
         if (Group.IdxX == 0)
@@ -97,7 +97,7 @@ internal sealed class IpcSumKernel(CudaQueue queue)
             long next = sum.TwoShot == 0 ? 0 : IpcDevice.Half(view, view.Rank, channel, round + 1);
             for (int i = low + 4 * Group.IdxX; i < high; i += 4 * Group.DimX)
             {
-                Words4 total = Finish(view, sum, stack, channel, round, i);
+                WordQuad total = Finish(view, sum, stack, channel, round, i);
                 StoreSome(sum.Result + (first + i) * (long)sizeof(float), total, high - i, sum.Aligned);
                 if (next != 0)
                     StoreWords(next + (i - low) * sizeof(float), total);
@@ -125,14 +125,14 @@ internal sealed class IpcSumKernel(CudaQueue queue)
     }
 
     /// <summary>The tree over four neighbouring elements, four pieces read at a time: a peer's memory takes a microsecond to answer.</summary>
-    private static Words4 Finish(IpcView view, IpcSum sum, ArrayView<Words4> stack, int channel, int round, int element)
+    private static WordQuad Finish(IpcView view, IpcSum sum, ArrayView<WordQuad> stack, int channel, int round, int element)
     {
         int depth = 0;
-        Words4 top = default;
+        WordQuad top = default;
         for (int piece = 0; piece < sum.Pieces; piece += 4)
         {
-            Words4 a = Piece(view, sum, channel, round, piece, element), b = Piece(view, sum, channel, round, piece + 1, element);
-            Words4 c = Piece(view, sum, channel, round, piece + 2, element), d = Piece(view, sum, channel, round, piece + 3, element);
+            WordQuad a = Piece(view, sum, channel, round, piece, element), b = Piece(view, sum, channel, round, piece + 1, element);
+            WordQuad c = Piece(view, sum, channel, round, piece + 2, element), d = Piece(view, sum, channel, round, piece + 3, element);
             for (int i = 0; i < 4 && piece + i < sum.Pieces; i++)
             {
                 if (piece + i > 0)
@@ -152,7 +152,7 @@ internal sealed class IpcSumKernel(CudaQueue queue)
     }
 
     /// <summary>Four elements of a piece, from its rank's half; nothing where there is no such piece.</summary>
-    private static Words4 Piece(IpcView view, IpcSum sum, int channel, int round, int piece, int element)
+    private static WordQuad Piece(IpcView view, IpcSum sum, int channel, int round, int piece, int element)
     {
         if (piece >= sum.Pieces)
             return default;
@@ -161,9 +161,9 @@ internal sealed class IpcSumKernel(CudaQueue queue)
         return LoadWords(IpcDevice.Half(view, rank, channel, round) + ((long)index * sum.Chunk + element) * sizeof(float));
     }
 
-    private static Words4 Merge(Words4 left, Words4 right, int or) => or != 0
-        ? new Words4(left.A | right.A, left.B | right.B, left.C | right.C, left.D | right.D)
-        : new Words4(Add(left.A, right.A), Add(left.B, right.B), Add(left.C, right.C), Add(left.D, right.D));
+    private static WordQuad Merge(WordQuad left, WordQuad right, int or) => or != 0
+        ? new WordQuad { A = left.A | right.A, B = left.B | right.B, C = left.C | right.C, D = left.D | right.D }
+        : new WordQuad { A = Add(left.A, right.A), B = Add(left.B, right.B), C = Add(left.C, right.C), D = Add(left.D, right.D) };
 
     private static uint Add(uint left, uint right) => Interop.FloatAsInt(DeviceMath.Add(Interop.IntAsFloat(left), Interop.IntAsFloat(right)));
 
@@ -174,18 +174,18 @@ internal sealed class IpcSumKernel(CudaQueue queue)
         return IntrinsicMath.Min((int)((long)lines * slice / degree) * LineElements, count);
     }
 
-    /// <summary>Words go from a tensor into a half, which is aligned.</summary>
+    /// <summary>Words go from a tensor into a half, which is aligned and read four words at a time: zeros fill the last four.</summary>
     private static void Copy(long from, long to, int count, int aligned)
     {
         int whole = aligned != 0 ? count / 4 * 4 : 0;
         for (int i = 4 * Group.IdxX; i < whole; i += 4 * Group.DimX)
             StoreWords(to + i * sizeof(float), LoadWords(from + i * sizeof(float)));
-        for (int i = whole + Group.IdxX; i < count; i += Group.DimX)
-            Store(to + i * sizeof(float), Load(from + i * sizeof(float)));
+        for (int i = whole + Group.IdxX; i < (count + 3) / 4 * 4; i += Group.DimX)
+            Store(to + i * sizeof(float), i < count ? Load(from + i * sizeof(float)) : 0);
     }
 
     /// <summary>The first <paramref name="count"/> of four words go into a tensor.</summary>
-    private static void StoreSome(long to, Words4 words, int count, int aligned)
+    private static void StoreSome(long to, WordQuad words, int count, int aligned)
     {
         if (aligned != 0 && count >= 4)
         {

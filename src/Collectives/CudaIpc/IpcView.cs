@@ -73,15 +73,15 @@ internal static class IpcDevice
         {
             long announced = (long)round << 32 | (uint)view.Signature;
             ReleaseLong(Segment(view, peer) + slot + view.Rank * sizeof(long), announced);
-            if (!Await(view, Segment(view, view.Rank) + slot + peer * sizeof(long), announced, peer))
-                failed[0] = 1;
+            Await(view, Segment(view, view.Rank) + slot + peer * sizeof(long), announced, peer, failed);
         }
         Group.Barrier(); // what the waiting threads acquired holds for the whole group
         return failed[0] == 0;
     }
 
-    /// <summary>Waits for a flag; false where the epoch is over, which then has been told to the host and the peers.</summary>
-    public static bool Await(IpcView view, long flag, long expected, int peer)
+    /// <summary>Waits for a flag; false where the epoch is over, which then has been told to the host and the peers and, by <paramref name="failed"/>, to the group.</summary>
+    /// <remarks>Threads of a warp end differently here, and a branch on the result would be marked as uniform: only a lone thread may use it.</remarks>
+    public static bool Await(IpcView view, long flag, long expected, int peer, ArrayView<int> failed)
     {
         long seen = AcquireLong(flag);
         if (seen == expected)
@@ -100,14 +100,14 @@ internal static class IpcDevice
             {
                 // A peer may leave, or end the epoch, right after the flag this wait is for.
                 seen = AcquireLong(flag);
-                return seen == expected || Record(view, IpcFault.Revoked, peer, said != 0 ? said : left, waited);
+                return seen == expected || Record(view, IpcFault.Revoked, peer, said != 0 ? said : left, waited, failed);
             }
             if (looks % LooksPerHostLook == 0 && Acquire(view.Host + RevokeAt) != 0)
-                return Fail(view, IpcFault.Revoked, peer, 0, waited);
+                return Fail(view, IpcFault.Revoked, peer, 0, waited, failed);
             if (waited > view.TimeoutNanoseconds || ++looks > mostLooks)
-                return Fail(view, IpcFault.Timeout, peer, 0, waited);
+                return Fail(view, IpcFault.Timeout, peer, 0, waited, failed);
         }
-        return seen == expected || Fail(view, IpcFault.Mismatch, peer, (int)seen, waited);
+        return seen == expected || Fail(view, IpcFault.Mismatch, peer, (int)seen, waited, failed);
     }
 
     /// <summary>Ends a kernel of one operation: every thread of every group calls it, after its last read of a peer's half.</summary>
@@ -125,22 +125,23 @@ internal static class IpcDevice
         }
         if (FetchAdd(view.State + DoneAt, 1) != Grid.DimX - 1)
             return;
-        Store(view.State + DoneAt, 0); // the last group: the next kernel begins after this one
+        FetchAdd(view.State + DoneAt, -Grid.DimX); // the last group: the next kernel begins after this one
         StoreLong(view.State + OperationsAt, LoadLong(view.State + OperationsAt) + 1);
     }
 
     /// <summary>This rank ends the epoch: the host is told and every rank's abort word set. Always false.</summary>
-    private static bool Fail(IpcView view, IpcFault fault, int peer, int detail, long waited)
+    private static bool Fail(IpcView view, IpcFault fault, int peer, int detail, long waited, ArrayView<int> failed)
     {
-        Record(view, fault, peer, detail, waited);
+        Record(view, fault, peer, detail, waited, failed);
         for (int rank = 0; rank < view.Degree; rank++)
             Release(Segment(view, rank) + AbortAt, Abort(fault, view.Rank, peer));
         return false;
     }
 
     /// <summary>The first fault of the epoch goes to the host. Always false.</summary>
-    private static bool Record(IpcView view, IpcFault fault, int peer, int detail, long waited)
+    private static bool Record(IpcView view, IpcFault fault, int peer, int detail, long waited, ArrayView<int> failed)
     {
+        failed[0] = 1;
         if (CompareExchange(view.State + FailedAt, 0, 1) == 0)
         {
             Store(view.Host + OperationAt, view.Operation);

@@ -25,11 +25,13 @@ public sealed class CudaBackend : ITensorBackend
     private readonly AttentionKernels _attention;
     private readonly LinearKernels _linear;
     private readonly StepRecorder _recorder;
+    private bool _disposed;
 
     /// <summary>Takes the device over: disposes it.</summary>
     public CudaBackend(CudaContext context, CudaActivations activations = CudaActivations.Auto)
     {
         ArgumentNullException.ThrowIfNull(context);
+        Activations = activations;
         _context = context;
         _queue = new CudaQueue(context);
         _scratch = new ScratchArena(_queue.Allocate);
@@ -47,6 +49,9 @@ public sealed class CudaBackend : ITensorBackend
 
     /// <inheritdoc/>
     public string Description => string.Create(CultureInfo.InvariantCulture, $"cuda {_context.Name}{(_context.IsEmulated ? " (emulated)" : "")}");
+
+    /// <summary>The type of activations that products and attention were made for.</summary>
+    public CudaActivations Activations { get; }
 
     /// <summary>Kernels launched so far; a replayed graph counts as the launches it holds.</summary>
     public long Launches => _queue.Launches;
@@ -150,6 +155,24 @@ public sealed class CudaBackend : ITensorBackend
     /// <inheritdoc/>
     public void Dispose()
     {
+        if (_disposed)
+            return; // or the device lives on in another backend
+        DisposeParts();
+        _context.Dispose();
+    }
+
+    /// <summary>A backend on the same device for other activations. This one is disposed; the device, and what others allocated on it, lives on in the new one.</summary>
+    public CudaBackend With(CudaActivations activations)
+    {
+        DisposeParts();
+        return new CudaBackend(_context, activations);
+    }
+
+    /// <summary>Everything but the device.</summary>
+    internal void DisposeParts()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        _disposed = true;
         _queue.Synchronize();
         _recorder.Dispose();
         _attention.Dispose();
@@ -157,6 +180,5 @@ public sealed class CudaBackend : ITensorBackend
         _transfers.Dispose();
         _scratch.Dispose();
         _queue.Dispose();
-        _context.Dispose();
     }
 }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using TpServe.Collectives.Local;
+using TpServe.Collectives.Tests.CudaIpc;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
 
@@ -11,7 +12,7 @@ namespace TpServe.Benchmarks.Gpu;
 /// <remarks>
 /// Usage    gpu [cuda:N|emulated] [peer.json]; peer.json is what peers/transformers_llama.py printed on the same card. gpu.sh runs all of it in one call.
 ///          "emulated" runs the same code on ILGPU's CPU accelerator at tiny sizes: it proves the script, its times mean nothing.
-/// Targets  decode of one row at 70 % of the copy bandwidth, of 32 rows at 50 %, a prompt of 2048 tokens at 40 % of the matmul rate.
+/// Targets  decode of one row at 70 % of the copy bandwidth, of 32 rows at 50 %, a prompt of 2048 tokens at 40 % of the matmul rate, a sum of 16 KB in 15 µs.
 /// </remarks>
 internal static class GpuBench
 {
@@ -34,6 +35,8 @@ internal static class GpuBench
         using (KernelChecks checks = new(device, hidden: emulated ? 64 : 4096, rows: emulated ? 2 : 33, table))
             checks.Run();
         MeasureModel(device, emulated, copy, peer, table);
+        if (!emulated)
+            MeasureAllReduce(int.Parse(name.AsSpan("cuda:".Length), CultureInfo.InvariantCulture), table);
         table.Print();
         return table.Missed == 0 ? 0 : 1;
     }
@@ -67,6 +70,21 @@ internal static class GpuBench
         else
             table.Add($"prefill, {prompt} tokens: rate", string.Create(CultureInfo.InvariantCulture, $"{flops / 1e12:F3} TFLOP/s; no matmul rate to compare with"));
         Beside(table, $"prefill, {prompt} tokens", prefill, peer, "prefill_seconds");
+    }
+
+    /// <summary>Two ranks as streams of the one card: the protocol's cost, without the way between two cards.</summary>
+    private static void MeasureAllReduce(int ordinal, Table table)
+    {
+        using OneCardGroup group = new(ordinal, degree: 2);
+        foreach ((int columns, bool target) in new[] { (576, false), (4096, true), (1 << 20, false) })
+        {
+            List<double> microseconds = [.. Enumerable.Range(0, 5).Select(_ => group.Time(columns, times: 200))];
+            string what = string.Create(CultureInfo.InvariantCulture, $"all-reduce of {columns * sizeof(float) / 1024.0:F0} KB, 2 ranks on this card");
+            if (target)
+                table.Add(what, Table.Spread(microseconds, 1, "us"), "<= 15 us", Table.Median(microseconds) <= 15);
+            else
+                table.Add(what, Table.Spread(microseconds, 1, "us"));
+        }
     }
 
     private static void Beside(Table table, string what, List<double> seconds, Dictionary<string, double> peer, string key)

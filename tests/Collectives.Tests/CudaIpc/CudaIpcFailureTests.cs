@@ -190,9 +190,11 @@ public sealed class CudaIpcFailureTests
             Assert.That(IpcLayout.LeftAt + IpcLayout.MostRanks * sizeof(int), Is.LessThanOrEqualTo(IpcLayout.FlagsAt));
             Assert.That(IpcLayout.DataAt(3), Is.GreaterThanOrEqualTo(IpcLayout.FlagsAt + 3 * 2 * IpcLayout.MostRanks * sizeof(long)));
             Assert.That(IpcLayout.DataAt(3) % 256, Is.Zero);
-            Assert.That(IpcLayout.MeasuredAt + sizeof(long), Is.LessThanOrEqualTo(IpcLayout.RoundsAt));
+            Assert.That(IpcLayout.ElapsedAt + sizeof(long), Is.LessThanOrEqualTo(IpcLayout.RoundsAt));
             Assert.That(IpcLayout.WaitedAt + sizeof(long), Is.LessThanOrEqualTo(IpcLayout.HostElapsedAt));
-            Assert.That(IpcLayout.HostElapsedAt + sizeof(long), Is.LessThanOrEqualTo(IpcLayout.HostBytes));
+            Assert.That(IpcLayout.HostElapsedAt + sizeof(long), Is.LessThanOrEqualTo(IpcLayout.MeasuredAt));
+            Assert.That(IpcLayout.MeasuredAt + sizeof(long), Is.LessThanOrEqualTo(IpcLayout.OutgoingAt));
+            Assert.That(IpcLayout.OutgoingAt + sizeof(int), Is.LessThanOrEqualTo(IpcLayout.HostBytes));
             Assert.That(IpcTuning.Gpu.HalfWords % IpcSumKernel.LineElements, Is.Zero);
             Assert.That(IpcTuning.Gpu.SegmentBytes, Is.EqualTo(IpcLayout.DataAt(32) + (16 << 20)));
         });

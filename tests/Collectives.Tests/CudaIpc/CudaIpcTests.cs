@@ -115,4 +115,54 @@ public sealed class CudaIpcTests
             Assert.That(end.TakeElapsed(), Is.EqualTo(TimeSpan.Zero));
         });
     }
+
+    [TestCase(2)]
+    [TestCase(3)]
+    public void Prove_EveryRank_TimesEveryPeersPath(int degree)
+    {
+        using EmulatedIpcGroup group = new(degree, s_timeout);
+        group.Run((end, ops) =>
+        {
+            PeerPath[] paths = IpcProof.Prove(end, ops, group.Memories[end.Rank]);
+            Assert.That(paths.Select(path => path.Peer), Is.EqualTo(Enumerable.Range(0, degree).Where(rank => rank != end.Rank)));
+            Assert.That(paths.Select(path => path.RoundTripMicroseconds), Is.All.GreaterThan(0));
+            Assert.That(paths.Select(path => path.BytesPerSecond), Is.All.GreaterThan(0));
+            Assert.That(end.Report.AllReduceMicroseconds, Is.GreaterThan(0));
+            end.Barrier();
+        });
+    }
+
+    [Test]
+    public void Prove_SegmentThatDoesNotHoldWhatWasWritten_IsRefused()
+    {
+        // Rank 1 sees a copy of rank 0's segment instead of the segment, as a path would that does not reach the other GPU's memory.
+        using EmulatedIpcGroup group = new(2, TimeSpan.FromMilliseconds(300), apart: true);
+        Exception?[] faults = group.RunAll((end, ops) => IpcProof.Prove(end, ops, group.Memories[end.Rank]));
+        Assert.That(faults, Is.All.InstanceOf<GroupLostException>());
+    }
+
+    [Test]
+    public void Retire_AnotherBackendOfTheDevice_GoesOnOverTheSameMemory()
+    {
+        using EmulatedIpcGroup group = new(2, s_timeout);
+        using TestGroup local = TestGroup.Create("local", 2);
+        group.Run((end, ops) =>
+        {
+            end.Barrier();
+            using CudaBackend other = ops.With(CudaActivations.Float32);
+            end.Retire();
+            using CudaIpcCommunicator next = new(other, group.Memories[end.Rank], end.Rank, 2, s_timeout, end.Epoch);
+            DeviceRank rank = new(next, other, local.Ends[end.Rank]);
+            for (int i = 0; i < 6; i++)
+                rank.Step(i, new Random(i), new Random(end.Rank), rows: 2, columns: 50);
+            Assert.That(end.Barrier, Throws.InstanceOf<ObjectDisposedException>());
+        });
+    }
+
+    [Test]
+    public void Open_OnAnEmulatedDevice_SaysWhyNot()
+    {
+        using CudaBackend ops = new(CudaContext.Emulated());
+        Assert.That(() => CudaIpcEndpoint.Open(ops, 0, 2, 1), Throws.InstanceOf<TransportFailedException>().With.Message.Contains("emulated"));
+    }
 }

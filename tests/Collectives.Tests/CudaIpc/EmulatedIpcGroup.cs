@@ -9,14 +9,20 @@ internal sealed class EmulatedIpcGroup : IDisposable
 {
     private static long s_epochs;
     private readonly HostBuffer[] _segments;
+    private readonly HostBuffer[] _elsewhere;
 
-    public EmulatedIpcGroup(int degree, TimeSpan timeout, IpcTuning? tuning = null)
+    /// <param name="degree">Ranks.</param>
+    /// <param name="timeout">How long an operation waits.</param>
+    /// <param name="tuning">Sizes; null = <see cref="Small"/>.</param>
+    /// <param name="apart">The last rank sees memory of its own where the others' segments should be.</param>
+    public EmulatedIpcGroup(int degree, TimeSpan timeout, IpcTuning? tuning = null, bool apart = false)
     {
         IpcTuning shared = tuning ?? Small;
         _segments = [.. Enumerable.Range(0, degree).Select(_ => new HostBuffer(shared.SegmentBytes))];
         long epoch = Interlocked.Increment(ref s_epochs);
         Backends = [.. Enumerable.Range(0, degree).Select(_ => new CudaBackend(CudaContext.Emulated()))];
-        Memories = [.. Enumerable.Range(0, degree).Select(rank => new Memory(_segments, rank, shared))];
+        _elsewhere = [.. Enumerable.Range(0, apart ? degree : 0).Select(_ => new HostBuffer(shared.SegmentBytes))];
+        Memories = [.. Enumerable.Range(0, degree).Select(rank => new Memory(apart && rank == degree - 1 ? _elsewhere : _segments, rank, shared))];
         Ends = [.. Enumerable.Range(0, degree).Select(rank => new CudaIpcCommunicator(Backends[rank], Memories[rank], rank, degree, timeout, epoch))];
     }
 
@@ -50,7 +56,7 @@ internal sealed class EmulatedIpcGroup : IDisposable
             end.Dispose();
         foreach (CudaBackend backend in Backends)
             backend.Dispose();
-        foreach (HostBuffer segment in _segments)
+        foreach (HostBuffer segment in _segments.Concat(_elsewhere))
             segment.Dispose();
     }
 

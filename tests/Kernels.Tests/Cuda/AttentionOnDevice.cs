@@ -108,7 +108,8 @@ internal sealed class AttentionOnDevice
     public int[] BitsOf(float[] output, (int Sequence, int Position)[] rows, params (int Sequence, int Position)[] wanted) =>
         [.. wanted.SelectMany(token => output.Skip(Array.IndexOf(rows, token) * Columns).Take(Columns)).Select(BitConverter.SingleToInt32Bits)];
 
-    private static float Round(float value, ElementType type) => type switch
+    /// <summary>A value rounded to a type.</summary>
+    public static float Round(float value, ElementType type) => type switch
     {
         ElementType.Float16 => (float)(Half)value,
         ElementType.BFloat16 => FloatValues.FromBFloat16(FloatValues.ToBFloat16(value)),

@@ -59,12 +59,43 @@ internal sealed class AttentionOnPtx : IDisposable
     public (int Sequence, int Position)[] Everything() =>
         [.. _lengths.SelectMany((length, sequence) => Enumerable.Range(0, length).Select(position => (sequence, position)))];
 
+    /// <summary>The plain kernel's output for these tokens.</summary>
+    /// <param name="columnsOfGroup">Query heads of rows that a group attends for.</param>
+    /// <param name="chunksOfGroup">Chunks of a group; fewer than there are leave partial results, which a second launch merges.</param>
+    /// <param name="rows">The tokens.</param>
+    public float[] RunPlain(int columnsOfGroup, int chunksOfGroup, params (int Sequence, int Position)[] rows) => Run(
+        PlainAttention.Chunk, chunksOfGroup, rows,
+        (numbers, operands) =>
+        {
+            int columns = numbers.Rows * numbers.Heads, ranges = (numbers.Chunks + numbers.ChunksOfGroup - 1) / numbers.ChunksOfGroup;
+            operands[2] = _memory.Allocate(_shape.KvHeadOfHead.ToArray()).ViewOf(4);
+            LastRun = Launch(
+                OfflineKernel.Of(typeof(PlainAttention), "AttendKernel"), ((columns + columnsOfGroup - 1) / columnsOfGroup, ranges, 1), 128, [.. operands, columnsOfGroup]);
+        });
+
     /// <summary>The tensor-core kernel's output for these tokens.</summary>
     /// <param name="rowsOfGroup">Rows of a group; 1 = as in decode.</param>
     /// <param name="chunksOfGroup">Chunks of a group; fewer than there are leave partial results, which a second launch merges.</param>
     /// <param name="takes">Which rows the launch takes: two launches together take all where it is not All.</param>
     /// <param name="rows">The tokens.</param>
-    public float[] Run(int rowsOfGroup, int chunksOfGroup, TakenRows takes, params (int Sequence, int Position)[] rows)
+    public float[] Run(int rowsOfGroup, int chunksOfGroup, TakenRows takes, params (int Sequence, int Position)[] rows) => Run(
+        _settings.HeadDim, chunksOfGroup, rows,
+        (numbers, operands) =>
+        {
+            int[] pieces = HeadMaps.Pieces(_shape.KvHeadOfHead);
+            operands[2] = _memory.Allocate(pieces).ViewOf(4);
+            OfflineKernel attend = OfflineKernel.Of(typeof(TensorAttention), "AttendKernel", _settings.Type == ElementType.Float16 ? typeof(HalfElement) : typeof(BFloatElement));
+            foreach (TakenRows taken in takes == TakenRows.All ? [TakenRows.All] : new[] { TakenRows.Alone, TakenRows.Accompanied })
+            {
+                int ofGroup = taken == TakenRows.Alone ? 1 : rowsOfGroup;
+                TensorCut cut = new() { Rows = ofGroup, Tiles = (ofGroup * HeadMaps.MostHeads(pieces) + 7) / 8, Pieces = pieces.Length / 4, Takes = taken };
+                ILGPU.KernelConfig config = TensorAttention.Config(numbers, cut);
+                LastRun = Launch(attend, (config.GridDim.X, config.GridDim.Y, 1), config.GroupDim.X, [.. operands, Bytes(cut)]);
+            }
+        });
+
+    /// <summary>Runs kernels over the operands of a step; the third is theirs to set.</summary>
+    private float[] Run(int chunk, int chunksOfGroup, (int Sequence, int Position)[] rows, Action<AttentionNumbers, object[]> attend)
     {
         const int gapQ = 6, gapY = 3;
         int strideQ = Columns + gapQ, strideY = Columns + gapY;
@@ -73,30 +104,15 @@ internal sealed class AttentionOnPtx : IDisposable
             queries.AsSpan(row * Columns, Columns).CopyTo(padded.AsSpan(row * strideQ));
         float[] nothing = new float[(rows.Length - 1) * strideY + Columns];
         Array.Fill(nothing, float.NaN);
-        AttentionNumbers numbers = AttentionKernels.Numbers(rows.Length, strideQ, strideY, _lengths.Length, _tableBlocks, _tableBlocks, _settings.BlockTokens, _shape, _settings.HeadDim);
+        AttentionNumbers numbers = AttentionKernels.Numbers(rows.Length, strideQ, strideY, _lengths.Length, _tableBlocks, _tableBlocks, _settings.BlockTokens, _shape, chunk);
         numbers.ChunksOfGroup = Math.Min(chunksOfGroup, numbers.Chunks);
         bool isWhole = numbers.ChunksOfGroup == numbers.Chunks;
-        int[] pieces = HeadMaps.Pieces(_shape.KvHeadOfHead);
-        int mostHeads = HeadMaps.MostHeads(pieces);
-        PtxBuffer q = _memory.Allocate(padded), y = _memory.Allocate(nothing), map = _memory.Allocate(pieces), tables = _memory.Allocate(_tables);
+        PtxBuffer q = _memory.Allocate(padded), y = _memory.Allocate(nothing), tables = _memory.Allocate(_tables);
         PtxBuffer positions = _memory.Allocate([.. rows.Select(row => row.Position)]), sequences = _memory.Allocate([.. rows.Select(row => row.Sequence)]);
         PtxBuffer partials = _memory.Allocate(isWhole ? 4 : 4L * rows.Length * numbers.Heads * numbers.Chunks * (_settings.HeadDim + 2));
         byte[] numberBytes = Bytes(numbers);
 
-        OfflineKernel attend = OfflineKernel.Of(typeof(TensorAttention), "AttendKernel", _settings.Type == ElementType.Float16 ? typeof(HalfElement) : typeof(BFloatElement));
-        foreach (TakenRows taken in takes == TakenRows.All ? [TakenRows.All] : new[] { TakenRows.Alone, TakenRows.Accompanied })
-        {
-            TensorCut cut = new()
-            {
-                Rows = taken == TakenRows.Alone ? 1 : rowsOfGroup,
-                Tiles = ((taken == TakenRows.Alone ? 1 : rowsOfGroup) * mostHeads + 7) / 8,
-                Pieces = pieces.Length / 4,
-                Takes = taken,
-            };
-            ILGPU.KernelConfig config = TensorAttention.Config(numbers, cut);
-            LastRun = Launch(attend, (config.GridDim.X, config.GridDim.Y, 1), config.GroupDim.X,
-                q.ViewOf(4), CacheBytes(), map.ViewOf(4), positions.ViewOf(4), sequences.ViewOf(4), tables.ViewOf(4), y.ViewOf(4), partials.ViewOf(4), numberBytes, Bytes(cut));
-        }
+        attend(numbers, [q.ViewOf(4), CacheBytes(), 0, positions.ViewOf(4), sequences.ViewOf(4), tables.ViewOf(4), y.ViewOf(4), partials.ViewOf(4), numberBytes]);
         if (!isWhole)
             Launch(OfflineKernel.Of(typeof(PartialMerge), "MergeKernel"), (2, 1, 1), 128, CacheBytes(), positions.ViewOf(4), sequences.ViewOf(4), partials.ViewOf(4), y.ViewOf(4), numberBytes);
 
@@ -108,21 +124,21 @@ internal sealed class AttentionOnPtx : IDisposable
                 if (!float.IsNaN(whole[row * strideY + i]))
                     throw new InvalidOperationException($"An element behind row {row} was written.");
         }
-        foreach (PtxBuffer buffer in new[] { q, y, map, tables, positions, sequences, partials })
-            _memory.Free(buffer);
         return values;
     }
 
     /// <summary>The oracle's output for these tokens, whose queries are rounded as the kernel does.</summary>
-    public float[] Oracle(params (int Sequence, int Position)[] rows)
+    public float[] Oracle(params (int Sequence, int Position)[] rows) => Oracle(_settings.Type, rows);
+
+    /// <summary>The oracle's output for these tokens, whose queries are rounded to a type.</summary>
+    public float[] Oracle(ElementType queries, params (int Sequence, int Position)[] rows)
     {
         Tensor y = _host.Empty(rows.Length, Columns), table = _host.Empty(_lengths.Length, _tableBlocks, ElementType.Int32);
         for (int sequence = 0; sequence < _lengths.Length; sequence++)
             _tables.AsSpan(sequence * _tableBlocks, _tableBlocks).CopyTo(table.HostSpan<int>(sequence));
         StepTensors step = new(
             _host.Of(new int[rows.Length]), _host.Of([.. rows.Select(row => row.Position)]), _host.Of(new int[rows.Length]), _host.Of([.. rows.Select(row => row.Sequence)]), table);
-        float[] rounded = [.. Queries(rows).Select(value => _settings.Type == ElementType.Float16 ? (float)(Half)value : FloatValues.FromBFloat16(FloatValues.ToBFloat16(value)))];
-        _oracle.Attention(_host.Of(rounded, rows.Length, Columns), _oracleCache, step, _shape, y);
+        _oracle.Attention(_host.Of([.. Queries(rows).Select(value => AttentionOnDevice.Round(value, queries))], rows.Length, Columns), _oracleCache, step, _shape, y);
         return HostTensors.Values(y);
     }
 

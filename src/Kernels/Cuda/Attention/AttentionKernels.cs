@@ -93,31 +93,27 @@ internal sealed class AttentionKernels(CudaQueue queue, ScratchArena scratch, Cu
     private void RunTensor(AttentionOperands operands, AttentionNumbers numbers, HeadMap map)
     {
         ArrayView<int> pieces = map.Pieces.View.Cast<int>();
-        TensorCut decode = new() { Rows = 1, Tiles = 1, Pieces = map.PieceCount }, prefill = decode with
-        {
-            Rows = TensorAttention.MostColumns / map.MostHeads,
-            Tiles = TensorAttention.MostTiles,
-        };
+        TensorCut decode = new() { Rows = 1, Tiles = 1, Pieces = map.PieceCount }, prefill = decode;
+        prefill.Rows = Math.Min(numbers.Rows, TensorAttention.MostColumns / map.MostHeads);
+        prefill.Tiles = (prefill.Rows * map.MostHeads + 7) / 8;
 
-        // 1. As many sequences as rows: a decode step, whose rows' chunks are spread over groups where there are few rows.
-        if (numbers.Rows == numbers.Sequences)
+        // 1. As many sequences as rows is decode, one sequence is prefill: one launch, and where it has few groups a second one that merges.
+        bool isDecode = numbers.Rows == numbers.Sequences;
+        if (isDecode || numbers.Sequences == 1)
         {
-            Tensor partials = Cut(ref numbers, numbers.Rows * map.PieceCount);
+            TensorCut cut = isDecode ? decode : prefill;
+            Tensor partials = Cut(ref numbers, (numbers.Rows + cut.Rows - 1) / cut.Rows * cut.Pieces);
             operands = operands with { Partials = partials.View<float>() };
-            _tensor!.Run(operands, pieces, numbers, decode);
+            _tensor!.Run(operands, pieces, numbers, cut);
             if (partials.Rows > 0)
                 _merge.Run(operands, numbers);
             return;
         }
 
-        // 2. Rows of one sequence: prefill. Otherwise a mixed step: the host does not know which rows stand alone, so two launches each find their own.
+        // 2. A mixed step: the host does not know which rows stand alone, so two launches each find their own.
         numbers.ChunksOfGroup = numbers.Chunks;
-        if (numbers.Sequences > 1)
-        {
-            _tensor!.Run(operands, pieces, numbers, decode with { Takes = TakenRows.Alone });
-            prefill.Takes = TakenRows.Accompanied;
-        }
-        _tensor!.Run(operands, pieces, numbers, prefill);
+        _tensor!.Run(operands, pieces, numbers, decode with { Takes = TakenRows.Alone });
+        _tensor.Run(operands, pieces, numbers, prefill with { Takes = TakenRows.Accompanied });
     }
 
     /// <summary>Decides how many chunks a group walks, and rents what they leave.</summary>

@@ -40,7 +40,7 @@ internal sealed class PlainAttention(CudaQueue queue)
             operands.Positions, operands.Sequences, operands.Tables, operands.Result, operands.Partials, numbers, ofGroup);
     }
 
-    [DeviceKernel]
+    [DeviceKernel(GroupSize = GroupSize)]
     private static void AttendKernel(
         ArrayView<float> q, KvView cache, ArrayView<int> kvHeads, ArrayView<int> positions, ArrayView<int> sequences, ArrayView<int> tables,
         ArrayView<float> y, ArrayView<float> partials, AttentionNumbers numbers, int ofGroup)

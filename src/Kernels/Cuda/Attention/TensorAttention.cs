@@ -11,15 +11,17 @@ namespace TpServe.Kernels.Cuda;
 ///          at most 256. The grid depends on the shapes alone, so that a recorded step replays it for any length; groups beyond a row's length end at once.
 ///          Keys and values go from memory to registers, each operand by one 16-byte load a lane; only queries and weights pass through shared memory.
 /// Numerics chunks of headDim positions from position 0. S^T = K · Q: warp w multiplies keys [16w, 16w + 16) of the chunk, a chain of products of 16 elements.
-///          Queries and weights are rounded to the cache's type; scores, sums and weighted values are float32. A chunk's sum adds each warp's butterfly in
-///          ascending order, before weights are rounded. O^T = V^T · P: warp w has elements [16w, 16w + 16), a chain over the chunk's keys, 16 at a time, from
-///          zero. Chunks are merged in ascending order (<see cref="SoftmaxMath"/>). A column of an mma depends on that column alone, what a column does not see
-///          counts as weight zero and, in a chunk that holds infinities or NaNs, value zero; so neither the neighbours nor the cut change a bit.
+///          Queries and weights are rounded to the cache's type (a query beyond binary16's range becomes infinite); scores, sums and weighted values are
+///          float32. A product is scaled by scale · log2 e after it, never before. A chunk's sum adds each warp's butterfly in ascending order, before weights
+///          are rounded. O^T = V^T · P: warp w has elements [16w, 16w + 16), a chain over the chunk's keys, 16 at a time, from zero. Chunks are merged in
+///          ascending order (<see cref="SoftmaxMath"/>).
+///          A column of an mma depends on A and on its own column of B and C alone. A position that a column does not see has weight zero and value zero: where
+///          some columns of a group see a position and others do not, each has a product of its own. So neither the neighbours nor the cut change a bit.
 /// Cost     decode reads each key and value once per piece: 4 · headDim · kvHeads bytes a position, bound by memory. Prefill does 4 · headDim flops a position and
 ///          head, reads keys and values once per 32 columns (mostly from the second cache), and one 8-byte operand of shared memory a lane and mma, which
 ///          bounds it at 1024 multiply-adds a cycle and multiprocessor.
 /// Source   Milakov and Gimelshein 2018; paging: Kwon et al. 2023; the cut over chunks: Dao et al. 2023 (Flash-Decoding).
-/// Oracle   the reference backend (float64) with queries rounded as here, NMSE ≤ 2e-6 for binary16 and 1e-4 for bfloat16: the rounding of weights.
+/// Oracle   the reference backend (float64) with queries rounded as here, NMSE ≤ 5e-7 for binary16 and 3e-5 for bfloat16: the rounding of weights.
 /// </remarks>
 internal sealed class TensorAttention(CudaQueue queue)
 {
@@ -28,6 +30,9 @@ internal sealed class TensorAttention(CudaQueue queue)
 
     /// <summary>Most columns of a group.</summary>
     public const int MostColumns = 8 * MostTiles;
+
+    /// <summary>Most pairs of columns of a group: a lane has parts of pairs.</summary>
+    public const int MostPairs = MostColumns / 2;
 
     private const int MostWarps = 16;
     private const int Lanes = 32;
@@ -59,21 +64,21 @@ internal sealed class TensorAttention(CudaQueue queue)
         return (new Index2D(tiles * cut.Pieces, ranges), new Index2D(numbers.HeadDim / KvView.Square * Lanes, 1));
     }
 
-    [DeviceKernel(typeof(HalfElement), Uses = "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32")]
-    [DeviceKernel(typeof(BFloatElement), Uses = "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32")]
+    [DeviceKernel(typeof(HalfElement), Uses = "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", GroupSize = MostWarps * Lanes)]
+    [DeviceKernel(typeof(BFloatElement), Uses = "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", GroupSize = MostWarps * Lanes)]
     internal static void AttendKernel<TElement>(
         ArrayView<float> q, KvView cache, ArrayView<int> pieces, ArrayView<int> positions, ArrayView<int> sequences, ArrayView<int> tables,
         ArrayView<float> y, ArrayView<float> partials, AttentionNumbers numbers, TensorCut cut)
         where TElement : unmanaged, ITensorElement
     {
         ArrayView<UInt2> queries = SharedMemory.Allocate<UInt2>(MostWarps * MostTiles * Lanes), weights = SharedMemory.Allocate<UInt2>(MostWarps * MostTiles * Lanes);
-        ArrayView<float> maxima = SharedMemory.Allocate<float>(MostWarps * MostColumns), sums = SharedMemory.Allocate<float>(MostWarps * MostColumns);
+        ArrayView<FloatPair> maxima = SharedMemory.Allocate<FloatPair>(MostWarps * MostPairs), sums = SharedMemory.Allocate<FloatPair>(MostWarps * MostPairs);
         ArrayView<int> firsts = SharedMemory.Allocate<int>(MostColumns), lasts = SharedMemory.Allocate<int>(MostColumns);
         ArrayView<UInt4> keys = cache.Keys.Cast<UInt4>(), values = cache.Values.Cast<UInt4>();
-        int warp = Group.IdxX / Lanes, lane = Group.IdxX % Lanes, warps = numbers.HeadDim / KvView.Square, piece = Grid.IdxX % cut.Pieces;
+        int warp = Group.IdxX >> 5, lane = Group.IdxX & 31, even = (lane & 3) * 2, warps = numbers.HeadDim / KvView.Square, piece = Grid.IdxX % cut.Pieces;
         bool isWhole = numbers.ChunksOfGroup >= numbers.Chunks;
         TensorPass pass = default;
-        pass.FirstRow = Grid.IdxX / cut.Pieces * cut.Rows;
+        pass.FirstRow = (Grid.DimX / cut.Pieces - 1 - Grid.IdxX / cut.Pieces) * cut.Rows; // the longest past first
         pass.FirstHead = pieces[4 * piece];
         pass.Heads = pieces[4 * piece + 1];
         pass.KvHead = pieces[4 * piece + 2];
@@ -96,7 +101,7 @@ internal sealed class TensorAttention(CudaQueue queue)
             }
 
             // 2. Its queries as operands, and what each column sees.
-            Group.Barrier(); // an earlier pass has been read by all
+            Group.Barrier(); // what an earlier pass's columns see has been read by all
             if (Group.IdxX < MostColumns)
             {
                 int last = TensorPass.Has(pass, Group.IdxX) ? AttentionNumbers.Last(numbers, pass.FirstRow + Group.IdxX / pass.Heads, positions, sequences, cache) : -1;
@@ -104,7 +109,7 @@ internal sealed class TensorAttention(CudaQueue queue)
                 firsts[Group.IdxX] = AttentionNumbers.First(numbers, last);
             }
             for (int tile = 0; tile < cut.Tiles; tile++)
-                queries[(warp * MostTiles + tile) * Lanes + lane] = Query<TElement>(q, pass, 8 * tile + lane / 4, 16 * warp + lane % 4 * 2, numbers);
+                queries[(warp * MostTiles + tile) * Lanes + lane] = Query<TElement>(q, pass, 8 * tile + (lane >> 2), 16 * warp + even, numbers);
             Group.Barrier();
 
             TensorTiles merged = default;
@@ -112,15 +117,18 @@ internal sealed class TensorAttention(CudaQueue queue)
             state.T0 = state.T1 = state.T2 = state.T3 = TensorSoftmax.Nothing();
             for (int chunk = from; chunk <= to; chunk++)
             {
-                // 3. Scores of 16 keys; the first values are on their way meanwhile.
-                int start = chunk * numbers.Chunk, key = start + 16 * warp;
+                // 3. Where the chunk's positions lie: lane k looks 16 of them up, for all.
+                int start = chunk * numbers.Chunk;
+                int squares = lane < warps ? TensorPass.SquareOf(pass, start + 16 * lane, cache, tables, numbers) : -1;
+
+                // 4. Products with the warp's 16 keys; the first values are on their way meanwhile.
                 TensorTiles scores = default;
-                long place = TensorPass.SquareRow(pass, key, cache, tables, numbers);
-                if (place >= 0)
+                int key = start + 16 * warp, square = Warp.Shuffle(squares, warp);
+                if (square >= 0)
                 {
                     for (int d = 0; d < warps; d += 4)
                     {
-                        long at = place + lane;
+                        long at = (long)square * Lanes + lane;
                         UInt4 a0 = keys[at + d * Lanes], a1 = keys[at + IntrinsicMath.Min(d + 1, warps - 1) * Lanes];
                         UInt4 a2 = keys[at + IntrinsicMath.Min(d + 2, warps - 1) * Lanes], a3 = keys[at + IntrinsicMath.Min(d + 3, warps - 1) * Lanes];
                         scores = Multiply<TElement>(a0, queries, d, lane, scores, cut.Tiles);
@@ -132,98 +140,121 @@ internal sealed class TensorAttention(CudaQueue queue)
                             scores = Multiply<TElement>(a3, queries, d + 3, lane, scores, cut.Tiles);
                     }
                 }
-                UInt4 v0 = TensorValues.Load(values, pass, start, 0, warp, lane, cache, tables, numbers), v1 = TensorValues.Load(values, pass, start, 1, warp, lane, cache, tables, numbers);
-                UInt4 v2 = TensorValues.Load(values, pass, start, 2, warp, lane, cache, tables, numbers), v3 = TensorValues.Load(values, pass, start, 3, warp, lane, cache, tables, numbers);
+                UInt4 v0 = Values(values, pass, start, 0, squares, warp, lane), v1 = Values(values, pass, start, 1, squares, warp, lane);
+                UInt4 v2 = Values(values, pass, start, 2, squares, warp, lane), v3 = Values(values, pass, start, 3, squares, warp, lane);
 
-                // 4. What a column does not see has score −∞. Each warp leaves its columns' maxima.
-                int here = warp * MostColumns + lane % 4 * 2;
-                key += lane / 4;
-                bool isKnown = place >= 0;
-                scores.T0 = TensorSoftmax.Scores(scores.T0, isKnown, key, lane % 4 * 2, firsts, lasts, numbers);
+                // 5. Scores: −∞ where a column does not see the key. Each warp leaves its columns' maxima.
+                int here = warp * MostPairs + (lane & 3);
+                if (square >= 0)
+                {
+                    bool isSeen = key >= pass.MaxFirst && key + 15 <= pass.MinLast;
+                    scores.T0 = TensorSoftmax.Scores(scores.T0, key + (lane >> 2), even, isSeen, firsts, lasts, numbers);
+                    if (cut.Tiles > 1)
+                        scores.T1 = TensorSoftmax.Scores(scores.T1, key + (lane >> 2), 8 + even, isSeen, firsts, lasts, numbers);
+                    if (cut.Tiles > 2)
+                        scores.T2 = TensorSoftmax.Scores(scores.T2, key + (lane >> 2), 16 + even, isSeen, firsts, lasts, numbers);
+                    if (cut.Tiles > 3)
+                        scores.T3 = TensorSoftmax.Scores(scores.T3, key + (lane >> 2), 24 + even, isSeen, firsts, lasts, numbers);
+                }
+                else
+                {
+                    scores.T0 = scores.T1 = scores.T2 = scores.T3 = TensorSoftmax.Unseen();
+                }
                 TensorSoftmax.LeaveMaxima(scores.T0, maxima, here, lane);
                 if (cut.Tiles > 1)
-                {
-                    scores.T1 = TensorSoftmax.Scores(scores.T1, isKnown, key, 8 + lane % 4 * 2, firsts, lasts, numbers);
-                    TensorSoftmax.LeaveMaxima(scores.T1, maxima, here + 8, lane);
-                }
+                    TensorSoftmax.LeaveMaxima(scores.T1, maxima, here + 4, lane);
                 if (cut.Tiles > 2)
-                {
-                    scores.T2 = TensorSoftmax.Scores(scores.T2, isKnown, key, 16 + lane % 4 * 2, firsts, lasts, numbers);
-                    TensorSoftmax.LeaveMaxima(scores.T2, maxima, here + 16, lane);
-                }
+                    TensorSoftmax.LeaveMaxima(scores.T2, maxima, here + 8, lane);
                 if (cut.Tiles > 3)
-                {
-                    scores.T3 = TensorSoftmax.Scores(scores.T3, isKnown, key, 24 + lane % 4 * 2, firsts, lasts, numbers);
-                    TensorSoftmax.LeaveMaxima(scores.T3, maxima, here + 24, lane);
-                }
+                    TensorSoftmax.LeaveMaxima(scores.T3, maxima, here + 12, lane);
                 Group.Barrier();
 
-                // 5. Weights relative to the chunk's maximum, as operands; each warp leaves its columns' sums.
+                // 6. Weights relative to the chunk's maximum, as operands; each warp leaves its columns' sums.
                 ColumnPairs part = default;
-                part.T0 = TensorSoftmax.ChunkMaxima(maxima, lane % 4 * 2, warps);
+                part.T0 = TensorSoftmax.ChunkMaxima(maxima, lane & 3, warps);
                 TensorSoftmax.LeaveWeights<TElement>(scores.T0, part.T0, weights, (warp * MostTiles) * Lanes, sums, here, lane);
                 if (cut.Tiles > 1)
                 {
-                    part.T1 = TensorSoftmax.ChunkMaxima(maxima, 8 + lane % 4 * 2, warps);
-                    TensorSoftmax.LeaveWeights<TElement>(scores.T1, part.T1, weights, (warp * MostTiles + 1) * Lanes, sums, here + 8, lane);
+                    part.T1 = TensorSoftmax.ChunkMaxima(maxima, 4 + (lane & 3), warps);
+                    TensorSoftmax.LeaveWeights<TElement>(scores.T1, part.T1, weights, (warp * MostTiles + 1) * Lanes, sums, here + 4, lane);
                 }
                 if (cut.Tiles > 2)
                 {
-                    part.T2 = TensorSoftmax.ChunkMaxima(maxima, 16 + lane % 4 * 2, warps);
-                    TensorSoftmax.LeaveWeights<TElement>(scores.T2, part.T2, weights, (warp * MostTiles + 2) * Lanes, sums, here + 16, lane);
+                    part.T2 = TensorSoftmax.ChunkMaxima(maxima, 8 + (lane & 3), warps);
+                    TensorSoftmax.LeaveWeights<TElement>(scores.T2, part.T2, weights, (warp * MostTiles + 2) * Lanes, sums, here + 8, lane);
                 }
                 if (cut.Tiles > 3)
                 {
-                    part.T3 = TensorSoftmax.ChunkMaxima(maxima, 24 + lane % 4 * 2, warps);
-                    TensorSoftmax.LeaveWeights<TElement>(scores.T3, part.T3, weights, (warp * MostTiles + 3) * Lanes, sums, here + 24, lane);
+                    part.T3 = TensorSoftmax.ChunkMaxima(maxima, 12 + (lane & 3), warps);
+                    TensorSoftmax.LeaveWeights<TElement>(scores.T3, part.T3, weights, (warp * MostTiles + 3) * Lanes, sums, here + 12, lane);
                 }
                 Group.Barrier();
 
-                // 6. Weighted values of 16 elements.
+                // 7. Weighted values of 16 elements.
                 TensorTiles weighted = default;
-                bool isMixed = start + numbers.Chunk - 1 > pass.MinLast || start < pass.MaxFirst; // not all columns see all of the chunk
-                isMixed &= pass.MinLast < pass.MaxLast;
-                uint invalid = 0;
-                for (int k = 0; k < warps; k += 4)
+                if (TensorPass.IsMixed(pass, start, numbers.Chunk))
                 {
-                    if (k > 0)
+                    for (int k = 0; k < warps; k++)
                     {
-                        v0 = TensorValues.Load(values, pass, start, k, warp, lane, cache, tables, numbers);
-                        v1 = TensorValues.Load(values, pass, start, k + 1, warp, lane, cache, tables, numbers);
-                        v2 = TensorValues.Load(values, pass, start, k + 2, warp, lane, cache, tables, numbers);
-                        v3 = TensorValues.Load(values, pass, start, k + 3, warp, lane, cache, tables, numbers);
+                        UInt4 v = v0;
+                        v0 = Values(values, pass, start, k + 1, squares, warp, lane);
+                        weighted = TensorPass.IsMixed(pass, start + 16 * k, KvView.Square)
+                            ? MultiplySifted<TElement>(v, weights, k, lane, weighted, cut.Tiles, start + 16 * k, firsts, lasts)
+                            : Multiply<TElement>(v, weights, k, lane, weighted, cut.Tiles);
                     }
-                    if (isMixed)
-                        invalid |= TensorValues.Invalid<TElement>(v0) | TensorValues.Invalid<TElement>(v1) | TensorValues.Invalid<TElement>(v2) | TensorValues.Invalid<TElement>(v3);
-                    weighted = Multiply<TElement>(v0, weights, k, lane, weighted, cut.Tiles);
-                    if (k + 1 < warps)
-                        weighted = Multiply<TElement>(v1, weights, k + 1, lane, weighted, cut.Tiles);
-                    if (k + 2 < warps)
-                        weighted = Multiply<TElement>(v2, weights, k + 2, lane, weighted, cut.Tiles);
-                    if (k + 3 < warps)
-                        weighted = Multiply<TElement>(v3, weights, k + 3, lane, weighted, cut.Tiles);
                 }
-                if (isMixed && WarpBits.Or(invalid) != 0)
-                    weighted = Sifted<TElement>(values, pass, start, warp, lane, cache, tables, numbers, weights, firsts, lasts, cut.Tiles);
+                else
+                {
+                    for (int k = 0; k < warps; k += 4)
+                    {
+                        if (k > 0)
+                        {
+                            v0 = Values(values, pass, start, k, squares, warp, lane);
+                            v1 = Values(values, pass, start, k + 1, squares, warp, lane);
+                            v2 = Values(values, pass, start, k + 2, squares, warp, lane);
+                            v3 = Values(values, pass, start, k + 3, squares, warp, lane);
+                        }
+                        weighted = Multiply<TElement>(v0, weights, k, lane, weighted, cut.Tiles);
+                        if (k + 1 < warps)
+                            weighted = Multiply<TElement>(v1, weights, k + 1, lane, weighted, cut.Tiles);
+                        if (k + 2 < warps)
+                            weighted = Multiply<TElement>(v2, weights, k + 2, lane, weighted, cut.Tiles);
+                        if (k + 3 < warps)
+                            weighted = Multiply<TElement>(v3, weights, k + 3, lane, weighted, cut.Tiles);
+                    }
+                }
 
-                // 7. Merge the chunk, or leave it for the merge of a second launch.
-                part.T0 = TensorSoftmax.ChunkSums(part.T0, sums, lane % 4 * 2, warps);
+                // 8. Merge the chunk, or leave it for the merge of a second launch.
+                part.T0 = TensorSoftmax.ChunkSums(part.T0, sums, lane & 3, warps);
                 if (cut.Tiles > 1)
-                    part.T1 = TensorSoftmax.ChunkSums(part.T1, sums, 8 + lane % 4 * 2, warps);
+                    part.T1 = TensorSoftmax.ChunkSums(part.T1, sums, 4 + (lane & 3), warps);
                 if (cut.Tiles > 2)
-                    part.T2 = TensorSoftmax.ChunkSums(part.T2, sums, 16 + lane % 4 * 2, warps);
+                    part.T2 = TensorSoftmax.ChunkSums(part.T2, sums, 8 + (lane & 3), warps);
                 if (cut.Tiles > 3)
-                    part.T3 = TensorSoftmax.ChunkSums(part.T3, sums, 24 + lane % 4 * 2, warps);
+                    part.T3 = TensorSoftmax.ChunkSums(part.T3, sums, 12 + (lane & 3), warps);
                 if (isWhole)
                 {
-                    merged.T0 = TensorSoftmax.Merge(merged.T0, state.T0, weighted.T0, part.T0);
-                    merged.T1 = TensorSoftmax.Merge(merged.T1, state.T1, weighted.T1, part.T1);
-                    merged.T2 = TensorSoftmax.Merge(merged.T2, state.T2, weighted.T2, part.T2);
-                    merged.T3 = TensorSoftmax.Merge(merged.T3, state.T3, weighted.T3, part.T3);
-                    state.T0 = TensorSoftmax.Merge(state.T0, part.T0);
-                    state.T1 = TensorSoftmax.Merge(state.T1, part.T1);
-                    state.T2 = TensorSoftmax.Merge(state.T2, part.T2);
-                    state.T3 = TensorSoftmax.Merge(state.T3, part.T3);
+                    MergedTile tile = TensorSoftmax.Merge(merged.T0, state.T0, weighted.T0, part.T0);
+                    merged.T0 = tile.Values;
+                    state.T0 = tile.Columns;
+                    if (cut.Tiles > 1)
+                    {
+                        tile = TensorSoftmax.Merge(merged.T1, state.T1, weighted.T1, part.T1);
+                        merged.T1 = tile.Values;
+                        state.T1 = tile.Columns;
+                    }
+                    if (cut.Tiles > 2)
+                    {
+                        tile = TensorSoftmax.Merge(merged.T2, state.T2, weighted.T2, part.T2);
+                        merged.T2 = tile.Values;
+                        state.T2 = tile.Columns;
+                    }
+                    if (cut.Tiles > 3)
+                    {
+                        tile = TensorSoftmax.Merge(merged.T3, state.T3, weighted.T3, part.T3);
+                        merged.T3 = tile.Values;
+                        state.T3 = tile.Columns;
+                    }
                 }
                 else
                 {
@@ -237,7 +268,7 @@ internal sealed class TensorAttention(CudaQueue queue)
                 }
             }
 
-            // 8. The weighted means.
+            // 9. The weighted means.
             if (!isWhole)
                 continue;
             TensorResults.Write(y, pass, 0, merged.T0, state.T0, warp, lane, numbers);
@@ -260,12 +291,12 @@ internal sealed class TensorAttention(CudaQueue queue)
         while (row < rowsEnd && sequences[row] == pass.Sequence)
         {
             int last = AttentionNumbers.Last(numbers, row, positions, sequences, cache);
+            pass.MinLast = IntrinsicMath.Min(pass.MinLast, last);
             if (last >= 0)
             {
                 int first = AttentionNumbers.First(numbers, last);
                 pass.MinFirst = IntrinsicMath.Min(pass.MinFirst, first);
                 pass.MaxFirst = IntrinsicMath.Max(pass.MaxFirst, first);
-                pass.MinLast = IntrinsicMath.Min(pass.MinLast, last);
                 pass.MaxLast = IntrinsicMath.Max(pass.MaxLast, last);
             }
             row++;
@@ -294,37 +325,9 @@ internal sealed class TensorAttention(CudaQueue queue)
         return operand;
     }
 
-    /// <summary>A chunk's weighted values where some are infinite or NaN and some columns do not see them: zero times those is not zero.</summary>
-    /// <remarks>Each column has products of its own, with zeros in place of what it does not see; for finite values these are the ordinary products' bits.</remarks>
-    private static TensorTiles Sifted<TElement>(
-        ArrayView<UInt4> values, TensorPass pass, int start, int warp, int lane, KvView cache, ArrayView<int> tables, AttentionNumbers numbers,
-        ArrayView<UInt2> weights, ArrayView<int> firsts, ArrayView<int> lasts, int tiles)
-        where TElement : unmanaged, ITensorElement
-    {
-        TensorTiles all = default;
-        for (int column = 0; column < 8; column++)
-        {
-            TensorTiles one = default;
-            for (int square = 0; square < numbers.Chunk / KvView.Square; square++)
-            {
-                TElement type = default;
-                UInt4 operand = TensorValues.Load(values, pass, start, square, warp, lane, cache, tables, numbers);
-                int position = start + 16 * square + lane % 4 * 2, at = square * MostTiles * Lanes + lane;
-                one.T0 = type.Multiply(TensorValues.Sift(operand, position, firsts[column], lasts[column]), weights[at], one.T0);
-                if (tiles > 1)
-                    one.T1 = type.Multiply(TensorValues.Sift(operand, position, firsts[8 + column], lasts[8 + column]), weights[at + Lanes], one.T1);
-                if (tiles > 2)
-                    one.T2 = type.Multiply(TensorValues.Sift(operand, position, firsts[16 + column], lasts[16 + column]), weights[at + 2 * Lanes], one.T2);
-                if (tiles > 3)
-                    one.T3 = type.Multiply(TensorValues.Sift(operand, position, firsts[24 + column], lasts[24 + column]), weights[at + 3 * Lanes], one.T3);
-            }
-            all.T0 = TensorValues.TakeColumn(all.T0, one.T0, column, lane);
-            all.T1 = TensorValues.TakeColumn(all.T1, one.T1, column, lane);
-            all.T2 = TensorValues.TakeColumn(all.T2, one.T2, column, lane);
-            all.T3 = TensorValues.TakeColumn(all.T3, one.T3, column, lane);
-        }
-        return all;
-    }
+    /// <summary>A lane's part of one of the chunk's squares of values; all lanes call together.</summary>
+    private static UInt4 Values(ArrayView<UInt4> values, TensorPass pass, int start, int square, int squares, int warp, int lane) =>
+        TensorValues.Load(values, pass, start + 16 * square, Warp.Shuffle(squares, square), warp, lane);
 
     /// <summary>c + a · b for all tiles; b's operands lie side by side.</summary>
     private static TensorTiles Multiply<TElement>(UInt4 a, ArrayView<UInt2> b, int square, int lane, TensorTiles c, int tiles)
@@ -340,5 +343,40 @@ internal sealed class TensorAttention(CudaQueue queue)
         if (tiles > 3)
             c.T3 = type.Multiply(a, b[at + 3 * Lanes], c.T3);
         return c;
+    }
+
+    /// <summary>c + a · b for all tiles, with zeros in each column's values where that column does not see them.</summary>
+    /// <remarks>
+    /// Weights there are zero already, but zero times infinity or NaN is not, and how a tensor core aligns its sum to a product of zero and a large value
+    /// is the card's own affair. Neighbouring columns of one row share a product.
+    /// </remarks>
+    private static TensorTiles MultiplySifted<TElement>(
+        UInt4 a, ArrayView<UInt2> b, int square, int lane, TensorTiles c, int tiles, int position, ArrayView<int> firsts, ArrayView<int> lasts)
+        where TElement : unmanaged, ITensorElement
+    {
+        int at = square * MostTiles * Lanes + lane;
+        c.T0 = MultiplySifted<TElement>(a, b[at], c.T0, position, 0, lane, firsts, lasts);
+        if (tiles > 1)
+            c.T1 = MultiplySifted<TElement>(a, b[at + Lanes], c.T1, position, 8, lane, firsts, lasts);
+        if (tiles > 2)
+            c.T2 = MultiplySifted<TElement>(a, b[at + 2 * Lanes], c.T2, position, 16, lane, firsts, lasts);
+        if (tiles > 3)
+            c.T3 = MultiplySifted<TElement>(a, b[at + 3 * Lanes], c.T3, position, 24, lane, firsts, lasts);
+        return c;
+    }
+
+    private static Float4 MultiplySifted<TElement>(UInt4 a, UInt2 b, Float4 c, int position, int firstColumn, int lane, ArrayView<int> firsts, ArrayView<int> lasts)
+        where TElement : unmanaged, ITensorElement
+    {
+        TElement type = default;
+        Float4 all = c, one = c;
+        for (int column = 0; column < 8; column++)
+        {
+            int first = firsts[firstColumn + column], last = lasts[firstColumn + column];
+            if (column == 0 || first != firsts[firstColumn + column - 1] || last != lasts[firstColumn + column - 1])
+                one = type.Multiply(TensorValues.Sift(a, position + (lane & 3) * 2, first, last), b, c);
+            all = TensorValues.TakeColumn(all, one, column, lane);
+        }
+        return all;
     }
 }

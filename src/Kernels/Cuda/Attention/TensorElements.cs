@@ -8,17 +8,11 @@ internal interface ITensorElement
 
     /// <summary>A · B + C.</summary>
     Float4 Multiply(UInt4 a, UInt2 b, Float4 c);
-
-    /// <summary>The bits of an exponent that only infinities and NaNs have, in both halves.</summary>
-    uint InvalidExponents { get; }
 }
 
 /// <summary>binary16.</summary>
 internal readonly struct HalfElement : ITensorElement
 {
-    /// <inheritdoc/>
-    public uint InvalidExponents => 0x7C007C00;
-
     /// <inheritdoc/>
     public uint Pack(float low, float high) => HalfFloats.ToHalves(low, high);
 
@@ -29,9 +23,6 @@ internal readonly struct HalfElement : ITensorElement
 /// <summary>bfloat16.</summary>
 internal readonly struct BFloatElement : ITensorElement
 {
-    /// <inheritdoc/>
-    public uint InvalidExponents => 0x7F807F80;
-
     /// <inheritdoc/>
     public uint Pack(float low, float high) => HalfFloats.ToBFloats(low, high);
 

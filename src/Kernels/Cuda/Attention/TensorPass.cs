@@ -32,7 +32,7 @@ internal struct TensorPass
     /// <summary>The first position that all rows see, if any.</summary>
     public int MaxFirst;
 
-    /// <summary>The last position that all rows see, if any.</summary>
+    /// <summary>The last position that all rows see, if any; −1 where a row sees nothing.</summary>
     public int MinLast;
 
     /// <summary>The last position that any row sees.</summary>
@@ -45,14 +45,19 @@ internal struct TensorPass
         return row >= pass.Row && row < pass.End;
     }
 
-    /// <summary>Where 16 positions lie, in operands of 16 bytes behind the start of keys or values; −1 where no row sees any of them.</summary>
-    public static long SquareRow(TensorPass pass, int position, KvView cache, ArrayView<int> tables, AttentionNumbers numbers)
+    /// <summary>True where some rows see some of these positions that others do not.</summary>
+    public static bool IsMixed(TensorPass pass, int position, int count) =>
+        (pass.MinFirst != pass.MaxFirst || pass.MinLast != pass.MaxLast) && (position < pass.MaxFirst || position + count - 1 > pass.MinLast);
+
+    /// <summary>Which square of the cache, counted in whole squares, is the first of 16 positions; −1 where no row sees any of them.</summary>
+    public static int SquareOf(TensorPass pass, int position, KvView cache, ArrayView<int> tables, AttentionNumbers numbers)
     {
         if (position > pass.MaxLast || position + KvView.Square - 1 < pass.MinFirst)
             return -1;
-        int block = tables[pass.Sequence * numbers.TableStride + position / cache.BlockTokens];
+        int logical = position / cache.BlockTokens, block = tables[pass.Sequence * numbers.TableStride + logical];
         if ((uint)block >= (uint)cache.Blocks)
             return -1;
-        return (KvView.TileStart(cache, block, pass.KvHead) + position % cache.BlockTokens * cache.HeadDim) / 8;
+        int ofDimensions = cache.HeadDim / KvView.Square, ofPositions = cache.BlockTokens / KvView.Square;
+        return ((block * cache.Heads + pass.KvHead) * ofPositions + (position - logical * cache.BlockTokens) / KvView.Square) * ofDimensions;
     }
 }

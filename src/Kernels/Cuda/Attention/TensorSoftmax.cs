@@ -10,20 +10,35 @@ internal static class TensorSoftmax
     public static ColumnPair Nothing() => new() { EvenMax = float.NegativeInfinity, OddMax = float.NegativeInfinity };
 
     /// <summary>Scores of products; −∞ where the column does not see the position.</summary>
-    public static Float4 Scores(Float4 dots, bool isKnown, int position, int column, ArrayView<int> firsts, ArrayView<int> lasts, AttentionNumbers numbers)
+    /// <param name="dots">The products.</param>
+    /// <param name="position">Position of the lane's first key.</param>
+    /// <param name="column">The lane's even column.</param>
+    /// <param name="isSeen">True where every column sees all 16 keys.</param>
+    /// <param name="firsts">What columns see.</param>
+    /// <param name="lasts">What columns see.</param>
+    /// <param name="numbers">Factors.</param>
+    public static Float4 Scores(Float4 dots, int position, int column, bool isSeen, ArrayView<int> firsts, ArrayView<int> lasts, AttentionNumbers numbers)
     {
+        dots.A = SoftmaxMath.Score(dots.A, numbers.Factor, numbers.Cap);
+        dots.B = SoftmaxMath.Score(dots.B, numbers.Factor, numbers.Cap);
+        dots.C = SoftmaxMath.Score(dots.C, numbers.Factor, numbers.Cap);
+        dots.D = SoftmaxMath.Score(dots.D, numbers.Factor, numbers.Cap);
+        if (isSeen)
+            return dots;
         int evenFirst = firsts[column], evenLast = lasts[column], oddFirst = firsts[column + 1], oddLast = lasts[column + 1];
-        return new()
-        {
-            A = Score(dots.A, isKnown, position, evenFirst, evenLast, numbers),
-            B = Score(dots.B, isKnown, position, oddFirst, oddLast, numbers),
-            C = Score(dots.C, isKnown, position + 8, evenFirst, evenLast, numbers),
-            D = Score(dots.D, isKnown, position + 8, oddFirst, oddLast, numbers),
-        };
+        dots.A = position >= evenFirst && position <= evenLast ? dots.A : float.NegativeInfinity;
+        dots.B = position >= oddFirst && position <= oddLast ? dots.B : float.NegativeInfinity;
+        dots.C = position + 8 >= evenFirst && position + 8 <= evenLast ? dots.C : float.NegativeInfinity;
+        dots.D = position + 8 >= oddFirst && position + 8 <= oddLast ? dots.D : float.NegativeInfinity;
+        return dots;
     }
 
+    /// <summary>Scores of keys that lie nowhere.</summary>
+    public static Float4 Unseen() =>
+        new() { A = float.NegativeInfinity, B = float.NegativeInfinity, C = float.NegativeInfinity, D = float.NegativeInfinity };
+
     /// <summary>Leaves the maxima of the warp's 16 keys.</summary>
-    public static void LeaveMaxima(Float4 scores, ArrayView<float> maxima, int place, int lane)
+    public static void LeaveMaxima(Float4 scores, ArrayView<FloatPair> maxima, int place, int lane)
     {
         float even = SoftmaxMath.Max(scores.A, scores.C), odd = SoftmaxMath.Max(scores.B, scores.D);
         for (int offset = 4; offset < 32; offset <<= 1)
@@ -32,26 +47,24 @@ internal static class TensorSoftmax
             odd = SoftmaxMath.Max(odd, Warp.ShuffleXor(odd, offset));
         }
         if (lane < 4)
-        {
-            maxima[place] = even;
-            maxima[place + 1] = odd;
-        }
+            maxima[place] = new() { Even = even, Odd = odd };
     }
 
     /// <summary>The maxima of the chunk; its sums are still zero.</summary>
-    public static ColumnPair ChunkMaxima(ArrayView<float> maxima, int column, int warps)
+    public static ColumnPair ChunkMaxima(ArrayView<FloatPair> maxima, int pairOfColumns, int warps)
     {
         ColumnPair pair = Nothing();
         for (int warp = 0; warp < warps; warp++)
         {
-            pair.EvenMax = SoftmaxMath.Max(pair.EvenMax, maxima[warp * TensorAttention.MostColumns + column]);
-            pair.OddMax = SoftmaxMath.Max(pair.OddMax, maxima[warp * TensorAttention.MostColumns + column + 1]);
+            FloatPair max = maxima[warp * TensorAttention.MostPairs + pairOfColumns];
+            pair.EvenMax = SoftmaxMath.Max(pair.EvenMax, max.Even);
+            pair.OddMax = SoftmaxMath.Max(pair.OddMax, max.Odd);
         }
         return pair;
     }
 
     /// <summary>Leaves the weights of the warp's 16 keys as a B operand from <paramref name="operand"/> on, and their sums.</summary>
-    public static void LeaveWeights<TElement>(Float4 scores, ColumnPair chunk, ArrayView<UInt2> weights, int operand, ArrayView<float> sums, int place, int lane)
+    public static void LeaveWeights<TElement>(Float4 scores, ColumnPair chunk, ArrayView<UInt2> weights, int operand, ArrayView<FloatPair> sums, int place, int lane)
         where TElement : unmanaged, ITensorElement
     {
         TElement type = default;
@@ -62,7 +75,7 @@ internal static class TensorSoftmax
         // 1. The operand has pairs of keys in a register, a lane here has pairs of columns: so each value is a 16-bit store. Column 2t belongs to
         //    lanes 8t + g / 2, column 2t + 1 to the four behind; key g is in the first register of the two, key g + 8 in the second.
         ArrayView<ushort> halves = weights.Cast<ushort>();
-        int first = (operand + lane % 4 * 8 + lane / 8) * 4 + lane / 4 % 2;
+        int first = (operand + (lane & 3) * 8 + (lane >> 3)) * 4 + ((lane >> 2) & 1);
         uint even = type.Pack(a, c), odd = type.Pack(b, d);
         halves[first] = (ushort)even;
         halves[first + 2] = (ushort)(even >> 16);
@@ -77,57 +90,40 @@ internal static class TensorSoftmax
             oddSum = DeviceMath.Add(oddSum, Warp.ShuffleXor(oddSum, offset));
         }
         if (lane < 4)
-        {
-            sums[place] = evenSum;
-            sums[place + 1] = oddSum;
-        }
+            sums[place] = new() { Even = evenSum, Odd = oddSum };
     }
 
     /// <summary>The chunk with the sums of all warps, in ascending order.</summary>
-    public static ColumnPair ChunkSums(ColumnPair chunk, ArrayView<float> sums, int column, int warps)
+    public static ColumnPair ChunkSums(ColumnPair chunk, ArrayView<FloatPair> sums, int pairOfColumns, int warps)
     {
         for (int warp = 0; warp < warps; warp++)
         {
-            chunk.EvenSum = DeviceMath.Add(chunk.EvenSum, sums[warp * TensorAttention.MostColumns + column]);
-            chunk.OddSum = DeviceMath.Add(chunk.OddSum, sums[warp * TensorAttention.MostColumns + column + 1]);
+            FloatPair sum = sums[warp * TensorAttention.MostPairs + pairOfColumns];
+            chunk.EvenSum = DeviceMath.Add(chunk.EvenSum, sum.Even);
+            chunk.OddSum = DeviceMath.Add(chunk.OddSum, sum.Odd);
         }
         return chunk;
     }
 
-    /// <summary>The weighted values after a chunk.</summary>
-    public static Float4 Merge(Float4 merged, ColumnPair state, Float4 weighted, ColumnPair chunk)
+    /// <summary>A tile after a chunk.</summary>
+    public static MergedTile Merge(Float4 merged, ColumnPair state, Float4 weighted, ColumnPair chunk)
     {
         if (chunk.EvenMax != float.NegativeInfinity)
         {
             float keep = SoftmaxMath.Keep(state.EvenMax, chunk.EvenMax), join = SoftmaxMath.Join(state.EvenMax, chunk.EvenMax);
             merged.A = SoftmaxMath.Merge(merged.A, keep, weighted.A, join);
             merged.C = SoftmaxMath.Merge(merged.C, keep, weighted.C, join);
+            state.EvenSum = SoftmaxMath.Merge(state.EvenSum, keep, chunk.EvenSum, join);
+            state.EvenMax = SoftmaxMath.Max(state.EvenMax, chunk.EvenMax);
         }
         if (chunk.OddMax != float.NegativeInfinity)
         {
             float keep = SoftmaxMath.Keep(state.OddMax, chunk.OddMax), join = SoftmaxMath.Join(state.OddMax, chunk.OddMax);
             merged.B = SoftmaxMath.Merge(merged.B, keep, weighted.B, join);
             merged.D = SoftmaxMath.Merge(merged.D, keep, weighted.D, join);
-        }
-        return merged;
-    }
-
-    /// <summary>Maxima and sums after a chunk.</summary>
-    public static ColumnPair Merge(ColumnPair state, ColumnPair chunk)
-    {
-        if (chunk.EvenMax != float.NegativeInfinity)
-        {
-            state.EvenSum = SoftmaxMath.Merge(state.EvenSum, SoftmaxMath.Keep(state.EvenMax, chunk.EvenMax), chunk.EvenSum, SoftmaxMath.Join(state.EvenMax, chunk.EvenMax));
-            state.EvenMax = SoftmaxMath.Max(state.EvenMax, chunk.EvenMax);
-        }
-        if (chunk.OddMax != float.NegativeInfinity)
-        {
-            state.OddSum = SoftmaxMath.Merge(state.OddSum, SoftmaxMath.Keep(state.OddMax, chunk.OddMax), chunk.OddSum, SoftmaxMath.Join(state.OddMax, chunk.OddMax));
+            state.OddSum = SoftmaxMath.Merge(state.OddSum, keep, chunk.OddSum, join);
             state.OddMax = SoftmaxMath.Max(state.OddMax, chunk.OddMax);
         }
-        return state;
+        return new() { Values = merged, Columns = state };
     }
-
-    private static float Score(float dot, bool isKnown, int position, int first, int last, AttentionNumbers numbers) =>
-        isKnown && position >= first && position <= last ? SoftmaxMath.Score(dot, numbers.Factor, numbers.Cap) : float.NegativeInfinity;
 }

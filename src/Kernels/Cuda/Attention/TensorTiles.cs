@@ -48,3 +48,23 @@ internal struct ColumnPair
     /// <summary>Sum of the odd column.</summary>
     public float OddSum;
 }
+
+/// <summary>A number of each of two columns.</summary>
+internal struct FloatPair
+{
+    /// <summary>Of the even column.</summary>
+    public float Even;
+
+    /// <summary>Of the odd column.</summary>
+    public float Odd;
+}
+
+/// <summary>One tile merged so far: weighted values, and maxima and sums of the lane's two columns.</summary>
+internal struct MergedTile
+{
+    /// <summary>Weighted values.</summary>
+    public Float4 Values;
+
+    /// <summary>Maxima and sums.</summary>
+    public ColumnPair Columns;
+}

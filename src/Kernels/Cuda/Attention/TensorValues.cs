@@ -5,20 +5,21 @@ namespace TpServe.Kernels.Cuda;
 /// <summary>Values as A operands of O^T = V^T · P: 16 elements × 16 positions.</summary>
 internal static class TensorValues
 {
-    /// <summary>A lane's part of a square of the chunk; zeros at positions that no column sees, whatever lies there.</summary>
-    public static UInt4 Load(
-        ArrayView<UInt4> values, TensorPass pass, int start, int square, int warp, int lane, KvView cache, ArrayView<int> tables, AttentionNumbers numbers)
+    /// <summary>A lane's part of the square at a position; zeros at positions that no column sees, whatever lies there.</summary>
+    /// <param name="values">Values as operands.</param>
+    /// <param name="pass">What the columns see.</param>
+    /// <param name="position">Position of the square.</param>
+    /// <param name="square">Where the squares of its 16 positions begin; −1 = nowhere.</param>
+    /// <param name="warp">Which of them.</param>
+    /// <param name="lane">The lane.</param>
+    public static UInt4 Load(ArrayView<UInt4> values, TensorPass pass, int position, int square, int warp, int lane)
     {
-        int position = start + 16 * square;
         UInt4 operand = default;
-        if (16 * square >= numbers.Chunk)
+        if (square < 0)
             return operand;
-        long place = TensorPass.SquareRow(pass, position, cache, tables, numbers);
-        if (place < 0)
-            return operand;
-        operand = values[place + warp * 32 + lane];
+        operand = values[(long)(square + warp) * 32 + lane];
         if (position < pass.MinFirst || position + KvView.Square - 1 > pass.MaxLast)
-            operand = Sift(operand, position + lane % 4 * 2, pass.MinFirst, pass.MaxLast);
+            operand = Sift(operand, position + (lane & 3) * 2, pass.MinFirst, pass.MaxLast);
         return operand;
     }
 
@@ -33,20 +34,10 @@ internal static class TensorValues
         return operand;
     }
 
-    /// <summary>Not zero where a value is infinite or NaN.</summary>
-    public static uint Invalid<TElement>(UInt4 operand)
-        where TElement : unmanaged, ITensorElement
-    {
-        // An exponent of ones is the only one that carries into the sign when its lowest bit is added.
-        TElement type = default;
-        uint exponents = type.InvalidExponents, lowest = exponents & ~(exponents << 1);
-        return (((operand.A & exponents) + lowest) | ((operand.B & exponents) + lowest) | ((operand.C & exponents) + lowest) | ((operand.D & exponents) + lowest)) & 0x80008000u;
-    }
-
     /// <summary>One column of a tile taken from another result; a lane has columns 2t (A, C) and 2t + 1 (B, D).</summary>
     public static Float4 TakeColumn(Float4 all, Float4 one, int column, int lane)
     {
-        bool isEven = column == lane % 4 * 2, isOdd = column == lane % 4 * 2 + 1;
+        bool isEven = column == (lane & 3) * 2, isOdd = column == (lane & 3) * 2 + 1;
         return new()
         {
             A = isEven ? one.A : all.A,

@@ -1,26 +1,8 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.IR.Intrinsics;
 
 namespace TpServe.Kernels.Cuda;
-
-/// <summary>Sixteen bytes that one instruction moves.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct Words4(uint a, uint b, uint c, uint d)
-{
-    /// <summary>First word.</summary>
-    public uint A = a;
-
-    /// <summary>Second word.</summary>
-    public uint B = b;
-
-    /// <summary>Third word.</summary>
-    public uint C = c;
-
-    /// <summary>Fourth word.</summary>
-    public uint D = d;
-}
 
 /// <summary>Memory by its address, this device's or one that others share: plain accesses, and the ordered ones with which devices and the host signal each other.</summary>
 /// <remarks>
@@ -89,7 +71,7 @@ internal static unsafe class SystemMemory
     /// <summary>Four words; the address is a multiple of 16.</summary>
     [IntrinsicImplementation]
     [Ptx("ld.global.v4.b32 {0}, [{1}];")]
-    public static Words4 LoadWords(long address) => *(Words4*)address;
+    public static WordQuad LoadWords(long address) => *(WordQuad*)address;
 
     /// <summary>A word.</summary>
     [IntrinsicImplementation]
@@ -104,7 +86,7 @@ internal static unsafe class SystemMemory
     /// <summary>Four words; the address is a multiple of 16.</summary>
     [IntrinsicImplementation]
     [Ptx("st.global.v4.b32 [{1}], {2};")]
-    public static void StoreWords(long address, Words4 value) => *(Words4*)address = value;
+    public static void StoreWords(long address, WordQuad value) => *(WordQuad*)address = value;
 
     [IntrinsicImplementation]
     [Ptx("atom.global.add.u32 {0}, [{1}], {2};")]

@@ -4,8 +4,8 @@ using TpServe.Testing;
 
 namespace TpServe.Kernels.Tests.Cuda;
 
-/// <summary>Attention on tensor cores in a PTX interpreter: against the oracle, and the same bits in decode, in prefill, in any company and for any cut.</summary>
-public sealed class AttentionTensorTests
+/// <summary>The attention kernels in a PTX interpreter, which finds races and stray accesses: against the oracle, and the same bits in decode, in prefill, in any company and for any cut.</summary>
+public sealed class AttentionInterpretedTests
 {
     // Weights are rounded to the cache's type, relative 2^-11 and 2^-8 at most: squared and averaged about 2e-8 and 1e-6; headroom for cancellation.
     private const double HalfBound = 5e-7, BFloatBound = 3e-5;
@@ -44,6 +44,7 @@ public sealed class AttentionTensorTests
     [TestCase(64, 1, 3, 16, 0, 10, ElementType.Float16)]
     [TestCase(32, 2, 4, 32, 40, 8, ElementType.BFloat16)]
     [TestCase(80, 1, 1, 16, 0, 32, ElementType.Float16)]
+    [TestCase(128, 1, 4, 16, 100, 8, ElementType.BFloat16)]
     public void Prefill_AnyCompanyAndCut_HasTheBitsOfDecode(int headDim, int kvHeads, int group, int blockTokens, int window, int rowsOfGroup, ElementType type)
     {
         using AttentionOnPtx scene = new(
@@ -56,6 +57,10 @@ public sealed class AttentionTensorTests
         (int, int)[] few = [(0, 0), (0, headDim - 1), (0, headDim), (0, headDim + 29), (1, 0), (2, 36)];
         Assert.That(scene.BitsOf(scene.Run(1, All, TakenRows.All, few), few, few), Is.EqualTo(scene.BitsOf(whole, all, few)));
         Assert.That(scene.BitsOf(scene.Run(1, 1, TakenRows.All, few), few, few), Is.EqualTo(scene.BitsOf(whole, all, few)));
+
+        // Some rows of one sequence, with their chunks spread over groups.
+        (int, int)[] part = [.. all.Where(row => row.Item1 == 0 && row.Item2 > headDim - 5)];
+        Assert.That(scene.BitsOf(scene.Run(rowsOfGroup, 1, TakenRows.All, part), part, part), Is.EqualTo(scene.BitsOf(whole, all, part)));
 
         // A mixed step: rows that stand alone by one launch, uneven parts of sequences by another.
         (int, int)[] mixed = [(1, 0), .. all.Where(row => row.Item1 == 0 && row.Item2 % 7 is 2 or 3 or 5), (2, 36)];
@@ -81,12 +86,13 @@ public sealed class AttentionTensorTests
     [TestCase(0, float.PositiveInfinity)]
     public void Prefill_InvalidValueInAPositionNotSeen_DoesNotReachTheRow(int window, float value)
     {
-        using AttentionOnPtx scene = new(new(32, 1, 1) { Window = window }, seed: 5, 40);
+        // The first group has all rows of the first sequence and then some of the second.
+        using AttentionOnPtx scene = new(new(32, 1, 1) { Window = window }, seed: 5, 27, 30);
         (int, int)[] all = scene.Everything();
         float[] clean = scene.Run(32, All, TakenRows.All, all);
         scene.StoreOne(sequence: 0, position: 20, value);
         float[] actual = scene.Run(32, All, TakenRows.All, all);
-        for (int position = 0; position < 40; position++)
+        for (int position = 0; position < 27; position++)
         {
             bool sees = position >= 20 && (window == 0 || position < 20 + window);
             if (!sees)
@@ -94,7 +100,7 @@ public sealed class AttentionTensorTests
             else if (float.IsNaN(value))
                 Assert.That(actual[position * 32], Is.NaN, $"position {position}");
         }
-        (int, int)[] few = [(0, 19), (0, 20), (0, 22), (0, 39)];
+        (int, int)[] few = [(0, 19), (0, 20), (0, 22), (0, 26), (1, 3), (1, 29)];
         Assert.That(scene.BitsOf(scene.Run(1, All, TakenRows.All, few), few, few), Is.EqualTo(scene.BitsOf(actual, all, few)));
     }
 
@@ -118,6 +124,17 @@ public sealed class AttentionTensorTests
         Assert.That(bytes, Is.EqualTo(2 * 256 * 128 * 2));
         Assert.That(sectors * 32, Is.EqualTo(bytes));
         Assert.That(scene.LastRun.MmaInstructions, Is.EqualTo(2 * 256 / 16 * 128 / 16));
+    }
+
+    [Test]
+    public void Plain_AnyCut_HasNoRaceAndTheSameBits([Values(0, 40)] int window)
+    {
+        using AttentionOnPtx scene = new(new(16, 2, 2) { Window = window, Type = ElementType.BFloat16 }, seed: 8, 70, 1);
+        (int, int)[] rows = [(0, 0), (0, 63), (0, 64), (0, 69), (1, 0)];
+        float[] whole = scene.RunPlain(32, All, rows);
+        Assert.That(Numbers.Nmse(whole, scene.Oracle(ElementType.Float32, rows)), Is.LessThan(1e-11));
+        Assert.That(scene.BitsOf(scene.RunPlain(3, All, rows), rows, rows), Is.EqualTo(scene.BitsOf(whole, rows, rows)));
+        Assert.That(scene.BitsOf(scene.RunPlain(1, 1, rows), rows, rows), Is.EqualTo(scene.BitsOf(whole, rows, rows)));
     }
 
     private static double Bound(ElementType type) => type == ElementType.Float16 ? HalfBound : BFloatBound;
