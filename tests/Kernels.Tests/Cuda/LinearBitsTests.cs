@@ -107,4 +107,17 @@ public sealed class LinearBitsTests(string device, CudaActivations activations) 
         foreach (PackedWeight part in parts)
             part.Dispose();
     }
+
+    [Test]
+    public void Linear_TwoFormatsOfOneArithmetic_PackTheirInputOnce()
+    {
+        InputLeaves leaves = InputLeaves.Whole(256);
+        PackedWeight[] parts = [.. new[] { WeightFormat.Q4_K, WeightFormat.Q4_K, WeightFormat.Q6_K }.Select((format, i) => Backend.PackWeight(LinearWeights.Random(format, 16, 256, seed: i), leaves))];
+        Tensor x = Device.Of(Numbers.Uniform(256, seed: 3), 1, 256), y = Device.Empty(1, 48);
+        long before = Backend.Launches;
+        Backend.Linear(x, parts, y);
+        Assert.That(Backend.Launches - before, Is.LessThanOrEqualTo(3));
+        foreach (PackedWeight part in parts)
+            part.Dispose();
+    }
 }

@@ -80,6 +80,37 @@ public sealed class LinearPtxTests
     }
 
     [Test]
+    public void TiledProducts_ThreeWeightsInOneTile_SideBySide([Values(WeightFormat.BF16, WeightFormat.Q4_K)] WeightFormat format, [Values(1, 2)] int seed)
+    {
+        const int rows = 9;
+        LinearWeights[] weights = [.. new[] { 20, 16, 37 }.Select((outputs, i) => LinearWeights.Random(format, outputs, 256, seed: i))];
+        float[] x = Numbers.Uniform(rows * 256, seed: 2);
+        using LinearInterpreter together = new(weights, InputLeaves.Whole(256), seed);
+        float[] tiled = Tiled(together, format, x, rows), stream = Stream(together, format, x, rows);
+        Assert.That(tiled, Is.EqualTo(stream));
+        int column = 0;
+        foreach (LinearWeights weight in weights)
+        {
+            using LinearInterpreter alone = new([weight], InputLeaves.Whole(256), seed);
+            Assert.That(LinearScene.Slice(tiled, rows, 73, column, column + weight.Outputs), Is.EqualTo(Stream(alone, format, x, rows)));
+            column += weight.Outputs;
+        }
+    }
+
+    [Test]
+    public void Products_ManyRows_TouchEverySectorOnceAndNoBankTwice([Values(WeightFormat.BF16, WeightFormat.Q4_K, WeightFormat.Q6_K)] WeightFormat format)
+    {
+        using LinearInterpreter interpreter = new([LinearWeights.Random(format, 128, 256, seed: 1)], InputLeaves.Whole(256));
+        float[] x = Numbers.Uniform(128 * 256, seed: 2);
+        Stream(interpreter, format, x[..(8 * 256)], 8);
+        Assert.That(interpreter.LastRun.GlobalLoadSectors * 32, Is.LessThanOrEqualTo(interpreter.LastRun.GlobalLoadBytes));
+        Assert.That(interpreter.LastRun.AverageBankConflict, Is.EqualTo(1));
+        Tiled(interpreter, format, x, 128);
+        Assert.That(interpreter.LastRun.GlobalLoadSectors * 32, Is.LessThanOrEqualTo(interpreter.LastRun.GlobalLoadBytes));
+        Assert.That(interpreter.LastRun.AverageBankConflict, Is.EqualTo(1));
+    }
+
+    [Test]
     public void TiledCodedProduct_EveryFormat_EqualsTheEmulatedDevicesBits([ValueSource(nameof(Coded))] WeightFormat format)
     {
         InputLeaves leaves = LinearTree.Share([0, 96, 192, 288, 384, 480, 512], 1, 6);

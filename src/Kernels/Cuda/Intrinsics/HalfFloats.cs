@@ -28,11 +28,7 @@ internal static class HalfFloats
     public static uint ToBFloats(float low, float high) => FloatValues.ToBFloat16(low) | ((uint)FloatValues.ToBFloat16(high) << 16);
 
     /// <summary>A finite value beyond binary16's largest becomes the largest; infinities and NaN stay.</summary>
-    public static float ClampToHalf(float value)
-    {
-        uint magnitude = ILGPU.Interop.FloatAsInt(value) & 0x7FFFFFFF;
-        if (magnitude >= 0x7F800000)
-            return value;
-        return value > LargestHalf ? LargestHalf : value < -LargestHalf ? -LargestHalf : value;
-    }
+    [IntrinsicImplementation]
+    [Ptx("{ .reg .f32 clamped, size; .reg .pred finite; min.f32 clamped, {1}, 0f477FE000; max.f32 clamped, clamped, 0fC77FE000; abs.f32 size, {1}; setp.lt.f32 finite, size, 0f7F800000; selp.f32 {0}, clamped, {1}, finite; }")]
+    public static float ClampToHalf(float value) => float.IsFinite(value) ? Math.Clamp(value, -LargestHalf, LargestHalf) : value;
 }

@@ -14,33 +14,42 @@ internal struct CodedBlock
     /// <summary>Minimums in the same order.</summary>
     public Float4 Minimums;
 
-    /// <summary>Reads a lane's part of a tile's block from device memory.</summary>
-    public static CodedBlock Load<T>(PlacedTile tile, int block, int lane) where T : struct, ICodedLayout
+    /// <summary>Reads a lane's part of a block that lies a constant number of words behind the lane's own.</summary>
+    public static CodedBlock Load<T>(LaneWeights lane, int offset) where T : struct, ICodedLayout
     {
-        long at = tile.First + ((long)block * T.BlockWords);
-        return Load<T>(tile.Weights, at, T.Fragment(tile.Weights, at, lane), lane);
+        int upper = 8 / T.WordOutputs;
+        return Of<T>(
+            T.Fragment(lane.Codes, offset), lane.Factors[offset], lane.Factors[offset + upper],
+            T.HasIntegers ? lane.Integers[offset] : 0, T.HasIntegers ? lane.Integers[offset + 4] : 0, lane.Output);
     }
 
-    /// <summary>A lane's scales beside its codes.</summary>
-    public static CodedBlock Load<T>(ArrayView<uint> weights, long at, UInt4 codes, int lane) where T : struct, ICodedLayout
+    /// <summary>Reads a lane's part of a block in shared memory.</summary>
+    public static CodedBlock LoadShared<T>(ArrayView<uint> shared, int block, int lane) where T : struct, ICodedLayout
     {
         int output = lane / 4;
+        return Of<T>(
+            T.SharedFragment(shared, block, lane), T.Factors(shared, block, output), T.Factors(shared, block, output + 8),
+            T.Integers(shared, block, output), T.Integers(shared, block, output + 8), output);
+    }
+
+    private static CodedBlock Of<T>(UInt4 codes, uint lower, uint upper, uint lowerIntegers, uint upperIntegers, int output) where T : struct, ICodedLayout
+    {
         CodedBlock block = new() { Codes = codes };
-        block.Scales.A = T.Scale(weights, at, output, 0);
-        block.Scales.B = T.Scale(weights, at, output + 8, 0);
+        block.Scales.A = T.Scale(lower, lowerIntegers, output, 0);
+        block.Scales.B = T.Scale(upper, upperIntegers, output, 0);
         if (T.HasHalves)
         {
-            block.Scales.C = T.Scale(weights, at, output, 1);
-            block.Scales.D = T.Scale(weights, at, output + 8, 1);
+            block.Scales.C = T.Scale(lower, lowerIntegers, output, 1);
+            block.Scales.D = T.Scale(upper, upperIntegers, output, 1);
         }
         if (T.HasMinimum)
         {
-            block.Minimums.A = T.Minimum(weights, at, output, 0);
-            block.Minimums.B = T.Minimum(weights, at, output + 8, 0);
+            block.Minimums.A = T.Minimum(lower, lowerIntegers, output, 0);
+            block.Minimums.B = T.Minimum(upper, upperIntegers, output, 0);
             if (T.HasHalves)
             {
-                block.Minimums.C = T.Minimum(weights, at, output, 1);
-                block.Minimums.D = T.Minimum(weights, at, output + 8, 1);
+                block.Minimums.C = T.Minimum(lower, lowerIntegers, output, 1);
+                block.Minimums.D = T.Minimum(upper, upperIntegers, output, 1);
             }
         }
         return block;

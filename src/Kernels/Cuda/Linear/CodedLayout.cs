@@ -20,23 +20,42 @@ internal readonly struct CodedLayout<TCodes, TScales> : ICodedLayout
     public static uint Codes(ArrayView<uint> weights, long block, int output, int quad) => TCodes.Four(weights, block, output, quad);
 
     /// <inheritdoc/>
-    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => TCodes.Fragment(weights, block, lane);
+    public static UInt4 Fragment(ArrayView<uint> codes, int at) => TCodes.Fragment(codes, at);
 
     /// <inheritdoc/>
     public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => TCodes.SharedFragment(shared, block, lane);
 
     /// <inheritdoc/>
-    public static float Scale(ArrayView<uint> weights, long block, int output, int half) => TScales.Scale(weights, block + TCodes.Words, output, half);
+    public static int CodeWords => TCodes.Words;
 
     /// <inheritdoc/>
-    public static float Minimum(ArrayView<uint> weights, long block, int output, int half) => TScales.Minimum(weights, block + TCodes.Words, output, half);
+    public static int LaneWords => TCodes.LaneWords;
+
+    /// <inheritdoc/>
+    public static bool HasIntegers => TScales.HasIntegers;
+
+    /// <inheritdoc/>
+    public static int WordOutputs => TScales.WordOutputs;
+
+    /// <inheritdoc/>
+    public static float Scale(uint factors, uint integers, int output, int half) => TScales.Scale(factors, integers, output, half);
+
+    /// <inheritdoc/>
+    public static float Minimum(uint factors, uint integers, int output, int half) => TScales.Minimum(factors, integers, output, half);
+
+    /// <inheritdoc/>
+    public static uint Factors(ArrayView<uint> weights, long block, int output) => weights[block + TCodes.Words + (output / TScales.WordOutputs)];
+
+    /// <inheritdoc/>
+    public static uint Integers(ArrayView<uint> weights, long block, int output) =>
+        TScales.HasIntegers ? weights[block + TCodes.Words + CudaPackedWeight.TileOutputs + (output / 2)] : 0;
 
     /// <inheritdoc/>
     public static Float4 Four(ArrayView<uint> weights, long block, int output, int quad)
     {
-        uint codes = TCodes.Four(weights, block, output, quad);
-        float scale = TScales.Scale(weights, block + TCodes.Words, output, quad >> 2);
-        float minimum = TScales.HasMinimum ? TScales.Minimum(weights, block + TCodes.Words, output, quad >> 2) : 0f;
+        uint codes = TCodes.Four(weights, block, output, quad), factors = Factors(weights, block, output), integers = Integers(weights, block, output);
+        float scale = TScales.Scale(factors, integers, output, quad >> 2);
+        float minimum = TScales.HasMinimum ? TScales.Minimum(factors, integers, output, quad >> 2) : 0f;
         return new Float4
         {
             A = Value(codes, 0, scale, minimum),

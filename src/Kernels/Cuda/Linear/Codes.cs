@@ -11,8 +11,11 @@ internal interface ICodes
     /// <summary>The codes of inputs 4 · quad … 4 · quad + 3 of an output.</summary>
     static abstract uint Four(ArrayView<uint> weights, long block, int output, int quad);
 
-    /// <summary>A lane's codes as the first operand of mma.m16n8k32: lane 4g + t holds inputs 4t… of outputs g, g + 8, then inputs 16 + 4t… of both.</summary>
-    static abstract UInt4 Fragment(ArrayView<uint> weights, long block, int lane);
+    /// <summary>A lane's codes, at its own words, as the first operand of mma.m16n8k32: lane 4g + t holds inputs 4t… of outputs g, g + 8, then inputs 16 + 4t… of both.</summary>
+    static abstract UInt4 Fragment(ArrayView<uint> codes, int at);
+
+    /// <summary>Words of a lane's codes.</summary>
+    static abstract int LaneWords { get; }
 
     /// <summary>The same from a block in shared memory.</summary>
     static abstract UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane);
@@ -29,7 +32,10 @@ internal readonly struct ByteCodes : ICodes
         weights[block + ((((output & 7) * 4) + (quad & 3)) * 4) + ((quad >> 2) * 2) + (output >> 3)];
 
     /// <inheritdoc/>
-    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => StreamLoads.Four(ref weights[block + (lane * 4)]);
+    public static int LaneWords => 4;
+
+    /// <inheritdoc/>
+    public static UInt4 Fragment(ArrayView<uint> codes, int at) => StreamLoads.Four(ref codes[at]);
 
     /// <inheritdoc/>
     public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => SharedLoads.Four(ref shared[block + (lane * 4)]);
@@ -48,7 +54,7 @@ internal static class NibbleWords
         (weights[block + ((((output & 7) * 4) + (quad & 3)) * 2) + (output >> 3)] >> (quad >> 2 << 2)) & LowNibbles;
 
     /// <summary>A lane's nibbles in the order of the fragment, a byte each.</summary>
-    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => Apart(StreamLoads.Two(ref weights[block + (lane * 2)]));
+    public static UInt4 Fragment(ArrayView<uint> codes, int at) => Apart(StreamLoads.Two(ref codes[at]));
 
     /// <summary>The same from a block in shared memory.</summary>
     public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => Apart(SharedLoads.Two(ref shared[block + (lane * 2)]));
@@ -67,7 +73,10 @@ internal readonly struct NibbleCodes : ICodes
     public static uint Four(ArrayView<uint> weights, long block, int output, int quad) => NibbleWords.Four(weights, block, output, quad);
 
     /// <inheritdoc/>
-    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => NibbleWords.Fragment(weights, block, lane);
+    public static int LaneWords => 2;
+
+    /// <inheritdoc/>
+    public static UInt4 Fragment(ArrayView<uint> codes, int at) => NibbleWords.Fragment(codes, at);
 
     /// <inheritdoc/>
     public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => NibbleWords.SharedFragment(shared, block, lane);
@@ -83,7 +92,10 @@ internal readonly struct OffsetNibbleCodes : ICodes
     public static uint Four(ArrayView<uint> weights, long block, int output, int quad) => MinusEight(NibbleWords.Four(weights, block, output, quad));
 
     /// <inheritdoc/>
-    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => MinusEight(NibbleWords.Fragment(weights, block, lane));
+    public static int LaneWords => 2;
+
+    /// <inheritdoc/>
+    public static UInt4 Fragment(ArrayView<uint> codes, int at) => MinusEight(NibbleWords.Fragment(codes, at));
 
     /// <inheritdoc/>
     public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => MinusEight(NibbleWords.SharedFragment(shared, block, lane));
@@ -104,7 +116,10 @@ internal readonly struct TableNibbleCodes : ICodes
     public static uint Four(ArrayView<uint> weights, long block, int output, int quad) => Look(NibbleWords.Four(weights, block, output, quad));
 
     /// <inheritdoc/>
-    public static UInt4 Fragment(ArrayView<uint> weights, long block, int lane) => Look(NibbleWords.Fragment(weights, block, lane));
+    public static int LaneWords => 2;
+
+    /// <inheritdoc/>
+    public static UInt4 Fragment(ArrayView<uint> codes, int at) => Look(NibbleWords.Fragment(codes, at));
 
     /// <inheritdoc/>
     public static UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane) => Look(NibbleWords.SharedFragment(shared, block, lane));

@@ -8,8 +8,11 @@ internal interface IHalfInput
     /// <summary>The first word of a lane whose operand belongs to a row.</summary>
     static abstract int Start(ProductShape shape, int row, int lane);
 
-    /// <summary>A lane's operands of a block's two k16 steps.</summary>
-    static abstract UInt4 Load<T>(ArrayView<uint> x, int start, int block) where T : struct, IHalfMath;
+    /// <summary>Words from a block's operand to the next block's.</summary>
+    static abstract int BlockWords { get; }
+
+    /// <summary>The operands of a block's two k16 steps, so many words behind the lane's own.</summary>
+    static abstract UInt4 Load<T>(ArrayView<uint> lane, int offset) where T : struct, IHalfMath;
 }
 
 /// <summary>Rows that <see cref="PackedActivations"/> has rounded and laid out.</summary>
@@ -20,8 +23,10 @@ internal readonly struct PackedHalves : IHalfInput
         (row / PackedActivations.TileRows * shape.Blocks * PackedActivations.HalfWords) + (row % PackedActivations.TileRows * 16) + (lane % 4 * 4);
 
     /// <inheritdoc/>
-    public static UInt4 Load<T>(ArrayView<uint> x, int start, int block) where T : struct, IHalfMath =>
-        StreamLoads.FourShared(ref x[start + (block * PackedActivations.HalfWords)]);
+    public static int BlockWords => PackedActivations.HalfWords;
+
+    /// <inheritdoc/>
+    public static UInt4 Load<T>(ArrayView<uint> lane, int offset) where T : struct, IHalfMath => StreamLoads.FourShared(ref lane[offset]);
 }
 
 /// <summary>Rows of float32, rounded on the way. Every block is a whole one, and rows begin at multiples of 8 bytes.</summary>
@@ -32,10 +37,13 @@ internal readonly struct FloatRows : IHalfInput
     public static int Start(ProductShape shape, int row, int lane) => (row * shape.StrideX) + (lane % 4 * 2);
 
     /// <inheritdoc/>
-    public static UInt4 Load<T>(ArrayView<uint> x, int start, int block) where T : struct, IHalfMath
+    public static int BlockWords => LinearPlan.BlockInputs;
+
+    /// <inheritdoc/>
+    public static UInt4 Load<T>(ArrayView<uint> lane, int offset) where T : struct, IHalfMath
     {
-        int at = start + (block * LinearPlan.BlockInputs);
-        UInt2 a = StreamLoads.TwoShared(ref x[at]), b = StreamLoads.TwoShared(ref x[at + 8]), c = StreamLoads.TwoShared(ref x[at + 16]), d = StreamLoads.TwoShared(ref x[at + 24]);
+        UInt2 a = StreamLoads.TwoShared(ref lane[offset]), b = StreamLoads.TwoShared(ref lane[offset + 8]);
+        UInt2 c = StreamLoads.TwoShared(ref lane[offset + 16]), d = StreamLoads.TwoShared(ref lane[offset + 24]);
         return new UInt4 { A = Round<T>(a), B = Round<T>(b), C = Round<T>(c), D = Round<T>(d) };
     }
 

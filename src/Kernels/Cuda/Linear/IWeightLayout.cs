@@ -28,15 +28,33 @@ internal interface ICodedLayout : IWeightLayout
     /// <summary>The signed codes of inputs 4 · quad … 4 · quad + 3 of an output.</summary>
     static abstract uint Codes(ArrayView<uint> weights, long block, int output, int quad);
 
-    /// <summary>A lane's 16 codes as the first operand of mma.m16n8k32.</summary>
-    static abstract UInt4 Fragment(ArrayView<uint> weights, long block, int lane);
+    /// <summary>Words of a block's codes: where its scales begin.</summary>
+    static abstract int CodeWords { get; }
+
+    /// <summary>Words of a lane's codes.</summary>
+    static abstract int LaneWords { get; }
+
+    /// <summary>True where small integers follow the factors.</summary>
+    static abstract bool HasIntegers { get; }
+
+    /// <summary>Outputs of a word of factors.</summary>
+    static abstract int WordOutputs { get; }
+
+    /// <summary>A lane's 16 codes, at its own words, as the first operand of mma.m16n8k32.</summary>
+    static abstract UInt4 Fragment(ArrayView<uint> codes, int at);
 
     /// <summary>The same from a block in shared memory.</summary>
     static abstract UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane);
 
-    /// <summary>The scale of an output's half (0 where there is one for all).</summary>
-    static abstract float Scale(ArrayView<uint> weights, long block, int output, int half);
+    /// <summary>The scale of an output's half (0 where there is one for all), from the words of its factors and integers.</summary>
+    static abstract float Scale(uint factors, uint integers, int output, int half);
 
     /// <summary>What is added to each value of an output's half.</summary>
-    static abstract float Minimum(ArrayView<uint> weights, long block, int output, int half);
+    static abstract float Minimum(uint factors, uint integers, int output, int half);
+
+    /// <summary>The word of an output's factors in a block's memory.</summary>
+    static abstract uint Factors(ArrayView<uint> weights, long block, int output);
+
+    /// <summary>The word of an output's integers, 0 where there are none.</summary>
+    static abstract uint Integers(ArrayView<uint> weights, long block, int output);
 }

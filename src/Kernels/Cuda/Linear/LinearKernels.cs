@@ -7,24 +7,25 @@ namespace TpServe.Kernels.Cuda;
 /// <remarks>
 /// Numerics the order of an output's sum is <see cref="LinearPlan"/>'s in every kernel, so which one runs never depends on the degree, and kernels of one
 ///          arithmetic agree to the bit.
-/// Cost     a GPU's kernels are compiled when the first weight of their format is packed, an emulated device's when they are first launched.
+/// Cost     one launch a product, and one before it where activations are packed: all but up to 8 rows of 16-bit weights with whole blocks, and
+///          float32. <see cref="LinearKernelSet"/> says when kernels are compiled.
 /// </remarks>
 internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostTransfers transfers, CudaActivations activations) : IDisposable
 {
     private const int MostParts = 3;
     private const int MostGridRows = 65535;
-    
+
     // Up to here the weights are read once for every 32 rows: a tile of 128 outputs would leave most multiprocessors idle. The bits agree, so this is a
     // matter of speed alone.
     private const int MostStreamedRowTiles = 12;
 
     private readonly List<LinearPlan> _plans = [];
-    private readonly Dictionary<WeightFormat, PlainProduct.Launch> _plain = [];
-    private readonly Dictionary<WeightFormat, TableRows.Launch> _tables = [];
-    private readonly Lazy<HalfKernels> _bFloats = new(() => HalfKernels.Of<BFloatMath>(queue));
-    private readonly Lazy<HalfKernels> _binaryHalves = new(() => HalfKernels.Of<BinaryHalfMath>(queue));
-    private readonly Dictionary<WeightFormat, CodedKernels> _coded = [];
-    private readonly Lazy<PackedActivations.Launch> _quantise = new(() => PackedActivations.LoadQuantising(queue));
+    private readonly LinearKernelSet _kernels = new(queue, activations);
+
+    // The activations packed last, in the call under way.
+    private LinearPlan? _packedFor;
+    private PackedActivations.Launch? _packedBy;
+    private Tensor _packed;
 
     /// <summary>Repacks a matrix of the file, piece by piece.</summary>
     /// <exception cref="ArgumentException">The leaves do not lie in the rows, or a row has another length than its format says.</exception>
@@ -50,7 +51,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
             memory.Dispose();
             throw;
         }
-        Compile(rows.Format);
+        _kernels.Compile(rows.Format);
         return new CudaPackedWeight(rows.Format, rows.Outputs, plan, memory);
     }
 
@@ -68,8 +69,10 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         }
         Require.Shape(y, x.Rows, columns);
 
-        // Neighbours of one format and one plan share a launch.
+        // Neighbours of one format and one plan share a launch; formats of one arithmetic share the packed activations.
         columns = 0;
+        long mark = scratch.Mark();
+        _packedFor = null;
         for (int first = 0; first < parts.Length;)
         {
             int end = first + 1, outputs = parts[first].Outputs;
@@ -79,6 +82,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
             columns += outputs;
             first = end;
         }
+        Forget(mark);
     }
 
     /// <summary>The pieces of one row-parallel product: piece p of row r is row p · n + r.</summary>
@@ -89,7 +93,10 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         Require.Shape(x, x.Rows, own.Leaves.Columns);
         Require.Shape(pieces, x.Rows * own.Leaves.Pieces, own.Outputs);
         Require.Contiguous(pieces);
+        long mark = scratch.Mark();
+        _packedFor = null;
         Multiply(x, [own], pieces, 0);
+        Forget(mark);
     }
 
     /// <summary>y = scale · row of the table + 0, and zeros for tokens that other ranks hold.</summary>
@@ -108,7 +115,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
             FirstRow = firstRow,
             Scale = scale,
         };
-        TableRows.Launch launch = Table(own.Format);
+        TableRows.Launch launch = _kernels.Table(own.Format);
         int groups = ((own.Plan.Blocks * 8) + TableRows.GroupSize - 1) / TableRows.GroupSize;
         for (int row = 0; row < y.Rows; row += MostGridRows)
         {
@@ -134,58 +141,14 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 
     private static int StreamChunks(int rows) => StreamProduct.RowChunks(rows, rows <= 8 ? 1 : rows <= 16 ? 2 : 4);
 
+    private static int RowTiles(int rows) => (rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
+
     private LinearPlan PlanOf(InputLeaves leaves, bool aligned)
     {
         LinearPlan? plan = _plans.Find(known => known.Fits(leaves, aligned));
         if (plan is null)
             _plans.Add(plan = new LinearPlan(queue, transfers, leaves, aligned));
         return plan;
-    }
-
-    /// <summary>On a GPU every kernel the format can need: a step that is being recorded must not compile.</summary>
-    private void Compile(WeightFormat format)
-    {
-        if (queue.IsEmulated)
-            return;
-        Table(format);
-        if (IsPlain(format))
-        {
-            PlainOf(format);
-            return;
-        }
-        if (DeviceLayout.Of(format).IsFloat)
-        {
-            HalvesOf(format).Compile();
-            return;
-        }
-        _ = _quantise.Value;
-        CodedOf(format).Compile();
-    }
-
-    private bool IsPlain(WeightFormat format) =>
-        activations == CudaActivations.Float32 || format == WeightFormat.F32 || (queue.IsEmulated && DeviceLayout.Of(format).IsFloat);
-
-    private TableRows.Launch Table(WeightFormat format)
-    {
-        if (!_tables.TryGetValue(format, out TableRows.Launch? launch))
-            _tables.Add(format, launch = TableRows.Load(queue, format));
-        return launch;
-    }
-
-    private PlainProduct.Launch PlainOf(WeightFormat format)
-    {
-        if (!_plain.TryGetValue(format, out PlainProduct.Launch? launch))
-            _plain.Add(format, launch = PlainProduct.Load(queue, format));
-        return launch;
-    }
-
-    private HalfKernels HalvesOf(WeightFormat format) => (format == WeightFormat.F16 ? _binaryHalves : _bFloats).Value;
-
-    private CodedKernels CodedOf(WeightFormat format)
-    {
-        if (!_coded.TryGetValue(format, out CodedKernels? kernels))
-            _coded.Add(format, kernels = CodedKernels.Of(queue, format));
-        return kernels;
     }
 
     private void Multiply(Tensor x, ReadOnlySpan<PackedWeight> parts, Tensor y, int column)
@@ -208,7 +171,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         shape.Tiles = shape.Tiles1 + (parts.Length > 2 ? w2.Tiles : 0);
         if (x.Rows == 0 || shape.Tiles == 0)
             return;
-        if (IsPlain(w0.Format))
+        if (_kernels.IsPlain(w0.Format))
             Plain(x, w0, w1, w2, y, shape);
         else if (!w0.Plan.IsAligned)
             Halves(x, w0, w1, w2, y, shape);
@@ -218,20 +181,15 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 
     private void Halves(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
-        HalfKernels kernels = HalvesOf(w0.Format);
+        HalfKernels kernels = _kernels.Halves(w0.Format);
         if (shape.Rows <= PackedActivations.TileRows && w0.Plan.IsRegular && shape.StrideX % 2 == 0 && x.OffsetBytes % 8 == 0)
         {
             kernels.StreamRounding(
                 (shape.Tiles, StreamProduct.GroupSize), x.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
             return;
         }
-        long mark = scratch.Mark();
-        int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
-        Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.HalfWords, ElementType.Int32);
-        int blockGroups = ((shape.Blocks * 32) + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
-        kernels.Round(
-            (new Index2D(blockGroups, Math.Min(rowTiles, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
-            x.View<float>(), packed.View<uint>(), w0.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
+        int rowTiles = RowTiles(shape.Rows);
+        Tensor packed = Packed(x, w0, shape, PackedActivations.HalfWords, kernels.Round, itemsPerBlock: 32, RowTiles(shape.Rows));
         if (rowTiles <= MostStreamedRowTiles)
         {
             kernels.Stream(rowTiles)(
@@ -241,19 +199,13 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         {
             Tiled(kernels.Tiled, packed, w0, w1, w2, y, shape);
         }
-        scratch.Release(mark);
     }
 
     private void Coded(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
-        CodedKernels kernels = CodedOf(w0.Format);
-        long mark = scratch.Mark();
-        int rowTiles = (shape.Rows + PackedActivations.TileRows - 1) / PackedActivations.TileRows;
-        Tensor packed = scratch.Rent(rowTiles, shape.Blocks * PackedActivations.CodedWords, ElementType.Int32);
-        int blockGroups = ((shape.Blocks * 8) + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
-        _quantise.Value(
-            (new Index2D(blockGroups, queue.IsEmulated ? 1 : Math.Min(rowTiles * PackedActivations.TileRows, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
-            x.View<float>(), packed.View<uint>(), w0.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
+        CodedKernels kernels = _kernels.Coded(w0.Format);
+        int rowTiles = RowTiles(shape.Rows);
+        Tensor packed = Packed(x, w0, shape, PackedActivations.CodedWords, _kernels.Quantise, itemsPerBlock: 8, RowTiles(shape.Rows) * PackedActivations.TileRows);
         int groups = ((shape.Tiles * CudaPackedWeight.TileOutputs) + PlainCodedProduct.GroupSize - 1) / PlainCodedProduct.GroupSize;
         if (queue.IsEmulated)
         {
@@ -271,6 +223,24 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         {
             Tiled(kernels.Tiled, packed, w0, w1, w2, y, shape);
         }
+    }
+
+    /// <summary>x rounded or quantised for a weight's kernels; the same again for the next weight that takes the same.</summary>
+    private Tensor Packed(Tensor x, CudaPackedWeight weight, ProductShape shape, int blockWords, PackedActivations.Launch pack, int itemsPerBlock, int gridRows)
+    {
+        if (ReferenceEquals(_packedFor, weight.Plan) && ReferenceEquals(_packedBy, pack))
+            return _packed;
+        (_packedFor, _packedBy, _packed) = (weight.Plan, pack, scratch.Rent(RowTiles(shape.Rows), shape.Blocks * blockWords, ElementType.Int32));
+        int groups = ((shape.Blocks * itemsPerBlock) + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
+        pack(
+            (new Index2D(groups, queue.IsEmulated ? 1 : Math.Min(gridRows, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
+            x.View<float>(), _packed.View<uint>(), weight.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
+        return _packed;
+    }
+
+    private void Forget(long mark)
+    {
+        (_packedFor, _packedBy) = (null, null);
         scratch.Release(mark);
     }
 
@@ -287,7 +257,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 
     private void Plain(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
-        PlainProduct.Launch launch = PlainOf(w0.Format);
+        PlainProduct.Launch launch = _kernels.Plain(w0.Format);
         int groups = ((shape.Tiles * CudaPackedWeight.TileOutputs) + PlainProduct.GroupSize - 1) / PlainProduct.GroupSize;
         int passes = (shape.Rows + PlainProduct.PassRows - 1) / PlainProduct.PassRows; // an emulated group costs far more than a pass
         launch(

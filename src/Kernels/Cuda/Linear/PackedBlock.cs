@@ -33,19 +33,35 @@ internal struct PackedBlock
         return packed;
     }
 
-    /// <summary>Reads a lane's part of a block in device memory.</summary>
-    public static PackedBlock LoadDevice<T>(ArrayView<uint> packed, int block, int lane) where T : struct, ICodedLayout
+    /// <summary>Reads a lane's part of a block that lies a constant number of words behind the lane's own.</summary>
+    public static PackedBlock Load<T>(LaneRows lane, int offset) where T : struct, ICodedLayout
     {
-        int rows = lane % 4 * 2;
-        PackedBlock part = new()
+        PackedBlock packed = new()
         {
-            Codes = StreamLoads.TwoShared(ref packed[block + (lane * 2)]),
-            Scales = StreamLoads.TwoShared(ref packed[block + PackedActivations.ScalesAt + rows]),
+            Codes = StreamLoads.TwoShared(ref lane.Codes[offset]),
+            Scales = StreamLoads.TwoShared(ref lane.Scales[offset]),
         };
         if (T.HasMinimum)
-            part.Sums = StreamLoads.TwoShared(ref packed[block + (T.HasHalves ? PackedActivations.HalfSumsAt : PackedActivations.SumsAt) + rows]);
+            packed.Sums = StreamLoads.TwoShared(ref lane.Scales[offset + (T.HasHalves ? PackedActivations.HalfSumsAt : PackedActivations.SumsAt) - PackedActivations.ScalesAt]);
         if (T.HasMinimum && T.HasHalves)
-            part.UpperSums = StreamLoads.TwoShared(ref packed[block + PackedActivations.HalfSumsAt + PackedActivations.TileRows + rows]);
-        return part;
+            packed.UpperSums = StreamLoads.TwoShared(ref lane.Scales[offset + PackedActivations.HalfSumsAt + PackedActivations.TileRows - PackedActivations.ScalesAt]);
+        return packed;
+    }
+}
+
+/// <summary>Where a lane's words of a block of 8 quantised rows lie.</summary>
+internal struct LaneRows
+{
+    /// <summary>From the lane's codes on.</summary>
+    public ArrayView<uint> Codes;
+
+    /// <summary>From the scales of rows 2t and 2t + 1 on.</summary>
+    public ArrayView<uint> Scales;
+
+    /// <summary>A lane's words of a block.</summary>
+    public static LaneRows At(ArrayView<uint> packed, int block, int lane)
+    {
+        long codes = block + (lane * 2), scales = block + PackedActivations.ScalesAt + (lane % 4 * 2);
+        return new LaneRows { Codes = packed.SubView(codes, packed.Length - codes), Scales = packed.SubView(scales, packed.Length - scales) };
     }
 }

@@ -78,18 +78,19 @@ internal static class PlainCodedProduct
             sum0 = DeviceMath.Dot4((int)T.Codes(weights, block, output, quad), (int)packed[words], sum0);
             sum1 = DeviceMath.Dot4((int)T.Codes(weights, block, output, quad + 4), (int)packed[words + 1], sum1);
         }
+        uint factors = T.Factors(weights, block, output), integers = T.Integers(weights, block, output);
         float scale = Interop.IntAsFloat(packed[x + PackedActivations.ScalesAt + row]);
         if (!T.HasHalves)
         {
-            acc = CodedSums.Add(acc, sum0 + sum1, T.Scale(weights, block, output, 0), scale);
-            return T.HasMinimum ? CodedSums.AddMinimum(acc, T.Minimum(weights, block, output, 0), Interop.IntAsFloat(packed[x + PackedActivations.SumsAt + row])) : acc;
+            acc = CodedSums.Add(acc, sum0 + sum1, T.Scale(factors, integers, output, 0), scale);
+            return T.HasMinimum ? CodedSums.AddMinimum(acc, T.Minimum(factors, integers, output, 0), Interop.IntAsFloat(packed[x + PackedActivations.SumsAt + row])) : acc;
         }
-        acc = CodedSums.Add(acc, sum0, T.Scale(weights, block, output, 0), scale);
-        acc = CodedSums.Add(acc, sum1, T.Scale(weights, block, output, 1), scale);
+        acc = CodedSums.Add(acc, sum0, T.Scale(factors, integers, output, 0), scale);
+        acc = CodedSums.Add(acc, sum1, T.Scale(factors, integers, output, 1), scale);
         if (!T.HasMinimum)
             return acc;
         int halves = x + PackedActivations.HalfSumsAt + row;
-        acc = CodedSums.AddMinimum(acc, T.Minimum(weights, block, output, 0), Interop.IntAsFloat(packed[halves]));
-        return CodedSums.AddMinimum(acc, T.Minimum(weights, block, output, 1), Interop.IntAsFloat(packed[halves + PackedActivations.TileRows]));
+        acc = CodedSums.AddMinimum(acc, T.Minimum(factors, integers, output, 0), Interop.IntAsFloat(packed[halves]));
+        return CodedSums.AddMinimum(acc, T.Minimum(factors, integers, output, 1), Interop.IntAsFloat(packed[halves + PackedActivations.TileRows]));
     }
 }

@@ -1,8 +1,10 @@
-using ILGPU;
-
 namespace TpServe.Kernels.Cuda;
 
-/// <summary>How the scales of a block of 16 outputs and 32 inputs lie in memory.</summary>
+/// <summary>How the scales of a block of 16 outputs and 32 inputs lie behind its codes: a word an output, or two outputs a word, and perhaps small integers.</summary>
+/// <remarks>
+/// Every layout has the words of output g + 8 a fixed number of words behind those of output g, so that a lane has one address a block and constants.
+/// Numerics scale and minimum are exact in float32: a factor has 11 bits, an integer at most 8.
+/// </remarks>
 internal interface IScales
 {
     /// <summary>Words of a block's scales.</summary>
@@ -14,14 +16,20 @@ internal interface IScales
     /// <summary>True where values have a minimum.</summary>
     static abstract bool HasMinimum { get; }
 
-    /// <summary>The scale of an output's half.</summary>
-    static abstract float Scale(ArrayView<uint> weights, long scales, int output, int half);
+    /// <summary>True where 16 bits of small integers an output, two outputs a word, follow the 16 words of factors.</summary>
+    static abstract bool HasIntegers { get; }
+
+    /// <summary>Outputs of a word of factors: 1 or 2.</summary>
+    static abstract int WordOutputs { get; }
+
+    /// <summary>The scale of an output's half, from the words that hold its factors and its integers.</summary>
+    static abstract float Scale(uint factors, uint integers, int output, int half);
 
     /// <summary>What is added to each value of an output's half.</summary>
-    static abstract float Minimum(ArrayView<uint> weights, long scales, int output, int half);
+    static abstract float Minimum(uint factors, uint integers, int output, int half);
 }
 
-/// <summary>A binary16 scale an output: Q4_0, Q5_0, Q8_0, IQ4_NL.</summary>
+/// <summary>A binary16 scale an output, two outputs a word: Q4_0, Q5_0, Q8_0, IQ4_NL.</summary>
 internal readonly struct HalfScales : IScales
 {
     /// <inheritdoc/>
@@ -34,10 +42,16 @@ internal readonly struct HalfScales : IScales
     public static bool HasMinimum => false;
 
     /// <inheritdoc/>
-    public static float Scale(ArrayView<uint> weights, long scales, int output, int half) => HalfFloats.FromHalf(weights[scales + (output >> 1)] >> ((output & 1) * 16));
+    public static bool HasIntegers => false;
 
     /// <inheritdoc/>
-    public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) => 0f;
+    public static int WordOutputs => 2;
+
+    /// <inheritdoc/>
+    public static float Scale(uint factors, uint integers, int output, int half) => HalfFloats.FromHalf(factors >> ((output & 1) * 16));
+
+    /// <inheritdoc/>
+    public static float Minimum(uint factors, uint integers, int output, int half) => 0f;
 }
 
 /// <summary>A binary16 scale and minimum an output: Q4_1, Q5_1.</summary>
@@ -53,14 +67,19 @@ internal readonly struct HalfScaleMinimums : IScales
     public static bool HasMinimum => true;
 
     /// <inheritdoc/>
-    public static float Scale(ArrayView<uint> weights, long scales, int output, int half) => HalfFloats.FromHalf(weights[scales + output]);
+    public static bool HasIntegers => false;
 
     /// <inheritdoc/>
-    public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) => HalfFloats.FromHalf(weights[scales + output] >> 16);
+    public static int WordOutputs => 1;
+
+    /// <inheritdoc/>
+    public static float Scale(uint factors, uint integers, int output, int half) => HalfFloats.FromHalf(factors);
+
+    /// <inheritdoc/>
+    public static float Minimum(uint factors, uint integers, int output, int half) => HalfFloats.FromHalf(factors >> 16);
 }
 
-/// <summary>Q4_K, Q5_K: the block's binary16 factors d and dmin of an output in a word, then two outputs' six-bit scale and minimum in a word.</summary>
-/// <remarks>Numerics factor times integer is exact in float32: at most 17 bits.</remarks>
+/// <summary>Q4_K, Q5_K: the block's binary16 factors d and dmin, and the output's six-bit scale and minimum.</summary>
 internal readonly struct SixBitScaleMinimums : IScales
 {
     /// <inheritdoc/>
@@ -73,16 +92,21 @@ internal readonly struct SixBitScaleMinimums : IScales
     public static bool HasMinimum => true;
 
     /// <inheritdoc/>
-    public static float Scale(ArrayView<uint> weights, long scales, int output, int half) =>
-        DeviceMath.Multiply(HalfFloats.FromHalf(weights[scales + output]), FactorPairs.At(weights, scales, output) & 63);
+    public static bool HasIntegers => true;
 
     /// <inheritdoc/>
-    public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) =>
-        -DeviceMath.Multiply(HalfFloats.FromHalf(weights[scales + output] >> 16), (FactorPairs.At(weights, scales, output) >> 8) & 63);
+    public static int WordOutputs => 1;
+
+    /// <inheritdoc/>
+    public static float Scale(uint factors, uint integers, int output, int half) =>
+        DeviceMath.Multiply(HalfFloats.FromHalf(factors), (int)(integers >> ((output & 1) * 16)) & 63);
+
+    /// <inheritdoc/>
+    public static float Minimum(uint factors, uint integers, int output, int half) =>
+        -DeviceMath.Multiply(HalfFloats.FromHalf(factors >> 16), (int)(integers >> (((output & 1) * 16) + 8)) & 63);
 }
 
-/// <summary>Q3_K, Q6_K: binary16 d of an output, and the signed bytes that scale its halves, in one word.</summary>
-/// <remarks>Numerics factor times integer is exact in float32: at most 19 bits.</remarks>
+/// <summary>Q3_K, Q6_K: binary16 d of an output and the signed bytes that scale its halves, in one word.</summary>
 internal readonly struct ByteHalfScales : IScales
 {
     /// <inheritdoc/>
@@ -95,18 +119,20 @@ internal readonly struct ByteHalfScales : IScales
     public static bool HasMinimum => false;
 
     /// <inheritdoc/>
-    public static float Scale(ArrayView<uint> weights, long scales, int output, int half)
-    {
-        uint word = weights[scales + output];
-        return DeviceMath.Multiply(HalfFloats.FromHalf(word), DeviceBits.SignedByte(word, 2 + half));
-    }
+    public static bool HasIntegers => false;
 
     /// <inheritdoc/>
-    public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) => 0f;
+    public static int WordOutputs => 1;
+
+    /// <inheritdoc/>
+    public static float Scale(uint factors, uint integers, int output, int half) =>
+        DeviceMath.Multiply(HalfFloats.FromHalf(factors), DeviceBits.SignedByte(factors, 2 + half));
+
+    /// <inheritdoc/>
+    public static float Minimum(uint factors, uint integers, int output, int half) => 0f;
 }
 
-/// <summary>Q2_K: the block's binary16 factors d and dmin of an output in a word, then two outputs' four-bit scales and minimums of both halves in a word.</summary>
-/// <remarks>Numerics factor times integer is exact in float32: at most 15 bits.</remarks>
+/// <summary>Q2_K: the block's binary16 factors d and dmin, and the output's four-bit scale and minimum of each half.</summary>
 internal readonly struct NibbleHalfScaleMinimums : IScales
 {
     /// <inheritdoc/>
@@ -119,17 +145,16 @@ internal readonly struct NibbleHalfScaleMinimums : IScales
     public static bool HasMinimum => true;
 
     /// <inheritdoc/>
-    public static float Scale(ArrayView<uint> weights, long scales, int output, int half) =>
-        DeviceMath.Multiply(HalfFloats.FromHalf(weights[scales + output]), (FactorPairs.At(weights, scales, output) >> (8 * half)) & 15);
+    public static bool HasIntegers => true;
 
     /// <inheritdoc/>
-    public static float Minimum(ArrayView<uint> weights, long scales, int output, int half) =>
-        -DeviceMath.Multiply(HalfFloats.FromHalf(weights[scales + output] >> 16), (FactorPairs.At(weights, scales, output) >> (4 + (8 * half))) & 15);
-}
+    public static int WordOutputs => 1;
 
-/// <summary>16 bits of small integers an output, behind the 16 words of factors.</summary>
-internal static class FactorPairs
-{
-    /// <summary>The integers of an output in the low 16 bits.</summary>
-    public static int At(ArrayView<uint> weights, long scales, int output) => (int)(weights[scales + 16 + (output >> 1)] >> ((output & 1) * 16)) & 0xFFFF;
+    /// <inheritdoc/>
+    public static float Scale(uint factors, uint integers, int output, int half) =>
+        DeviceMath.Multiply(HalfFloats.FromHalf(factors), (int)(integers >> (((output & 1) * 16) + (8 * half))) & 15);
+
+    /// <inheritdoc/>
+    public static float Minimum(uint factors, uint integers, int output, int half) =>
+        -DeviceMath.Multiply(HalfFloats.FromHalf(factors >> 16), (int)(integers >> (((output & 1) * 16) + 4 + (8 * half))) & 15);
 }

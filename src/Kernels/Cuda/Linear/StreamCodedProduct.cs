@@ -74,8 +74,9 @@ internal static class StreamCodedProduct
                 int block = segment.First, last = segment.First + segment.Blocks;
                 for (; block + 4 <= last; block += 4)
                 {
-                    CodedBlock a0 = CodedBlock.Load<T>(tile, block, lane), a1 = CodedBlock.Load<T>(tile, block + 1, lane);
-                    CodedBlock a2 = CodedBlock.Load<T>(tile, block + 2, lane), a3 = CodedBlock.Load<T>(tile, block + 3, lane);
+                    LaneWeights weights = LaneWeights.At<T>(tile, block, lane);
+                    CodedBlock a0 = CodedBlock.Load<T>(weights, 0), a1 = CodedBlock.Load<T>(weights, T.BlockWords);
+                    CodedBlock a2 = CodedBlock.Load<T>(weights, 2 * T.BlockWords), a3 = CodedBlock.Load<T>(weights, 3 * T.BlockWords);
                     int x = block * PackedActivations.CodedWords;
                     sum0 = Four<T>(packed, x0 + x, lane, a0, a1, a2, a3, sum0);
                     if (TRows.Count > 1)
@@ -88,15 +89,15 @@ internal static class StreamCodedProduct
                 }
                 for (; block < last; block++)
                 {
-                    CodedBlock a = CodedBlock.Load<T>(tile, block, lane);
+                    CodedBlock a = CodedBlock.Load<T>(LaneWeights.At<T>(tile, block, lane), 0);
                     int x = block * PackedActivations.CodedWords;
-                    sum0 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x0 + x, lane), sum0);
+                    sum0 = CodedBlock.Add<T>(a, PackedBlock.Load<T>(LaneRows.At(packed, x0 + x, lane), 0), sum0);
                     if (TRows.Count > 1)
-                        sum1 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x1 + x, lane), sum1);
+                        sum1 = CodedBlock.Add<T>(a, PackedBlock.Load<T>(LaneRows.At(packed, x1 + x, lane), 0), sum1);
                     if (TRows.Count > 2)
                     {
-                        sum2 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x2 + x, lane), sum2);
-                        sum3 = CodedBlock.Add<T>(a, PackedBlock.LoadDevice<T>(packed, x3 + x, lane), sum3);
+                        sum2 = CodedBlock.Add<T>(a, PackedBlock.Load<T>(LaneRows.At(packed, x2 + x, lane), 0), sum2);
+                        sum3 = CodedBlock.Add<T>(a, PackedBlock.Load<T>(LaneRows.At(packed, x3 + x, lane), 0), sum3);
                     }
                 }
                 SegmentSums.Put(slots, s - round, TRows.Count, 0, lane, sum0);
@@ -131,9 +132,10 @@ internal static class StreamCodedProduct
     private static Float4 Four<T>(ArrayView<uint> packed, int x, int lane, CodedBlock a0, CodedBlock a1, CodedBlock a2, CodedBlock a3, Float4 sum)
         where T : struct, ICodedLayout
     {
-        sum = CodedBlock.Add<T>(a0, PackedBlock.LoadDevice<T>(packed, x, lane), sum);
-        sum = CodedBlock.Add<T>(a1, PackedBlock.LoadDevice<T>(packed, x + PackedActivations.CodedWords, lane), sum);
-        sum = CodedBlock.Add<T>(a2, PackedBlock.LoadDevice<T>(packed, x + (2 * PackedActivations.CodedWords), lane), sum);
-        return CodedBlock.Add<T>(a3, PackedBlock.LoadDevice<T>(packed, x + (3 * PackedActivations.CodedWords), lane), sum);
+        LaneRows rows = LaneRows.At(packed, x, lane);
+        sum = CodedBlock.Add<T>(a0, PackedBlock.Load<T>(rows, 0), sum);
+        sum = CodedBlock.Add<T>(a1, PackedBlock.Load<T>(rows, PackedActivations.CodedWords), sum);
+        sum = CodedBlock.Add<T>(a2, PackedBlock.Load<T>(rows, 2 * PackedActivations.CodedWords), sum);
+        return CodedBlock.Add<T>(a3, PackedBlock.Load<T>(rows, 3 * PackedActivations.CodedWords), sum);
     }
 }

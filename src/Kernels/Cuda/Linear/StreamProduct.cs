@@ -120,21 +120,28 @@ internal static class StreamProduct
 
     private static Float4 One<T, TInput>(ArrayView<uint> x, int at, int block, UInt4 a0, UInt4 a1, Float4 sum)
         where T : struct, IHalfMath
-        where TInput : struct, IHalfInput
-    {
-        UInt4 b = TInput.Load<T>(x, at, block);
-        sum = T.Multiply(a0, new UInt2 { A = b.A, B = b.B }, sum);
-        return T.Multiply(a1, new UInt2 { A = b.C, B = b.D }, sum);
-    }
+        where TInput : struct, IHalfInput =>
+        Two<T>(a0, a1, TInput.Load<T>(Lane<TInput>(x, at, block), 0), sum);
 
     private static Float4 Four<T, TInput>(
         ArrayView<uint> x, int at, int block, UInt4 a0, UInt4 a1, UInt4 a2, UInt4 a3, UInt4 a4, UInt4 a5, UInt4 a6, UInt4 a7, Float4 sum)
         where T : struct, IHalfMath
         where TInput : struct, IHalfInput
     {
-        sum = One<T, TInput>(x, at, block, a0, a1, sum);
-        sum = One<T, TInput>(x, at, block + 1, a2, a3, sum);
-        sum = One<T, TInput>(x, at, block + 2, a4, a5, sum);
-        return One<T, TInput>(x, at, block + 3, a6, a7, sum);
+        ArrayView<uint> lane = Lane<TInput>(x, at, block);
+        sum = Two<T>(a0, a1, TInput.Load<T>(lane, 0), sum);
+        sum = Two<T>(a2, a3, TInput.Load<T>(lane, TInput.BlockWords), sum);
+        sum = Two<T>(a4, a5, TInput.Load<T>(lane, 2 * TInput.BlockWords), sum);
+        return Two<T>(a6, a7, TInput.Load<T>(lane, 3 * TInput.BlockWords), sum);
+    }
+
+    private static Float4 Two<T>(UInt4 a0, UInt4 a1, UInt4 b, Float4 sum) where T : struct, IHalfMath =>
+        T.Multiply(a1, new UInt2 { A = b.C, B = b.D }, T.Multiply(a0, new UInt2 { A = b.A, B = b.B }, sum));
+
+    // One address for the blocks of a batch: theirs are constants away.
+    private static ArrayView<uint> Lane<TInput>(ArrayView<uint> x, int at, int block) where TInput : struct, IHalfInput
+    {
+        long first = at + ((long)block * TInput.BlockWords);
+        return x.SubView(first, x.Length - first);
     }
 }

@@ -126,7 +126,7 @@ internal static class TiledCodedProduct
     private static OutputSums Add<T>(ArrayView<uint> ring, int at, int lane, PackedBlock b0, PackedBlock b1, PackedBlock b2, PackedBlock b3, OutputSums sums)
         where T : struct, ICodedLayout
     {
-        CodedBlock a = CodedBlock.Load<T>(ring, at, T.SharedFragment(ring, at, lane), lane);
+        CodedBlock a = CodedBlock.LoadShared<T>(ring, at, lane);
         sums.A = CodedBlock.Add<T>(a, b0, sums.A);
         sums.B = CodedBlock.Add<T>(a, b1, sums.B);
         sums.C = CodedBlock.Add<T>(a, b2, sums.C);
