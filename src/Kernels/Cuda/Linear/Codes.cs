@@ -14,11 +14,11 @@ internal interface ICodes
     /// <summary>A lane's codes, at its own words, as the first operand of mma.m16n8k32: lane 4g + t holds inputs 4t… of outputs g, g + 8, then inputs 16 + 4t… of both.</summary>
     static abstract UInt4 Fragment(ArrayView<uint> codes, int at);
 
-    /// <summary>Words of a lane's codes.</summary>
-    static abstract int LaneWords { get; }
-
     /// <summary>The same from a block in shared memory.</summary>
     static abstract UInt4 SharedFragment(ArrayView<uint> shared, int block, int lane);
+
+    /// <summary>Words of a lane's codes.</summary>
+    static abstract int LaneWords { get; }
 }
 
 /// <summary>Signed bytes: four words a lane.</summary>
