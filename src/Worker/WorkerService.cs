@@ -2,6 +2,8 @@ using System.Threading.Channels;
 using Grpc.Core;
 using TpServe.Checkpoint;
 using TpServe.Collectives;
+using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Driver;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 
@@ -54,7 +56,7 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
             LogLoaded(request.Epoch, request.Rank, report.Seconds, report.WeightBytes);
             await responses.WriteAsync(new LoadProgress { Stage = "loaded", Report = report }, context.CancellationToken);
         }
-        catch (Exception fault) when (fault is ModelLoadException or ShardingException or GroupLostException or ArgumentException or OutOfMemoryException or IOException)
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or GroupLostException or ArgumentException or OutOfMemoryException or IOException or DeviceMemoryException or CudaDriverException)
         {
             LogLoadFailed(request.Epoch, request.Rank, fault.Message);
             throw new RpcException(new Status(StatusCode.FailedPrecondition, fault.Message));

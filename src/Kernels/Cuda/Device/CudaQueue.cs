@@ -35,12 +35,20 @@ internal sealed class CudaQueue : IDisposable
     public bool IsRecording { get; set; }
 
     /// <summary>Zeroed device memory.</summary>
+    /// <exception cref="DeviceMemoryException">The device has no such block.</exception>
     public DeviceMemory Allocate(long bytes)
     {
         ForbidRecording("an allocation");
-        DeviceMemory memory = new(Accelerator.Allocate1D<byte>(Math.Max(bytes, 1)));
-        memory.View.MemSetToZero(Stream);
-        return memory;
+        try
+        {
+            DeviceMemory memory = new(Accelerator.Allocate1D<byte>(Math.Max(bytes, 1)));
+            memory.View.MemSetToZero(Stream);
+            return memory;
+        }
+        catch (AcceleratorException fault)
+        {
+            throw new DeviceMemoryException(Accelerator.Name, bytes, fault);
+        }
     }
 
     /// <summary>Waits until everything enqueued has run.</summary>
