@@ -48,7 +48,14 @@ internal sealed class SyntheticLlama : ModelCheckpoint
     /// <summary>The same blocks, few and narrow: runs anywhere in seconds.</summary>
     public static ModelConfig Tiny { get; } = Llama8B with
     {
-        Hidden = 64, Layers = 2, Heads = 4, KvHeads = 2, HeadDim = 16, Intermediate = 128, Vocab = 256, Rope = new RopeConfig { Theta = 500000, RotaryDim = 16 },
+        Hidden = 64,
+        Layers = 2,
+        Heads = 4,
+        KvHeads = 2,
+        HeadDim = 16,
+        Intermediate = 128,
+        Vocab = 256,
+        Rope = new RopeConfig { Theta = 500000, RotaryDim = 16 },
     };
 
     public override string Path => "synthetic";

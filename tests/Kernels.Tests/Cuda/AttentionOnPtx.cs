@@ -1,5 +1,5 @@
-using NUnit.Framework;
 using System.Runtime.InteropServices;
+using NUnit.Framework;
 using TpServe.Kernels.Cuda;
 using TpServe.Kernels.Reference;
 using TpServe.Ptx;

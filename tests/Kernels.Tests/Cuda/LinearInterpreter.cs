@@ -1,7 +1,7 @@
-using NUnit.Framework;
 using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Runtime;
+using NUnit.Framework;
 using TpServe.Kernels.Cuda;
 using TpServe.Kernels.Tests.Cpu;
 using TpServe.Ptx;

@@ -17,6 +17,9 @@ public sealed partial class PtxTests
         Assert.That(int.Parse(Target().Match(ptx).Groups[1].Value, null), Is.GreaterThanOrEqualTo(80));
         Assert.That(ptx, Does.Not.Contain("__local_depot"));
         Assert.That(ptx, Does.Not.Contain(".extern .func"), "a call that nothing defines");
+        Assert.That(Body(ptx), Does.Not.Match(@"@!?%p\d+\s+bra\.uni"), "a branch that ILGPU takes for uniform");
+        foreach (Match array in SharedArray().Matches(ptx))
+            Assert.That(int.Parse(array.Groups[1].Value, null), Is.GreaterThanOrEqualTo(16), "cp.async needs 16 bytes");
         if (kernel.Uses.Length > 0)
             Assert.That(Body(ptx), Does.Contain(kernel.Uses));
     }
@@ -56,6 +59,9 @@ public sealed partial class PtxTests
     }
 
     private static string Body(string ptx) => ptx[ptx.IndexOf(".entry", StringComparison.Ordinal)..];
+
+    [GeneratedRegex(@"\.shared\s+\.align\s+(\d+)")]
+    private static partial Regex SharedArray();
 
     [GeneratedRegex(@"\.target sm_(\d+)")]
     private static partial Regex Target();

@@ -245,14 +245,16 @@ internal static class IntegerDecoding
             {
                 ulong value = type.IsSigned() && (long)type.Extend(a) < 0 ? ~type.Extend(a) : type.Extend(a);
                 return value == 0 ? uint.MaxValue : (ulong)(asShift ? bits - 1 - BitOperations.Log2(value) : BitOperations.Log2(value));
-            },
+            }
+            ,
             _ => a =>
             {
                 ulong reversed = 0;
                 for (int i = 0; i < bits; i++)
                     reversed |= (a >> i & 1) << (bits - 1 - i);
                 return reversed;
-            },
+            }
+            ,
         };
     }
 
