@@ -92,6 +92,7 @@ internal static class PythonNumbers
         if (rest.Length > IntValue.MaxBits)
             return false;
         bool digitBefore = false;
+        ulong chunk = 0, scale = 1; // many digits at a time: each product with the whole number copies it
         foreach (char c in rest)
         {
             if (c == '_' && digitBefore)
@@ -102,9 +103,16 @@ internal static class PythonNumbers
             int digit = DigitOf(c);
             if (digit < 0 || digit >= radix)
                 return false;
-            integer = integer * radix + digit;
+            chunk = chunk * (ulong)radix + (ulong)digit;
+            scale *= (ulong)radix;
+            if (scale > ulong.MaxValue / 64) // the largest radix is 36
+            {
+                integer = integer * scale + chunk;
+                (chunk, scale) = (0, 1);
+            }
             digitBefore = true;
         }
+        integer = integer * scale + chunk;
         if (negative)
             integer = -integer;
         return digitBefore && integer.GetBitLength() <= IntValue.MaxBits;
