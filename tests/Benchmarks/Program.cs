@@ -26,6 +26,6 @@ switch (args)
         return await SameBitsCheck.RunAsync(
             Path.Combine(repository, "src", "Gateway", "bin", "Release", "net10.0", "TpServe.Gateway.dll"), Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf"), rest);
     default:
-        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | collectives [DEGREE] | peers [WORD…] | gpu [cuda:N|emulated] [peer.json] | bits [DEVICE] [MODEL…]");
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | collectives [DEGREE] | peers [WORD…] | gpu [cuda:N|cuda-emulated] [peer.json] | bits [DEVICE] [MODEL…]");
         return 2;
 }

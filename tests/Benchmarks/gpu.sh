@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # All that is measured on a GPU, in one call and one table.
 #
-#   gpu.sh [cuda:N]   on the machine with the GPU: the tests of category Gpu, same bits over degrees 1, 2, 3 on the one card, kernels against the oracle,
-#                     an 8B Llama of random weights against the card's own rates, Hugging Face transformers beside it (where python3 has it).
+#   gpu.sh [cuda:N] [MODEL…]
+#                     on the machine with the GPU: the tests of category Gpu, same bits over degrees 1, 2, 3 on the one card (of SmolLM2, or of the models
+#                     named), kernels against the oracle, an 8B Llama of random weights against the card's own rates, Hugging Face transformers beside it
+#                     (where python3 has it). "cuda-emulated" tries the script without a GPU, at tiny sizes: name a tiny model then.
 #   gpu.sh bundle     on a machine with the .NET SDK: packs runtime, test runner and build outputs into .gpu/bundle.tar.xz, for a machine that has
 #                     neither SDK nor network: bring it to the same clone there; the first form unpacks it.
 set -euo pipefail
@@ -11,7 +13,7 @@ projects=(Kernels Collectives Model Worker)
 
 bundle() {
     dotnet build TpServe.sln -c Release
-    local root sdk stage
+    local root sdk
     root=$(dirname "$(readlink -f "$(command -v dotnet)")")
     sdk=$(ls -d "$root"/sdk/*/ | sort -V | tail -1)
     stage=$(mktemp -d)
@@ -23,12 +25,14 @@ bundle() {
     local outputs=(src/Gateway/bin/Release src/Worker/bin/Release tests/Benchmarks/bin/Release)
     for project in "${projects[@]}"; do outputs+=("tests/$project.Tests/bin/Release"); done
     tar --exclude='*.pdb' -cf - "${outputs[@]}" | tar -xf - -C "$stage"
-    tar -C "$stage" -cf - . | xz -T0 -6 > .gpu/bundle.tar.xz
+    # The same packages lie in every output: a dictionary as large as all of them keeps one.
+    tar -C "$stage" --sort=name -cf - . | xz --lzma2=preset=6,dict=512MiB > .gpu/bundle.tar.xz
     ls -l .gpu/bundle.tar.xz
 }
 
 measure() {
     local device=${1:-cuda:0} failures=0
+    local models=("${@:2}")
     if [ -f .gpu/bundle.tar.xz ]; then
         tar -xJf .gpu/bundle.tar.xz
         export DOTNET_ROOT="$PWD/.gpu/dotnet" PATH="$PWD/.gpu/dotnet:$PATH"
@@ -56,7 +60,7 @@ measure() {
 
     local bench="tests/Benchmarks/bin/Release/net10.0/TpServe.Benchmarks.dll"
     echo "== same bits"
-    timeout 240 dotnet "$bench" bits "$device" || failures=$((failures + 1))
+    timeout 240 dotnet "$bench" bits "$device" "${models[@]}" || failures=$((failures + 1))
     echo "== the table"
     timeout 480 dotnet "$bench" gpu "$device" "${peer[@]}" || failures=$((failures + 1))
     rm -f .gpu-peer.json

@@ -10,8 +10,8 @@ namespace TpServe.Benchmarks.Gpu;
 
 /// <summary>One GPU, one table: kernels against the oracle, whole-model speed against the card's own copy and matmul rates, transformers beside it.</summary>
 /// <remarks>
-/// Usage    gpu [cuda:N|emulated] [peer.json]; peer.json is what peers/transformers_llama.py printed on the same card. gpu.sh runs all of it in one call.
-///          "emulated" runs the same code on ILGPU's CPU accelerator at tiny sizes: it proves the script, its times mean nothing.
+/// Usage    gpu [cuda:N|cuda-emulated] [peer.json]; peer.json is what peers/transformers_llama.py printed on the same card. gpu.sh runs all of it in one call.
+///          "cuda-emulated" runs the same code on ILGPU's CPU accelerator at tiny sizes: it proves the script, its times mean nothing.
 /// Targets  decode of one row at 70 % of the copy bandwidth, of 32 rows at 50 %, a prompt of 2048 tokens at 40 % of the matmul rate, a sum of 16 KB in 15 µs.
 /// </remarks>
 internal static class GpuBench
@@ -20,7 +20,7 @@ internal static class GpuBench
     public static int Run(string[] arguments)
     {
         string name = arguments.Length > 0 ? arguments[0] : "cuda:0";
-        bool emulated = name == "emulated";
+        bool emulated = name == "cuda-emulated";
         Dictionary<string, double> peer = arguments.Length > 1 ? ReadPeer(arguments[1]) : [];
         Table table = new();
         CudaContext context = emulated ? CudaContext.Emulated() : CudaContext.Open(int.Parse(name.AsSpan("cuda:".Length), CultureInfo.InvariantCulture));
