@@ -21,7 +21,7 @@ bundle() {
     mkdir -p "$stage/.gpu/dotnet/vstest" .gpu
     cp -r "$root/dotnet" "$root/host" "$root/shared" "$stage/.gpu/dotnet/"
     (cd "$sdk" && cp -r vstest.console.* Extensions Microsoft.TestPlatform.*.dll Microsoft.VisualStudio.TestPlatform.*.dll \
-        Microsoft.Extensions.FileSystemGlobbing.dll Newtonsoft.Json.dll "$stage/.gpu/dotnet/vstest/" 2>/dev/null || true)
+        Microsoft.Extensions.FileSystemGlobbing.dll Microsoft.Extensions.DependencyModel.dll NuGet.Frameworks.dll Newtonsoft.Json.dll "$stage/.gpu/dotnet/vstest/" 2>/dev/null || true)
     local outputs=(src/Gateway/bin/Release src/Worker/bin/Release tests/Benchmarks/bin/Release)
     for project in "${projects[@]}"; do outputs+=("tests/$project.Tests/bin/Release"); done
     tar --exclude='*.pdb' -cf - "${outputs[@]}" | tar -xf - -C "$stage"
