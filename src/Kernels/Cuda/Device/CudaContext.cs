@@ -1,9 +1,11 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using ILGPU;
 using ILGPU.Algorithms;
 using ILGPU.Runtime;
 using ILGPU.Runtime.CPU;
 using ILGPU.Runtime.Cuda;
+using TpServe.Kernels.Cuda.Driver;
 
 namespace TpServe.Kernels.Cuda;
 
@@ -12,6 +14,10 @@ namespace TpServe.Kernels.Cuda;
 public sealed class CudaContext : IDisposable
 {
     private readonly Context _context;
+
+    /// <summary>ILGPU asks for "cuda", which is libcuda.so: a link that many hosts and containers with a driver do not have.</summary>
+    static CudaContext() => NativeLibrary.SetDllImportResolver(
+        typeof(CudaAccelerator).Assembly, static (name, _, _) => name == "cuda" && NativeLibrary.TryLoad(CudaDriver.Library, out nint driver) ? driver : 0);
 
     private CudaContext(Context context, Accelerator accelerator)
     {
@@ -35,9 +41,8 @@ public sealed class CudaContext : IDisposable
         try
         {
             List<CudaDevice> devices = [.. context.GetCudaDevices()];
-            if (ordinal < 0 || ordinal >= devices.Count)
-                throw new ArgumentException(string.Create(CultureInfo.InvariantCulture, $"cuda:{ordinal} was asked for; this process sees {devices.Count} GPUs."));
-            CudaDevice device = devices[ordinal];
+            CudaDevice device = devices.Find(found => found.DeviceId == ordinal)
+                ?? throw new ArgumentException(string.Create(CultureInfo.InvariantCulture, $"cuda:{ordinal} was asked for; this process sees {devices.Count} GPUs."));
             if (device.Architecture is not { } architecture || architecture < CudaArchitecture.SM_80)
                 throw new ArgumentException($"cuda:{ordinal} ({device.Name}) has compute capability {device.Architecture}; the kernels need 8.0 or newer.");
             return new CudaContext(context, device.CreateAccelerator(context));
