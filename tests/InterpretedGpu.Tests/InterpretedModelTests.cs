@@ -1,0 +1,106 @@
+using System.Runtime.InteropServices;
+using NUnit.Framework;
+using TpServe.Checkpoint;
+using TpServe.Collectives.Local;
+using TpServe.Collectives.Staged;
+using TpServe.Kernels;
+using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Driver;
+using TpServe.Model;
+using TpServe.Model.Sampling;
+using TpServe.Model.Tests;
+using TpServe.Model.Weights;
+using TpServe.Sharding;
+using TpServe.Testing;
+
+namespace TpServe.InterpretedGpu.Tests;
+
+/// <summary>Whole models through everything a GPU runs through: ILGPU's CUDA accelerator, the PTX it compiles, tensor cores, graphs; the driver alone is ours.</summary>
+/// <remarks>The interpreter runs warps in random order and fails on races, stray and unwritten reads, unfinished copies and divergence.</remarks>
+[NonParallelizable]
+public sealed class InterpretedModelTests
+{
+    private const int MostLaunchesALayer = 14, MostLaunchesAStep = 8;
+
+    private static readonly RankSetup Setup = RankSetup.Gpu with { Blocks = 16, Limits = new ModelLimits(MaxModelLength: 128, MaxStepTokens: 64) };
+
+    [OneTimeSetUp]
+    public void PutTheCardIn()
+    {
+        if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture != Architecture.X64)
+            Assert.Ignore("the library that stands for the driver is written for Linux on x86-64");
+        DriverFunctions.Install();
+        GpuSurvey survey = GpuProbe.Find();
+        Assert.That(survey.Gpus, Has.Count.EqualTo(1), survey.Reason);
+        Assert.That(survey.Gpus[0].Name, Is.EqualTo("Interpreted GPU"));
+    }
+
+    [TearDown]
+    public void NoKernelFailed() => Assert.That(Card.Fault, Is.Null);
+
+    [TestCase("models/llama-gqa-tied-rope3")]
+    [TestCase("models/gemma2")]                     // windows, soft caps, norms on both sides
+    [TestCase("gguf-models/llama-q4_k-q6_k.gguf")]  // sub-blocks of 32 and 16, minimums
+    [TestCase("gguf-models/llama-q8_0.gguf")]
+    public void Model_AnyDegreeAndChunk_HasTheSameBits(string path)
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore(path));
+        Job[] jobs =
+        [
+            new() { Prompt = [5, 17, 40, 8, 99, 3, 7, 12, 200, 33, 21], Chunk = 512, NewTokens = 3, PromptTopLogprobs = 8 },
+            new() { Prompt = [9, 2, 4], NewTokens = 4, JoinsAt = 1, TopLogprobs = 2 },
+        ];
+        long before = Card.MatrixInstructions;
+        string alone = Run(checkpoint, 1, jobs);
+        Assert.That(Card.MatrixInstructions, Is.GreaterThan(before));
+        Assert.That(Run(checkpoint, 1, [.. jobs.Select(job => job with { Chunk = 4 })]), Is.EqualTo(alone));
+        Assert.That(Run(checkpoint, 2, jobs), Is.EqualTo(alone));
+    }
+
+    [Test]
+    public void Llama_WithDefaults_IsWithinBfloat16NoiseOfTransformers()
+    {
+        string folder = TestData.FindOrIgnore("models/llama-mha");
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(folder);
+        GoldenModel golden = GoldenModel.Read(Path.Combine(folder, "expected.json"));
+        GoldenCase expected = golden.Cases.First(candidate => candidate.PromptTokenIds.Length is > 15 and < 40);
+        JobResult actual = RankGroup.Run(
+            checkpoint, Partition.Even(checkpoint.Config, 1), Setup,
+            [new Job { Prompt = expected.PromptTokenIds, Chunk = 64, NewTokens = 4, PromptTopLogprobs = checkpoint.Config.Vocab }], wrap: (comm, ops) => new StagedCommunicator(comm, ops))[0][0];
+        GoldenComparison comparison = new();
+        comparison.Add(expected, actual);
+        TestContext.Out.WriteLine($"mean KL {comparison.MeanKl:e2}, bfloat16 noise {golden.Bfloat16Noise!.MeanKl:e2}");
+        Assert.That(comparison.MeanKl, Is.LessThanOrEqualTo(golden.Bfloat16Noise.MeanKl));
+    }
+
+    [Test]
+    public void DecodeSteps_ReplayedAsGraphs_GiveTheTokensOfLaunchedOnes()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore("models/llama-mha"));
+        Job[] jobs = [new() { Prompt = [5, 17, 40, 8, 99], NewTokens = 8 }, new() { Prompt = [9, 2, 4], NewTokens = 6, JoinsAt = 1 }];
+        string launched = Run(checkpoint, 1, jobs); // staged collectives run on the host: nothing is recorded
+
+        ShardPlan plan = new(checkpoint.Config, Partition.Even(checkpoint.Config, 1), 0);
+        using CudaBackend ops = new(CudaContext.Open(0));
+        using SingleRank comm = new(1, ops);
+        using DenseTransformer model = WeightLoader.Load(checkpoint, plan, ops, comm, Setup.Limits);
+        using KvCache cache = new(checkpoint.Config, plan, ElementType.Float16, Setup.BlockTokens, Setup.Blocks, ops);
+        ModelRank rank = new(model, cache, plan, ops, comm);
+        int graphs = Card.GraphLaunches;
+        Assert.That(Text(StepDriver.Run(rank, jobs)), Is.EqualTo(launched));
+        Assert.That(ops.RecordingFault, Is.Null);
+        Assert.That(ops.GraphLaunches, Is.EqualTo(Card.GraphLaunches - graphs).And.GreaterThan(3));
+
+        long before = ops.Launches;
+        StepBatch batch = new(Setup.BlockTokens);
+        batch.Clear(100);
+        batch.Samples.Add(new SampleRow(batch.AddSequence([7], 0, [0], 1), SamplingSettings.Greedy, new int[] { 7 }, 1, -1));
+        rank.Run(batch);
+        Assert.That(ops.Launches - before, Is.LessThanOrEqualTo(MostLaunchesAStep + checkpoint.Config.Layers * MostLaunchesALayer), "kernels of a decode step");
+    }
+
+    private static string Run(ModelCheckpoint checkpoint, int degree, Job[] jobs) =>
+        Text(RankGroup.Run(checkpoint, Partition.Even(checkpoint.Config, degree), Setup, jobs, wrap: (comm, ops) => new StagedCommunicator(comm, ops))[0]);
+
+    private static string Text(JobResult[] results) => string.Join("\n", results.Select(result => result.ToString()));
+}
