@@ -57,6 +57,18 @@ public sealed class InterpretedModelTests
         Assert.That(Run(checkpoint, 2, jobs), Is.EqualTo(alone));
     }
 
+    [Test]
+    [Category("Slow")]
+    [Explicit("a minute a degree")]
+    public void SmolLm2_DegreesOneTwoThree_HaveTheSameBits()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(Path.Combine(TestData.Repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf"));
+        Job[] jobs = [new() { Prompt = [504, 3575, 282, 4649, 314], NewTokens = 3, PromptTopLogprobs = 4 }]; // "The capital of France is"
+        string alone = Run(checkpoint, 1, jobs);
+        Assert.That(Run(checkpoint, 2, jobs), Is.EqualTo(alone));
+        Assert.That(Run(checkpoint, 3, jobs), Is.EqualTo(alone));
+    }
+
     /// <summary>Golden bounds 2 and 3, on one prompt: no further away than the reference in bfloat16, or than llama.cpp.</summary>
     [TestCase("models/llama-mha")]
     [TestCase("gguf-models/llama-q8_0.gguf")]
