@@ -49,26 +49,7 @@ internal sealed class CodedKernels
     public void Compile() => _ = (_one.Value, _two.Value, _four.Value, _tiled.Value);
 
     /// <summary>The kernels of a format.</summary>
-    public static CodedKernels Of(CudaQueue queue, WeightFormat format) => format switch
-    {
-        WeightFormat.Q4_0 => Of<CodedLayout<OffsetNibbleCodes, HalfScales>>(queue),
-        WeightFormat.IQ4_NL => Of<CodedLayout<TableNibbleCodes, HalfScales>>(queue),
-        WeightFormat.Q4_1 => Of<CodedLayout<NibbleCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q4_K => Of<CodedLayout<NibbleCodes, SixBitScaleMinimums>>(queue),
-        WeightFormat.Q5_0 or WeightFormat.Q8_0 => Of<CodedLayout<ByteCodes, HalfScales>>(queue),
-        WeightFormat.Q5_1 => Of<CodedLayout<ByteCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q5_K => Of<CodedLayout<ByteCodes, SixBitScaleMinimums>>(queue),
-        WeightFormat.Q3_K or WeightFormat.Q6_K => Of<CodedLayout<ByteCodes, ByteHalfScales>>(queue),
-        WeightFormat.Q2_K => Of<CodedLayout<ByteCodes, NibbleHalfScaleMinimums>>(queue),
-        _ => throw new ArgumentOutOfRangeException(nameof(format), format, "not a coded format"),
-    };
-
-    private static CodedKernels Of<T>(CudaQueue queue) where T : struct, ICodedLayout => new(
-        () => Load(queue, PlainCodedProduct.Kernel<T>),
-        () => Load(queue, StreamCodedProduct.Kernel<T, OneRowTile>),
-        () => Load(queue, StreamCodedProduct.Kernel<T, TwoRowTiles>),
-        () => Load(queue, StreamCodedProduct.Kernel<T, FourRowTiles>),
-        () => Load(queue, TiledCodedProduct.Kernel<T>));
+    public static CodedKernels Of(CudaQueue queue, WeightFormat format) => WeightLayouts.ChooseCoded(format, new Loader(queue));
 
     /// <summary>Compiles a kernel of this signature.</summary>
     public static Launch Load(
@@ -81,4 +62,14 @@ internal sealed class CodedKernels
         CudaQueue queue,
         Action<ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<float>, ArrayView<ProductSegment>, ArrayView<float>, int, ProductShape> kernel) =>
         new(queue.Load(kernel));
+
+    private sealed class Loader(CudaQueue queue) : ICodedLayoutUser<CodedKernels>
+    {
+        public CodedKernels With<T>() where T : struct, ICodedLayout => new(
+            () => Load(queue, PlainCodedProduct.Kernel<T>),
+            () => Load(queue, StreamCodedProduct.Kernel<T, OneRowTile>),
+            () => Load(queue, StreamCodedProduct.Kernel<T, TwoRowTiles>),
+            () => Load(queue, StreamCodedProduct.Kernel<T, FourRowTiles>),
+            () => Load(queue, TiledCodedProduct.Kernel<T>));
+    }
 }

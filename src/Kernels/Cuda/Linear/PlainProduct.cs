@@ -25,25 +25,7 @@ internal static class PlainProduct
         ArrayView<BlockVisit> visits, ArrayView<ProductSegment> segments, ProductShape shape);
 
     /// <summary>Compiles the kernel of a layout.</summary>
-    public static Launch Load(CudaQueue queue, WeightFormat format) => format switch
-    {
-        WeightFormat.F32 => Load<Float32Layout>(queue),
-        WeightFormat.F16 => Load<Float16Layout>(queue),
-        WeightFormat.BF16 => Load<BFloat16Layout>(queue),
-        WeightFormat.Q4_0 => Load<CodedLayout<OffsetNibbleCodes, HalfScales>>(queue),
-        WeightFormat.IQ4_NL => Load<CodedLayout<TableNibbleCodes, HalfScales>>(queue),
-        WeightFormat.Q4_1 => Load<CodedLayout<NibbleCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q4_K => Load<CodedLayout<NibbleCodes, SixBitScaleMinimums>>(queue),
-        WeightFormat.Q5_0 or WeightFormat.Q8_0 => Load<CodedLayout<ByteCodes, HalfScales>>(queue),
-        WeightFormat.Q5_1 => Load<CodedLayout<ByteCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q5_K => Load<CodedLayout<ByteCodes, SixBitScaleMinimums>>(queue),
-        WeightFormat.Q3_K or WeightFormat.Q6_K => Load<CodedLayout<ByteCodes, ByteHalfScales>>(queue),
-        WeightFormat.Q2_K => Load<CodedLayout<ByteCodes, NibbleHalfScaleMinimums>>(queue),
-        _ => throw new ArgumentOutOfRangeException(nameof(format), format, "unknown weight format"),
-    };
-
-    private static Launch Load<T>(CudaQueue queue) where T : struct, IWeightLayout =>
-        new(queue.Load<ArrayView<float>, ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<float>, ArrayView<BlockVisit>, ArrayView<ProductSegment>, ProductShape>(Kernel<T>));
+    public static Launch Load(CudaQueue queue, WeightFormat format) => WeightLayouts.Choose(format, new Loader(queue));
 
     [DeviceKernel(typeof(Float32Layout), GroupSize = GroupSize)]
     [DeviceKernel(typeof(Float16Layout), GroupSize = GroupSize)]
@@ -150,5 +132,11 @@ internal static class PlainProduct
     {
         int at = (level * PassRows * GroupSize) + Group.IdxX;
         return new Float4 { A = stack[at], B = stack[at + GroupSize], C = stack[at + (2 * GroupSize)], D = stack[at + (3 * GroupSize)] };
+    }
+
+    private sealed class Loader(CudaQueue queue) : ILayoutUser<Launch>
+    {
+        public Launch With<T>() where T : struct, IWeightLayout =>
+            new(queue.Load<ArrayView<float>, ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<float>, ArrayView<BlockVisit>, ArrayView<ProductSegment>, ProductShape>(Kernel<T>));
     }
 }

@@ -16,13 +16,27 @@ internal static class SegmentSums
     public const int StackLevels = LinearPlan.MostSums - 1;
 
     /// <summary>A lane's accumulator of a segment into its slot.</summary>
-    public static void Put(ArrayView<float> slots, int slot, int tiles, int tile, int lane, Float4 sum)
+    private static void Put(ArrayView<float> slots, int slot, int tiles, int tile, int lane, Float4 sum)
     {
         int at = (((slot * tiles) + tile) * TileElements) + lane;
         slots[at] = sum.A;
         slots[at + 32] = sum.B;
         slots[at + 64] = sum.C;
         slots[at + 96] = sum.D;
+    }
+
+    /// <summary>A lane's accumulators of a segment, one a row tile, into its slot.</summary>
+    public static void PutAll<TRows>(ArrayView<float> slots, int slot, int lane, Float4 sum0, Float4 sum1, Float4 sum2, Float4 sum3)
+        where TRows : struct, IRowTiles
+    {
+        Put(slots, slot, TRows.Count, 0, lane, sum0);
+        if (TRows.Count > 1)
+            Put(slots, slot, TRows.Count, 1, lane, sum1);
+        if (TRows.Count > 2)
+        {
+            Put(slots, slot, TRows.Count, 2, lane, sum2);
+            Put(slots, slot, TRows.Count, 3, lane, sum3);
+        }
     }
 
     /// <summary>Adds the slots of segments [first, end) to an element's stack, whose top it takes and gives back.</summary>
@@ -53,8 +67,20 @@ internal static class SegmentSums
         return depth;
     }
 
+    /// <summary>Writes the pieces of this thread's one or two elements.</summary>
+    public static void WriteAll<TRows>(
+        ArrayView<float> y, ArrayView<float> stack, ProductShape shape, PlacedTile tile, int firstRow, int groupSize, int depth, float top0, float top1)
+        where TRows : struct, IRowTiles
+    {
+        int elements = TRows.Count * TileElements;
+        if (Group.IdxX < elements)
+            Write(y, stack, shape, tile, firstRow, elements, Group.IdxX, depth, top0);
+        if (TRows.Count > 2)
+            Write(y, stack, shape, tile, firstRow, elements, Group.IdxX + groupSize, depth, top1);
+    }
+
     /// <summary>Writes an element's pieces where its output and row exist.</summary>
-    public static void Write(ArrayView<float> y, ArrayView<float> stack, ProductShape shape, PlacedTile tile, int firstRow, int elements, int element, int depth, float top)
+    private static void Write(ArrayView<float> y, ArrayView<float> stack, ProductShape shape, PlacedTile tile, int firstRow, int elements, int element, int depth, float top)
     {
         int lane = element & 31, register = (element >> 5) & 3;
         int output = (lane >> 2) + ((register >> 1) * 8), row = firstRow + (element / TileElements * PackedActivations.TileRows) + ((lane & 3) * 2) + (register & 1);

@@ -100,14 +100,7 @@ internal static class StreamCodedProduct
                         sum3 = CodedBlock.Add<T>(a, PackedBlock.Load<T>(LaneRows.At(packed, x3 + x, lane), 0), sum3);
                     }
                 }
-                SegmentSums.Put(slots, s - round, TRows.Count, 0, lane, sum0);
-                if (TRows.Count > 1)
-                    SegmentSums.Put(slots, s - round, TRows.Count, 1, lane, sum1);
-                if (TRows.Count > 2)
-                {
-                    SegmentSums.Put(slots, s - round, TRows.Count, 2, lane, sum2);
-                    SegmentSums.Put(slots, s - round, TRows.Count, 3, lane, sum3);
-                }
+                SegmentSums.PutAll<TRows>(slots, s - round, lane, sum0, sum1, sum2, sum3);
             }
             Group.Barrier();
 
@@ -122,11 +115,7 @@ internal static class StreamCodedProduct
         }
 
         // 3. What is left are the pieces.
-        int all = TRows.Count * SegmentSums.TileElements;
-        if (Group.IdxX < all)
-            SegmentSums.Write(y, stack, shape, tile, firstRow, all, Group.IdxX, depth, top0);
-        if (TRows.Count > 2)
-            SegmentSums.Write(y, stack, shape, tile, firstRow, all, Group.IdxX + GroupSize, depth, top1);
+        SegmentSums.WriteAll<TRows>(y, stack, shape, tile, firstRow, GroupSize, depth, top0, top1);
     }
 
     private static Float4 Four<T>(ArrayView<uint> packed, int x, int lane, CodedBlock a0, CodedBlock a1, CodedBlock a2, CodedBlock a3, Float4 sum)

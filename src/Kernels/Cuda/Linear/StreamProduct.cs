@@ -86,14 +86,7 @@ internal static class StreamProduct
                         sum3 = One<T, TInput>(x, x3, block, a0, a1, sum3);
                     }
                 }
-                SegmentSums.Put(slots, s - round, TRows.Count, 0, lane, sum0);
-                if (TRows.Count > 1)
-                    SegmentSums.Put(slots, s - round, TRows.Count, 1, lane, sum1);
-                if (TRows.Count > 2)
-                {
-                    SegmentSums.Put(slots, s - round, TRows.Count, 2, lane, sum2);
-                    SegmentSums.Put(slots, s - round, TRows.Count, 3, lane, sum3);
-                }
+                SegmentSums.PutAll<TRows>(slots, s - round, lane, sum0, sum1, sum2, sum3);
             }
             Group.Barrier();
 
@@ -108,11 +101,7 @@ internal static class StreamProduct
         }
 
         // 3. What is left are the pieces.
-        int all = TRows.Count * SegmentSums.TileElements;
-        if (Group.IdxX < all)
-            SegmentSums.Write(y, stack, shape, tile, firstRow, all, Group.IdxX, depth, top0);
-        if (TRows.Count > 2)
-            SegmentSums.Write(y, stack, shape, tile, firstRow, all, Group.IdxX + GroupSize, depth, top1);
+        SegmentSums.WriteAll<TRows>(y, stack, shape, tile, firstRow, GroupSize, depth, top0, top1);
     }
 
     /// <summary>Chunks of so many row tiles that a step is cut into, each a group of its own.</summary>

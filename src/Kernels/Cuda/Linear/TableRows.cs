@@ -21,25 +21,7 @@ internal static class TableRows
         KernelConfig config, ArrayView<int> tokens, ArrayView<uint> table, ArrayView<float> y, ArrayView<BlockVisit> visits, TableShape shape);
 
     /// <summary>Compiles the kernel of a layout.</summary>
-    public static Launch Load(CudaQueue queue, WeightFormat format) => format switch
-    {
-        WeightFormat.F32 => Load<Float32Layout>(queue),
-        WeightFormat.F16 => Load<Float16Layout>(queue),
-        WeightFormat.BF16 => Load<BFloat16Layout>(queue),
-        WeightFormat.Q4_0 => Load<CodedLayout<OffsetNibbleCodes, HalfScales>>(queue),
-        WeightFormat.IQ4_NL => Load<CodedLayout<TableNibbleCodes, HalfScales>>(queue),
-        WeightFormat.Q4_1 => Load<CodedLayout<NibbleCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q4_K => Load<CodedLayout<NibbleCodes, SixBitScaleMinimums>>(queue),
-        WeightFormat.Q5_0 or WeightFormat.Q8_0 => Load<CodedLayout<ByteCodes, HalfScales>>(queue),
-        WeightFormat.Q5_1 => Load<CodedLayout<ByteCodes, HalfScaleMinimums>>(queue),
-        WeightFormat.Q5_K => Load<CodedLayout<ByteCodes, SixBitScaleMinimums>>(queue),
-        WeightFormat.Q3_K or WeightFormat.Q6_K => Load<CodedLayout<ByteCodes, ByteHalfScales>>(queue),
-        WeightFormat.Q2_K => Load<CodedLayout<ByteCodes, NibbleHalfScaleMinimums>>(queue),
-        _ => throw new ArgumentOutOfRangeException(nameof(format), format, "unknown weight format"),
-    };
-
-    private static Launch Load<T>(CudaQueue queue) where T : struct, IWeightLayout =>
-        new(queue.Load<ArrayView<int>, ArrayView<uint>, ArrayView<float>, ArrayView<BlockVisit>, TableShape>(Kernel<T>));
+    public static Launch Load(CudaQueue queue, WeightFormat format) => WeightLayouts.Choose(format, new Loader(queue));
 
     [DeviceKernel(typeof(Float32Layout), GroupSize = GroupSize)]
     [DeviceKernel(typeof(Float16Layout), GroupSize = GroupSize)]
@@ -79,6 +61,12 @@ internal static class TableRows
     {
         if (inside)
             y[to] = DeviceMath.Add(DeviceMath.Multiply(value, scale), 0f);
+    }
+
+    private sealed class Loader(CudaQueue queue) : ILayoutUser<Launch>
+    {
+        public Launch With<T>() where T : struct, IWeightLayout =>
+            new(queue.Load<ArrayView<int>, ArrayView<uint>, ArrayView<float>, ArrayView<BlockVisit>, TableShape>(Kernel<T>));
     }
 }
 

@@ -101,10 +101,7 @@ internal static class TiledProduct
             }
 
             // 6. What is left are the pieces.
-            int warpTile = firstTile + (warp / 4 * TiledSums.WarpTiles), warpRow = (firstRowTile + (warp % 4 * TiledSums.WarpTiles)) * PackedActivations.TileRows;
-            TiledSums.Write(y, w0, w1, w2, shape, warpTile, warpRow, depth - 1, total);
-            for (int piece = 0; piece < depth - 1; piece++)
-                TiledSums.Write(y, w0, w1, w2, shape, warpTile, warpRow, piece, WarpSums.Load(stacks, TiledSums.At(levels, piece), TiledSums.GroupSize));
+            TiledSums.WritePieces(y, w0, w1, w2, shape, firstTile, firstRowTile, warp, stacks, levels, depth, total);
         }
     }
 

@@ -33,8 +33,19 @@ internal static class TiledSums
     /// <summary>Where this thread's word of register 0 of a level lies.</summary>
     public static long At(int levels, int level) => ((((long)Grid.IdxX * levels) + level) * LevelWords) + Group.IdxX;
 
+    /// <summary>Writes a warp's pieces: the top of its stack is the last, the others lie below it.</summary>
+    public static void WritePieces(
+        ArrayView<float> y, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ProductShape shape, int firstTile, int firstRowTile, int warp,
+        ArrayView<float> stacks, int levels, int depth, WarpSums top)
+    {
+        int warpTile = firstTile + (warp / 4 * WarpTiles), warpRow = (firstRowTile + (warp % 4 * WarpTiles)) * PackedActivations.TileRows;
+        Write(y, w0, w1, w2, shape, warpTile, warpRow, depth - 1, top);
+        for (int piece = 0; piece < depth - 1; piece++)
+            Write(y, w0, w1, w2, shape, warpTile, warpRow, piece, WarpSums.Load(stacks, At(levels, piece), GroupSize));
+    }
+
     /// <summary>Writes one of a warp's sums, a piece of its outputs and rows, where they exist.</summary>
-    public static void Write(
+    private static void Write(
         ArrayView<float> y, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ProductShape shape, int firstTile, int firstRow, int piece, WarpSums sums)
     {
         Write(y, w0, w1, w2, shape, firstTile, firstRow, piece, sums.A);
