@@ -192,42 +192,6 @@ internal sealed class CudaQueue : IDisposable
         };
     }
 
-    /// <summary>Compiles a kernel of 12 arguments; the result launches it.</summary>
-    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> kernel)
-        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct where T12 : struct
-    {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12>>(kernel);
-        return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12) =>
-        {
-            Launches++;
-            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12);
-        };
-    }
-
-    /// <summary>Compiles a kernel of 13 arguments; the result launches it.</summary>
-    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> kernel)
-        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct where T12 : struct where T13 : struct
-    {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13>>(kernel);
-        return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13) =>
-        {
-            Launches++;
-            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13);
-        };
-    }
-
-    /// <summary>Compiles a kernel of 14 arguments; the result launches it.</summary>
-    public Action<KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> Load<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14>(Action<T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> kernel)
-        where T1 : struct where T2 : struct where T3 : struct where T4 : struct where T5 : struct where T6 : struct where T7 : struct where T8 : struct where T9 : struct where T10 : struct where T11 : struct where T12 : struct where T13 : struct where T14 : struct
-    {
-        Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14> launch = Compile<Action<AcceleratorStream, KernelConfig, T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14>>(kernel);
-        return (config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14) =>
-        {
-            Launches++;
-            launch(Stream, config, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14);
-        };
-    }
-
     private TLaunch Compile<TLaunch>(Delegate kernel) where TLaunch : Delegate
     {
         CompiledKernel compiled = Accelerator is CudaAccelerator gpu
