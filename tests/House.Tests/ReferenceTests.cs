@@ -16,7 +16,9 @@ public sealed class ReferenceTests
         ["Collectives"] = ["Kernels", "Sharding", "Protos"],
         ["Model"] = ["Kernels", "Collectives", "Sharding", "Checkpoint"],
         ["Worker"] = ["Model", "Kernels", "Collectives", "Sharding", "Checkpoint", "Protos"],
-        ["Gateway"] = ["Protos", "Checkpoint", "Sharding"],
+        ["Tokenization"] = ["Checkpoint"],
+        ["ChatTemplates"] = [],
+        ["Gateway"] = ["Protos", "Checkpoint", "Sharding", "Tokenization", "ChatTemplates"],
     };
 
     private static IEnumerable<string> Rooms => Directory.GetDirectories(Path.Combine(TestData.Repository, "src")).Select(path => Path.GetFileName(path)!);

@@ -1,6 +1,6 @@
 using System.Text;
 using TpServe.Gateway.Requests;
-using TpServe.Gateway.Tokenization;
+using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Api;
 

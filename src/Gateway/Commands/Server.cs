@@ -4,14 +4,14 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;
 using Serilog;
 using Serilog.Events;
+using TpServe.ChatTemplates;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Api;
-using TpServe.Gateway.ChatTemplates;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Requests;
-using TpServe.Gateway.Tokenization;
 using TpServe.Gateway.Workers;
 using TpServe.Sharding;
+using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Commands;
 

@@ -1,7 +1,7 @@
 using System.Threading.Channels;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
-using TpServe.Gateway.Tokenization;
+using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Engine;
 

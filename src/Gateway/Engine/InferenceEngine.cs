@@ -2,9 +2,9 @@ using System.Runtime.CompilerServices;
 using Grpc.Core;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
-using TpServe.Gateway.Tokenization;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.Worker;
+using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Engine;
 

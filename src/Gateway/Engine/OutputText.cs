@@ -1,5 +1,5 @@
 using TpServe.Gateway.Requests;
-using TpServe.Gateway.Tokenization;
+using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Engine;
 

@@ -2,9 +2,9 @@ using System.Globalization;
 using System.Text.Json;
 using Google.Protobuf;
 using Grpc.Core;
-using TpServe.Gateway.ChatTemplates;
-using TpServe.Gateway.Tokenization;
+using TpServe.ChatTemplates;
 using TpServe.Protos.V1;
+using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Requests;
 

@@ -1,6 +1,6 @@
+using TpServe.ChatTemplates;
 using TpServe.Checkpoint.Config;
-using TpServe.Gateway.ChatTemplates;
-using TpServe.Gateway.Tokenization;
+using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Requests;
 

@@ -1,8 +1,8 @@
+using TpServe.ChatTemplates;
 using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
-using TpServe.Gateway.ChatTemplates;
 using TpServe.Gateway.Requests;
-using TpServe.Gateway.Tokenization;
+using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Tests.Engine;
 

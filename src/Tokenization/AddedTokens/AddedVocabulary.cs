@@ -1,0 +1,44 @@
+using TpServe.Tokenization.Normalizers;
+
+namespace TpServe.Tokenization.AddedTokens;
+
+/// <summary>All added tokens of a tokenizer: those found in the raw text, those found after normalizing, and which are special.</summary>
+internal sealed class AddedVocabulary
+{
+    private readonly Dictionary<int, string> _texts = [];
+    private readonly Dictionary<int, string> _decodedTexts = [];
+    private readonly Dictionary<string, int> _ids = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _specialTexts = new(StringComparer.Ordinal);
+
+    public AddedVocabulary(IEnumerable<AddedToken> tokens, INormalizer? normalizer)
+    {
+        // Special ones first: of two tokens with one text the special one is found.
+        foreach (AddedToken token in tokens.OrderByDescending(token => token.Special))
+        {
+            _texts[token.Id] = token.Text;
+            _ids.TryAdd(token.Text, token.Id);
+            if (token.Special)
+                _specialTexts.Add(token.Text);
+            string sought = token.Normalized && normalizer is not null ? normalizer.Normalize(token.Text) : token.Text;
+            _decodedTexts[token.Id] = sought;
+            (token.Normalized ? InNormalizedText : InRawText).Add(token, sought);
+            LargestId = Math.Max(LargestId, token.Id);
+        }
+    }
+
+    public AddedTokenFinder InRawText { get; } = new();
+
+    public AddedTokenFinder InNormalizedText { get; } = new();
+
+    public int LargestId { get; } = -1;
+
+    public string? TextOf(int id) => _texts.GetValueOrDefault(id);
+
+    /// <summary>What decoding sees: the normalized text, as the reference has it, so that a normalized special token may not even be special there.</summary>
+    public string? TextToDecode(int id) => _decodedTexts.GetValueOrDefault(id);
+
+    public int? IdOf(string text) => _ids.TryGetValue(text, out int id) ? id : null;
+
+    /// <summary>Special is a property of the text, as in the reference: an id with the same text is special too.</summary>
+    public bool IsSpecial(string text) => _specialTexts.Contains(text);
+}

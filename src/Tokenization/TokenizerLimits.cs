@@ -1,0 +1,23 @@
+namespace TpServe.Tokenization;
+
+/// <summary>Bounds on what a tokenizer file may hold; far above every published vocabulary, low enough that a hostile file cannot exhaust a host.</summary>
+internal static class TokenizerLimits
+{
+    /// <summary>Ids run from 0 to this, exclusive; the largest vocabulary known has 262 145.</summary>
+    public const int VocabularyTokens = 1 << 22;
+
+    /// <summary>Merges of a BPE model; the largest known has 514 906.</summary>
+    public const int Merges = 1 << 23;
+
+    /// <summary>UTF-16 units of one token; bounds the work per character of every longest-match search.</summary>
+    public const int TokenCharacters = 1024;
+
+    /// <summary>UTF-16 units of a regular expression.</summary>
+    public const int PatternCharacters = 1 << 14;
+
+    /// <summary>Nesting of groups in a regular expression and of sequences in a pipeline.</summary>
+    public const int Depth = 32;
+
+    /// <summary>Steps of one pipeline: normalizers, pre-tokenizers, decoders or processors in a sequence.</summary>
+    public const int PipelineSteps = 64;
+}
