@@ -232,3 +232,18 @@ public sealed class Tokenizer
         return null;
     }
 }
+
+/// <summary>A run of a prompt that comes from one author.</summary>
+/// <param name="Text">The characters.</param>
+/// <param name="ParseSpecial">True where special tokens may be recognised: template text, never user text.</param>
+public readonly record struct TextSegment(string Text, bool ParseSpecial);
+
+/// <summary>A tokenizer cannot be built from its files, or a hostile one ran past its bounds. The message names thing, value and limit.</summary>
+public sealed class TokenizerException : Exception
+{
+    /// <summary>A fault with its reason.</summary>
+    public TokenizerException(string message) : base(message) { }
+
+    /// <summary>A fault with what caused it.</summary>
+    public TokenizerException(string message, Exception inner) : base(message, inner) { }
+}

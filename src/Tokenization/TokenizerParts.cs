@@ -24,3 +24,12 @@ internal sealed record TokenizerParts
     /// <summary>Where the file names it; else the bos token's text decides.</summary>
     public int? BosTokenId { get; init; }
 }
+
+/// <summary>The ids that a post-processor puts around a text: beginning of text, end, separators.</summary>
+internal sealed record SpecialTokenTemplate(IReadOnlyList<int> Before, IReadOnlyList<int> After)
+{
+    public static SpecialTokenTemplate None { get; } = new([], []);
+
+    /// <summary>This one inside another.</summary>
+    public SpecialTokenTemplate Inside(SpecialTokenTemplate outer) => new([.. outer.Before, .. Before], [.. After, .. outer.After]);
+}

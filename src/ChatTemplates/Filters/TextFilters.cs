@@ -70,7 +70,7 @@ internal static class TextFilters
     public static Value Center(RenderState state, Arguments arguments)
     {
         Value?[] bound = arguments.Bind("center", 1, "value", "width");
-        return StringMethods.Pad(state, PythonText.Str(state, bound[0]!), bound[1]?.RequireInt32() ?? 80, StringValue.Template(" "), TextAlignment.Center);
+        return TextPadding.Pad(state, PythonText.Str(state, bound[0]!), bound[1]?.RequireInt32() ?? 80, StringValue.Template(" "), TextAlignment.Center);
     }
 
     /// <summary>text|format(values): printf-style.</summary>

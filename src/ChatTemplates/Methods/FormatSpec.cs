@@ -124,7 +124,7 @@ internal sealed class FormatSpec
             throw Fault.Value("Alignment '=', sign and grouping are not allowed in string format specifier");
         if (Precision >= 0 && Precision < text.Length)
             text = text.SliceCodePoints(0, Precision);
-        return StringMethods.Pad(state, text, Width, StringValue.Template(Fill), Align switch
+        return TextPadding.Pad(state, text, Width, StringValue.Template(Fill), Align switch
         {
             '>' => TextAlignment.Right,
             '^' => TextAlignment.Middle,

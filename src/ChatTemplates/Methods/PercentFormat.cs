@@ -82,7 +82,7 @@ internal sealed class PercentFormat
             StringValue text = Text(type, named ?? Next());
             if (precision >= 0 && type != 'c' && precision < text.Length)
                 text = text.SliceCodePoints(0, precision);
-            _result.Append(StringMethods.Pad(_state, text, width, StringValue.Template(" "), left ? TextAlignment.Left : TextAlignment.Right));
+            _result.Append(TextPadding.Pad(_state, text, width, StringValue.Template(" "), left ? TextAlignment.Left : TextAlignment.Right));
             return;
         }
         (bool negative, string prefix, string digits) = NumberText(type, precision, alternate, () => named ?? Next());

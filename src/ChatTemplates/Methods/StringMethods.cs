@@ -257,24 +257,8 @@ internal static class StringMethods
         Value[] bound = arguments.RequirePositional(method, 1, 2);
         StringValue fill = bound.Length > 1 ? RequireText(bound[1]) : StringValue.Template(" ");
         return fill.Length == 1
-            ? Pad(state, text, bound[0].RequireInt32(), fill, alignment)
+            ? TextPadding.Pad(state, text, bound[0].RequireInt32(), fill, alignment)
             : throw Fault.Type("The fill character must be exactly one character long");
-    }
-
-    /// <summary>The text with filling up to a width in code points.</summary>
-    public static StringValue Pad(RenderState state, StringValue text, int width, StringValue fill, TextAlignment alignment)
-    {
-        int missing = width - text.Length;
-        if (missing <= 0)
-            return text;
-        int left = alignment switch
-        {
-            TextAlignment.Left => 0,
-            TextAlignment.Right => missing,
-            TextAlignment.Middle => missing / 2,
-            _ => missing / 2 + (missing & width & 1),
-        };
-        return new StringAssembler(state).AppendRepeated(fill, left).Append(text).AppendRepeated(fill, missing - left).ToValue().AsMarkup(text.IsMarkup);
     }
 
     private static StringValue ZeroFill(RenderState state, StringValue text, Arguments arguments)

@@ -99,3 +99,9 @@ internal sealed class AddedTokenFinder
 
     private static bool IsSpace(char unit) => UnicodeClasses.WhiteSpace.Contains(unit);
 }
+
+/// <summary>A stretch of text: an added token, or what lies between two.</summary>
+/// <param name="Start">First UTF-16 unit.</param>
+/// <param name="End">After the last.</param>
+/// <param name="TokenId">The token's id; -1 for text.</param>
+internal readonly record struct TextOrToken(int Start, int End, int TokenId);

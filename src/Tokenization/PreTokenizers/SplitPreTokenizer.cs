@@ -1,3 +1,7 @@
+using System.Text;
+using TpServe.Tokenization.Patterns;
+using TpServe.Tokenization.Unicode;
+
 namespace TpServe.Tokenization.PreTokenizers;
 
 /// <summary>Cuts at delimiters: Split, Digits, Punctuation, Whitespace and their like.</summary>
@@ -78,5 +82,68 @@ internal sealed class SplitPreTokenizer(ISpanFinder finder, SplitBehavior behavi
             previous = span;
         }
         return merged;
+    }
+}
+
+/// <summary>What becomes of the delimiters of a Split.</summary>
+internal enum SplitBehavior
+{
+    /// <summary>They are dropped.</summary>
+    Removed,
+
+    /// <summary>Each is a piece.</summary>
+    Isolated,
+
+    /// <summary>Each ends the piece before it.</summary>
+    MergedWithPrevious,
+
+    /// <summary>Each begins the piece after it.</summary>
+    MergedWithNext,
+
+    /// <summary>Neighbouring ones are one piece.</summary>
+    Contiguous,
+}
+
+/// <summary>Finds the delimiters of a Split.</summary>
+internal interface ISpanFinder
+{
+    /// <summary>Appends the delimiters in order, none overlapping.</summary>
+    void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches);
+}
+
+/// <summary>The matches of a regular expression.</summary>
+internal sealed class PatternFinder(Pattern pattern) : ISpanFinder
+{
+    public void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches) => pattern.FindAll(text, matches);
+}
+
+/// <summary>The occurrences of a fixed text, which is not empty.</summary>
+internal sealed class LiteralFinder(string literal) : ISpanFinder
+{
+    public void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches)
+    {
+        for (int from = 0; ;)
+        {
+            int found = text[from..].IndexOf(literal, StringComparison.Ordinal);
+            if (found < 0)
+                return;
+            matches.Add((from + found, from + found + literal.Length));
+            from += found + literal.Length;
+        }
+    }
+}
+
+/// <summary>Every single code point of a class.</summary>
+internal sealed class ClassFinder(CodePointSet members) : ISpanFinder
+{
+    public void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches)
+    {
+        for (int at = 0; at < text.Length;)
+        {
+            Rune.DecodeFromUtf16(text[at..], out Rune rune, out int length);
+            if (members.Contains(rune.Value))
+                matches.Add((at, at + length));
+            at += length;
+        }
     }
 }
