@@ -31,6 +31,19 @@ public sealed partial class SourceTests
     }
 
     [Test]
+    public void Rooms_OpenWithAShortReadme()
+    {
+        foreach (string room in Directory.EnumerateDirectories(Path.Combine(TestData.Repository, "src")))
+        {
+            string readme = Path.Combine(room, "README.md");
+            Assert.That(File.Exists(readme), readme);
+            string text = File.ReadAllText(readme);
+            Assert.That(text, Does.StartWith($"# {Path.GetFileName(room)}\n").And.Contain("Begin with").And.Contain("Must not"), readme);
+            Assert.That(text.Split('\n'), Has.Length.LessThanOrEqualTo(20), readme);
+        }
+    }
+
+    [Test]
     public void Sources_HoldNoLeftovers()
     {
         List<string> leftovers = [];
