@@ -129,7 +129,7 @@ internal sealed class ActiveRequest
     {
         Prompt = request.PromptTokens,
         MaxNewTokens = request.Stopping.MaxTokens,
-        Sampling = WorkerSampling.Of(request, index),
+        Sampling = request.SamplingOf(index),
         EndTokens = request.Stopping.EndTokenIds,
         TopLogprobs = request.Logprobs ?? -1,
         PromptLogprobs = index == 0 ? request.PromptLogprobs ?? -1 : -1, // the same for every output

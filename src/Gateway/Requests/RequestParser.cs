@@ -1,6 +1,7 @@
 using Grpc.Core;
 using TpServe.Checkpoint;
 using TpServe.Protos.V1;
+using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Requests;
 
@@ -42,7 +43,7 @@ public sealed class RequestParser
     public PromptEncoder Encoder { get; }
 
     /// <summary>Values for what a request does not set; the seed in it means nothing.</summary>
-    public ResolvedSampling DefaultSampling { get; }
+    public SamplingParameters DefaultSampling { get; }
 
     /// <summary>Checks a continuation and tokenizes its prompt.</summary>
     public ValidatedRequest Parse(GenerateRequest request, DateTimeOffset? deadline = null)
@@ -102,7 +103,7 @@ public sealed class RequestParser
         RequireModel(model);
         if (requestId is not null)
             RequireRequestId(requestId);
-        ResolvedSampling resolved = _sampling.Resolve(sampling);
+        SamplingParameters resolved = _sampling.Resolve(sampling);
         _stopping.Check(stopping ?? new StoppingOptions());
         int outputs = sampling is { HasN: true } ? sampling.N : 1;
         if (outputs < 1 || outputs > _settings.Limits.Outputs)
@@ -112,13 +113,16 @@ public sealed class RequestParser
         IReadOnlyList<int> tokens = prompt();
         if (tokens.Count == 0)
             throw new RequestRejectedException(StatusCode.InvalidArgument, "PROMPT_EMPTY", "The prompt has no tokens; it needs at least one.", "prompt");
+        ResolvedStopping ends = _stopping.Resolve(stopping, tokens.Count, resolved.AllowedTokenIds);
+        resolved.MinTokens = ends.MinTokens;
+        resolved.EndTokenIds.AddRange(ends.EndTokenIds.Order());
         return new ValidatedRequest
         {
             RequestId = requestId ?? $"req-{Guid.NewGuid():N}",
             PromptTokens = tokens,
             Outputs = outputs,
             Sampling = resolved,
-            Stopping = _stopping.Resolve(stopping, tokens.Count, resolved.AllowedTokenIds),
+            Stopping = ends,
             PromptLogprobs = promptLogprobs,
             Logprobs = logprobs,
             ReturnTokenIds = response?.TokenIds ?? false,

@@ -1,15 +1,16 @@
 using System.Globalization;
 using TpServe.Checkpoint.Config;
 using TpServe.Protos.V1;
+using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Requests;
 
 /// <summary>Sampling of a request: its own values where set, else the model's defaults, else the documented ones; each within its range.</summary>
 public sealed class SamplingResolver(GenerationDefaults defaults, int vocabulary, RequestLimits limits, Func<ulong> chooseSeed)
 {
-    /// <summary>Every value in force; a seed is chosen where the request gives none.</summary>
+    /// <summary>Every value in force for output 0, but for what stopping decides; a seed is chosen where the request gives none.</summary>
     /// <exception cref="RequestRejectedException">A value is outside its range.</exception>
-    public ResolvedSampling Resolve(SamplingOptions? asked)
+    public SamplingParameters Resolve(SamplingOptions? asked)
     {
         asked ??= new SamplingOptions();
         foreach ((int id, float bias) in asked.LogitBias)
@@ -36,7 +37,7 @@ public sealed class SamplingResolver(GenerationDefaults defaults, int vocabulary
         Require("frequency_penalty", asked.FrequencyPenalty, asked.FrequencyPenalty is >= -2 and <= 2, "-2 to 2");
         Require("repetition_penalty", repetition, repetition is > 0 and <= 10, "above 0 to 10");
 
-        return new ResolvedSampling
+        return new SamplingParameters
         {
             Temperature = temperature,
             TopP = topP,
@@ -46,8 +47,8 @@ public sealed class SamplingResolver(GenerationDefaults defaults, int vocabulary
             FrequencyPenalty = asked.FrequencyPenalty,
             RepetitionPenalty = repetition,
             Seed = asked.HasSeed ? asked.Seed : chooseSeed(),
-            LogitBias = new Dictionary<int, float>(asked.LogitBias),
-            AllowedTokenIds = [.. asked.AllowedTokenIds],
+            LogitBias = { asked.LogitBias },
+            AllowedTokenIds = { asked.AllowedTokenIds },
         };
     }
 

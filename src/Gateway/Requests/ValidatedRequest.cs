@@ -1,3 +1,5 @@
+using TpServe.Protos.Worker;
+
 namespace TpServe.Gateway.Requests;
 
 /// <summary>A request that the server can answer: nobody checks it again.</summary>
@@ -12,8 +14,8 @@ public sealed record ValidatedRequest
     /// <summary>Outputs.</summary>
     public required int Outputs { get; init; }
 
-    /// <summary>How tokens are chosen.</summary>
-    public required ResolvedSampling Sampling { get; init; }
+    /// <summary>How tokens of output 0 are chosen; never changed.</summary>
+    public required SamplingParameters Sampling { get; init; }
 
     /// <summary>When outputs end.</summary>
     public required ResolvedStopping Stopping { get; init; }
@@ -32,4 +34,7 @@ public sealed record ValidatedRequest
 
     /// <summary>When the client stops waiting; null = never.</summary>
     public DateTimeOffset? Deadline { get; init; }
+
+    /// <summary>How tokens of one output are chosen: its place in the random counter is its own.</summary>
+    public SamplingParameters SamplingOf(int output) => new(Sampling) { OutputIndex = output };
 }

@@ -100,6 +100,10 @@ public sealed class HttpErrorTests
         await CheckAsync(path, json, status, field, message);
 
     [TestCase("""{"prompt":"a","max_tokens":2,"response_format":{"type":"text"},"best_of":1,"suffix":null,"tools":[],"unknown_field":[1]}""")]
+    [TestCase("""
+        {"prompt":"a","max_tokens":2,"temperature":null,"top_k":null,"seed":null,"n":null,"logit_bias":null,"allowed_token_ids":null,"stop":null,"stop_token_ids":null,
+         "ignore_eos":null,"logprobs":null,"prompt_logprobs":null,"return_token_ids":null,"stream":null,"stream_options":null,"request_id":null,"model":null}
+        """)]
     public async Task Completion_FieldsThatAskForNothing_AreAccepted(string json)
     {
         (HttpStatusCode status, JsonElement body) = await _api.PostAsync("/v1/completions", json);

@@ -4,6 +4,7 @@ using TpServe.Checkpoint.Config;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Tests.Engine;
 using TpServe.Protos.V1;
+using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Tests.Api;
 
@@ -23,13 +24,13 @@ public sealed class RequestParserTests
     private static RequestParser Parser(GenerationDefaults? defaults = null, ServingSettings? settings = null) =>
         new(TestModel.Model(defaults), settings ?? new ServingSettings { MaxModelLen = 100 }, new ManualTime(), () => 4711);
 
-    private static ResolvedSampling Sampling(GenerationDefaults? defaults, SamplingOptions? asked) =>
+    private static SamplingParameters Sampling(GenerationDefaults? defaults, SamplingOptions? asked) =>
         Parser(defaults).Parse(new GenerateRequest { Text = "abc", Sampling = asked }).Sampling;
 
     [Test]
     public void Parse_NothingSet_TakesTheModelsDefaults()
     {
-        ResolvedSampling sampling = Sampling(s_model, null);
+        SamplingParameters sampling = Sampling(s_model, null);
         Assert.That(
             (sampling.Temperature, sampling.TopP, sampling.TopK, sampling.MinP, sampling.RepetitionPenalty), Is.EqualTo((0.6f, 0.9f, 40, 0.05f, 1.1f)));
         Assert.That((sampling.PresencePenalty, sampling.FrequencyPenalty, sampling.Seed), Is.EqualTo((0f, 0f, 4711UL)));
@@ -38,7 +39,7 @@ public sealed class RequestParserTests
     [Test]
     public void Parse_NothingSetAndNoModelDefaults_TakesTheDocumentedOnes()
     {
-        ResolvedSampling sampling = Sampling(null, null);
+        SamplingParameters sampling = Sampling(null, null);
         Assert.That((sampling.Temperature, sampling.TopP, sampling.TopK, sampling.MinP, sampling.RepetitionPenalty), Is.EqualTo((1f, 1f, 0, 0f, 1f)));
     }
 
@@ -53,7 +54,7 @@ public sealed class RequestParserTests
     [Test]
     public void Parse_ExplicitZeros_AreZeros()
     {
-        ResolvedSampling sampling = Sampling(s_model, new SamplingOptions { Temperature = 0, TopP = 0, TopK = 0, MinP = 0, Seed = 0 });
+        SamplingParameters sampling = Sampling(s_model, new SamplingOptions { Temperature = 0, TopP = 0, TopK = 0, MinP = 0, Seed = 0 });
         Assert.That((sampling.Temperature, sampling.TopP, sampling.TopK, sampling.MinP, sampling.Seed), Is.EqualTo((0f, 0f, 0, 0f, 0UL)));
         ValidatedRequest request = Parser().Parse(new GenerateRequest { Text = "abc", Stopping = new StoppingOptions { MaxTokens = 0 } });
         Assert.That(request.Stopping.MaxTokens, Is.Zero);

@@ -39,25 +39,20 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts)
     }
 
     /// <summary>Sampling values in force.</summary>
-    public static SamplingOptions Sampling(ResolvedSampling sampling, int outputs)
+    public static SamplingOptions Sampling(SamplingParameters sampling, int outputs) => new()
     {
-        SamplingOptions options = new()
-        {
-            Temperature = sampling.Temperature,
-            TopP = sampling.TopP,
-            TopK = sampling.TopK,
-            MinP = sampling.MinP,
-            PresencePenalty = sampling.PresencePenalty,
-            FrequencyPenalty = sampling.FrequencyPenalty,
-            RepetitionPenalty = sampling.RepetitionPenalty,
-            Seed = sampling.Seed,
-            N = outputs,
-        };
-        foreach ((int id, float bias) in sampling.LogitBias)
-            options.LogitBias.Add(id, bias);
-        options.AllowedTokenIds.AddRange(sampling.AllowedTokenIds);
-        return options;
-    }
+        Temperature = sampling.Temperature,
+        TopP = sampling.TopP,
+        TopK = sampling.TopK,
+        MinP = sampling.MinP,
+        PresencePenalty = sampling.PresencePenalty,
+        FrequencyPenalty = sampling.FrequencyPenalty,
+        RepetitionPenalty = sampling.RepetitionPenalty,
+        Seed = sampling.Seed,
+        N = outputs,
+        LogitBias = { sampling.LogitBias },
+        AllowedTokenIds = { sampling.AllowedTokenIds },
+    };
 
     private Started Started(ValidatedRequest request, int cachedTokens)
     {

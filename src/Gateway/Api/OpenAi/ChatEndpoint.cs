@@ -20,12 +20,12 @@ internal sealed class ChatEndpoint(
         ValidatedRequest request = parser.Parse(RequestTranslation.ToProto(body), cancellation: http.RequestAborted);
         string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
         if (stream.Streams)
-            await StreamAsync(http, id, body, stream, request);
+            await StreamAsync(http, id, stream, request);
         else
-            await AnswerAsync(http, id, body, request);
+            await AnswerAsync(http, id, request);
     }
 
-    private async Task AnswerAsync(HttpContext http, string id, ChatBody body, ValidatedRequest request)
+    private async Task AnswerAsync(HttpContext http, string id, ValidatedRequest request)
     {
         GenerationResult result = (await GenerationBatch.CollectAsync(engine, [request], http.RequestAborted))[0];
         ChatReply reply = new()
@@ -37,10 +37,10 @@ internal sealed class ChatEndpoint(
             {
                 Index = index,
                 Message = new ChatMessageReply(output.Text),
-                Logprobs = body.Logprobs == true ? _reports.Chat(output.Tokens) : null,
+                Logprobs = request.Logprobs is not null ? _reports.Chat(output.Tokens) : null,
                 FinishReason = FinishReasons.Of(output.Finished),
                 StopReason = FinishReasons.StopOf(output.Finished),
-                PromptLogprobs = body.PromptLogprobs is null ? null : _reports.Prompt(result.PromptTokens),
+                PromptLogprobs = request.PromptLogprobs is null ? null : _reports.Prompt(result.PromptTokens),
                 PromptTokenIds = request.ReturnTokenIds ? request.PromptTokens : null,
                 TokenIds = request.ReturnTokenIds ? [.. output.Tokens.Select(token => token.Id)] : null,
             })],
@@ -50,7 +50,7 @@ internal sealed class ChatEndpoint(
         await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.ChatReply, http.RequestAborted);
     }
 
-    private async Task StreamAsync(HttpContext http, string id, ChatBody body, StreamChoice stream, ValidatedRequest request)
+    private async Task StreamAsync(HttpContext http, string id, StreamChoice stream, ValidatedRequest request)
     {
         SseStream events = new(http);
         ChatChunk head = new() { Id = id, Created = clock.Now, Model = model.Name, Choices = [], Usage = stream.UsageOfChunks };
@@ -58,7 +58,7 @@ internal sealed class ChatEndpoint(
         await foreach (GenerationEvent happened in engine.GenerateAsync(request, http.RequestAborted))
         {
             totals = (happened as FinishedEvent)?.Totals ?? totals;
-            foreach (ChatChunkChoice choice in Choices(happened, body, request))
+            foreach (ChatChunkChoice choice in Choices(happened, request))
                 await events.WriteAsync(head with { Choices = [choice] }, OpenAiJson.Api.ChatChunk);
         }
         if (stream.TellsUsage && totals is not null)
@@ -66,7 +66,7 @@ internal sealed class ChatEndpoint(
         await events.DoneAsync();
     }
 
-    private IEnumerable<ChatChunkChoice> Choices(GenerationEvent happened, ChatBody body, ValidatedRequest request) => happened switch
+    private IEnumerable<ChatChunkChoice> Choices(GenerationEvent happened, ValidatedRequest request) => happened switch
     {
         StartedEvent => Enumerable.Range(0, request.Outputs).Select(output => new ChatChunkChoice
         {
@@ -80,7 +80,7 @@ internal sealed class ChatEndpoint(
             {
                 Index = delta.OutputIndex,
                 Delta = new ChatDelta { Content = delta.Text },
-                Logprobs = body.Logprobs == true ? _reports.Chat(delta.Tokens) : null,
+                Logprobs = request.Logprobs is not null ? _reports.Chat(delta.Tokens) : null,
                 PromptLogprobs = delta.PromptTokens.Count > 0 ? _reports.Prompt(delta.PromptTokens) : null,
                 TokenIds = request.ReturnTokenIds ? [.. delta.Tokens.Select(token => token.Id)] : null,
             },

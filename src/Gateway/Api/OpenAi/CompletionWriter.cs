@@ -8,9 +8,9 @@ namespace TpServe.Gateway.Api.OpenAi;
 /// <summary>The choices of one prompt of a completion, whole or piece by piece.</summary>
 internal sealed class CompletionWriter(CompletionBody body, ValidatedRequest request, string echo, int promptIndex, TokenReports reports)
 {
-    private readonly bool _logprobs = body.Logprobs is not null;
+    private readonly bool _logprobs = body.Response.Logprobs;
     private readonly bool _echoes = body.Echo == true;
-    private readonly bool _promptLogprobs = body.PromptLogprobs is not null;
+    private readonly bool _promptLogprobs = body.Response.HasPromptLogprobs;
     private readonly int[] _offsets = new int[request.Outputs]; // where each choice's text has come to, in code points
     private readonly bool[] _begun = new bool[request.Outputs];
     private IReadOnlyList<ReportedToken> _prompt = [];

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
@@ -14,12 +13,15 @@ internal static class RequestTranslation
     /// <summary>One request for each prompt of the body.</summary>
     public static List<GenerateRequest> ToProto(CompletionBody body, RequestLimits limits)
     {
-        UnservedFields.Refuse(body.Others, body.N ?? 1);
-        if (body.Logprobs is { } logprobs && (logprobs < 0 || logprobs > limits.TopLogprobs))
-            throw RequestRejectedException.OutOfRange("logprobs", $"{logprobs}", $"0 to {limits.TopLogprobs}");
+        UnservedFields.Refuse(body.Others, body.Outputs);
+        ResponseOptions response = body.Response;
+        if (response.TopLogprobs < 0 || response.TopLogprobs > limits.TopLogprobs)
+            throw RequestRejectedException.OutOfRange("logprobs", $"{response.TopLogprobs}", $"0 to {limits.TopLogprobs}");
+        if (body.Echo == true && response is { Logprobs: true, HasPromptLogprobs: false })
+            response = new ResponseOptions(response) { PromptLogprobs = response.TopLogprobs }; // the echoed prompt has logprobs too
         List<GenerateRequest> requests = PromptReader.Read(body.Prompt, limits);
-        if ((long)requests.Count * Math.Max(body.N ?? 1, 1) > limits.Prompts)
-            throw RequestRejectedException.OutOfRange("prompt", $"{requests.Count} prompts with {body.N ?? 1} outputs each", $"at most {limits.Prompts} outputs");
+        if ((long)requests.Count * Math.Max(body.Outputs, 1) > limits.Prompts)
+            throw RequestRejectedException.OutOfRange("prompt", $"{requests.Count} prompts with {body.Outputs} outputs each", $"at most {limits.Prompts} outputs");
         for (int i = 0; i < requests.Count; i++)
         {
             GenerateRequest request = requests[i];
@@ -31,11 +33,7 @@ internal static class RequestTranslation
                 request.AddSpecialTokens = add;
             if (body.ParseSpecialTokens is { } parse)
                 request.ParseSpecialTokens = parse;
-            request.Sampling = Sampling(body);
-            request.Stopping = Stopping(body, body.MaxTokens);
-            request.Response = Response(body, body.Logprobs is not null, body.Logprobs);
-            if (body is { Echo: true, Logprobs: { } top } && body.PromptLogprobs is null)
-                request.Response.PromptLogprobs = top; // the echoed prompt has logprobs too
+            (request.Sampling, request.Stopping, request.Response) = (body.Sampling, body.Stopping, response);
         }
         return requests;
     }
@@ -43,17 +41,20 @@ internal static class RequestTranslation
     /// <summary>The conversation of the body.</summary>
     public static ChatRequest ToProto(ChatBody body)
     {
-        UnservedFields.Refuse(body.Others, body.N ?? 1);
-        if (body is { MaxTokens: { } old, MaxCompletionTokens: { } current } && old != current)
-            throw RequestRejectedException.Invalid("max_completion_tokens", $"'max_completion_tokens' is {current} and 'max_tokens' is {old}: give one of them.");
+        UnservedFields.Refuse(body.Others, body.Outputs);
+        if (body.MaxCompletionTokens is { } most)
+        {
+            if (body.Stopping.HasMaxTokens && body.Stopping.MaxTokens != most)
+                throw RequestRejectedException.Invalid(
+                    "max_completion_tokens", $"'max_completion_tokens' is {most} and 'max_tokens' is {body.Stopping.MaxTokens}: give one of them.");
+            body.Stopping.MaxTokens = most;
+        }
         ChatRequest request = Conversation(body.Messages, body.AddGenerationPrompt, body.ContinueFinalMessage, body.ChatTemplateKwargs);
         if (body.Model is not null)
             request.Model = body.Model;
         if (body.RequestId is not null)
             request.RequestId = body.RequestId;
-        request.Sampling = Sampling(body);
-        request.Stopping = Stopping(body, body.MaxCompletionTokens ?? body.MaxTokens);
-        request.Response = Response(body, body.Logprobs ?? false, body.TopLogprobs);
+        (request.Sampling, request.Stopping, request.Response) = (body.Sampling, body.Stopping, body.Response);
         return request;
     }
 
@@ -158,67 +159,5 @@ internal static class RequestTranslation
             texts.Add(JsonBody.Text(text, $"{where}.text"));
         }
         return string.Join('\n', texts);
-    }
-
-    private static SamplingOptions Sampling(GenerationBody body)
-    {
-        SamplingOptions options = new();
-        if (body.Temperature is { } temperature)
-            options.Temperature = temperature;
-        if (body.TopP is { } topP)
-            options.TopP = topP;
-        if (body.TopK is { } topK)
-            options.TopK = topK == -1 ? 0 : topK;
-        if (body.MinP is { } minP)
-            options.MinP = minP;
-        if (body.PresencePenalty is { } presence)
-            options.PresencePenalty = presence;
-        if (body.FrequencyPenalty is { } frequency)
-            options.FrequencyPenalty = frequency;
-        if (body.RepetitionPenalty is { } repetition)
-            options.RepetitionPenalty = repetition;
-        if (body.N is { } n)
-            options.N = n;
-        if (body.Seed is { } seed)
-            options.Seed = seed >= long.MinValue && seed <= ulong.MaxValue
-                ? unchecked((ulong)seed)
-                : throw RequestRejectedException.OutOfRange("seed", seed.ToString(CultureInfo.InvariantCulture), "a whole number of 64 bits");
-        foreach ((string id, float bias) in body.LogitBias ?? [])
-            if (!int.TryParse(id, NumberStyles.None, CultureInfo.InvariantCulture, out int token) || !options.LogitBias.TryAdd(token, bias))
-                throw RequestRejectedException.Invalid("logit_bias", "The keys of 'logit_bias' must be token ids, each once.");
-        if (body.AllowedTokenIds is { Count: 0 })
-            throw RequestRejectedException.OutOfRange("allowed_token_ids", "empty", "at least one token id");
-        options.AllowedTokenIds.AddRange(body.AllowedTokenIds ?? []);
-        return options;
-    }
-
-    private static StoppingOptions Stopping(GenerationBody body, int? maxTokens)
-    {
-        StoppingOptions options = new();
-        if (maxTokens is { } most)
-            options.MaxTokens = most;
-        if (body.MinTokens is { } least)
-            options.MinTokens = least;
-        options.Stop.AddRange(body.Stop ?? []);
-        options.StopTokenIds.AddRange(body.StopTokenIds ?? []);
-        if (body.IgnoreEos is { } ignore)
-            options.IgnoreEos = ignore;
-        if (body.IncludeStopStrInOutput is { } include)
-            options.IncludeStop = include;
-        return options;
-    }
-
-    private static ResponseOptions Response(GenerationBody body, bool logprobs, int? top)
-    {
-        ResponseOptions options = new() { Logprobs = logprobs };
-        if (top is { } likeliest)
-            options.TopLogprobs = likeliest;
-        if (body.PromptLogprobs is { } prompt)
-            options.PromptLogprobs = prompt;
-        if (body.ReturnTokenIds is { } ids)
-            options.TokenIds = ids;
-        if (body.SkipSpecialTokens is { } skip)
-            options.SkipSpecialTokens = skip;
-        return options;
     }
 }

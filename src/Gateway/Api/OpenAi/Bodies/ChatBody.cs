@@ -7,11 +7,12 @@ public sealed class ChatBody : GenerationBody
 {
     public List<MessageBody>? Messages { get; set; }
 
+    /// <summary>The newer name of max_tokens.</summary>
     public int? MaxCompletionTokens { get; set; }
 
-    public bool? Logprobs { get; set; }
+    public bool? Logprobs { set => Set(value, given => Response.Logprobs = given); }
 
-    public int? TopLogprobs { get; set; }
+    public int? TopLogprobs { set => Set(value, given => Response.TopLogprobs = given); }
 
     /// <summary>Default true.</summary>
     public bool? AddGenerationPrompt { get; set; }

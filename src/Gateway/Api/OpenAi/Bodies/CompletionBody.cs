@@ -12,7 +12,7 @@ public sealed class CompletionBody : GenerationBody
     public bool? Echo { get; set; }
 
     /// <summary>Likeliest tokens reported with each token.</summary>
-    public int? Logprobs { get; set; }
+    public int? Logprobs { set => Set(value, given => (Response.Logprobs, Response.TopLogprobs) = (true, given)); }
 
     /// <summary>Default true.</summary>
     public bool? AddSpecialTokens { get; set; }

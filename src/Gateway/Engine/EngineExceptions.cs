@@ -6,3 +6,9 @@ public sealed class EngineUnavailableException(string reason, string message) : 
     /// <summary>WORKER_LOST, DRAINING, STOPPING: UPPER_SNAKE_CASE, for programs to compare.</summary>
     public string Reason { get; } = reason;
 }
+
+/// <summary>A request's deadline came before its last token.</summary>
+public sealed class DeadlineExceededException(string message) : Exception(message);
+
+/// <summary>The engine's loop met a fault of TpServe itself; the process ends.</summary>
+public sealed class EngineFailedException(string message) : Exception(message);
