@@ -65,6 +65,21 @@ public sealed class KvCache : IDisposable
     /// <summary>The cache of one block of the model; null where this rank has no heads.</summary>
     public KvLayer? Layer(int layer) => _layers.Length == 0 ? null : _layers[layer];
 
+    /// <summary>Copies a block in every layer; queued before what is queued after it.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such block.</exception>
+    public void CopyBlock(int source, int destination, ITensorBackend ops)
+    {
+        ArgumentNullException.ThrowIfNull(ops);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)source, (uint)Blocks);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)destination, (uint)Blocks);
+        foreach (KvLayer layer in _layers)
+        {
+            int rows = layer.Heads * layer.BlockTokens;
+            ops.Copy(layer.Keys.RowSlice(source * rows, rows), layer.Keys.RowSlice(destination * rows, rows));
+            ops.Copy(layer.Values.RowSlice(source * rows, rows), layer.Values.RowSlice(destination * rows, rows));
+        }
+    }
+
     /// <summary>Frees the device memory.</summary>
     public void Dispose()
     {

@@ -10,7 +10,7 @@ namespace TpServe.Model;
 /// <summary>One rank ready to run steps: its part of the model, its part of the KV cache, and on rank 0 the sampler.</summary>
 /// <remarks>
 /// A step:
-/// 1. The batch's integers go to the device in one copy.
+/// 1. Blocks that are to be copied are; the batch's integers go to the device in one copy.
 /// 2. The forward pass is enqueued: hidden states of every row.
 /// 3. Rows that need only each rank's best tokens send those to rank 0.
 /// 4. Rows that need whole logits send them in batches of <see cref="RowsAtATime"/>, so that a long prompt's logprobs need no memory of its length.
@@ -74,6 +74,8 @@ public sealed class ModelRank
         Span<int> chosen = _output.Reset(batch.Samples.Count);
         _logits.Make(batch.Samples);
 
+        foreach ((int source, int destination) in batch.Copies)
+            _cache.CopyBlock(source, destination, _ops);
         long mark = _ops.Mark();
         if (_ops.Records && _comm.IsEnqueued && DecodeRecording.Fits(batch, _logits))
         {
@@ -162,7 +164,7 @@ public sealed class ModelRank
                 int sample = _logits.WholeSamples[first + i];
                 SampleRow row = batch.Samples[sample];
                 chosen[sample] = _sampler.Choose(logits, row);
-                if (row.TopLogprobs >= 0)
+                if (row.TopLogprobs >= 0 && chosen[sample] != Sampler.NotFinite)
                     _output.SampleLogprobs[sample] = _sampler.Logprobs(logits, chosen[sample], row.TopLogprobs);
             }
         }

@@ -12,7 +12,8 @@ namespace TpServe.Model;
 /// <param name="blockTokens">Tokens a KV block holds.</param>
 public sealed class StepBatch(int blockTokens)
 {
-    private readonly List<int> _tokenIds = [], _positions = [], _slots = [], _sequenceOfRow = [], _promptTokens = [], _blocks = [], _blockEnds = [];
+    private readonly List<int> _tokenIds = [], _positions = [], _slots = [], _sequenceOfRow = [], _blocks = [], _blockEnds = [];
+    private readonly List<bool> _longRope = [];
 
     /// <summary>Number of the step; grows by one from step to step.</summary>
     public long Step { get; private set; }
@@ -41,7 +42,10 @@ public sealed class StepBatch(int blockTokens)
     /// <summary>Sequence of each row.</summary>
     public ReadOnlySpan<int> SequenceOfRow => CollectionsMarshal.AsSpan(_sequenceOfRow);
 
-    /// <summary>Rows to sample from; at most one of a sequence.</summary>
+    /// <summary>KV blocks to copy before the rows are computed, in this order.</summary>
+    public List<(int Source, int Destination)> Copies { get; } = [];
+
+    /// <summary>Rows to sample from; several of a sequence where it guesses ahead.</summary>
     public List<SampleRow> Samples { get; } = [];
 
     /// <summary>Rows whose distribution is asked about the prompt's next token.</summary>
@@ -51,9 +55,11 @@ public sealed class StepBatch(int blockTokens)
     public void Clear(long step)
     {
         Step = step;
-        ReadOnlySpan<List<int>> lists = [_tokenIds, _positions, _slots, _sequenceOfRow, _promptTokens, _blocks, _blockEnds];
+        ReadOnlySpan<List<int>> lists = [_tokenIds, _positions, _slots, _sequenceOfRow, _blocks, _blockEnds];
         foreach (List<int> list in lists)
             list.Clear();
+        _longRope.Clear();
+        Copies.Clear();
         Samples.Clear();
         PromptLogprobs.Clear();
         MostBlocks = 0;
@@ -64,9 +70,9 @@ public sealed class StepBatch(int blockTokens)
     /// <param name="tokens">At least one.</param>
     /// <param name="startPosition">Position of the first of them: tokens computed before.</param>
     /// <param name="blockTable">Physical block of each logical block, up to and including these tokens.</param>
-    /// <param name="promptTokens">Tokens of the sequence's prompt, however much of it this step computes.</param>
+    /// <param name="longRope">LongRoPE: rotated by the factors of sequences beyond the original context.</param>
     /// <exception cref="ArgumentException">No token, or a block table that does not reach the last of them.</exception>
-    public int AddSequence(ReadOnlySpan<int> tokens, int startPosition, ReadOnlySpan<int> blockTable, int promptTokens)
+    public int AddSequence(ReadOnlySpan<int> tokens, int startPosition, ReadOnlySpan<int> blockTable, bool longRope = false)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(startPosition);
         if (tokens.IsEmpty)
@@ -83,7 +89,7 @@ public sealed class StepBatch(int blockTokens)
             _slots.Add(blockTable[position / blockTokens] * blockTokens + position % blockTokens);
             _sequenceOfRow.Add(sequence);
         }
-        _promptTokens.Add(promptTokens);
+        _longRope.Add(longRope);
         _blocks.AddRange(blockTable[..needed]);
         _blockEnds.Add(_blocks.Count);
         MostBlocks = Math.Max(MostBlocks, needed);
@@ -98,6 +104,6 @@ public sealed class StepBatch(int blockTokens)
         return CollectionsMarshal.AsSpan(_blocks)[start.._blockEnds[sequence]];
     }
 
-    /// <summary>Prompt tokens of a sequence.</summary>
-    public int PromptTokens(int sequence) => _promptTokens[sequence];
+    /// <summary>Whether a sequence is rotated by LongRoPE's factors for long ones.</summary>
+    public bool LongRope(int sequence) => _longRope[sequence];
 }

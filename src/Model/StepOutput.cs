@@ -8,7 +8,7 @@ public sealed class StepOutput
     private int[] _tokenIds = [];
     private int _count;
 
-    /// <summary>The chosen token of each of the batch's samples, on every rank.</summary>
+    /// <summary>The chosen token of each of the batch's samples, on every rank; <see cref="Sampler.NotFinite"/> where a row's arithmetic failed.</summary>
     public ReadOnlySpan<int> TokenIds => _tokenIds.AsSpan(0, _count);
 
     /// <summary>Logprobs of each of the batch's samples, null where not asked for; rank 0 only, empty elsewhere.</summary>

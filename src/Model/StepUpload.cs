@@ -57,7 +57,7 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
         batch.SequenceOfRow.CopyTo(integers[(3 * n)..]);
         RopeConfig rope = config.Rope;
         for (int row = 0; row < batch.Rows; row++)
-            integers[4 * n + row] = RotaryTable.Row(rope, limits.MaxModelLength, batch.Positions[row], batch.PromptTokens(batch.SequenceOfRow[row]));
+            integers[4 * n + row] = RotaryTable.Row(rope, limits.MaxModelLength, batch.Positions[row], batch.LongRope(batch.SequenceOfRow[row]));
         Span<int> blocks = integers[(5 * n + wanted)..];
         blocks.Fill(-1);
         for (int sequence = 0; sequence < batch.Sequences; sequence++)

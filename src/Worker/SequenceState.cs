@@ -18,6 +18,8 @@ internal sealed class SequenceState
         Id = sequence.SequenceId;
         _tokens = [.. sequence.TokenIds];
         Count = _tokens.Length;
+        Computed = sequence.ComputedTokens;
+        LongRope = sequence.LongRope;
         PromptTokens = sequence.Sampling.PromptTokens;
         TopLogprobs = sequence.TopLogprobs;
         PromptLogprobs = sequence.PromptLogprobs;
@@ -35,6 +37,9 @@ internal sealed class SequenceState
     /// <summary>Tokens whose keys and values are in the cache.</summary>
     public int Computed { get; private set; }
 
+    /// <summary>LongRoPE: rotated by the factors of sequences beyond the original context.</summary>
+    public bool LongRope { get; }
+
     public SamplingSettings Sampling { get; }
 
     /// <summary>Likeliest tokens to report with a sampled one; −1 = none, not even its own.</summary>
@@ -46,8 +51,8 @@ internal sealed class SequenceState
     /// <summary>What the last computed row said of the next prompt token, which a later step reports with that token.</summary>
     public TokenLogprobs? NextPromptLogprobs { get; set; }
 
-    /// <summary>The tokens so far.</summary>
-    public ReadOnlyMemory<int> Tokens => _tokens.AsMemory(0, Count);
+    /// <summary>The tokens so far, and after them the guesses laid by <see cref="Guess"/>: a slice beyond Count holds the first of those.</summary>
+    public ReadOnlyMemory<int> TokensUpTo(int count) => _tokens.AsMemory(0, count);
 
     public ReadOnlySpan<int> Blocks => CollectionsMarshal.AsSpan(_blocks);
 
@@ -57,9 +62,21 @@ internal sealed class SequenceState
 
     public void Append(int token)
     {
-        if (Count == _tokens.Length)
-            Array.Resize(ref _tokens, Math.Max(64, 2 * Count));
+        Reserve(Count + 1);
         _tokens[Count++] = token;
+    }
+
+    /// <summary>Lays guesses behind the tokens; they are none of them until they are appended.</summary>
+    public void Guess(RepeatedField<int> tokens)
+    {
+        Reserve(Count + tokens.Count);
+        tokens.CopyTo(_tokens, Count);
+    }
+
+    private void Reserve(int tokens)
+    {
+        if (tokens > _tokens.Length)
+            Array.Resize(ref _tokens, Math.Max(64, 2 * tokens));
     }
 
     private static SamplingSettings Settings(SamplingParameters sampling) => new()

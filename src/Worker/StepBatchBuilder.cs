@@ -14,7 +14,6 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
 {
     private readonly Dictionary<ulong, SequenceState> _sequences = [];
     private readonly StepBatch _batch = new(blockTokens);
-    private readonly List<SequenceState> _sampled = [];
     private long _step;
 
     /// <summary>The batch of a plan. Valid until the next.</summary>
@@ -33,7 +32,8 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
                 throw new PlanMismatchException($"sequence {sequence.SequenceId} is new twice.");
 
         _batch.Clear(plan.Step);
-        _sampled.Clear();
+        foreach (BlockCopy copy in plan.Copies)
+            _batch.Copies.Add((copy.Source, copy.Destination));
         foreach (SequenceStep step in plan.Sequences)
             Lay(step);
         return _batch;
@@ -53,20 +53,43 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
             SequenceResult own = new() { SequenceId = step.SequenceId };
             if (reports && sequence.PromptLogprobs >= 0)
                 AddPromptLogprobs(own, sequence, step, output, ref prompt);
+            int right = 0;
             if (step.Sample)
             {
-                int token = output.TokenIds[sample];
-                sequence.Append(token);
-                own.TokenId = token;
-                if (reports && sequence.TopLogprobs >= 0)
-                    own.Logprobs = Message(output.Logprobs[sample]);
-                sample++;
+                right = Take(own, sequence, step, output, sample, reports);
+                sample += 1 + step.DraftIds.Count;
             }
-            sequence.Advance(step.Tokens);
+            sequence.Advance(step.Tokens + right);
             if (reports)
                 result.Sequences.Add(own);
         }
         return result;
+    }
+
+    /// <summary>Appends what was sampled: one token, and one more for each guess that equals the token sampled before it. Returns how many guesses do.</summary>
+    private static int Take(SequenceResult own, SequenceState sequence, SequenceStep step, StepOutput output, int sample, bool reports)
+    {
+        // What is taken depends on the tokens alone, which every rank has: the ranks' states must not part.
+        int right = 0;
+        while (true)
+        {
+            int token = output.TokenIds[sample + right];
+            bool failed = token == Sampler.NotFinite;
+            if (failed)
+            {
+                own.Fault = "the logits are not finite";
+                token = 0; // the gateway ends the sequence; until it has heard of it, steps under way must find a token here
+            }
+            sequence.Append(token);
+            own.TokenIds.Add(token);
+            if (failed)
+                return right;
+            if (reports && sequence.TopLogprobs >= 0)
+                own.Logprobs.Add(Message(own, output.Logprobs[sample + right]));
+            if (right == step.DraftIds.Count || step.DraftIds[right] != token)
+                return right;
+            right++;
+        }
     }
 
     private void Lay(SequenceStep step)
@@ -77,15 +100,20 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
             throw new PlanMismatchException($"sequence {step.SequenceId} starts at {step.StartPosition}; this rank has computed {sequence.Computed} tokens of it.");
         if (step.Tokens < 1 || sequence.Computed + step.Tokens > sequence.Count)
             throw new PlanMismatchException($"sequence {step.SequenceId} computes {step.Tokens} tokens from {sequence.Computed}; this rank knows {sequence.Count} of it.");
+        int start = sequence.Computed, end = start + step.Tokens, guesses = step.DraftIds.Count;
+        if (guesses > 0 && (!step.Sample || end != sequence.Count))
+            throw new PlanMismatchException($"sequence {step.SequenceId} guesses beyond token {end}; this rank knows {sequence.Count} of it.");
         sequence.AddBlocks(step.NewBlocks);
-        ReadOnlyMemory<int> tokens = sequence.Tokens;
-        int start = sequence.Computed, end = start + step.Tokens;
-        int first = _batch.AddSequence(tokens.Span[start..end], start, sequence.Blocks, sequence.PromptTokens);
+        sequence.Guess(step.DraftIds);
+        ReadOnlyMemory<int> tokens = sequence.TokensUpTo(Math.Max(end + guesses, sequence.Count));
+        int first = _batch.AddSequence(tokens.Span[start..(end + guesses)], start, sequence.Blocks, sequence.LongRope);
         if (sequence.PromptLogprobs >= 0)
             for (int position = start; position < end && position + 1 < sequence.PromptTokens; position++)
                 _batch.PromptLogprobs.Add(new PromptLogprobRow(first + position - start, tokens.Span[position + 1], sequence.PromptLogprobs));
-        if (step.Sample)
-            _batch.Samples.Add(new SampleRow(first + step.Tokens - 1, sequence.Sampling, tokens, sequence.PromptTokens, sequence.TopLogprobs));
+        if (!step.Sample)
+            return;
+        for (int guess = 0; guess <= guesses; guess++)
+            _batch.Samples.Add(new SampleRow(first + step.Tokens - 1 + guess, sequence.Sampling, sequence.TokensUpTo(end + guess), sequence.PromptTokens, sequence.TopLogprobs));
     }
 
     /// <summary>A row speaks of the token after it: each token's entry is the row before it, for the chunk's first token from an earlier step.</summary>
@@ -94,15 +122,17 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
         int start = step.StartPosition, end = Math.Min(start + step.Tokens, sequence.PromptTokens);
         for (int position = start; position < end; position++)
         {
-            own.PromptLogprobs.Add(position == 0 ? new Protos.Worker.TokenLogprobs() : Message(sequence.NextPromptLogprobs));
+            own.PromptLogprobs.Add(position == 0 ? new Protos.Worker.TokenLogprobs() : Message(own, sequence.NextPromptLogprobs));
             sequence.NextPromptLogprobs = position + 1 < sequence.PromptTokens ? output.PromptLogprobs[prompt++] : null;
         }
     }
 
-    private static Protos.Worker.TokenLogprobs Message(TokenLogprobs? logprobs)
+    private static Protos.Worker.TokenLogprobs Message(SequenceResult own, TokenLogprobs? logprobs)
     {
         if (logprobs is null)
             throw new InvalidOperationException("The model did not report logprobs that were asked for.");
+        if (float.IsNaN(logprobs.Logprob) || logprobs.TopLogprobs.Any(float.IsNaN))
+            own.Fault = "the log probabilities are not numbers";
         return new Protos.Worker.TokenLogprobs
         {
             Logprob = logprobs.Logprob,

@@ -22,7 +22,7 @@ public static class TpServeApi
         services.AddSingleton(settings);
         services.AddSingleton(provider => new RequestParser(model, settings, provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton(provider => new InferenceEngine(
-            provider.GetRequiredService<IWorkerGroup>(), model.Tokenizer, settings.Scheduler,
+            provider.GetRequiredService<IWorkerGroup>(), model.Tokenizer, settings.Scheduler, settings.Engine,
             provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<InferenceEngine>>()));
         services.AddHostedService<EngineService>();
         services.AddSingleton<TokenTexts>();

@@ -1,3 +1,4 @@
+using System.Text;
 using TpServe.Gateway.Scheduling;
 
 namespace TpServe.Gateway.Engine;
@@ -20,45 +21,54 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
     {
         if (progress.PromptLogprobs.Count > 0)
             request.AddPromptLogprobs(progress.PromptLogprobs);
-        if (progress.Token is { } token)
-            request.CountToken();
-        else if (progress.End == SequenceEnd.None)
-            return false; // a chunk of the prompt
-        else
+        if (progress.Tokens.Count == 0)
         {
-            Finish(EndReason.Length, text.End(), [], null); // only the prompt was asked for
-            return false;
+            if (progress.End == SequenceEnd.Length)
+                Finish(EndReason.Length, text.End(), [], null, 0); // only the prompt was asked for
+            return false; // else a chunk of it
         }
 
-        ReportedToken[] tokens = request.ReportsTokens ? [new ReportedToken(token, progress.Logprobs)] : [];
-        switch (progress.End)
+        // Text and tokens of the whole step go out as one event, cut where the output ends.
+        StringBuilder visible = new();
+        List<ReportedToken> reported = [];
+        int generated = sequence.GeneratedTokens - progress.Tokens.Count;
+        for (int i = 0; i < progress.Tokens.Count; i++)
         {
-            case SequenceEnd.EndToken:
-                Finish(EndReason.Stop, text.End(token), tokens, request.Request.Stopping.StopTokenIds.Contains(token) ? token : null);
+            int token = progress.Tokens[i];
+            request.CountToken();
+            if (request.ReportsTokens)
+                reported.Add(new ReportedToken(token, progress.Logprobs.Count > 0 ? progress.Logprobs[i] : null));
+            bool last = i == progress.Tokens.Count - 1;
+            if (last && progress.End == SequenceEnd.EndToken)
+            {
+                visible.Append(text.End(token));
+                Finish(EndReason.Stop, visible.ToString(), reported, request.Request.Stopping.StopTokenIds.Contains(token) ? token : null, generated + i + 1);
                 return false;
-            case SequenceEnd.Length:
-                Finish(EndReason.Length, text.Push(token) + text.End(), tokens, null);
-                return false;
-            default:
-                string visible = text.Push(token);
-                if (text.Stopped is null)
-                    request.Post(index, visible, tokens);
-                else
-                    Finish(EndReason.Stop, visible, tokens, null);
-                return Finished;
+            }
+            visible.Append(text.Push(token));
+            if (text.Stopped is not null)
+            {
+                Finish(EndReason.Stop, visible.ToString(), reported, null, generated + i + 1);
+                return progress.End == SequenceEnd.None;
+            }
         }
+        if (progress.End == SequenceEnd.Length)
+            Finish(EndReason.Length, visible.Append(text.End()).ToString(), reported, null, sequence.GeneratedTokens);
+        else
+            request.Post(index, visible.ToString(), reported);
+        return false;
     }
 
     /// <summary>An operator ends it: what was held back goes out.</summary>
-    public void Abort() => Finish(EndReason.Aborted, text.End(), [], null);
+    public void Abort() => Finish(EndReason.Aborted, text.End(), [], null, sequence.GeneratedTokens);
 
-    private void Finish(EndReason reason, string rest, ReportedToken[] tokens, int? stopTokenId)
+    private void Finish(EndReason reason, string rest, IReadOnlyList<ReportedToken> tokens, int? stopTokenId, int completionTokens)
     {
         Finished = true;
         request.Post(index, rest, tokens);
         if (text.Stopped is { } stop)
-            request.Finish(index, EndReason.Stop, stop, null, sequence.Generated.Count);
+            request.Finish(index, EndReason.Stop, stop, null, completionTokens);
         else
-            request.Finish(index, reason, null, stopTokenId, sequence.Generated.Count);
+            request.Finish(index, reason, null, stopTokenId, completionTokens);
     }
 }

@@ -1,4 +1,3 @@
-using System.Threading.Channels;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
 using TpServe.Tokenization;
@@ -6,30 +5,28 @@ using TpServe.Tokenization;
 namespace TpServe.Gateway.Engine;
 
 /// <summary>A request in flight: its outputs, their sequences (which hold the token log), and the events its client has yet to read.</summary>
-/// <remarks>
-/// The channel is bounded by the most events the request can ever have, so writing never waits: a client that reads slowly holds only its own
-/// events, never a row or a block.
-/// Threads  everything but Events only under the engine's lock.
-/// </remarks>
+/// <remarks>Threads  everything but <see cref="Events"/> only under the engine's lock.</remarks>
 internal sealed class ActiveRequest
 {
-    private readonly Channel<GenerationEvent> _events;
     private readonly TimeProvider _clock;
     private readonly long _arrived;
     private readonly List<ReportedToken> _promptTokens = [];
     private long? _started, _firstToken;
     private int _open;
 
-    public ActiveRequest(ValidatedRequest request, Tokenizer tokenizer, TimeProvider clock, Func<SequenceId> nextId)
+    public ActiveRequest(ValidatedRequest request, Tokenizer tokenizer, TimeProvider clock, bool resumable)
     {
         Request = request;
         _clock = clock;
         _arrived = clock.GetTimestamp();
         _open = request.Outputs;
-        Outputs = [.. Enumerable.Range(0, request.Outputs).Select(index => new ActiveOutput(
-            this, index, new OutputText(tokenizer, request), new Sequence(nextId(), Spec(request, index))))];
-        long most = 1 + request.Outputs * (2L + Math.Max(1, request.Stopping.MaxTokens));
-        _events = Channel.CreateBounded<GenerationEvent>(new BoundedChannelOptions((int)Math.Min(most, int.MaxValue)) { SingleReader = true });
+        Events = new EventLog(resumable);
+        IsResumable = resumable;
+        ActiveOutput[] outputs = new ActiveOutput[request.Outputs];
+        for (int index = 0; index < outputs.Length; index++)
+            outputs[index] = new ActiveOutput(
+                this, index, new OutputText(tokenizer, request), new Sequence(Spec(request, index), leader: index > 0 ? outputs[0].Sequence : null));
+        Outputs = outputs;
     }
 
     /// <summary>What was asked for.</summary>
@@ -39,10 +36,25 @@ internal sealed class ActiveRequest
     public IReadOnlyList<ActiveOutput> Outputs { get; }
 
     /// <summary>For the client's side.</summary>
-    public ChannelReader<GenerationEvent> Events => _events.Reader;
+    public EventLog Events { get; }
+
+    /// <summary>What its first reader needed to present its events; whoever resumes them needs it too.</summary>
+    public object? Presentation { get; init; }
+
+    /// <summary>A client that lost its connection may come back to it.</summary>
+    public bool IsResumable { get; private set; }
+
+    /// <summary>Clients that read its events: 1, or 0 where it left; for a moment 2 where another takes over.</summary>
+    public int Readers { get; set; }
 
     /// <summary>Ends the request when its deadline comes.</summary>
     public ITimer? DeadlineTimer { get; set; }
+
+    /// <summary>Forgets the request where nobody has come back to it.</summary>
+    public ITimer? ResumeTimer { get; set; }
+
+    /// <summary>Times the group was lost while it ran.</summary>
+    public int Recoveries { get; private set; }
 
     /// <summary>Nothing more will happen to it.</summary>
     public bool Ended { get; private set; }
@@ -62,7 +74,21 @@ internal sealed class ActiveRequest
         if (_started is not null)
             return;
         _started = _clock.GetTimestamp();
-        Post(new StartedEvent(CachedTokens: 0));
+        Events.Append(new StartedEvent(CachedTokens));
+    }
+
+    /// <summary>The group was lost while it ran.</summary>
+    public void Recover(string reason)
+    {
+        Recoveries++;
+        Events.Append(new RecoveringEvent(reason));
+    }
+
+    /// <summary>Nobody can come back to it any more.</summary>
+    public void StopKeeping()
+    {
+        IsResumable = false;
+        Events.StopKeeping();
     }
 
     /// <summary>Keeps the prompt's logprobs until the whole prompt is computed.</summary>
@@ -82,7 +108,7 @@ internal sealed class ActiveRequest
             _promptTokens.Clear();
         }
         if (text.Length > 0 || tokens.Count > 0 || prompt.Count > 0)
-            Post(new DeltaEvent(outputIndex, text, tokens, prompt));
+            Events.Append(new DeltaEvent(outputIndex, text, tokens, prompt));
     }
 
     /// <summary>A token has come, for the timings.</summary>
@@ -96,7 +122,7 @@ internal sealed class ActiveRequest
     public void Finish(int outputIndex, EndReason reason, string? stopString, int? stopTokenId, int completionTokens)
     {
         bool last = --_open == 0;
-        Post(new FinishedEvent(outputIndex, reason, stopString, stopTokenId, completionTokens, last ? Totals() : null));
+        Events.Append(new FinishedEvent(outputIndex, reason, stopString, stopTokenId, completionTokens, last ? Totals() : null));
         if (last)
             End(null);
     }
@@ -106,23 +132,19 @@ internal sealed class ActiveRequest
     {
         Ended = true;
         DeadlineTimer?.Dispose();
-        _events.Writer.TryComplete(failure);
+        Events.Complete(failure);
     }
+
+    private int CachedTokens => Math.Min(Outputs[0].Sequence.CachedTokens, Request.PromptTokens.Count);
 
     private RequestTotals Totals()
     {
         long now = _clock.GetTimestamp();
         long started = _started ?? now, first = _firstToken ?? now;
         return new RequestTotals(
-            Request.PromptTokens.Count, CompletionTokens, CachedTokens: 0,
+            Request.PromptTokens.Count, CompletionTokens, CachedTokens,
             _clock.GetElapsedTime(_arrived, started), _clock.GetElapsedTime(started, first), _clock.GetElapsedTime(first, now),
             _clock.GetElapsedTime(_arrived, now));
-    }
-
-    private void Post(GenerationEvent happened)
-    {
-        if (!_events.Writer.TryWrite(happened))
-            throw new InvalidOperationException($"Request {Request.RequestId} has more events than its channel was made for.");
     }
 
     private static SequenceSpec Spec(ValidatedRequest request, int index) => new()
@@ -133,5 +155,9 @@ internal sealed class ActiveRequest
         EndTokens = request.Stopping.EndTokenIds,
         TopLogprobs = request.Logprobs ?? -1,
         PromptLogprobs = index == 0 ? request.PromptLogprobs ?? -1 : -1, // the same for every output
+        Priority = request.Priority,
+        CacheSalt = request.CacheSalt,
+        BypassCache = request.BypassCache,
+        DraftTokens = request.DraftTokens,
     };
 }

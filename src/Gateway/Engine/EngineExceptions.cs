@@ -3,12 +3,22 @@ namespace TpServe.Gateway.Engine;
 /// <summary>A request cannot be answered now: its worker group was lost, or the server drains or stops. Trying again may help.</summary>
 public sealed class EngineUnavailableException(string reason, string message) : Exception(message)
 {
-    /// <summary>WORKER_LOST, DRAINING, STOPPING: UPPER_SNAKE_CASE, for programs to compare.</summary>
+    /// <summary>WORKER_LOST, GROUP_UNAVAILABLE, DRAINING, STOPPING: UPPER_SNAKE_CASE, for programs to compare.</summary>
     public string Reason { get; } = reason;
 }
 
-/// <summary>A request's deadline came before its last token.</summary>
+/// <summary>A request's deadline came before its last token, or cannot be met.</summary>
 public sealed class DeadlineExceededException(string message) : Exception(message);
 
 /// <summary>The engine's loop met a fault of TpServe itself; the process ends.</summary>
 public sealed class EngineFailedException(string message) : Exception(message);
+
+/// <summary>A later reader goes on with the stream: its client has come back over another connection.</summary>
+public sealed class StreamTakenOverException() : Exception("Another connection goes on with this stream.");
+
+/// <summary>One request ended because of itself: its own arithmetic failed, or the group died of it. No other request was touched.</summary>
+public sealed class RequestFaultException(string reason, string message) : Exception(message)
+{
+    /// <summary>NOT_FINITE, POISON_REQUEST: UPPER_SNAKE_CASE, for programs to compare.</summary>
+    public string Reason { get; } = reason;
+}

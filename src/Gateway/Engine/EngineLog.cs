@@ -6,8 +6,8 @@ internal static partial class EngineLog
     [LoggerMessage(1100, LogLevel.Debug, "Worker group ready: epoch {Epoch}, {KvBlocks} KV blocks of {BlockTokens} tokens")]
     public static partial void Ready(ILogger logger, long epoch, int kvBlocks, int blockTokens);
 
-    [LoggerMessage(1101, LogLevel.Warning, "Worker group lost: {Why}; {Sequences} running sequences end")]
-    public static partial void Lost(ILogger logger, string why, int sequences);
+    [LoggerMessage(1101, LogLevel.Warning, "Worker group lost: {Why}; {Requests} running requests go on when it is back")]
+    public static partial void Lost(ILogger logger, string why, int requests);
 
     [LoggerMessage(1102, LogLevel.Critical, "The engine's loop failed")]
     public static partial void Failed(ILogger logger, Exception fault);
@@ -23,4 +23,10 @@ internal static partial class EngineLog
 
     [LoggerMessage(1113, LogLevel.Information, "Request {RequestId}: its client left after {Seconds:F3} s")]
     public static partial void Left(ILogger logger, string requestId, double seconds);
+
+    [LoggerMessage(1114, LogLevel.Information, "Request {RequestId}: its client left after {Seconds:F3} s and may come back")]
+    public static partial void Suspended(ILogger logger, string requestId, double seconds);
+
+    [LoggerMessage(1103, LogLevel.Critical, "The books of the KV cache did not balance while nothing ran, all blocks are free again: {Imbalance}")]
+    public static partial void Imbalance(ILogger logger, string imbalance);
 }

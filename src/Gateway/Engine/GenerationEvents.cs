@@ -9,6 +9,10 @@ public abstract record GenerationEvent;
 /// <param name="CachedTokens">Prompt tokens that need not be computed.</param>
 public sealed record StartedEvent(int CachedTokens) : GenerationEvent;
 
+/// <summary>The worker group was lost while the request ran: its stream pauses until the group is back, then goes on with the tokens it would have had.</summary>
+/// <param name="Reason">What happened to the group.</param>
+public sealed record RecoveringEvent(string Reason) : GenerationEvent;
+
 /// <summary>New text or tokens of one output, never cumulative.</summary>
 /// <param name="OutputIndex">Which output.</param>
 /// <param name="Text">Whole characters; what may become a stop string is held back. May be empty where tokens are reported.</param>

@@ -12,40 +12,47 @@ namespace TpServe.Gateway.Engine;
 /// <remarks>
 /// The loop (<see cref="RunAsync"/>), once for each life of the group:
 ///   1. wait until the group is ready; requests queue up meanwhile;
-///   2. plan a step; where there is nothing to do, sleep until a request comes;
-///   3. run it on every rank;
-///   4. hand each sequence's progress to its output: text, stop strings, events;
-///   5. where the group is lost, requests that ran end UNAVAILABLE at once, those still queued wait for the next life.
-/// Step k + 1 can be planned while step k runs: decode rows carry no token ids, and the scheduler plans from planned counts.
+///   2. plan steps and send them, until two are in flight: the workers begin the next one without waiting for us;
+///   3. where there is nothing to do, check the books and sleep until a request comes;
+///   4. take in the oldest result: each sequence's progress goes to its output: text, stop strings, events;
+///   5. where the group is lost, what ran stands in the queue again and goes on in the next life with the tokens it would have had. A request that killed
+///      the group twice running, or that has lived through too many losses, ends.
 /// Threads  one lock guards scheduler and requests and is never held across an await. Arrivals, departures and deadlines take it directly, so they
 ///          take effect while a step runs.
 /// </remarks>
 public sealed class InferenceEngine : IDisposable
 {
+    private const int Window = 2; // steps in flight
     private static readonly TimeSpan s_longestTimer = TimeSpan.FromDays(40); // timers hold no more than 2³² ms
+    private static readonly TimeSpan s_housekeeping = TimeSpan.FromSeconds(1);
 
     private readonly IWorkerGroup _group;
     private readonly Tokenizer _tokenizer;
+    private readonly EngineSettings _settings;
     private readonly TimeProvider _clock;
     private readonly ILogger<InferenceEngine> _log;
     private readonly Lock _gate = new();
     private readonly Scheduler _scheduler;
-    private readonly Dictionary<string, ActiveRequest> _active = [];
-    private readonly Dictionary<ulong, ActiveOutput> _outputs = [];
+    private readonly StepPace _pace = new();
+    private readonly Dictionary<string, ActiveRequest> _active = []; // in flight: they queue, run or are suspended
+    private readonly Dictionary<Sequence, ActiveOutput> _outputs = [];
+    private readonly ResumableRequests _resumable;
     private readonly SemaphoreSlim _work = new(0, 1); // released when there may be something to plan
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private EngineUnavailableException? _refusing; // set once: no new requests
-    private ulong _lastSequence;
-    private long _steps, _generatedTokens, _promptTokens;
+    private long _steps, _generatedTokens, _promptTokens, _recoveries, _kept;
 
     public InferenceEngine(
-        IWorkerGroup group, Tokenizer tokenizer, SchedulerSettings settings, TimeProvider clock, ILogger<InferenceEngine> log)
+        IWorkerGroup group, Tokenizer tokenizer, SchedulerSettings scheduling, EngineSettings settings, TimeProvider clock, ILogger<InferenceEngine> log)
     {
         _group = group;
         _tokenizer = tokenizer;
+        _settings = settings;
         _clock = clock;
         _log = log;
-        _scheduler = new Scheduler(settings);
+        _scheduler = new Scheduler(scheduling);
+        _resumable = new ResumableRequests(settings.ResumeBytes);
+        _kept = clock.GetTimestamp();
     }
 
     /// <summary>Whether a request would run now.</summary>
@@ -59,33 +66,85 @@ public sealed class InferenceEngine : IDisposable
             {
                 RunningSequences = _scheduler.Running.Count,
                 WaitingSequences = _scheduler.Waiting.Count,
+                WaitingTokens = _scheduler.WaitingTokens,
                 UsedBlocks = _scheduler.UsedBlocks,
+                CachedBlocks = _scheduler.CachedBlocks,
                 TotalBlocks = _scheduler.TotalBlocks,
                 BlockTokens = _scheduler.BlockTokens,
                 Steps = _steps,
                 GeneratedTokens = _generatedTokens,
                 PromptTokens = _promptTokens,
+                Preemptions = _scheduler.Preemptions,
+                Recoveries = _recoveries,
+                CacheTokens = _scheduler.CacheTokens,
+                DraftTokens = _scheduler.DraftTokens,
                 Draining = _refusing is not null,
             };
     }
 
-    /// <summary>Runs a request; its events as they happen. Leaving the enumeration, or cancelling, frees what it holds before the next step.</summary>
+    /// <summary>How long until the queue will have room, by the measured rate; null where nothing is measured.</summary>
+    public TimeSpan? TimeToRoom()
+    {
+        lock (_gate)
+            return _pace.CatchUpTokensPerSecond is { } rate ? TimeSpan.FromSeconds(Math.Clamp(Math.Ceiling(UncachedShare() * _scheduler.WaitingTokens / rate), 1, 60)) : null;
+    }
+
+    /// <summary>Refuses a request that would not be taken in anyhow, before work goes into it.</summary>
+    /// <exception cref="QueueFullException">The queue is full.</exception>
+    /// <exception cref="EngineUnavailableException">Nothing is taken in.</exception>
+    public void RequireRoom()
+    {
+        lock (_gate)
+        {
+            RequireService();
+            _scheduler.RequireRoom();
+        }
+    }
+
+    /// <summary>Runs a request; its events as they happen.</summary>
+    /// <param name="request">What is asked.</param>
+    /// <param name="resumable">Leaving the enumeration suspends the request for the resume window; else, or where the window is zero, it ends it. What it held is free at the next step either way.</param>
+    /// <param name="presentation">What the caller needs to present the events again, for who resumes them.</param>
+    /// <param name="cancellation">The client has left.</param>
     /// <remarks>
     /// Errors   <see cref="QueueFullException"/> and <see cref="RequestRejectedException"/> before the first event;
-    ///          <see cref="EngineUnavailableException"/> and <see cref="DeadlineExceededException"/> at any time.
+    ///          <see cref="EngineUnavailableException"/>, <see cref="DeadlineExceededException"/> and <see cref="RequestFaultException"/> at any time.
     /// </remarks>
-    public async IAsyncEnumerable<GenerationEvent> GenerateAsync(
-        ValidatedRequest request, [EnumeratorCancellation] CancellationToken cancellation = default)
+    public IAsyncEnumerable<GenerationEvent> GenerateAsync(
+        ValidatedRequest request, bool resumable = false, object? presentation = null, CancellationToken cancellation = default)
     {
-        ActiveRequest active = Add(request);
-        try
+        return ReadAsync(() => Add(request, resumable && _settings.ResumeWindow > TimeSpan.Zero, presentation), cancellation);
+    }
+
+    /// <summary>What a client that comes back to a request's stream needs to present it.</summary>
+    /// <exception cref="RequestRejectedException">NOT_FOUND: there is no such stream, or it is too long ago.</exception>
+    public (ValidatedRequest Request, object? Presentation) FindResumable(string requestId)
+    {
+        lock (_gate)
         {
-            await foreach (GenerationEvent happened in active.Events.ReadAllAsync(cancellation))
-                yield return happened;
+            ActiveRequest active = Resumable(requestId);
+            return (active.Request, active.Presentation);
         }
-        finally
+    }
+
+    /// <summary>All events of a request from the first on, for a client that comes back to it; it goes on where it was suspended.</summary>
+    /// <exception cref="RequestRejectedException">NOT_FOUND.</exception>
+    public IAsyncEnumerable<GenerationEvent> ResumeAsync(string requestId, CancellationToken cancellation = default)
+    {
+        return ReadAsync(Find, cancellation);
+
+        ActiveRequest Find()
         {
-            Leave(active);
+            lock (_gate)
+            {
+                ActiveRequest active = Resumable(requestId);
+                active.ResumeTimer?.Dispose();
+                active.ResumeTimer = null;
+                foreach (ActiveOutput output in active.Outputs)
+                    _scheduler.Resume(output.Sequence);
+                Wake();
+                return active;
+            }
         }
     }
 
@@ -107,6 +166,13 @@ public sealed class InferenceEngine : IDisposable
             Wake();
             return true;
         }
+    }
+
+    /// <summary>Forgets every cached prefix. How many blocks were known.</summary>
+    public int FlushCache()
+    {
+        lock (_gate)
+            return _scheduler.FlushCache();
     }
 
     /// <summary>Refuses new requests from now on and waits until those in flight have ended, or the token. How many are left.</summary>
@@ -139,16 +205,30 @@ public sealed class InferenceEngine : IDisposable
         {
             while (true)
             {
-                GroupLife life = await _group.WaitReadyAsync(stopping);
+                GroupLife life;
+                try
+                {
+                    life = await _group.WaitReadyAsync(stopping);
+                }
+                catch (GroupUnavailableException broken)
+                {
+                    FailAll(() => Unavailable(broken.Message));
+                    continue;
+                }
                 StartLife(life);
                 try
                 {
                     await RunLifeAsync(life, stopping);
-                    LoseLife(null);
+                    LoseLife(new WorkerLostException("it began anew", LossCause.External));
                 }
                 catch (WorkerLostException lost)
                 {
                     LoseLife(lost);
+                }
+                catch (StepMismatchException mismatch)
+                {
+                    _group.Condemn(life.Epoch, mismatch.Message);
+                    LoseLife(new WorkerLostException(mismatch.Message, LossCause.Worker));
                 }
             }
         }
@@ -171,45 +251,83 @@ public sealed class InferenceEngine : IDisposable
     /// <summary>Returns when the group turns out to have begun another life while there was nothing to do.</summary>
     private async Task RunLifeAsync(GroupLife life, CancellationToken stopping)
     {
+        int inFlight = 0;
         while (true)
         {
-            StepPlan? plan = Plan();
-            if (plan is null)
+            while (inFlight < Window && Plan() is { } plan)
             {
-                await _work.WaitAsync(stopping);
-                if ((await _group.WaitReadyAsync(stopping)).Epoch != life.Epoch)
-                    return;
+                await _group.SendAsync(plan, stopping);
+                inFlight++;
+            }
+            if (inFlight > 0)
+            {
+                Apply(await _group.ReceiveAsync(stopping));
+                inFlight--;
                 continue;
             }
-            StepResult result = await _group.RunStepAsync(plan, stopping);
-            Apply(result);
+            CheckBooks();
+            await _work.WaitAsync(stopping);
+            if ((await _group.WaitReadyAsync(stopping)).Epoch != life.Epoch)
+                return;
         }
     }
 
-    private ActiveRequest Add(ValidatedRequest request)
+    private async IAsyncEnumerable<GenerationEvent> ReadAsync(Func<ActiveRequest> enter, [EnumeratorCancellation] CancellationToken cancellation)
     {
-        ActiveRequest active = new(request, _tokenizer, _clock, () => new SequenceId(Interlocked.Increment(ref _lastSequence)));
+        ActiveRequest active = enter();
+        lock (_gate)
+            active.Readers++;
+        try
+        {
+            await foreach (GenerationEvent happened in active.Events.ReadAsync(cancellation))
+                yield return happened;
+        }
+        finally
+        {
+            Leave(active);
+        }
+    }
+
+    private ActiveRequest Add(ValidatedRequest request, bool resumable, object? presentation)
+    {
+        ActiveRequest active = new(request, _tokenizer, _clock, resumable) { Presentation = presentation };
         Sequence[] sequences = [.. active.Outputs.Select(output => output.Sequence)];
         lock (_gate)
         {
-            if (_refusing is not null)
-                throw new EngineUnavailableException(_refusing.Reason, _refusing.Message);
+            RequireService();
+            ForgetLeft(request.RequestId);
             if (_active.ContainsKey(request.RequestId))
                 throw new RequestRejectedException(
                     StatusCode.AlreadyExists, "REQUEST_ID_IN_USE", $"Request '{request.RequestId}' is in flight already.", "request_id", request.RequestId);
             if (!_scheduler.CanEverFit(sequences[0]))
                 throw DoesNotFit(sequences[0]);
+            if (request.Deadline is { } due && Lateness(_scheduler.WaitingTokens + request.PromptTokens.Count, due) is { } late)
+                throw late;
             _scheduler.Add(sequences);
             _active.Add(request.RequestId, active);
+            if (resumable)
+                _resumable.Add(active);
             foreach (ActiveOutput output in active.Outputs)
-                _outputs.Add(output.Sequence.Id.Value, output);
+                _outputs.Add(output.Sequence, output);
             if (request.Deadline is { } deadline)
                 StartDeadline(active, deadline - _clock.GetUtcNow());
-            EngineLog.Accepted(_log, request.RequestId, request.PromptTokens.Count, request.Outputs, request.Stopping.MaxTokens);
             Wake();
-            return active;
         }
+        EngineLog.Accepted(_log, request.RequestId, request.PromptTokens.Count, request.Outputs, request.Stopping.MaxTokens);
+        return active;
     }
+
+    /// <summary>A client that left and asks anew under the same id does not want the old stream any more.</summary>
+    private void ForgetLeft(string requestId)
+    {
+        if (_resumable.Find(requestId) is not { Readers: 0 } left)
+            return;
+        _resumable.Remove(left);
+        Fail(left, null);
+    }
+
+    private ActiveRequest Resumable(string requestId) => _resumable.Find(requestId) ?? throw new RequestRejectedException(
+        StatusCode.NotFound, "STREAM_NOT_FOUND", $"There is no stream of request '{requestId}' to go on with; it may have been left more than {_settings.ResumeWindow.TotalSeconds:0.#} s ago.", "request_id", requestId);
 
     private void StartDeadline(ActiveRequest active, TimeSpan rest)
     {
@@ -225,14 +343,53 @@ public sealed class InferenceEngine : IDisposable
                 $"The deadline came after {active.Elapsed.TotalSeconds:F3} s, before the request had finished."));
     }
 
+    /// <summary>The client is gone: its request is suspended, or over.</summary>
     private void Leave(ActiveRequest active)
     {
         lock (_gate)
         {
-            if (!active.Ended)
-                EngineLog.Left(_log, active.Request.RequestId, active.Elapsed.TotalSeconds);
+            if (--active.Readers > 0)
+                return;
+            if (!active.IsResumable)
+            {
+                if (!active.Ended)
+                    EngineLog.Left(_log, active.Request.RequestId, active.Elapsed.TotalSeconds);
+                Fail(active, null);
+                return;
+            }
+            active.ResumeTimer = _clock.CreateTimer(_ => Forget(active), null, _settings.ResumeWindow, Timeout.InfiniteTimeSpan);
+            if (active.Ended)
+            {
+                _resumable.Rest(active);
+            }
+            else
+            {
+                EngineLog.Suspended(_log, active.Request.RequestId, active.Elapsed.TotalSeconds);
+                foreach (ActiveOutput output in active.Outputs)
+                    _scheduler.Suspend(output.Sequence);
+                if (_refusing is not null)
+                    Forget(active); // a server that drains does not wait for who may come back
+                Wake();
+            }
+            ShrinkResumable();
+        }
+    }
+
+    private void Forget(ActiveRequest active)
+    {
+        lock (_gate)
+        {
+            if (active.Readers > 0)
+                return;
+            _resumable.Remove(active);
             Fail(active, null);
         }
+    }
+
+    private void ShrinkResumable()
+    {
+        foreach (ActiveRequest gone in _resumable.Shrink())
+            Fail(gone, null);
     }
 
     /// <summary>Ends a request wherever it is; nothing where it has ended already.</summary>
@@ -260,7 +417,7 @@ public sealed class InferenceEngine : IDisposable
     {
         _active.Remove(active.Request.RequestId);
         foreach (ActiveOutput output in active.Outputs)
-            _outputs.Remove(output.Sequence.Id.Value);
+            _outputs.Remove(output.Sequence);
         if (_active.Count == 0 && _refusing is not null)
             _drained.TrySetResult();
     }
@@ -270,42 +427,70 @@ public sealed class InferenceEngine : IDisposable
         lock (_gate)
         {
             _refusing ??= reason;
+            foreach (ActiveRequest left in _active.Values.Where(active => active.Readers == 0 && active.IsResumable).ToArray())
+                Forget(left);
             if (_active.Count == 0)
                 _drained.TrySetResult();
         }
     }
+
+    private void RequireService()
+    {
+        if (_refusing is not null)
+            throw new EngineUnavailableException(_refusing.Reason, _refusing.Message);
+        if (_group.State == GroupState.Broken)
+            throw Unavailable(_group.Outage ?? "it cannot start");
+    }
+
+    private static EngineUnavailableException Unavailable(string why) => new("GROUP_UNAVAILABLE", $"The worker group is not available: {why}");
 
     private void StartLife(GroupLife life)
     {
         lock (_gate)
         {
             foreach (Sequence misfit in _scheduler.StartLife(life.Epoch, life.KvBlocks, life.BlockTokens))
-                if (_outputs.TryGetValue(misfit.Id.Value, out ActiveOutput? output))
+                if (_outputs.TryGetValue(misfit, out ActiveOutput? output))
                     Fail(output.Request, DoesNotFit(misfit));
         }
         EngineLog.Ready(_log, life.Epoch, life.KvBlocks, life.BlockTokens);
     }
 
-    private void LoseLife(WorkerLostException? lost)
+    private void LoseLife(WorkerLostException lost)
     {
+        int went = 0;
         lock (_gate)
         {
-            IReadOnlyList<Sequence> ran = _scheduler.EndLife();
-            if (lost is not null)
-                EngineLog.Lost(_log, lost.Message, ran.Count);
-            foreach (Sequence sequence in ran)
-                if (_outputs.TryGetValue(sequence.Id.Value, out ActiveOutput? output))
-                    Fail(output.Request, new EngineUnavailableException("WORKER_LOST", $"The worker group was lost: {lost?.Message ?? "it began anew"}"));
+            HashSet<ActiveRequest> ran = [.. _scheduler.Running.Select(sequence => _outputs[sequence].Request)];
+            IReadOnlyList<Sequence> caught = _scheduler.EndLife();
+
+            // Who killed it? A worker that fails by itself fails at what it computes: all of it is suspect, and from then on one begins at a time. So when it
+            // happens again the one that has not yet come beyond that point is the cause. Deaths from outside prove nothing about requests.
+            if (lost.Cause == LossCause.Worker)
+            {
+                if (caught.Where(sequence => sequence.Unproven).ToArray() is [{ } poison])
+                    Fail(_outputs[poison].Request, new RequestFaultException("POISON_REQUEST", $"The workers failed twice at this request: {lost.Message}"));
+                else
+                    Scheduler.Suspect(caught);
+            }
+            foreach (ActiveRequest request in ran.Where(request => !request.Ended))
+                if (request.Recoveries >= _settings.Recoveries)
+                    Fail(request, new EngineUnavailableException("WORKER_LOST", $"The worker group was lost {request.Recoveries + 1} times while the request ran, the last time: {lost.Message}"));
+                else
+                    request.Recover(lost.Message);
+            went = ran.Count(request => !request.Ended);
+            _recoveries += went > 0 ? 1 : 0;
         }
+        EngineLog.Lost(_log, lost.Message, went);
     }
 
     private StepPlan? Plan()
     {
         lock (_gate)
         {
-            StepPlan? plan = _scheduler.Next();
-            foreach (NewSequence started in plan?.NewSequences ?? [])
-                _outputs[started.SequenceId].Request.Start();
+            StepPlan? plan = _scheduler.Next(_pace.CatchUpTokens);
+            if (plan is { NewSequences.Count: > 0 })
+                foreach (Sequence sequence in _scheduler.Running)
+                    _outputs[sequence].Request.Start();
             return plan;
         }
     }
@@ -315,21 +500,70 @@ public sealed class InferenceEngine : IDisposable
         lock (_gate)
         {
             _steps++;
+            (int singles, int others) = _scheduler.RowsInOldestStep();
             foreach (SequenceProgress progress in _scheduler.Apply(result))
-            {
-                _promptTokens += progress.ComputedPromptTokens;
-                if (progress.Token is not null)
-                    _generatedTokens++;
-                ActiveOutput output = _outputs[progress.Sequence.Id.Value];
-                if (output.Take(progress))
-                    _scheduler.Abort(progress.Sequence);
-                if (output.Request.Ended)
-                {
-                    Retire(output.Request);
-                    EngineLog.Finished(_log, output.Request.Request.RequestId, output.Request.CompletionTokens, output.Request.Elapsed.TotalSeconds);
-                }
-            }
+                Take(_outputs[progress.Sequence], progress);
+            _pace.Observe(singles, others, result.StepMicroseconds * 1e-6);
+            if (_clock.GetElapsedTime(_kept) >= s_housekeeping)
+                KeepHouse();
         }
+    }
+
+    private void Take(ActiveOutput output, SequenceProgress progress)
+    {
+        _promptTokens += progress.ComputedPromptTokens;
+        _generatedTokens += progress.Tokens.Count;
+        if (progress.End == SequenceEnd.Fault)
+        {
+            Fail(output.Request, new RequestFaultException("NOT_FINITE", $"The request's own arithmetic failed at token {progress.Sequence.Known}: {progress.Fault}."));
+            return;
+        }
+        if (output.Take(progress))
+            _scheduler.Abort(progress.Sequence);
+        if (!output.Request.Ended)
+            return;
+        Retire(output.Request);
+        EngineLog.Finished(_log, output.Request.Request.RequestId, output.Request.CompletionTokens, output.Request.Elapsed.TotalSeconds);
+    }
+
+    private void KeepHouse()
+    {
+        _kept = _clock.GetTimestamp();
+        ShrinkResumable();
+        long before = 0;
+        foreach (Sequence sequence in _scheduler.Waiting.ToArray())
+        {
+            before += sequence.Tokens.Count;
+            if (_outputs.TryGetValue(sequence, out ActiveOutput? output) && output.Request.Request.Deadline is { } deadline && Lateness(before, deadline) is { } late)
+                Fail(output.Request, late);
+        }
+    }
+
+    /// <summary>Why a request cannot be in time when so many tokens are computed before its first; null where it can, or nothing is measured yet.</summary>
+    private DeadlineExceededException? Lateness(long tokens, DateTimeOffset deadline)
+    {
+        if (_pace.CatchUpTokensPerSecond is not { } rate)
+            return null;
+        double needed = UncachedShare() * tokens / rate, rest = (deadline - _clock.GetUtcNow()).TotalSeconds;
+        return needed <= rest ? null : new DeadlineExceededException(
+            FormattableString.Invariant($"The deadline in {rest:F1} s cannot be met: {tokens} tokens come before the first answer, which takes {needed:F1} s at {rate:F0} tokens/s."));
+    }
+
+    /// <summary>The share of tokens looked up in the prefix cache that had to be computed all the same.</summary>
+    private double UncachedShare() => _scheduler.CacheTokens is { Asked: > 0 } tokens ? 1 - (double)tokens.Found / tokens.Asked : 1;
+
+    /// <summary>Nothing runs: every block must be free. Cheap, and so done in Release too.</summary>
+    private void CheckBooks()
+    {
+        string? imbalance;
+        lock (_gate)
+        {
+            imbalance = _scheduler.Imbalance();
+            if (imbalance is not null)
+                _scheduler.ResetBlocks();
+        }
+        if (imbalance is not null)
+            EngineLog.Imbalance(_log, imbalance);
     }
 
     private RequestRejectedException DoesNotFit(Sequence sequence) => new(

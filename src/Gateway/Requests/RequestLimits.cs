@@ -32,4 +32,13 @@ public sealed record RequestLimits
 
     /// <summary>Bytes of a request body or gRPC message. Default 4 MiB.</summary>
     public int BodyBytes { get; init; } = 4 << 20;
+
+    /// <summary>Largest priority, and the smallest with its sign turned.</summary>
+    public const int Priority = 100;
+
+    /// <summary>Tokens guessed ahead in one step.</summary>
+    public const int DraftTokens = 16;
+
+    /// <summary>Length of a cache salt in bytes of UTF-8.</summary>
+    public const int CacheSaltBytes = 128;
 }

@@ -1,3 +1,4 @@
+using System.Text;
 using Grpc.Core;
 using TpServe.Checkpoint;
 using TpServe.Protos.V1;
@@ -48,24 +49,35 @@ public sealed class RequestParser
     /// <summary>Checks a continuation and tokenizes its prompt.</summary>
     public ValidatedRequest Parse(GenerateRequest request, DateTimeOffset? deadline = null)
     {
-        RefuseUnimplemented(
-            request.Constraint, request.HasPriority, request.HasLora, request.Cache);
+        RefuseUnimplemented(request.Constraint, request.HasLora);
         return Parse(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
-            request.Sampling, request.Stopping, request.Response, deadline, () => Prompt(request));
+            request.Sampling, request.Stopping, request.Response, deadline, () => Prompt(request)) with
+        {
+            Priority = Priority(request.HasPriority ? request.Priority : 0),
+            CacheSalt = Salt(request.Cache),
+            BypassCache = request.Cache?.Bypass ?? false,
+            DraftTokens = DraftTokens(request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens),
+        };
     }
 
     /// <summary>Checks a conversation and lays it out.</summary>
     public ValidatedRequest Parse(ChatRequest request, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
-        RefuseUnimplemented(request.Constraint, request.HasPriority, request.HasLora, request.Cache);
+        RefuseUnimplemented(request.Constraint, request.HasLora);
         if (request.Tools.Count > 0)
             throw RequestRejectedException.Unimplemented("tools");
         if (request.ToolChoice is { } choice && choice.Mode != ToolChoice.Types.Mode.None)
             throw RequestRejectedException.Unimplemented("tool_choice");
         return Parse(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
-            request.Sampling, request.Stopping, request.Response, deadline, () => Encoder.Encode(request, cancellation));
+            request.Sampling, request.Stopping, request.Response, deadline, () => Encoder.Encode(request, cancellation)) with
+        {
+            Priority = Priority(request.HasPriority ? request.Priority : 0),
+            CacheSalt = Salt(request.Cache),
+            BypassCache = request.Cache?.Bypass ?? false,
+            DraftTokens = DraftTokens(request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens),
+        };
     }
 
     /// <summary>Tokens of a text or a conversation.</summary>
@@ -113,6 +125,7 @@ public sealed class RequestParser
         IReadOnlyList<int> tokens = prompt();
         if (tokens.Count == 0)
             throw new RequestRejectedException(StatusCode.InvalidArgument, "PROMPT_EMPTY", "The prompt has no tokens; it needs at least one.", "prompt");
+        RequireTokens("prompt", tokens); // a tokenizer may know more tokens than the model has rows for
         ResolvedStopping ends = _stopping.Resolve(stopping, tokens.Count, resolved.AllowedTokenIds);
         resolved.MinTokens = ends.MinTokens;
         resolved.EndTokenIds.AddRange(ends.EndTokenIds.Order());
@@ -127,7 +140,8 @@ public sealed class RequestParser
             Logprobs = logprobs,
             ReturnTokenIds = response?.TokenIds ?? false,
             SkipSpecialTokens = response is not { HasSkipSpecialTokens: true } || response.SkipSpecialTokens,
-            Deadline = deadline ?? (_settings.RequestTimeout is { } timeout ? _clock.GetUtcNow() + timeout : null),
+            TellRecovering = response?.Recovering ?? false,
+            Deadline = Earlier(deadline, _clock.GetUtcNow() + _settings.RequestTimeout),
         };
     }
 
@@ -168,17 +182,30 @@ public sealed class RequestParser
                 "request_id", $"{id.Length} characters", $"1 to {_settings.Limits.RequestIdLength} printable ASCII characters without spaces");
     }
 
-    private static void RefuseUnimplemented(Constraint? constraint, bool priority, bool lora, CacheOptions? cache)
+    private static void RefuseUnimplemented(Constraint? constraint, bool lora)
     {
         if (constraint is not null)
             throw RequestRejectedException.Unimplemented("constraint");
-        if (priority)
-            throw RequestRejectedException.Unimplemented("priority");
         if (lora)
             throw RequestRejectedException.Unimplemented("lora");
-        if (cache is { HasSalt: true })
-            throw RequestRejectedException.Unimplemented("cache.salt");
     }
+
+    private static int Priority(int value) => value is >= -RequestLimits.Priority and <= RequestLimits.Priority
+        ? value
+        : throw RequestRejectedException.OutOfRange("priority", $"{value}", $"-{RequestLimits.Priority} to {RequestLimits.Priority}");
+
+    private static int DraftTokens(int value) => value is >= 0 and <= RequestLimits.DraftTokens
+        ? value
+        : throw RequestRejectedException.OutOfRange("draft_tokens", $"{value}", $"0 to {RequestLimits.DraftTokens}");
+
+    private static string Salt(CacheOptions? cache)
+    {
+        string salt = cache?.Salt ?? "";
+        int bytes = Encoding.UTF8.GetByteCount(salt);
+        return bytes <= RequestLimits.CacheSaltBytes ? salt : throw RequestRejectedException.OutOfRange("cache.salt", $"{bytes} bytes", $"0 to {RequestLimits.CacheSaltBytes} bytes");
+    }
+
+    private static DateTimeOffset Earlier(DateTimeOffset? asked, DateTimeOffset latest) => asked is { } deadline && deadline < latest ? deadline : latest;
 
     private static string Shown(string name) => name.Length <= 100 ? name : name[..100] + "…";
 }

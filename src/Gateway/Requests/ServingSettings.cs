@@ -1,3 +1,4 @@
+using TpServe.Gateway.Engine;
 using TpServe.Gateway.Scheduling;
 
 namespace TpServe.Gateway.Requests;
@@ -20,8 +21,23 @@ public sealed record ServingSettings
     /// <summary>Sequences waiting at which new requests are refused. Default 256.</summary>
     public int QueueLimit { get; init; } = 256;
 
-    /// <summary>How long a request may take where its client sets no deadline; null = for ever.</summary>
-    public TimeSpan? RequestTimeout { get; init; }
+    /// <summary>Waiting prompt tokens at which new requests are refused. Default 262144.</summary>
+    public long QueueTokens { get; init; } = 262_144;
+
+    /// <summary>Requests share the blocks of equal prefixes. Default true.</summary>
+    public bool PrefixCache { get; init; } = true;
+
+    /// <summary>LongRoPE: tokens beyond which a sequence is rotated by other factors; 0 = no such border.</summary>
+    public int LongRopeBeyond { get; init; }
+
+    /// <summary>Most tokens guessed ahead for requests that do not say; 0 = none. Default 0.</summary>
+    public int DraftTokens { get; init; }
+
+    /// <summary>How long a request may take at most, whatever its client says. Default 1 h.</summary>
+    public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromHours(1);
+
+    /// <summary>How the engine deals with what goes wrong around it.</summary>
+    public EngineSettings Engine { get; init; } = new();
 
     /// <summary>What clients are told to wait before they try again. Default 1 s.</summary>
     public TimeSpan RetryAfter { get; init; } = TimeSpan.FromSeconds(1);
@@ -30,5 +46,10 @@ public sealed record ServingSettings
     public RequestLimits Limits { get; init; } = new();
 
     /// <summary>The scheduler's part.</summary>
-    public SchedulerSettings Scheduler => new(MaxStepTokens, ChunkTokens, Math.Min(MaxSequences, MaxStepTokens), QueueLimit);
+    public SchedulerSettings Scheduler => new(MaxStepTokens, ChunkTokens, Math.Min(MaxSequences, MaxStepTokens), QueueLimit)
+    {
+        QueueTokens = QueueTokens,
+        PrefixCache = PrefixCache,
+        LongRopeBeyond = LongRopeBeyond,
+    };
 }

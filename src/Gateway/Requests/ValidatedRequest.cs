@@ -32,6 +32,21 @@ public sealed record ValidatedRequest
     /// <summary>Special tokens are left out of the text.</summary>
     public bool SkipSpecialTokens { get; init; } = true;
 
+    /// <summary>Larger runs earlier and gives way later.</summary>
+    public int Priority { get; init; }
+
+    /// <summary>Shares cached prefixes only with requests of the same salt; empty = with all that have none.</summary>
+    public string CacheSalt { get; init; } = "";
+
+    /// <summary>Neither reads nor fills the prefix cache.</summary>
+    public bool BypassCache { get; init; }
+
+    /// <summary>Most tokens guessed ahead in one step; 0 = none.</summary>
+    public int DraftTokens { get; init; }
+
+    /// <summary>The client's stream says when the group is lost and the request waits for it.</summary>
+    public bool TellRecovering { get; init; }
+
     /// <summary>When the client stops waiting; null = never.</summary>
     public DateTimeOffset? Deadline { get; init; }
 

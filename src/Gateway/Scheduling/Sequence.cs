@@ -2,25 +2,86 @@ using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Scheduling;
 
-/// <summary>One output on its way: its token log, how far it is planned and computed, and the blocks it owns.</summary>
+/// <summary>Names one admission of a sequence towards the workers; never used twice while the gateway lives.</summary>
+public readonly record struct SequenceId(ulong Value);
+
+/// <summary>What is to be computed for one sequence.</summary>
+public sealed record SequenceSpec
+{
+    /// <summary>Token ids of the prompt; at least one.</summary>
+    public required IReadOnlyList<int> Prompt { get; init; }
+
+    /// <summary>Most tokens to generate; 0 = only the prompt is computed.</summary>
+    public required int MaxNewTokens { get; init; }
+
+    /// <summary>Resolved sampling; prompt_tokens is filled in by <see cref="Sequence"/>.</summary>
+    public required SamplingParameters Sampling { get; init; }
+
+    /// <summary>Ids that end the sequence. (Before min_tokens the sampler excludes them, so the scheduler need not ask.)</summary>
+    public IReadOnlySet<int> EndTokens { get; init; } = new HashSet<int>();
+
+    /// <summary>Likeliest tokens reported with each sampled token; -1 = not even its own logprob.</summary>
+    public int TopLogprobs { get; init; } = -1;
+
+    /// <summary>The same for each prompt token; -1 = none.</summary>
+    public int PromptLogprobs { get; init; } = -1;
+
+    /// <summary>Larger runs earlier and gives way later; -100 to 100.</summary>
+    public int Priority { get; init; }
+
+    /// <summary>Shares cached prefixes only with sequences of the same salt; empty = with all that have none.</summary>
+    public string CacheSalt { get; init; } = "";
+
+    /// <summary>Neither reads nor fills the prefix cache.</summary>
+    public bool BypassCache { get; init; }
+
+    /// <summary>Most tokens guessed ahead in one step; 0 = none. Changes no token.</summary>
+    public int DraftTokens { get; init; }
+}
+
+/// <summary>Where a sequence is on its way.</summary>
+public enum SequenceState
+{
+    /// <summary>In the queue; holds nothing.</summary>
+    Waiting,
+
+    /// <summary>Holds the blocks of what is planned and takes part in steps.</summary>
+    Running,
+
+    /// <summary>Neither queues nor runs; holds nothing, goes on where it was once it is resumed.</summary>
+    Suspended,
+
+    /// <summary>Holds nothing any more.</summary>
+    Finished,
+}
+
+/// <summary>One output on its way: its token log, and the cursors that say how far along it is what.</summary>
 /// <remarks>
-/// Planned counts run ahead of computed ones by the steps in flight: planning reads only the planned side, so that a step can be planned
-/// before the one before it has answered. The token log is complete at any time: replaying it elsewhere gives the same continuation.
+/// Known ≥ Planned ≥ Computed. Known counts the tokens that exist, samples in flight included; Planned those that steps sent so far compute;
+/// Computed those whose keys and values are in the cache by steps that have answered. A step plans from Planned towards Known and samples when it
+/// reaches Known. A hit in the prefix cache, preemption, the loss of the group and LongRoPE's crossing are assignments to the cursors: the log alone
+/// decides what comes next, so whatever ran before, the continuation has the same tokens.
 /// </remarks>
 public sealed class Sequence
 {
-    private readonly List<int> _generated = [];
+    private readonly List<int> _tokens;
+    private readonly List<BlockId> _blocks = [];
 
-    public Sequence(SequenceId id, SequenceSpec spec)
+    /// <param name="spec">What is to be computed.</param>
+    /// <param name="leader">Another output of the same request with the same prompt, whose computed prompt this one shares; null = none.</param>
+    public Sequence(SequenceSpec spec, Sequence? leader = null)
     {
+        ArgumentNullException.ThrowIfNull(spec);
         ArgumentOutOfRangeException.ThrowIfZero(spec.Prompt.Count);
         ArgumentOutOfRangeException.ThrowIfNegative(spec.MaxNewTokens);
-        Id = id;
         Spec = spec;
+        Leader = leader;
+        _tokens = [.. spec.Prompt];
+        Drafter = spec.DraftTokens > 0 ? new PromptLookup(_tokens, spec.DraftTokens) : null;
     }
 
-    /// <summary>Its name towards the workers.</summary>
-    public SequenceId Id { get; }
+    /// <summary>Its present name towards the workers; each admission has a new one.</summary>
+    public SequenceId Id { get; internal set; }
 
     /// <summary>What was asked for.</summary>
     public SequenceSpec Spec { get; }
@@ -28,33 +89,93 @@ public sealed class Sequence
     /// <summary>Where it is.</summary>
     public SequenceState State { get; internal set; }
 
-    /// <summary>Tokens generated so far, in order.</summary>
-    public IReadOnlyList<int> Generated => _generated;
+    /// <summary>The log: prompt, then what was generated.</summary>
+    public IReadOnlyList<int> Tokens => _tokens;
 
     /// <summary>Length of the prompt.</summary>
     public int PromptTokens => Spec.Prompt.Count;
 
+    /// <summary>Tokens generated so far.</summary>
+    public int GeneratedTokens => _tokens.Count - PromptTokens;
+
     /// <summary>Tokens whose keys and values it can ever need: the last generated token is never computed.</summary>
     public int MaxComputedTokens => PromptTokens + Math.Max(Spec.MaxNewTokens, 1) - 1;
 
-    /// <summary>The blocks it owns, in order of its tokens.</summary>
-    public ReadOnlyMemory<BlockId> Blocks { get; internal set; }
+    /// <summary>The blocks it holds, in order of its tokens.</summary>
+    public IReadOnlyList<BlockId> Blocks => _blocks;
+
+    /// <summary>Prompt tokens that its first admission found computed.</summary>
+    public int CachedTokens { get; internal set; }
+
+    /// <summary>Tokens that exist, those included that steps in flight sample.</summary>
+    public int Known => _tokens.Count + SamplesInFlight;
 
     /// <summary>Tokens that steps sent so far compute.</summary>
-    internal int PlannedTokens { get; set; }
-
-    /// <summary>Tokens that steps sent so far sample.</summary>
-    internal int PlannedSamples { get; set; }
+    public int Planned { get; internal set; }
 
     /// <summary>Tokens computed by steps that have answered.</summary>
-    internal int ComputedTokens { get; set; }
+    public int Computed { get; internal set; }
+
+    /// <summary>It ran in a step that the group did not survive, and has not come beyond that point since.</summary>
+    public bool Unproven { get; internal set; }
+
+    /// <summary>The output whose prompt it shares.</summary>
+    internal Sequence? Leader { get; }
+
+    /// <summary>Its place among those of equal priority: order of arrival.</summary>
+    internal long Ticket { get; set; }
+
+    internal int SamplesInFlight { get; set; }
+
+    /// <summary>A step in flight computes guesses: where the next row begins is known when it has answered.</summary>
+    internal bool DraftInFlight { get; set; }
+
+    /// <summary>Its prompt's logprobs have all been reported: an admission from then on need not ask again.</summary>
+    internal int ReportedPromptTokens { get; set; }
+
+    /// <summary>Rotated by LongRoPE's factors for long sequences in this admission.</summary>
+    internal bool LongRope { get; set; }
+
+    /// <summary>Leading blocks whose content the pool knows, and the node of the last of them.</summary>
+    internal int PublishedBlocks { get; set; }
+
+    internal PrefixNode? LastPublished { get; set; }
+
+    internal PromptLookup? Drafter { get; }
 
     /// <summary>KV blocks needed to hold <see cref="MaxComputedTokens"/>.</summary>
-    public int BlocksNeeded(int blockTokens) => (MaxComputedTokens + blockTokens - 1) / blockTokens;
+    public int BlocksNeeded(int blockTokens) => BlocksFor(MaxComputedTokens, blockTokens);
 
-    internal void Append(int token) => _generated.Add(token);
+    internal static int BlocksFor(int tokens, int blockTokens) => (tokens + blockTokens - 1) / blockTokens;
 
-    /// <summary>The sequence whole, for workers that have not seen it.</summary>
+    /// <summary>Tokens a step could compute now.</summary>
+    internal int Plannable => DraftInFlight ? 0 : Math.Min(Known, MaxComputedTokens) - Planned;
+
+    /// <summary>Tokens it may still sample, those in flight not counted.</summary>
+    internal int SamplesLeft => Spec.MaxNewTokens - (Known - PromptTokens);
+
+    internal ReadOnlySpan<int> TokenSpan => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_tokens);
+
+    internal ReadOnlySpan<BlockId> BlockSpan => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_blocks);
+
+    internal void Append(int token) => _tokens.Add(token);
+
+    internal void Hold(BlockId block) => _blocks.Add(block);
+
+    /// <summary>Back to the start: it holds nothing, and nothing of it is planned or computed. The log stays.</summary>
+    internal void Reset()
+    {
+        _blocks.Clear();
+        Planned = Computed = SamplesInFlight = PublishedBlocks = 0;
+        DraftInFlight = false;
+        LastPublished = null;
+    }
+
+    /// <summary>Which of two goes first: the more urgent, then the earlier.</summary>
+    internal static int Compare(Sequence a, Sequence b) =>
+        a.Spec.Priority != b.Spec.Priority ? b.Spec.Priority.CompareTo(a.Spec.Priority) : a.Ticket.CompareTo(b.Ticket);
+
+    /// <summary>The sequence whole, for workers that have not seen this admission.</summary>
     internal NewSequence Announce()
     {
         SamplingParameters sampling = Spec.Sampling.Clone();
@@ -64,10 +185,14 @@ public sealed class Sequence
             SequenceId = Id.Value,
             Sampling = sampling,
             TopLogprobs = Spec.TopLogprobs,
-            PromptLogprobs = Spec.PromptLogprobs,
+            PromptLogprobs = WantsPromptLogprobs ? Spec.PromptLogprobs : -1,
+            ComputedTokens = Computed,
+            LongRope = LongRope,
         };
-        announced.TokenIds.AddRange(Spec.Prompt);
-        announced.TokenIds.AddRange(_generated);
+        announced.TokenIds.AddRange(_tokens);
         return announced;
     }
+
+    /// <summary>Prompt tokens are still to be reported, which needs their rows: a cached prefix would leave them out.</summary>
+    internal bool WantsPromptLogprobs => Spec.PromptLogprobs >= 0 && ReportedPromptTokens < PromptTokens;
 }

@@ -12,6 +12,9 @@ public enum GroupState
     /// <summary>A worker was lost; a new group starts.</summary>
     Lost,
 
+    /// <summary>The circuit is open: it could not be brought up again; requests are refused until it can.</summary>
+    Broken,
+
     /// <summary>Ended for good.</summary>
     Stopped,
 }

@@ -3,20 +3,28 @@ using TpServe.Protos.Worker;
 namespace TpServe.Gateway.Workers;
 
 /// <summary>The ranks that compute together, as the engine sees them: ready, run a step, lost, ready again.</summary>
-/// <remarks>
-/// Threads  RunStepAsync and WaitReadyAsync are called by the engine's loop alone; State and Topology by anyone.
-/// </remarks>
 public interface IWorkerGroup
 {
-    /// <summary>Waits until the group can run steps and returns its life: epoch and KV blocks.</summary>
+    /// <summary>Waits until the group can run steps and returns its life.</summary>
+    /// <exception cref="GroupUnavailableException">The circuit has opened while waiting.</exception>
     Task<GroupLife> WaitReadyAsync(CancellationToken cancellation);
 
-    /// <summary>Runs one step on every rank; rank 0's result.</summary>
+    /// <summary>Sends a plan to every rank; at most two may be in flight. Does not wait for the result.</summary>
     /// <exception cref="WorkerLostException">The epoch has died: call WaitReadyAsync again.</exception>
-    Task<StepResult> RunStepAsync(StepPlan plan, CancellationToken cancellation);
+    Task SendAsync(StepPlan plan, CancellationToken cancellation);
+
+    /// <summary>Rank 0's result of the oldest step in flight, once every rank has answered.</summary>
+    /// <exception cref="WorkerLostException">The epoch died first.</exception>
+    Task<StepResult> ReceiveAsync(CancellationToken cancellation);
+
+    /// <summary>The group's answers were impossible: the epoch ends as lost.</summary>
+    void Condemn(long epoch, string reason);
 
     /// <summary>What the group is doing.</summary>
     GroupState State { get; }
+
+    /// <summary>Why it is not ready though it was, or why the circuit is open; null while it is ready, or starts for the first time.</summary>
+    string? Outage { get; }
 
     /// <summary>The ranks, what they own, and where their last step's time went.</summary>
     TopologyFacts Topology();

@@ -66,8 +66,25 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             return _ready.Task.WaitAsync(cancellation);
     }
 
-    /// <inheritdoc/>
-    public async Task<StepResult> RunStepAsync(StepPlan plan, CancellationToken cancellation)
+    private readonly System.Threading.Channels.Channel<Task<StepResult>> _answers = System.Threading.Channels.Channel.CreateUnbounded<Task<StepResult>>();
+    private Task _last = Task.CompletedTask;
+    public Task SendAsync(StepPlan plan, CancellationToken cancellation)
+    {
+        async Task<StepResult> After(Task before) { await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); return await RunStepAsync(plan, cancellation); }
+        Task<StepResult> answer = After(_last);
+        _last = answer;
+        _answers.Writer.TryWrite(answer);
+        return Task.CompletedTask;
+    }
+    public async Task<StepResult> ReceiveAsync(CancellationToken cancellation)
+    {
+        try { return await await _answers.Reader.ReadAsync(cancellation); }
+        catch (WorkerLostException) { while (_answers.Reader.TryRead(out _)) { } throw; }
+    }
+    public void Condemn(long epoch, string reason) => Lose(_lost, reason);
+    public string? Outage => null;
+
+    private async Task<StepResult> RunStepAsync(StepPlan plan, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(plan);
         RankStatus[] ranks;
@@ -75,7 +92,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         lock (_gate)
         {
             if (_state != GroupState.Ready || plan.Epoch != _epoch)
-                throw new WorkerLostException($"epoch {plan.Epoch} has ended.");
+                throw new WorkerLostException($"epoch {plan.Epoch} has ended.", LossCause.External);
             ranks = _ranks!;
             lost = _lost;
         }
@@ -88,12 +105,12 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         {
             // The first rank that fails ends the step: the others may wait for it for as long as a collective waits.
             if (await Task.WhenAny(all, lost.Task).WaitAsync(_options.StepTimeout, cancellation) == lost.Task)
-                throw new WorkerLostException(await lost.Task);
+                throw new WorkerLostException(await lost.Task, LossCause.External);
         }
         catch (TimeoutException)
         {
             Lose(lost, $"step {plan.Step} took longer than {_options.StepTimeout.TotalSeconds:F0} s.");
-            throw new WorkerLostException(await lost.Task);
+            throw new WorkerLostException(await lost.Task, LossCause.External);
         }
         finally
         {
@@ -135,7 +152,7 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         catch (RpcException fault)
         {
             Lose(lost, $"rank {rank} failed in step {plan.Step}: {fault.Status.Detail}");
-            throw new WorkerLostException(await lost.Task, fault);
+            throw new WorkerLostException(await lost.Task, LossCause.External, fault);
         }
     }
 

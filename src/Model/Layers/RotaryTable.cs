@@ -32,16 +32,15 @@ public static class RotaryTable
         return rope.Scaling == RopeScaling.LongRope ? 2 * positions : positions;
     }
 
-    /// <summary>The row of a token at <paramref name="position"/> of a sequence whose prompt has <paramref name="promptTokens"/> tokens.</summary>
+    /// <summary>The row of a token at <paramref name="position"/>.</summary>
     /// <remarks>
-    /// LongRoPE takes the long factors for a prompt longer than the original context, and for every token generated beyond it, as
-    /// transformers does with its cache. The choice depends on the sequence alone, never on chunks, batch or replay.
+    /// LongRoPE: a sequence is rotated as a whole, by the long factors once it has more tokens than the original context. What was computed before is
+    /// computed anew then, as transformers does with its cache; the scheduler sees to it, so that the choice depends on the sequence's length alone.
     /// </remarks>
-    public static int Row(RopeConfig rope, int positions, int position, int promptTokens)
+    public static int Row(RopeConfig rope, int positions, int position, bool longRope)
     {
         ArgumentNullException.ThrowIfNull(rope);
-        bool beyond = rope.Scaling == RopeScaling.LongRope && Math.Max(promptTokens, position + 1) > rope.OriginalMaxPositions;
-        return beyond ? positions + position : position;
+        return longRope && rope.Scaling == RopeScaling.LongRope ? positions + position : position;
     }
 
     private static void Fill(Span<float> table, float[] frequencies, float factor, int positions)

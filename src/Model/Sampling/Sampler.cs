@@ -8,15 +8,20 @@ namespace TpServe.Model.Sampling;
 /// </remarks>
 public sealed class Sampler
 {
+    /// <summary>Instead of a token: the row's largest logit is not a finite number, so there is nothing to choose by.</summary>
+    public const int NotFinite = -1;
+
     private readonly LogitAdjustments _adjustments = new();
     private readonly TokenDistribution _distribution = new();
     private readonly TopSelection _top = new();
     private ulong[] _candidates = [];
     private float[] _adjusted = [];
 
-    /// <summary>Chooses from a whole row of the model's own logits.</summary>
+    /// <summary>Chooses from a whole row of the model's own logits; <see cref="NotFinite"/> where they are no numbers.</summary>
     public int Choose(ReadOnlySpan<float> logits, SampleRow row)
     {
+        if (!float.IsFinite(LogSumExp.Largest(logits)))
+            return NotFinite;
         if (row.Settings.AdjustsLogits(row.Generated))
             logits = Adjusted(logits, row);
         if (row.Settings.IsGreedy)
@@ -25,7 +30,7 @@ public sealed class Sampler
         return Draw(row);
     }
 
-    /// <summary>Chooses from the best of each rank, of a row that needs no more (<see cref="LogitsPlan"/>).</summary>
+    /// <summary>Chooses from the best of each rank, of a row that needs no more (<see cref="LogitsPlan"/>); <see cref="NotFinite"/> as above.</summary>
     /// <param name="logits">Values in any order.</param>
     /// <param name="ids">Their tokens; −1 = none.</param>
     /// <param name="row">What is asked.</param>
@@ -39,6 +44,8 @@ public sealed class Sampler
                 _candidates[count++] = LogitKey.Of(logits[i], ids[i]);
         Span<ulong> sorted = _candidates.AsSpan(0, count);
         sorted.Sort();
+        if (count == 0 || !float.IsFinite(LogitKey.Logit(sorted[0])))
+            return NotFinite;
         if (row.Settings.IsGreedy)
             return LogitKey.Id(sorted[0]);
         _distribution.OfBest(sorted, row.Settings);

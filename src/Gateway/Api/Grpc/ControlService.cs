@@ -75,6 +75,14 @@ public sealed class ControlService(
             GeneratedTokens = load.GeneratedTokens,
             PromptTokens = load.PromptTokens,
             Draining = load.Draining,
+            WaitingTokens = load.WaitingTokens,
+            CachedBlocks = load.CachedBlocks,
+            Preemptions = load.Preemptions,
+            Recoveries = load.Recoveries,
+            CacheTokensAsked = load.CacheTokens.Asked,
+            CacheTokensFound = load.CacheTokens.Found,
+            DraftTokensGuessed = load.DraftTokens.Guessed,
+            DraftTokensRight = load.DraftTokens.Right,
         });
     }
 
@@ -95,7 +103,7 @@ public sealed class ControlService(
 
     /// <inheritdoc/>
     public override Task<FlushPrefixCacheResponse> FlushPrefixCache(FlushPrefixCacheRequest request, ServerCallContext context) =>
-        throw RequestRejectedException.Unimplemented("tpserve.v1.Control/FlushPrefixCache");
+        Task.FromResult(new FlushPrefixCacheResponse { Blocks = engine.FlushCache() });
 
     private SamplingOptions DefaultSampling()
     {
@@ -109,6 +117,7 @@ public sealed class ControlService(
         Workers.GroupState.Starting => Protos.V1.GroupState.Starting,
         Workers.GroupState.Ready => Protos.V1.GroupState.Ready,
         Workers.GroupState.Lost => Protos.V1.GroupState.Lost,
+        Workers.GroupState.Broken => Protos.V1.GroupState.Broken,
         _ => Protos.V1.GroupState.Stopped,
     };
 

@@ -2,12 +2,13 @@ using Google.Protobuf.WellKnownTypes;
 using Google.Rpc;
 using Grpc.Core;
 using Grpc.Core.Interceptors;
+using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 
 namespace TpServe.Gateway.Api.Grpc;
 
 /// <summary>Turns exceptions of the services into statuses with google.rpc.Status details; the only place that does.</summary>
-public sealed class ErrorInterceptor(ServingSettings settings, ILogger<ErrorInterceptor> log) : Interceptor
+public sealed class ErrorInterceptor(ServingSettings settings, InferenceEngine engine, ILogger<ErrorInterceptor> log) : Interceptor
 {
     private const string Domain = "tpserve";
 
@@ -62,7 +63,7 @@ public sealed class ErrorInterceptor(ServingSettings settings, ILogger<ErrorInte
 
     private RpcException Translate(Exception failure, ServerCallContext context)
     {
-        ApiError error = ApiError.From(failure, settings.RetryAfter);
+        ApiError error = ApiError.From(failure, engine.TimeToRoom() ?? settings.RetryAfter);
         if (error.IsInternal)
             ApiLog.Failed(log, context.Method, failure);
         else if (error.Status != StatusCode.Cancelled)

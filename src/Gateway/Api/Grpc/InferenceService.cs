@@ -14,19 +14,19 @@ public sealed class InferenceService(
 {
     /// <inheritdoc/>
     public override Task<GenerateResponse> Generate(GenerateRequest request, ServerCallContext context) =>
-        AnswerAsync(parser.Parse(request, Deadline(context)), context);
+        AnswerAsync(parser.Parse(WithRoom(request), Deadline(context)), context);
 
     /// <inheritdoc/>
     public override Task GenerateStream(GenerateRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
-        StreamAsync(parser.Parse(request, Deadline(context)), responseStream, context);
+        StreamAsync(parser.Parse(WithRoom(request), Deadline(context)), responseStream, context);
 
     /// <inheritdoc/>
     public override Task<GenerateResponse> Chat(ChatRequest request, ServerCallContext context) =>
-        AnswerAsync(parser.Parse(request, Deadline(context), context.CancellationToken), context);
+        AnswerAsync(parser.Parse(WithRoom(request), Deadline(context), context.CancellationToken), context);
 
     /// <inheritdoc/>
     public override Task ChatStream(ChatRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
-        StreamAsync(parser.Parse(request, Deadline(context), context.CancellationToken), responseStream, context);
+        StreamAsync(parser.Parse(WithRoom(request), Deadline(context), context.CancellationToken), responseStream, context);
 
     /// <inheritdoc/>
     public override Task<TokenizeResponse> Tokenize(TokenizeRequest request, ServerCallContext context)
@@ -52,19 +52,32 @@ public sealed class InferenceService(
 
     /// <inheritdoc/>
     public override Task ResumeStream(ResumeStreamRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
-        throw RequestRejectedException.Unimplemented("tpserve.v1.Inference/ResumeStream");
+        WriteAsync(engine.FindResumable(request.RequestId).Request, engine.ResumeAsync(request.RequestId, context.CancellationToken), request.AfterSeq, responseStream, context);
+
+    /// <summary>A request that the queue has no room for is refused before anything is done for it.</summary>
+    private T WithRoom<T>(T request)
+    {
+        engine.RequireRoom();
+        return request;
+    }
 
     private async Task<GenerateResponse> AnswerAsync(ValidatedRequest request, ServerCallContext context)
     {
         CancellationToken left = context.CancellationToken;
-        return replies.Response(request, await GenerationResult.CollectAsync(engine.GenerateAsync(request, left), request.Outputs, left));
+        return replies.Response(request, await GenerationResult.CollectAsync(engine.GenerateAsync(request, cancellation: left), request.Outputs, left));
     }
 
-    private async Task StreamAsync(ValidatedRequest request, IServerStreamWriter<GenerateEvent> events, ServerCallContext context)
+    private Task StreamAsync(ValidatedRequest request, IServerStreamWriter<GenerateEvent> events, ServerCallContext context) =>
+        WriteAsync(request, engine.GenerateAsync(request, resumable: true, cancellation: context.CancellationToken), seen: 0, events, context);
+
+    /// <summary>Writes a stream's events; those the client has seen before it lost its connection are counted and not sent.</summary>
+    private async Task WriteAsync(
+        ValidatedRequest request, IAsyncEnumerable<GenerationEvent> happening, ulong seen, IServerStreamWriter<GenerateEvent> events, ServerCallContext context)
     {
         ulong seq = 0;
-        await foreach (GenerationEvent happened in engine.GenerateAsync(request, context.CancellationToken))
-            await events.WriteAsync(replies.Event(request, happened, ++seq), context.CancellationToken);
+        await foreach (GenerationEvent happened in happening)
+            if ((happened is not RecoveringEvent || request.TellRecovering) && ++seq > seen)
+                await events.WriteAsync(replies.Event(request, happened, seq), context.CancellationToken);
     }
 
     private static DateTimeOffset? Deadline(ServerCallContext context) =>

@@ -13,6 +13,7 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts)
     public GenerateEvent Event(ValidatedRequest request, GenerationEvent happened, ulong seq) => happened switch
     {
         StartedEvent started => new GenerateEvent { Seq = seq, Started = Started(request, started.CachedTokens) },
+        RecoveringEvent recovering => new GenerateEvent { Seq = seq, Recovering = new Recovering { Reason = recovering.Reason } },
         DeltaEvent delta => new GenerateEvent { Seq = seq, Delta = Delta(delta) },
         FinishedEvent finished => new GenerateEvent { Seq = seq, Finished = Finished(finished) },
         _ => throw new ArgumentException($"Unknown event {happened.GetType().Name}.", nameof(happened)),

@@ -15,12 +15,15 @@ internal sealed class ChatEndpoint(
     /// <summary>Answers one call.</summary>
     public async Task HandleAsync(HttpContext http)
     {
+        if (await ResumedStream.TryAsync(http, engine))
+            return;
+        engine.RequireRoom();
         ChatBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.ChatBody, settings.Limits.BodyBytes);
         StreamChoice stream = StreamChoice.Of(body);
         ValidatedRequest request = parser.Parse(RequestTranslation.ToProto(body), cancellation: http.RequestAborted);
         string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
         if (stream.Streams)
-            await StreamAsync(http, id, stream, request);
+            await StreamAsync(http, id, stream, request, seen: 0, null);
         else
             await AnswerAsync(http, id, request);
     }
@@ -50,14 +53,23 @@ internal sealed class ChatEndpoint(
         await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.ChatReply, http.RequestAborted);
     }
 
-    private async Task StreamAsync(HttpContext http, string id, StreamChoice stream, ValidatedRequest request)
+    /// <param name="http">The call.</param>
+    /// <param name="id">Of the answer.</param>
+    /// <param name="stream">What the client wants of the stream.</param>
+    /// <param name="request">What is asked.</param>
+    /// <param name="seen">Events that the client saw before it lost its connection.</param>
+    /// <param name="resumed">The events of a request that runs already; null = it begins now.</param>
+    private async Task StreamAsync(HttpContext http, string id, StreamChoice stream, ValidatedRequest request, long seen, IAsyncEnumerable<GenerationEvent>? resumed)
     {
-        SseStream events = new(http);
+        SseStream events = new(http, request.RequestId, seen);
+        ResumedStream.Presentation again = (call, seenThen, rest) => StreamAsync(call, id, stream, request, seenThen, rest);
         ChatChunk head = new() { Id = id, Created = clock.Now, Model = model.Name, Choices = [], Usage = stream.UsageOfChunks };
         RequestTotals? totals = null;
-        await foreach (GenerationEvent happened in engine.GenerateAsync(request, http.RequestAborted))
+        await foreach (GenerationEvent happened in resumed ?? engine.GenerateAsync(request, resumable: true, again, http.RequestAborted))
         {
             totals = (happened as FinishedEvent)?.Totals ?? totals;
+            if (happened is RecoveringEvent)
+                await events.CommentAsync("recovering");
             foreach (ChatChunkChoice choice in Choices(happened, request))
                 await events.WriteAsync(head with { Choices = [choice] }, OpenAiJson.Api.ChatChunk);
         }

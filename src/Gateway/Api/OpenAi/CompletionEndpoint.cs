@@ -16,6 +16,9 @@ internal sealed class CompletionEndpoint(
     /// <summary>Answers one call.</summary>
     public async Task HandleAsync(HttpContext http)
     {
+        if (await ResumedStream.TryAsync(http, engine))
+            return;
+        engine.RequireRoom();
         CompletionBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.CompletionBody, settings.Limits.BodyBytes);
         StreamChoice stream = StreamChoice.Of(body);
         List<GenerateRequest> asked = RequestTranslation.ToProto(body, settings.Limits);
@@ -29,11 +32,12 @@ internal sealed class CompletionEndpoint(
             Model = model.Name,
             Choices = [],
         };
-        CompletionWriter[] writers = [.. requests.Select((request, index) => new CompletionWriter(body, request, Echo(body, asked[index], request), index, _reports))];
         if (stream.Streams)
-            await StreamAsync(http, head, stream, requests, writers);
+            await StreamAsync(http, head, stream, requests, Writers, seen: 0, null);
         else
-            await AnswerAsync(http, head, requests, writers);
+            await AnswerAsync(http, head, requests, Writers());
+
+        CompletionWriter[] Writers() => [.. requests.Select((request, index) => new CompletionWriter(body, request, Echo(body, asked[index], request), index, _reports))];
     }
 
     private async Task AnswerAsync(HttpContext http, CompletionReply head, List<ValidatedRequest> requests, CompletionWriter[] writers)
@@ -48,12 +52,25 @@ internal sealed class CompletionEndpoint(
         await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.CompletionReply, http.RequestAborted);
     }
 
-    private async Task StreamAsync(HttpContext http, CompletionReply head, StreamChoice stream, List<ValidatedRequest> requests, CompletionWriter[] writers)
+    /// <param name="http">The call.</param>
+    /// <param name="head">What every chunk has in common.</param>
+    /// <param name="stream">What the client wants of the stream.</param>
+    /// <param name="requests">What is asked; a single one can be resumed.</param>
+    /// <param name="newWriters">Makes the writers, which count what they have written.</param>
+    /// <param name="seen">Events that the client saw before it lost its connection.</param>
+    /// <param name="resumed">The events of a request that runs already; null = it begins now.</param>
+    private async Task StreamAsync(
+        HttpContext http, CompletionReply head, StreamChoice stream, List<ValidatedRequest> requests, Func<CompletionWriter[]> newWriters, long seen,
+        IAsyncEnumerable<GenerationEvent>? resumed)
     {
-        SseStream events = new(http);
+        SseStream events = new(http, requests.Count == 1 ? requests[0].RequestId : null, seen);
+        ResumedStream.Presentation again = (call, seenThen, rest) => StreamAsync(call, head, stream, requests, newWriters, seenThen, rest);
+        CompletionWriter[] writers = newWriters();
         List<RequestTotals> totals = [];
-        await foreach ((int index, GenerationEvent happened) in GenerationBatch.RunAsync(engine, requests, http.RequestAborted))
+        await foreach ((int index, GenerationEvent happened) in GenerationBatch.StreamAsync(engine, requests, resumed, again, http.RequestAborted))
         {
+            if (happened is RecoveringEvent)
+                await events.CommentAsync("recovering");
             if (happened is FinishedEvent { Totals: { } total })
                 totals.Add(total);
             if (writers[index].Next(happened) is { } choice)

@@ -20,13 +20,28 @@ internal static class GenerationBatch
         return results;
     }
 
+    /// <summary>The events of a stream: of a request that runs already, of a single one that can be resumed, or of several.</summary>
+    public static async IAsyncEnumerable<(int Index, GenerationEvent Happened)> StreamAsync(
+        InferenceEngine engine, IReadOnlyList<ValidatedRequest> requests, IAsyncEnumerable<GenerationEvent>? resumed, object presentation,
+        [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        if (requests.Count > 1)
+        {
+            await foreach ((int, GenerationEvent) happened in RunAsync(engine, requests, cancellation))
+                yield return happened;
+            yield break;
+        }
+        await foreach (GenerationEvent happened in resumed ?? engine.GenerateAsync(requests[0], resumable: true, presentation, cancellation))
+            yield return (0, happened);
+    }
+
     /// <summary>The events of all requests as they come, each with its request's index.</summary>
     public static async IAsyncEnumerable<(int Index, GenerationEvent Happened)> RunAsync(
         InferenceEngine engine, IReadOnlyList<ValidatedRequest> requests, [EnumeratorCancellation] CancellationToken cancellation)
     {
         if (requests.Count == 1)
         {
-            await foreach (GenerationEvent happened in engine.GenerateAsync(requests[0], cancellation))
+            await foreach (GenerationEvent happened in engine.GenerateAsync(requests[0], cancellation: cancellation))
                 yield return (0, happened);
             yield break;
         }
@@ -52,7 +67,7 @@ internal static class GenerationBatch
             {
                 try
                 {
-                    await foreach (GenerationEvent happened in engine.GenerateAsync(request, ends.Token))
+                    await foreach (GenerationEvent happened in engine.GenerateAsync(request, cancellation: ends.Token))
                         await merged.Writer.WriteAsync((index, happened), ends.Token);
                 }
                 catch (Exception failure)

@@ -2,12 +2,13 @@ using System.Globalization;
 using System.Text.Json;
 using Grpc.Core;
 using TpServe.Gateway.Api.OpenAi.Replies;
+using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 
 namespace TpServe.Gateway.Api.OpenAi;
 
 /// <summary>Turns exceptions of the endpoints into OpenAI error bodies; the only place that does.</summary>
-public sealed class HttpErrors(ServingSettings settings, ILogger<HttpErrors> log)
+public sealed class HttpErrors(ServingSettings settings, InferenceEngine engine, ILogger<HttpErrors> log)
 {
     /// <summary>The handler, with its failures answered.</summary>
     public RequestDelegate Guard(Func<HttpContext, Task> handle) => async http =>
@@ -26,7 +27,7 @@ public sealed class HttpErrors(ServingSettings settings, ILogger<HttpErrors> log
         }
         catch (Exception failure)
         {
-            ApiError error = ApiError.From(failure, settings.RetryAfter);
+            ApiError error = ApiError.From(failure, engine.TimeToRoom() ?? settings.RetryAfter);
             if (error.IsInternal)
                 ApiLog.Failed(log, http.Request.Path, failure);
             else

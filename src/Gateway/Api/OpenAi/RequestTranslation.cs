@@ -33,7 +33,11 @@ internal static class RequestTranslation
                 request.AddSpecialTokens = add;
             if (body.ParseSpecialTokens is { } parse)
                 request.ParseSpecialTokens = parse;
-            (request.Sampling, request.Stopping, request.Response) = (body.Sampling, body.Stopping, response);
+            (request.Sampling, request.Stopping, request.Response, request.Cache) = (body.Sampling, body.Stopping, response, body.Cache);
+            if (body.Priority is { } priority)
+                request.Priority = priority;
+            if (body.DraftTokens is { } guesses)
+                request.DraftTokens = guesses;
         }
         return requests;
     }
@@ -54,7 +58,11 @@ internal static class RequestTranslation
             request.Model = body.Model;
         if (body.RequestId is not null)
             request.RequestId = body.RequestId;
-        (request.Sampling, request.Stopping, request.Response) = (body.Sampling, body.Stopping, body.Response);
+        (request.Sampling, request.Stopping, request.Response, request.Cache) = (body.Sampling, body.Stopping, body.Response, body.Cache);
+        if (body.Priority is { } priority)
+            request.Priority = priority;
+        if (body.DraftTokens is { } guesses)
+            request.DraftTokens = guesses;
         return request;
     }
 

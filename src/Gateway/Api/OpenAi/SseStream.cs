@@ -1,19 +1,35 @@
 using System.Buffers;
+using System.Globalization;
 using System.IO.Pipelines;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Microsoft.Extensions.Primitives;
+using TpServe.Gateway.Engine;
+using TpServe.Gateway.Requests;
 
 namespace TpServe.Gateway.Api.OpenAi;
 
 /// <summary>Server-sent events as OpenAI writes them: "data: JSON", an empty line, and at the end "data: [DONE]".</summary>
-/// <remarks>The answer's head goes out with the first event, so that a failure before it can still have a status.</remarks>
-internal sealed class SseStream(HttpContext http)
+/// <remarks>
+/// The answer's head goes out with the first event, so that a failure before it can still have a status. Events of a stream that can be resumed carry
+/// an id, "REQUEST:SEQ", counted from 1: a client that comes back with it as Last-Event-ID is told what came after it.
+/// </remarks>
+/// <param name="http">The call.</param>
+/// <param name="requestId">Names the stream to come back to; null = it cannot be resumed.</param>
+/// <param name="seen">Events that the client has seen before it lost its connection: they are counted and not sent.</param>
+internal sealed class SseStream(HttpContext http, string? requestId = null, long seen = 0)
 {
+    private long _seq;
+
     /// <summary>Sends one event.</summary>
     public async Task WriteAsync<T>(T value, JsonTypeInfo<T> type)
     {
+        if (++_seq <= seen)
+            return;
         Begin();
         PipeWriter body = http.Response.BodyWriter;
+        WriteId(body);
         body.Write("data: "u8);
         using (Utf8JsonWriter writer = new(body, new JsonWriterOptions { Encoder = OpenAiJson.Letters }))
             JsonSerializer.Serialize(writer, value, type);
@@ -21,12 +37,28 @@ internal sealed class SseStream(HttpContext http)
         await body.FlushAsync(http.RequestAborted);
     }
 
+    /// <summary>Sends a line that clients pass over: the stream lives.</summary>
+    public async Task CommentAsync(string text)
+    {
+        Begin();
+        http.Response.BodyWriter.Write(Encoding.UTF8.GetBytes($": {text}\n\n"));
+        await http.Response.BodyWriter.FlushAsync(http.RequestAborted);
+    }
+
     /// <summary>Sends the mark of a stream that has come to its end.</summary>
     public async Task DoneAsync()
     {
+        _seq++;
         Begin();
+        WriteId(http.Response.BodyWriter);
         http.Response.BodyWriter.Write("data: [DONE]\n\n"u8);
         await http.Response.BodyWriter.FlushAsync(http.RequestAborted);
+    }
+
+    private void WriteId(PipeWriter body)
+    {
+        if (requestId is not null)
+            body.Write(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"id: {requestId}:{_seq}\n")));
     }
 
     private void Begin()
@@ -36,5 +68,29 @@ internal sealed class SseStream(HttpContext http)
         http.Response.ContentType = "text/event-stream; charset=utf-8";
         http.Response.Headers.CacheControl = "no-cache";
         http.Response.Headers["X-Accel-Buffering"] = "no"; // proxies must not collect events
+    }
+}
+
+/// <summary>A stream that its client lost and comes back to.</summary>
+internal static class ResumedStream
+{
+    /// <summary>Writes a stream's events from the first one on; those the client has seen are counted and not sent.</summary>
+    public delegate Task Presentation(HttpContext http, long seen, IAsyncEnumerable<GenerationEvent> events);
+
+    /// <summary>Goes on with the stream that Last-Event-ID names. False where the call has no such header: it is a new request.</summary>
+    /// <exception cref="RequestRejectedException">The header is malformed, or there is no such stream any more.</exception>
+    public static async Task<bool> TryAsync(HttpContext http, InferenceEngine engine)
+    {
+        if (!http.Request.Headers.TryGetValue("Last-Event-ID", out StringValues header) || StringValues.IsNullOrEmpty(header))
+            return false;
+        string last = header.ToString();
+        int colon = last.LastIndexOf(':');
+        if (colon < 1 || !long.TryParse(last.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out long seen))
+            throw RequestRejectedException.Invalid("Last-Event-ID", "'Last-Event-ID' must be an id that a stream gave: REQUEST:SEQ.");
+        string requestId = last[..colon];
+        if (engine.FindResumable(requestId).Presentation is not Presentation present)
+            throw RequestRejectedException.Invalid("Last-Event-ID", "The stream that 'Last-Event-ID' names was not opened over HTTP; resume it over gRPC.");
+        await present(http, seen, engine.ResumeAsync(requestId, http.RequestAborted));
+        return true;
     }
 }

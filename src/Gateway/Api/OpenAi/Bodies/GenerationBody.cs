@@ -104,6 +104,17 @@ public abstract class GenerationBody
 
     public bool? SkipSpecialTokens { set => Set(value, given => Response.SkipSpecialTokens = given); }
 
+    /// <summary>Larger runs earlier.</summary>
+    public int? Priority { get; set; }
+
+    public string? CacheSalt { set => Cache = value is null ? Cache : new CacheOptions(Cache ?? new CacheOptions()) { Salt = value }; }
+
+    public bool? CacheBypass { set => Cache = value is { } given ? new CacheOptions(Cache ?? new CacheOptions()) { Bypass = given } : Cache; }
+
+    public int? DraftTokens { get; set; }
+
+    [JsonIgnore] public CacheOptions? Cache { get; private set; }
+
     private protected static void Set<T>(T? value, Action<T> set)
         where T : struct
     {
