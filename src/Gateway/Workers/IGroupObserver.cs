@@ -1,3 +1,5 @@
+using TpServe.Protos.V1;
+
 namespace TpServe.Gateway.Workers;
 
 /// <summary>Who is told how the group's life goes: the banner at the terminal, nobody in tests.</summary>
@@ -7,7 +9,7 @@ public interface IGroupObserver
     void Loading(int rank, string stage, long doneBytes, long totalBytes);
 
     /// <summary>The group can run steps.</summary>
-    void Ready(TopologyFacts topology);
+    void Ready(GetTopologyResponse topology);
 
     /// <summary>The epoch has ended; the group starts over.</summary>
     void Lost(long epoch, string reason);

@@ -1,3 +1,4 @@
+using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
@@ -19,5 +20,5 @@ public interface IWorkerGroup
     GroupState State { get; }
 
     /// <summary>The ranks, what they own, and where their last step's time went.</summary>
-    TopologyFacts Topology();
+    GetTopologyResponse Topology();
 }

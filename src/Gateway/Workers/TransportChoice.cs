@@ -1,4 +1,4 @@
-using TpServe.Protos.Worker;
+using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Workers;
 
@@ -6,7 +6,7 @@ namespace TpServe.Gateway.Workers;
 /// <param name="Transport">As LoadRequest.transport: cuda-ipc, shm, ring.</param>
 /// <param name="Reason">Why, where the transport itself does not say; empty else.</param>
 /// <param name="Paths">What each rank measured to each peer, by rank; empty lists where the transport was not proved beforehand.</param>
-internal sealed record TransportChoice(string Transport, string Reason, IReadOnlyList<IReadOnlyList<PairCost>> Paths)
+internal sealed record TransportChoice(string Transport, string Reason, IReadOnlyList<IReadOnlyList<PathInfo>> Paths)
 {
     public const string CudaIpc = "cuda-ipc";
     public const string SharedMemory = "shm";
@@ -14,5 +14,5 @@ internal sealed record TransportChoice(string Transport, string Reason, IReadOnl
 
     /// <summary>A transport that proves itself when the ranks join.</summary>
     public static TransportChoice Unproven(string transport, int degree, string reason = "") =>
-        new(transport, reason, [.. Enumerable.Repeat<IReadOnlyList<PairCost>>([], degree)]);
+        new(transport, reason, [.. Enumerable.Repeat<IReadOnlyList<PathInfo>>([], degree)]);
 }

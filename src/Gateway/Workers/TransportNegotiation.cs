@@ -1,5 +1,6 @@
 using Grpc.Core;
 using TpServe.Gateway.Devices;
+using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
@@ -31,7 +32,7 @@ internal static class TransportNegotiation
         string? refusal = onCpu ? $"the ranks compute on the CPU ({devices.Reason})" : oneHost ? null : Apart(facts);
         if (ask)
         {
-            (refusal, IReadOnlyList<IReadOnlyList<PairCost>> paths) = await ProveAsync(devices, epoch, peers, cancellation);
+            (refusal, IReadOnlyList<IReadOnlyList<PathInfo>> paths) = await ProveAsync(devices, epoch, peers, cancellation);
             if (refusal is null)
                 return new TransportChoice(TransportChoice.CudaIpc, "every rank proved its path to every peer", paths);
         }
@@ -51,7 +52,7 @@ internal static class TransportNegotiation
         }
     }
 
-    private static async Task<(string? Refusal, IReadOnlyList<IReadOnlyList<PairCost>> Paths)> ProveAsync(
+    private static async Task<(string? Refusal, IReadOnlyList<IReadOnlyList<PathInfo>> Paths)> ProveAsync(
         DevicePlan devices, long epoch, IReadOnlyList<IIpcPeer> peers, CancellationToken cancellation)
     {
         // 1. Segments.
