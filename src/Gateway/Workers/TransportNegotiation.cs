@@ -96,3 +96,30 @@ internal static class TransportNegotiation
     private static string? FirstReason(IEnumerable<string> reasons) =>
         reasons.Select((reason, rank) => reason.Length > 0 ? $"rank {rank}: {reason}" : null).FirstOrDefault(reason => reason is not null);
 }
+
+/// <summary>How the ranks of one epoch will talk.</summary>
+/// <param name="Transport">As LoadRequest.transport: cuda-ipc, shm, ring.</param>
+/// <param name="Reason">Why, where the transport itself does not say; empty else.</param>
+/// <param name="Paths">What each rank measured to each peer, by rank; empty lists where the transport was not proved beforehand.</param>
+internal sealed record TransportChoice(string Transport, string Reason, IReadOnlyList<IReadOnlyList<PathInfo>> Paths)
+{
+    public const string CudaIpc = "cuda-ipc";
+    public const string SharedMemory = "shm";
+    public const string Ring = "ring";
+
+    /// <summary>A transport that proves itself when the ranks join.</summary>
+    public static TransportChoice Unproven(string transport, int degree, string reason = "") =>
+        new(transport, reason, [.. Enumerable.Repeat<IReadOnlyList<PathInfo>>([], degree)]);
+}
+
+/// <summary>One rank, as far as agreeing on CUDA IPC goes.</summary>
+internal interface IIpcPeer
+{
+    /// <summary>Has the rank make its segment.</summary>
+    /// <exception cref="RpcException">The rank cannot say.</exception>
+    Task<OpenIpcReply> OpenIpcAsync(OpenIpcRequest request, TimeSpan timeout, CancellationToken cancellation);
+
+    /// <summary>Has the rank prove and time its path to every peer.</summary>
+    /// <exception cref="RpcException">The rank cannot say.</exception>
+    Task<ProveIpcReply> ProveIpcAsync(ProveIpcRequest request, TimeSpan timeout, CancellationToken cancellation);
+}
