@@ -60,7 +60,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         {
             return new ProveIpcReply
             {
-                Pairs = { opened.Prove(request).Select(path => new PairCost { Peer = path.Peer, RoundTripMicroseconds = path.RoundTripMicroseconds, BytesPerSecond = path.BytesPerSecond }) },
+                Pairs = { opened.Prove(request).Select(path => new Protos.V1.PathInfo { Peer = path.Peer, RoundTripMicroseconds = path.RoundTripMicroseconds, BytesPerSecond = path.BytesPerSecond }) },
             };
         }
         catch (Exception fault) // as above

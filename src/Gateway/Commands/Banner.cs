@@ -1,6 +1,7 @@
 using System.Globalization;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Workers;
+using TpServe.Protos.V1;
 using TpServe.Sharding;
 
 namespace TpServe.Gateway.Commands;
@@ -37,17 +38,17 @@ internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProv
         Line("load", string.Create(CultureInfo.InvariantCulture, $"rank {rank}: {stage} {25 * quarter} %"));
     }
 
-    public void Ready(TopologyFacts topology)
+    public void Ready(GetTopologyResponse topology)
     {
         lock (_gate)
             _quarterOfRank.Clear();
-        foreach (RankFacts rank in topology.Ranks)
+        foreach (RankInfo rank in topology.Ranks)
             Line("rank", string.Create(CultureInfo.InvariantCulture,
                 $"{rank.Rank}: pid {rank.Pid}, {rank.Device}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s"));
-        foreach (RankFacts rank in topology.Ranks)
-            foreach (PathFacts path in rank.Paths)
+        foreach (RankInfo rank in topology.Ranks)
+            foreach (PathInfo path in rank.Paths)
                 Line("path", string.Create(CultureInfo.InvariantCulture, $"{rank.Rank} to {path.Peer}: {path.RoundTripMicroseconds:F1} us there and back, {path.BytesPerSecond / 1e9:F1} GB/s"));
-        RankFacts first = topology.Ranks[0];
+        RankInfo first = topology.Ranks[0];
         Line("transport", string.Create(CultureInfo.InvariantCulture, $"{first.Transport}: {first.TransportReason}; small all-reduce {first.AllReduceMicroseconds:F1} us"));
         Line("serving", string.Create(CultureInfo.InvariantCulture,
             $"HTTP http://{options.Http}   gRPC {options.Grpc}   ready after {time.GetElapsedTime(_start).TotalSeconds:F1} s"));

@@ -1,3 +1,6 @@
+using System.Globalization;
+using TpServe.Protos.Worker;
+
 namespace TpServe.Gateway.Devices;
 
 /// <summary>The degree, and what each rank computes on. Pure data.</summary>
@@ -17,4 +20,22 @@ public sealed record DevicePlan(IReadOnlyList<RankDevice> Ranks, string Reason)
     /// <summary>A group whose ranks all compute on the same kind of device, none of them a GPU.</summary>
     internal static DevicePlan Same(string name, int degree, string reason) =>
         new([.. Enumerable.Repeat(new RankDevice(name, null), degree)], reason);
+}
+
+/// <summary>What one rank computes on.</summary>
+/// <param name="Name">As the worker is told: cpu, cuda-emulated, cuda:0.</param>
+/// <param name="Gpu">The GPU, where it is one.</param>
+public sealed record RankDevice(string Name, GpuFacts? Gpu)
+{
+    /// <summary>In words; <paramref name="host"/> is what the worker says of its processor.</summary>
+    public string Describe(string host) => Gpu is null
+        ? Name == DeviceWish.Cpu ? host : $"{Name} on {host}"
+        : string.Create(CultureInfo.InvariantCulture, $"{Name} {Gpu.Name}, {Gpu.TotalBytes >> 30} GiB, {Gpu.Uuid}");
+}
+
+/// <summary>The wanted devices are not to be had; names what was wanted and what there is. Ends the process at start.</summary>
+public sealed class DeviceException(string message, string remedy) : Exception(message)
+{
+    /// <summary>The flag that would do: "--device cuda:0,cuda:0".</summary>
+    public string Remedy { get; } = remedy;
 }

@@ -3,6 +3,7 @@ using Grpc.Core;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
 using TpServe.Gateway.Workers;
+using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 using TpServe.Tokenization;
 

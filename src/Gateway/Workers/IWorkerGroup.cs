@@ -1,3 +1,4 @@
+using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
@@ -27,5 +28,21 @@ public interface IWorkerGroup
     string? Outage { get; }
 
     /// <summary>The ranks, what they own, and where their last step's time went.</summary>
-    TopologyFacts Topology();
+    GetTopologyResponse Topology();
+}
+
+/// <summary>One life of the worker group: its epoch, and the KV cache that every rank has laid out alike.</summary>
+public sealed record GroupLife(long Epoch, int KvBlocks, int BlockTokens);
+
+/// <summary>Who is told how the group's life goes: the banner at the terminal, nobody in tests.</summary>
+public interface IGroupObserver
+{
+    /// <summary>A rank's load advances; may come from any thread.</summary>
+    void Loading(int rank, string stage, long doneBytes, long totalBytes);
+
+    /// <summary>The group can run steps.</summary>
+    void Ready(GetTopologyResponse topology);
+
+    /// <summary>The epoch has ended; the group starts over.</summary>
+    void Lost(long epoch, string reason);
 }

@@ -1,29 +1,50 @@
 using TpServe.Gateway.Devices;
+using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 
 namespace TpServe.Gateway.Workers;
 
-/// <summary>Lays out what is known of a group for GetTopology, the banner and the page.</summary>
+/// <summary>What is known of one rank of a ready group.</summary>
+internal sealed class RankStatus(WorkerClient client, HelloReply facts, LoadRequest request, LoadReport report, IReadOnlyList<PathInfo> paths)
+{
+    public WorkerClient Client { get; } = client;
+
+    public HelloReply Facts { get; } = facts;
+
+    public LoadRequest Request { get; } = request;
+
+    public LoadReport Report { get; } = report;
+
+    /// <summary>What its paths cost when they were proved; empty where they were not.</summary>
+    public IReadOnlyList<PathInfo> Paths { get; } = paths;
+
+    /// <summary>Microseconds of the last step. Written by the step loop alone; readers may see a step's numbers mixed with the next one's.</summary>
+    public (int Compute, int Collective, int Step) LastStep { get; set; }
+}
+
+/// <summary>Lays out what is known of a group, once for everyone who shows it: GetTopology, /topology, the banner.</summary>
 internal static class TopologyReport
 {
     /// <param name="plan">Who owns what.</param>
+    /// <param name="state">What the group is doing.</param>
     /// <param name="epoch">The epoch of <paramref name="ranks"/>.</param>
     /// <param name="ranks">By rank; entries are null before the group was ready for the first time.</param>
-    public static TopologyFacts Create(GroupPlan plan, long epoch, IReadOnlyList<RankStatus?> ranks)
+    public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus?> ranks)
     {
-        List<RankFacts> facts = [];
+        GetTopologyResponse topology = new() { State = state, DeviceReason = plan.Devices.Reason };
         foreach (RankStatus? status in ranks)
             if (status is not null)
-                facts.Add(Describe(plan.Shards[facts.Count], plan.Devices.Ranks[facts.Count], status));
-        return new TopologyFacts(facts.Count == 0 ? 0 : epoch, facts) { DeviceReason = plan.Devices.Reason };
+                topology.Ranks.Add(Describe(plan.Shards[topology.Ranks.Count], plan.Devices.Ranks[topology.Ranks.Count], status));
+        topology.Epoch = topology.Ranks.Count == 0 ? 0 : epoch;
+        return topology;
     }
 
-    private static RankFacts Describe(ShardPlan shard, RankDevice device, RankStatus status)
+    private static RankInfo Describe(ShardPlan shard, RankDevice device, RankStatus status)
     {
         (int compute, int collective, int step) = status.LastStep;
         LoadReport report = status.Report;
-        return new RankFacts
+        return new RankInfo
         {
             Rank = shard.Rank,
             Address = status.Client.Address,
@@ -34,11 +55,11 @@ internal static class TopologyReport
             Transport = report.Transport,
             TransportReason = report.TransportReason,
             AllReduceMicroseconds = report.AllReduceMicroseconds,
-            Paths = [.. status.Paths.Select(path => new PathFacts(path.Peer, path.RoundTripMicroseconds, path.BytesPerSecond))],
-            Heads = shard.FirstHead..(shard.FirstHead + shard.LocalHeads),
-            KvHeads = shard.FirstKvHead..(shard.FirstKvHead + shard.LocalKvHeads),
-            MlpLeaves = shard.MlpShare.First..shard.MlpShare.End,
-            VocabRows = shard.FirstVocab..(shard.FirstVocab + shard.LocalVocab),
+            Paths = { status.Paths },
+            Heads = Range(shard.FirstHead, shard.LocalHeads),
+            KvHeads = Range(shard.FirstKvHead, shard.LocalKvHeads),
+            MlpLeaves = new IndexRange { Start = shard.MlpShare.First, End = shard.MlpShare.End },
+            VocabRows = Range(shard.FirstVocab, shard.LocalVocab),
             WeightBytes = report.WeightBytes,
             KvBytes = report.KvBytes,
             LoadSeconds = report.Seconds,
@@ -47,4 +68,6 @@ internal static class TopologyReport
             StepMicroseconds = step,
         };
     }
+
+    private static IndexRange Range(int first, int count) => new() { Start = first, End = first + count };
 }

@@ -1,5 +1,6 @@
 using Grpc.Core;
 using TpServe.Gateway.Devices;
+using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
@@ -31,7 +32,7 @@ internal static class TransportNegotiation
         string? refusal = onCpu ? $"the ranks compute on the CPU ({devices.Reason})" : oneHost ? null : Apart(facts);
         if (ask)
         {
-            (refusal, IReadOnlyList<IReadOnlyList<PairCost>> paths) = await ProveAsync(devices, epoch, peers, cancellation);
+            (refusal, IReadOnlyList<IReadOnlyList<PathInfo>> paths) = await ProveAsync(devices, epoch, peers, cancellation);
             if (refusal is null)
                 return new TransportChoice(TransportChoice.CudaIpc, "every rank proved its path to every peer", paths);
         }
@@ -51,7 +52,7 @@ internal static class TransportNegotiation
         }
     }
 
-    private static async Task<(string? Refusal, IReadOnlyList<IReadOnlyList<PairCost>> Paths)> ProveAsync(
+    private static async Task<(string? Refusal, IReadOnlyList<IReadOnlyList<PathInfo>> Paths)> ProveAsync(
         DevicePlan devices, long epoch, IReadOnlyList<IIpcPeer> peers, CancellationToken cancellation)
     {
         // 1. Segments.
@@ -94,4 +95,31 @@ internal static class TransportNegotiation
 
     private static string? FirstReason(IEnumerable<string> reasons) =>
         reasons.Select((reason, rank) => reason.Length > 0 ? $"rank {rank}: {reason}" : null).FirstOrDefault(reason => reason is not null);
+}
+
+/// <summary>How the ranks of one epoch will talk.</summary>
+/// <param name="Transport">As LoadRequest.transport: cuda-ipc, shm, ring.</param>
+/// <param name="Reason">Why, where the transport itself does not say; empty else.</param>
+/// <param name="Paths">What each rank measured to each peer, by rank; empty lists where the transport was not proved beforehand.</param>
+internal sealed record TransportChoice(string Transport, string Reason, IReadOnlyList<IReadOnlyList<PathInfo>> Paths)
+{
+    public const string CudaIpc = "cuda-ipc";
+    public const string SharedMemory = "shm";
+    public const string Ring = "ring";
+
+    /// <summary>A transport that proves itself when the ranks join.</summary>
+    public static TransportChoice Unproven(string transport, int degree, string reason = "") =>
+        new(transport, reason, [.. Enumerable.Repeat<IReadOnlyList<PathInfo>>([], degree)]);
+}
+
+/// <summary>One rank, as far as agreeing on CUDA IPC goes.</summary>
+internal interface IIpcPeer
+{
+    /// <summary>Has the rank make its segment.</summary>
+    /// <exception cref="RpcException">The rank cannot say.</exception>
+    Task<OpenIpcReply> OpenIpcAsync(OpenIpcRequest request, TimeSpan timeout, CancellationToken cancellation);
+
+    /// <summary>Has the rank prove and time its path to every peer.</summary>
+    /// <exception cref="RpcException">The rank cannot say.</exception>
+    Task<ProveIpcReply> ProveIpcAsync(ProveIpcRequest request, TimeSpan timeout, CancellationToken cancellation);
 }

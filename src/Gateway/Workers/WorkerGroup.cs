@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Grpc.Core;
+using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
@@ -127,10 +128,10 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public TopologyFacts Topology()
+    public GetTopologyResponse Topology()
     {
         lock (_gate)
-            return TopologyReport.Create(_plan, _epoch, _ranks);
+            return TopologyReport.Create(_plan, _state, _epoch, _ranks);
     }
 
     /// <summary>Ends the group and its processes; a second call waits for the same end.</summary>

@@ -127,11 +127,15 @@ public sealed class HttpLifetimeTests
         Assert.That((await api.GetAsync("/health/live")).GetRawText(), Is.EqualTo("""{"status":"live"}"""));
         Assert.That((await api.GetAsync("/health/ready")).GetRawText(), Is.EqualTo("""{"status":"ready"}"""));
         JsonElement topology = await api.GetAsync("/topology");
-        Assert.That(topology.GetProperty("state").GetString(), Is.EqualTo("ready"));
+        Assert.That(topology.GetProperty("state").GetString(), Is.EqualTo("GROUP_STATE_READY"));
         Assert.That(topology.GetProperty("ranks")[0].GetProperty("all_reduce_microseconds").GetDouble(), Is.EqualTo(2.5));
         Assert.That(topology.GetProperty("device_reason").GetString(), Is.EqualTo("--device cpu"));
-        Assert.That(topology.GetProperty("ranks")[0].GetProperty("paths").GetRawText(), Is.EqualTo("[{\"peer\":1,\"round_trip_microseconds\":4.5,\"bytes_per_second\":200000000000}]"));
-        Assert.That(topology.GetProperty("ranks")[1].GetProperty("vocab_rows").GetRawText(), Is.EqualTo("[132,264]"));
+        JsonElement path = topology.GetProperty("ranks")[0].GetProperty("paths")[0];
+        Assert.That(
+            (path.GetProperty("peer").GetInt32(), path.GetProperty("round_trip_microseconds").GetDouble(), path.GetProperty("bytes_per_second").GetDouble()), Is.EqualTo((1, 4.5, 2e11)));
+        JsonElement vocabulary = topology.GetProperty("ranks")[1].GetProperty("vocab_rows");
+        Assert.That((vocabulary.GetProperty("start").GetInt32(), vocabulary.GetProperty("end").GetInt32()), Is.EqualTo((132, 264)));
+        Assert.That(topology.GetProperty("ranks")[1].GetProperty("step_microseconds").GetInt32(), Is.Zero, "what is zero is told too");
 
         (_, JsonElement tokens) = await api.PostAsync("/tokenize", """{"prompt":"hé<|end|>","return_token_strs":true}""");
         Assert.That(tokens.GetProperty("tokens").EnumerateArray().Take(3).Select(id => id.GetInt32()), Is.EqualTo(new[] { 'h', 0xC3, 0xA9 }));

@@ -1,6 +1,7 @@
 using System.Text;
 using NUnit.Framework;
 using TpServe.Gateway.Workers;
+using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Tests.Engine;
@@ -106,12 +107,27 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
         return result;
     }
 
-    public TopologyFacts Topology() => new(_epoch,
-    [
-        new RankFacts { Rank = 0, Address = "unix:/tmp/rank0", Pid = 100, Device = "cpu test", Isa = "avx2", Backend = "fake", Transport = "shm", TransportReason = "same host", AllReduceMicroseconds = 2.5, Paths = [new PathFacts(1, 4.5, 2e11)], Heads = 0..2, KvHeads = 0..1, MlpLeaves = 0..1, VocabRows = 0..132, WeightBytes = 1000, KvBytes = 2000, StepMicroseconds = 7 },
-        new RankFacts { Rank = 1, Address = "unix:/tmp/rank1", Pid = 101, Device = "cpu test", Isa = "avx2", Backend = "fake", Transport = "shm", TransportReason = "same host", VocabRows = 132..264 },
-    ])
-    { DeviceReason = "--device cpu" };
+    public GetTopologyResponse Topology() => new()
+    {
+        Epoch = _epoch,
+        State = State,
+        DeviceReason = "--device cpu",
+        Ranks =
+        {
+            new RankInfo
+            {
+                Rank = 0, Address = "unix:/tmp/rank0", Pid = 100, Device = "cpu test", Isa = "avx2", Backend = "fake", Transport = "shm", TransportReason = "same host", AllReduceMicroseconds = 2.5,
+                Paths = { new PathInfo { Peer = 1, RoundTripMicroseconds = 4.5, BytesPerSecond = 2e11 } },
+                Heads = new IndexRange { End = 2 }, KvHeads = new IndexRange { End = 1 }, MlpLeaves = new IndexRange { End = 1 }, VocabRows = new IndexRange { End = 132 },
+                WeightBytes = 1000, KvBytes = 2000, StepMicroseconds = 7,
+            },
+            new RankInfo
+            {
+                Rank = 1, Address = "unix:/tmp/rank1", Pid = 101, Device = "cpu test", Isa = "avx2", Backend = "fake", Transport = "shm", TransportReason = "same host",
+                VocabRows = new IndexRange { Start = 132, End = 264 },
+            },
+        },
+    };
 
     private static int Hashed(NewSequence sequence, IReadOnlyList<int> tokens)
     {

@@ -2,6 +2,7 @@ using Grpc.Core;
 using NUnit.Framework;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Workers;
+using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Tests.Workers;
@@ -37,7 +38,7 @@ public sealed class TransportNegotiationTests
         TransportChoice choice = await ChooseAsync("auto", Gpus, Hosts("a/i/s", "a/i/s"), peers);
         Assert.That(choice.Transport, Is.EqualTo("shm"));
         Assert.That(choice.Reason, Does.Contain("rank 1").And.Contain("no segment here"));
-        Assert.That(choice.Paths, Is.EqualTo(new[] { Array.Empty<PairCost>(), [] }));
+        Assert.That(choice.Paths, Is.EqualTo(new[] { Array.Empty<PathInfo>(), [] }));
         Assert.That(peers[0].Proved, Is.Null);
     }
 
@@ -159,7 +160,7 @@ public sealed class TransportNegotiationTests
             Proved = request;
             ProveIpcReply reply = new() { Reason = ProofReason };
             for (int peer = 0; peer < request.Segments.Count; peer++)
-                reply.Pairs.Add(peer == request.Rank ? new PairCost { Peer = peer } : new PairCost { Peer = peer, RoundTripMicroseconds = 5, BytesPerSecond = 1e11 });
+                reply.Pairs.Add(peer == request.Rank ? new PathInfo { Peer = peer } : new PathInfo { Peer = peer, RoundTripMicroseconds = 5, BytesPerSecond = 1e11 });
             return Task.FromResult(reply);
         }
     }

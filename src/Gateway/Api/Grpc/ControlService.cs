@@ -51,13 +51,7 @@ public sealed class ControlService(
         });
 
     /// <inheritdoc/>
-    public override Task<GetTopologyResponse> GetTopology(GetTopologyRequest request, ServerCallContext context)
-    {
-        TopologyFacts facts = group.Topology();
-        GetTopologyResponse response = new() { Epoch = facts.Epoch, State = State(group.State), DeviceReason = facts.DeviceReason };
-        response.Ranks.AddRange(facts.Ranks.Select(Rank));
-        return Task.FromResult(response);
-    }
+    public override Task<GetTopologyResponse> GetTopology(GetTopologyRequest request, ServerCallContext context) => Task.FromResult(group.Topology());
 
     /// <inheritdoc/>
     public override Task<GetLoadResponse> GetLoad(GetLoadRequest request, ServerCallContext context)
@@ -111,39 +105,4 @@ public sealed class ControlService(
         defaults.ClearSeed(); // chosen anew for each request
         return defaults;
     }
-
-    private static Protos.V1.GroupState State(Workers.GroupState state) => state switch
-    {
-        Workers.GroupState.Starting => Protos.V1.GroupState.Starting,
-        Workers.GroupState.Ready => Protos.V1.GroupState.Ready,
-        Workers.GroupState.Lost => Protos.V1.GroupState.Lost,
-        Workers.GroupState.Broken => Protos.V1.GroupState.Broken,
-        _ => Protos.V1.GroupState.Stopped,
-    };
-
-    private static RankInfo Rank(RankFacts rank) => new()
-    {
-        Rank = rank.Rank,
-        Address = rank.Address,
-        Pid = rank.Pid,
-        Device = rank.Device,
-        Isa = rank.Isa,
-        Backend = rank.Backend,
-        Transport = rank.Transport,
-        TransportReason = rank.TransportReason,
-        AllReduceMicroseconds = rank.AllReduceMicroseconds,
-        Paths = { rank.Paths.Select(path => new PathInfo { Peer = path.Peer, RoundTripMicroseconds = path.RoundTripMicroseconds, BytesPerSecond = path.BytesPerSecond }) },
-        Heads = Range(rank.Heads),
-        KvHeads = Range(rank.KvHeads),
-        MlpLeaves = Range(rank.MlpLeaves),
-        VocabRows = Range(rank.VocabRows),
-        WeightBytes = rank.WeightBytes,
-        KvBytes = rank.KvBytes,
-        LoadSeconds = rank.LoadSeconds,
-        ComputeMicroseconds = rank.ComputeMicroseconds,
-        CollectiveMicroseconds = rank.CollectiveMicroseconds,
-        StepMicroseconds = rank.StepMicroseconds,
-    };
-
-    private static IndexRange Range(Range range) => new() { Start = range.Start.Value, End = range.End.Value };
 }

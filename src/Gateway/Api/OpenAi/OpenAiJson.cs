@@ -19,7 +19,6 @@ namespace TpServe.Gateway.Api.OpenAi;
 [JsonSerializable(typeof(TokenizeReply))]
 [JsonSerializable(typeof(DetokenizeReply))]
 [JsonSerializable(typeof(StatusReply))]
-[JsonSerializable(typeof(TopologyReply))]
 [JsonSerializable(typeof(ErrorReply))]
 [JsonSerializable(typeof(string))] // the two kinds of stop_reason
 [JsonSerializable(typeof(int))]

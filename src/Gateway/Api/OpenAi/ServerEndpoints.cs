@@ -1,10 +1,12 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Google.Protobuf;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Workers;
+using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Api.OpenAi;
 
@@ -12,6 +14,9 @@ namespace TpServe.Gateway.Api.OpenAi;
 internal sealed class ServerEndpoints(
     RequestParser parser, InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerClock clock)
 {
+    // The proto's own names, and every field: what is zero is told too.
+    private static readonly JsonFormatter s_protoJson = new(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true).WithFormatDefaultValues(true));
+
     /// <summary>Answers /v1/models.</summary>
     public Task ModelsAsync(HttpContext http) => WriteAsync(http, new ModelListReply([Model()]), OpenAiJson.Api.ModelListReply);
 
@@ -34,27 +39,18 @@ internal sealed class ServerEndpoints(
             http.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
             http.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(settings.RetryAfter.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         }
-        string status = ready ? "ready" : group.State == GroupState.Ready ? "draining" : State();
+        string status = ready ? "ready" : group.State == GroupState.Ready ? "draining" : group.State.ToString().ToLowerInvariant();
         return WriteAsync(http, new StatusReply(status), OpenAiJson.Api.StatusReply);
     }
 
     /// <summary>Answers /topology.</summary>
     public Task TopologyAsync(HttpContext http)
     {
-        TopologyFacts facts = group.Topology();
-        return WriteAsync(
-            http, new TopologyReply(facts.Epoch, State(), facts.DeviceReason, [.. facts.Ranks.Select(rank => new RankReply(rank))]), OpenAiJson.Api.TopologyReply);
+        http.Response.ContentType = "application/json; charset=utf-8";
+        return http.Response.WriteAsync(s_protoJson.Format(group.Topology()), http.RequestAborted);
     }
 
     private ModelReply Model() => new(model.Name, clock.StartedAt, settings.MaxModelLen);
-
-    private string State() => group.State switch
-    {
-        GroupState.Starting => "starting",
-        GroupState.Ready => "ready",
-        GroupState.Lost => "lost",
-        _ => "stopped",
-    };
 
     private static async Task WriteAsync<T>(HttpContext http, T reply, JsonTypeInfo<T> type)
     {

@@ -7,11 +7,10 @@ using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Api.OpenAi.Bodies;
 
-/// <summary>
-/// What /v1/completions and /v1/chat/completions have in common: OpenAI's fields, and vLLM's where OpenAI has none. What the public proto has too is read
-/// straight into it; null is the same as not given.
-/// </summary>
-/// <remarks>Lists and maps have getters because the JSON reader passes over those that have none.</remarks>
+/// <summary>What /v1/completions and /v1/chat/completions have in common: OpenAI's fields, and vLLM's where OpenAI has none; null is the same as not given.</summary>
+/// <remarks>
+/// A field that the public proto has too is read straight into it. Lists and maps have getters because the JSON reader passes over those that have none.
+/// </remarks>
 public abstract class GenerationBody
 {
     [JsonIgnore] public SamplingOptions Sampling { get; } = new();
@@ -127,4 +126,30 @@ public abstract class GenerationBody
         field.Clear();
         field.AddRange(values ?? []);
     }
+}
+
+/// <summary>stream_options.</summary>
+public sealed class StreamOptionsBody
+{
+    /// <summary>A last chunk without choices tells the usage.</summary>
+    public bool? IncludeUsage { get; set; }
+}
+
+/// <summary>Body of /v1/completions.</summary>
+public sealed class CompletionBody : GenerationBody
+{
+    /// <summary>A string, an array of strings, an array of token ids, or an array of those.</summary>
+    public JsonElement? Prompt { get; set; }
+
+    /// <summary>The text begins with the prompt.</summary>
+    public bool? Echo { get; set; }
+
+    /// <summary>Likeliest tokens reported with each token.</summary>
+    public int? Logprobs { set => Set(value, given => (Response.Logprobs, Response.TopLogprobs) = (true, given)); }
+
+    /// <summary>Default true.</summary>
+    public bool? AddSpecialTokens { get; set; }
+
+    /// <summary>Default false: the text of a special token is only text.</summary>
+    public bool? ParseSpecialTokens { get; set; }
 }

@@ -26,3 +26,14 @@ public sealed class TokenizeBody
     /// <summary>The answer holds the tokens' texts too.</summary>
     public bool? ReturnTokenStrs { get; set; }
 }
+
+/// <summary>Body of /detokenize.</summary>
+public sealed class DetokenizeBody
+{
+    public string? Model { get; set; }
+
+    public List<int>? Tokens { get; set; }
+
+    /// <summary>Default false.</summary>
+    public bool? SkipSpecialTokens { get; set; }
+}

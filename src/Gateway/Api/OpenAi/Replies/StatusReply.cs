@@ -1,4 +1,0 @@
-namespace TpServe.Gateway.Api.OpenAi.Replies;
-
-/// <summary>Answer of /health/live and /health/ready: live, ready, starting, lost, stopped, draining.</summary>
-public sealed record StatusReply(string Status);
