@@ -20,7 +20,7 @@ internal sealed class EngineFixture : IAsyncDisposable
         Group = group ?? new FakeWorkerGroup();
         ServingModel model = TestModel.Model(defaults);
         Parser = new RequestParser(model, settings, Time, () => 4711);
-        Engine = new InferenceEngine(Group, model.Tokenizer, settings.Scheduler, Time, NullLogger<InferenceEngine>.Instance);
+        Engine = new InferenceEngine(Group, model.Tokenizer, settings.Scheduler, settings.Engine, Time, NullLogger<InferenceEngine>.Instance);
         if (start)
             Group.Start();
         Loop = Task.Run(() => Engine.RunAsync(_stop.Token));
@@ -51,7 +51,7 @@ internal sealed class EngineFixture : IAsyncDisposable
         List<GenerationEvent> events = [];
         async Task ReadAsync()
         {
-            await foreach (GenerationEvent happened in Engine.GenerateAsync(Parser.Parse(request, deadline), cancellation))
+            await foreach (GenerationEvent happened in Engine.GenerateAsync(Parser.Parse(request, deadline), cancellation: cancellation))
                 events.Add(happened);
         }
         await ReadAsync().WaitAsync(s_patience, CancellationToken.None); // the engine must notice the cancellation, not this wait

@@ -13,7 +13,8 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
     private readonly Dictionary<ulong, Running> _sequences = [];
     private readonly SemaphoreSlim _entered = new(0), _permits = new(0);
     private TaskCompletionSource<GroupLife> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Queue<StepPlan> _sent = new();
+    private TaskCompletionSource<(string, LossCause)> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _epoch, _step;
 
     /// <summary>The next token after the given ones. Default: what the request's sampling hashes to, a letter.</summary>
@@ -21,6 +22,14 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
 
     /// <summary>Each step waits for <see cref="Allow"/>.</summary>
     public bool Manual { get; set; }
+
+    /// <summary>Whether the group dies of a step, and how; null = it lives.</summary>
+    public Func<StepPlan, LossCause?>? Dies { get; set; }
+
+    /// <summary>Why the engine condemned it.</summary>
+    public List<string> Condemned { get; } = [];
+
+    public string? Outage { get; private set; }
 
     /// <summary>Spoils results, for tests of faults.</summary>
     public Action<StepResult>? Spoil { get; set; }
@@ -51,23 +60,30 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
             _epoch++;
             _step = 0;
             _sequences.Clear();
+            _sent.Clear();
+            Outage = null;
             State = GroupState.Ready;
             _ready.SetResult(new GroupLife(_epoch, kvBlocks, blockTokens));
         }
     }
 
     /// <summary>The present life dies.</summary>
-    public void Lose(string why)
+    public void Lose(string why, LossCause cause = LossCause.External)
     {
         lock (_gate)
         {
             State = GroupState.Lost;
             _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
-            TaskCompletionSource<string> lost = _lost;
-            _lost = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
-            lost.SetResult(why);
+            TaskCompletionSource<(string, LossCause)> lost = _lost;
+            _lost = new TaskCompletionSource<(string, LossCause)>(TaskCreationOptions.RunContinuationsAsynchronously);
+            lost.SetResult((why, cause));
         }
+        if (Restarts)
+            Start();
     }
+
+    /// <summary>It begins anew as soon as it is lost.</summary>
+    public bool Restarts { get; set; }
 
     /// <summary>Lets this many steps run.</summary>
     public void Allow(int steps = 1) => _permits.Release(steps);
@@ -82,29 +98,58 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
             return _ready.Task.WaitAsync(cancellation);
     }
 
-    public async Task<StepResult> RunStepAsync(StepPlan plan, CancellationToken cancellation)
+    public Task SendAsync(StepPlan plan, CancellationToken cancellation)
     {
-        Task<string> lost;
         lock (_gate)
         {
             if (State != GroupState.Ready)
-                throw new WorkerLostException("rank 1 is gone");
-            lost = _lost.Task;
+                throw new WorkerLostException("rank 1 is gone", LossCause.External);
             Plans.Add(plan.Clone());
+            _sent.Enqueue(plan);
+            Assert.That(_sent, Has.Count.LessThanOrEqualTo(2), "steps in flight");
         }
         _entered.Release();
+        return Task.CompletedTask;
+    }
+
+    public async Task<StepResult> ReceiveAsync(CancellationToken cancellation)
+    {
+        Task<(string, LossCause)> lost = _lost.Task;
         if (Manual)
         {
             using CancellationTokenSource leave = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-            Task first = await Task.WhenAny(_permits.WaitAsync(leave.Token), lost);
+            await Task.WhenAny(_permits.WaitAsync(leave.Token), lost);
             await leave.CancelAsync();
             cancellation.ThrowIfCancellationRequested();
-            if (first == lost)
-                throw new WorkerLostException(await lost);
         }
-        StepResult result = Compute(plan);
+        if (Dies?.Invoke(_sent.Peek()) is { } cause)
+            Lose("it died of it", cause);
+        if (lost.IsCompleted)
+        {
+            (string why, LossCause from) = await lost;
+            throw new WorkerLostException(why, from);
+        }
+        StepResult result = Compute(_sent.Dequeue());
         Spoil?.Invoke(result);
         return result;
+    }
+
+    public void Condemn(long epoch, string reason)
+    {
+        Condemned.Add(reason);
+        Lose(reason, LossCause.Worker);
+    }
+
+    /// <summary>The circuit opens: whoever waits is told.</summary>
+    public void Break(string why)
+    {
+        lock (_gate)
+        {
+            (State, Outage) = (GroupState.Broken, why);
+            TaskCompletionSource<GroupLife> ready = _ready;
+            _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
+            ready.SetException(new GroupUnavailableException(why));
+        }
     }
 
     public GetTopologyResponse Topology() => new()
@@ -151,11 +196,10 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
             Running sequence = _sequences[rows.SequenceId];
             sequence.Blocks.AddRange(rows.NewBlocks);
             Assert.That(rows.StartPosition, Is.EqualTo(sequence.Computed), "start of a sequence's rows");
-            sequence.Computed += rows.Tokens;
-            Assert.That(sequence.Computed, Is.LessThanOrEqualTo(Math.Min(sequence.Tokens.Count, sequence.Blocks.Count * blockTokens)));
             result.Sequences.Add(sequence.Answer(rows, NextToken));
+            Assert.That(sequence.Computed, Is.LessThanOrEqualTo(Math.Min(sequence.Tokens.Count, sequence.Blocks.Count * blockTokens)));
         }
-        Assert.That(_sequences.Values.SelectMany(sequence => sequence.Blocks), Is.Unique.And.All.InRange(0, kvBlocks - 1));
+        Assert.That(_sequences.Values.SelectMany(sequence => sequence.Blocks), Is.All.InRange(0, kvBlocks - 1));
         return result;
     }
 
@@ -165,20 +209,26 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
 
         public List<int> Blocks { get; } = [];
 
-        public int Computed { get; set; }
+        public int Computed { get; private set; } = whole.ComputedTokens;
 
         public SequenceResult Answer(SequenceStep rows, Func<NewSequence, IReadOnlyList<int>, int> next)
         {
             SequenceResult answer = new() { SequenceId = rows.SequenceId };
             if (whole.PromptLogprobs >= 0)
-                for (int i = rows.StartPosition; i < Math.Min(rows.StartPosition + rows.Tokens, whole.TokenIds.Count); i++)
+                for (int i = rows.StartPosition; i < Math.Min(rows.StartPosition + rows.Tokens, whole.Sampling.PromptTokens); i++)
                     answer.PromptLogprobs.Add(i == 0 ? new TokenLogprobs() : Logprobs(i, Tokens[i], whole.PromptLogprobs));
-            if (!rows.Sample)
-                return answer;
-            answer.TokenId = next(whole, Tokens);
-            if (whole.TopLogprobs >= 0)
-                answer.Logprobs = Logprobs(Tokens.Count, answer.TokenId, whole.TopLogprobs);
-            Tokens.Add(answer.TokenId);
+            Computed += rows.Tokens;
+            for (int right = 0; rows.Sample; right++)
+            {
+                int token = next(whole, Tokens);
+                answer.TokenIds.Add(token);
+                if (whole.TopLogprobs >= 0)
+                    answer.Logprobs.Add(Logprobs(Tokens.Count, token, whole.TopLogprobs));
+                Tokens.Add(token);
+                if (right == rows.DraftIds.Count || rows.DraftIds[right] != token)
+                    break;
+                Computed++;
+            }
             return answer;
         }
 

@@ -6,16 +6,16 @@ namespace TpServe.Gateway.Tests.Scheduling;
 /// <summary>Sequences, and a worker that answers every plan as the protocol says.</summary>
 internal static class SchedulerFixture
 {
-    public static Sequence Sequence(ulong id, int prompt, int maxNew, params int[] endTokens) => new(
-        new SequenceId(id),
-        new SequenceSpec
-        {
-            Prompt = Enumerable.Range(1, prompt).ToArray(),
-            MaxNewTokens = maxNew,
-            Sampling = new SamplingParameters(),
-            EndTokens = endTokens.ToHashSet(),
-        });
+    public static Sequence Sequence(int prompt, int maxNew, params int[] endTokens) => new(Spec(prompt, maxNew) with { EndTokens = endTokens.ToHashSet() });
 
+    public static SequenceSpec Spec(int prompt, int maxNew) => new()
+    {
+        Prompt = [.. Enumerable.Range(1, prompt)],
+        MaxNewTokens = maxNew,
+        Sampling = new SamplingParameters(),
+    };
+
+    /// <summary>Every guess is wrong, every sampled token is 7 or what <paramref name="token"/> says of the sequence.</summary>
     public static StepResult Answer(StepPlan plan, Func<ulong, int>? token = null)
     {
         StepResult result = new() { Epoch = plan.Epoch, Step = plan.Step };
@@ -23,14 +23,73 @@ internal static class SchedulerFixture
         {
             SequenceResult answer = new() { SequenceId = rows.SequenceId };
             if (rows.Sample)
-                answer.TokenId = token?.Invoke(rows.SequenceId) ?? 7;
+                answer.TokenIds.Add(token?.Invoke(rows.SequenceId) ?? 7);
             result.Sequences.Add(answer);
         }
         return result;
     }
 
-    /// <summary>The rows of a plan as "id:start+tokens", a sampled one with "!".</summary>
+    /// <summary>The rows of a plan as "id:start+tokens", a sampled one with "!", guesses with "?count".</summary>
     public static string Rows(StepPlan? plan) => plan is null
         ? "nothing"
-        : string.Join(' ', plan.Sequences.Select(rows => $"{rows.SequenceId}:{rows.StartPosition}+{rows.Tokens}{(rows.Sample ? "!" : "")}"));
+        : string.Join(' ', plan.Sequences.Select(rows =>
+            $"{rows.SequenceId}:{rows.StartPosition}+{rows.Tokens}{(rows.Sample ? "!" : "")}{(rows.DraftIds.Count > 0 ? $"?{rows.DraftIds.Count}" : "")}"));
+}
+
+/// <summary>The workers in miniature: what each block holds, token by token; every row checks that what it reads is what its log says.</summary>
+/// <remarks>The oracle of shared blocks: a hit that was not one, a block with two owners or a copy too late shows as a token that is not there.</remarks>
+internal sealed class NaiveWorkers(int blockTokens, Func<IReadOnlyList<int>, int> next)
+{
+    private readonly Dictionary<int, int[]> _cache = [];
+    private readonly Dictionary<ulong, (List<int> Tokens, List<int> Blocks)> _sequences = [];
+    private readonly Dictionary<ulong, int> _computed = [];
+
+    /// <summary>Runs a plan as ranks do: forget, copy, compute, sample, take guesses while they are right.</summary>
+    public StepResult Run(StepPlan plan)
+    {
+        StepResult result = new() { Epoch = plan.Epoch, Step = plan.Step };
+        foreach (ulong id in plan.Finished)
+            if (!_sequences.Remove(id))
+                throw new InvalidOperationException($"sequence {id} ends and was not there");
+        foreach (NewSequence added in plan.NewSequences)
+        {
+            _sequences.Add(added.SequenceId, ([.. added.TokenIds], []));
+            _computed[added.SequenceId] = added.ComputedTokens;
+        }
+        foreach (BlockCopy copy in plan.Copies)
+            _cache[copy.Destination] = [.. Block(copy.Source)];
+        foreach (SequenceStep rows in plan.Sequences)
+            result.Sequences.Add(Run(rows));
+        return result;
+    }
+
+    private SequenceResult Run(SequenceStep rows)
+    {
+        (List<int> tokens, List<int> blocks) = _sequences[rows.SequenceId];
+        blocks.AddRange(rows.NewBlocks);
+        if (rows.StartPosition != _computed[rows.SequenceId])
+            throw new InvalidOperationException($"sequence {rows.SequenceId} starts at {rows.StartPosition}, computed are {_computed[rows.SequenceId]}");
+        List<int> laid = [.. tokens, .. rows.DraftIds];
+        for (int position = rows.StartPosition; position < rows.StartPosition + rows.Tokens + rows.DraftIds.Count; position++)
+            Block(blocks[position / blockTokens])[position % blockTokens] = laid[position];
+        for (int position = 0; position < rows.StartPosition; position++)
+            if (Block(blocks[position / blockTokens])[position % blockTokens] != tokens[position])
+                throw new InvalidOperationException($"sequence {rows.SequenceId}: position {position} is not in block {blocks[position / blockTokens]}");
+
+        SequenceResult answer = new() { SequenceId = rows.SequenceId };
+        int right = 0;
+        while (rows.Sample)
+        {
+            int token = next(tokens);
+            tokens.Add(token);
+            answer.TokenIds.Add(token);
+            if (right == rows.DraftIds.Count || rows.DraftIds[right] != token)
+                break;
+            right++;
+        }
+        _computed[rows.SequenceId] = rows.StartPosition + rows.Tokens + right;
+        return answer;
+    }
+
+    private int[] Block(int block) => _cache.TryGetValue(block, out int[]? content) ? content : _cache[block] = new int[blockTokens];
 }
