@@ -1,21 +1,21 @@
-using System.Text.Json;
+using TpServe.ChatTemplates.Values;
 
 namespace TpServe.ChatTemplates;
 
 /// <summary>What a chat template sees of one request.</summary>
 /// <remarks>
-/// Errors   a member of the wrong JSON kind fails the rendering with <see cref="ChatTemplateErrorReason.Input"/>.
+/// Errors   a member of the wrong type fails the rendering with <see cref="ChatTemplateErrorReason.Input"/>.
 /// </remarks>
 public sealed record ChatTemplateInput
 {
-    /// <summary>The conversation: an array of objects with role and content.</summary>
-    public required JsonElement Messages { get; init; }
+    /// <summary>The conversation: a list of maps with role and content.</summary>
+    public required Value Messages { get; init; }
 
     /// <summary>The tools as the request gives them; null becomes none, as in transformers.</summary>
-    public JsonElement? Tools { get; init; }
+    public Value? Tools { get; init; }
 
     /// <summary>Documents for retrieval templates; null becomes none.</summary>
-    public JsonElement? Documents { get; init; }
+    public Value? Documents { get; init; }
 
     /// <summary>Whether the prompt ends with the opening of an assistant turn.</summary>
     public bool AddGenerationPrompt { get; init; }
@@ -30,7 +30,7 @@ public sealed record ChatTemplateInput
     public string? EosToken { get; init; }
 
     /// <summary>Further variables by name (enable_thinking, date_string, ...); they win over the ones above.</summary>
-    public IReadOnlyDictionary<string, JsonElement> Extra { get; init; } = new Dictionary<string, JsonElement>();
+    public IReadOnlyDictionary<string, Value> Extra { get; init; } = new Dictionary<string, Value>();
 
     /// <summary>The time strftime_now prints.</summary>
     public required DateTimeOffset Now { get; init; }

@@ -56,9 +56,8 @@ public sealed class ChatTemplateTests
     [TestCase("""[{"content": "a"}]""", false, true, "does not appear")]
     public void Render_InputThatDoesNotFit_SaysWhy(string messages, bool addPrompt, bool goOn, string expected)
     {
-        ChatTemplateInput input = TemplateRun.Input(messages) with { AddGenerationPrompt = addPrompt, ContinueFinalMessage = goOn };
-        ChatTemplateException? fault = Assert.Throws<ChatTemplateException>(
-            () => ChatTemplate.Parse("x").Render(input, RenderLimits.Default, CancellationToken.None));
+        ChatTemplateException? fault = Assert.Throws<ChatTemplateException>(() => ChatTemplate.Parse("x").Render(
+            TemplateRun.Input(messages) with { AddGenerationPrompt = addPrompt, ContinueFinalMessage = goOn }, RenderLimits.Default, CancellationToken.None));
         Assert.That(fault!.Reason, Is.EqualTo(ChatTemplateErrorReason.Input));
         Assert.That(fault.Message, Does.Contain(expected));
     }

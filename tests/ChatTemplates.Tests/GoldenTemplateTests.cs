@@ -91,15 +91,13 @@ public sealed class GoldenTemplateTests
 
     private static ChatTemplateInput Input(JsonElement set, JsonElement golden, DateTimeOffset now) => new()
     {
-        Messages = golden.GetProperty("messages"),
-        Tools = golden.TryGetProperty("tools", out JsonElement tools) && tools.ValueKind != JsonValueKind.Null ? tools : null,
+        Messages = RequestValue.FromJson(golden.GetProperty("messages")),
+        Tools = golden.TryGetProperty("tools", out JsonElement tools) && tools.ValueKind != JsonValueKind.Null ? RequestValue.FromJson(tools) : null,
         AddGenerationPrompt = golden.GetProperty("add_generation_prompt").GetBoolean(),
         ContinueFinalMessage = golden.TryGetProperty("continue_final_message", out JsonElement go) && go.GetBoolean(),
         BosToken = Text(set, "bos_token"),
         EosToken = Text(set, "eos_token"),
-        Extra = golden.TryGetProperty("extra", out JsonElement extra)
-            ? extra.EnumerateObject().ToDictionary(variable => variable.Name, variable => variable.Value)
-            : [],
+        Extra = golden.TryGetProperty("extra", out JsonElement extra) ? TemplateRun.Variables(extra) : [],
         Now = now,
     };
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using TpServe.ChatTemplates.Values;
 
 namespace TpServe.ChatTemplates.Tests;
 
@@ -13,8 +14,8 @@ internal static class TemplateRun
 
     public static ChatTemplateInput Input(string messages = "[]", string variables = "{}", params string[] trustedRoles) => new()
     {
-        Messages = Json(messages),
-        Extra = Json(variables).EnumerateObject().ToDictionary(variable => variable.Name, variable => variable.Value),
+        Messages = RequestValue.FromJson(Json(messages)),
+        Extra = Variables(Json(variables)),
         BosToken = "<s>",
         EosToken = "</s>",
         TrustedRoles = trustedRoles.ToHashSet(),
@@ -24,6 +25,9 @@ internal static class TemplateRun
     /// <summary>The segments as one text: what the request wrote stands in brackets.</summary>
     public static string Marked(RenderedPrompt prompt) =>
         string.Concat(prompt.Segments.Select(segment => segment.FromTemplate ? segment.Text : $"[{segment.Text}]"));
+
+    public static Dictionary<string, Value> Variables(JsonElement json) =>
+        json.EnumerateObject().ToDictionary(variable => variable.Name, variable => RequestValue.FromJson(variable.Value));
 
     public static JsonElement Json(string text)
     {

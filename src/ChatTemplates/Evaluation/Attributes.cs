@@ -92,7 +92,7 @@ internal static class Attributes
         switch (value)
         {
             case DictValue dict:
-                return key is ListValue or DictValue ? null : dict.Get(key);
+                return key is ListValue or DictValue ? null : dict.Get(state, key);
             case StringValue or SequenceValue or RangeValue:
                 return key.TryInteger(out BigInteger index) ? Iteration.ElementAt(value, index) : null;
             default:

@@ -190,9 +190,9 @@ internal static class ExpressionEvaluator
 
     private static DictValue Dict(RenderState state, Scope scope, DictExpression dict)
     {
-        DictValue made = new(state);
+        DictValue made = new();
         foreach ((Expression key, Expression value) in dict.Entries)
-            made.Set(Evaluate(state, scope, key), Evaluate(state, scope, value));
+            made.Set(state, Evaluate(state, scope, key), Evaluate(state, scope, value));
         return made;
     }
 }

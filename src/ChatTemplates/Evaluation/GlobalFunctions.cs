@@ -43,11 +43,11 @@ internal static class GlobalFunctions
     {
         if (arguments.Positional.Length > 1)
             throw Fault.Type($"dict expected at most 1 argument, got {arguments.Positional.Length}");
-        DictValue made = new(state);
+        DictValue made = new();
         if (arguments.Positional.Length == 1 && arguments.Positional[0] is DictValue source)
         {
             foreach ((Value key, Value value) in source.Entries)
-                made.Set(key, value);
+                made.Set(state, key, value);
         }
         else if (arguments.Positional.Length == 1)
         {
@@ -56,11 +56,11 @@ internal static class GlobalFunctions
                 Value[] parts = Iteration.ToArray(state, pair);
                 if (parts.Length != 2)
                     throw Fault.Value($"dictionary update sequence element has length {parts.Length}; 2 is required");
-                made.Set(parts[0], parts[1]);
+                made.Set(state, parts[0], parts[1]);
             }
         }
         foreach ((string name, Value value) in arguments.Named)
-            made.Set(StringValue.Template(name), value);
+            made.Set(state, StringValue.Template(name), value);
         return made;
     }
 

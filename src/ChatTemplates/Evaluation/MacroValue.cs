@@ -35,9 +35,9 @@ internal sealed class MacroValue(MacroDefinition definition, Scope scope) : Call
             call.Set("caller", Take(left, "caller") ?? new UndefinedValue("No caller defined"));
         if (definition.UsesKwargs)
         {
-            DictValue kwargs = new(state);
+            DictValue kwargs = new();
             foreach ((string name, Value value) in left)
-                kwargs.Set(StringValue.Template(name), value);
+                kwargs.Set(state, StringValue.Template(name), value);
             call.Set("kwargs", kwargs);
         }
         else if (left.Count > 0)

@@ -81,9 +81,9 @@ internal static class TextFilters
         StringValue format = PythonText.Str(state, arguments.Positional[0]);
         if (arguments.Named.Length == 0)
             return PercentFormat.Apply(state, format, new TupleValue(arguments.Positional[1..]));
-        DictValue values = new(state);
+        DictValue values = new();
         foreach ((string name, Value value) in arguments.Named)
-            values.Set(StringValue.Template(name), value);
+            values.Set(state, StringValue.Template(name), value);
         return PercentFormat.Apply(state, format, values);
     }
 

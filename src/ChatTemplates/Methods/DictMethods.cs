@@ -12,10 +12,10 @@ internal static class DictMethods
     /// <summary>A method bound to a dictionary, or null.</summary>
     public static Value? Find(DictValue dict, string name) => name switch
     {
-        "get" => new FunctionValue((_, arguments) =>
+        "get" => new FunctionValue((state, arguments) =>
         {
             Value?[] bound = arguments.Bind("get", 1, "key", "default");
-            return dict.Get(bound[0]!) ?? bound[1] ?? NoneValue.Instance;
+            return dict.Get(state, bound[0]!) ?? bound[1] ?? NoneValue.Instance;
         }),
         "keys" => View(dict, name, DictViewKind.Keys),
         "values" => View(dict, name, DictViewKind.Values),
@@ -38,9 +38,9 @@ internal static class DictMethods
     private static DictValue FromKeys(RenderState state, Arguments arguments)
     {
         Value[] bound = arguments.RequirePositional("fromkeys", 1, 2);
-        DictValue made = new(state);
+        DictValue made = new();
         foreach (Value key in Iteration.Of(state, bound[0]))
-            made.Set(key, bound.Length > 1 ? bound[1] : NoneValue.Instance);
+            made.Set(state, key, bound.Length > 1 ? bound[1] : NoneValue.Instance);
         return made;
     }
 }

@@ -175,7 +175,7 @@ internal sealed class PercentFormat
             open += Peek() == '(' ? 1 : Peek() == ')' ? -1 : 0;
         }
         string name = _format.Text[start..(_at - 1)];
-        return dict.Get(name) ?? throw Fault.Value($"key '{name}' is missing");
+        return dict.Get(_state, name) ?? throw Fault.Value($"key '{name}' is missing");
     }
 
     private Value Next()

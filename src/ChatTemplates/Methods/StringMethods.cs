@@ -301,7 +301,7 @@ internal static class StringMethods
             state.Step();
             int at = text.Offset(i);
             int code = char.IsSurrogatePair(text.Text, at) ? char.ConvertToUtf32(text.Text, at) : text.Text[at];
-            Value? mapped = table is DictValue dict ? dict.Get(new IntValue(code)) : throw Fault.Type($"'{table.TypeName}' object is not subscriptable");
+            Value? mapped = table is DictValue dict ? dict.Get(state, new IntValue(code)) : throw Fault.Type($"'{table.TypeName}' object is not subscriptable");
             if (mapped is null)
                 translated.Append(text, at, text.Offset(i + 1) - at);
             else if (mapped is StringValue replacement)

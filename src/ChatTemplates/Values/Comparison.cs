@@ -68,9 +68,9 @@ internal static class Comparison
                     throw Fault.Type($"'in <string>' requires string as left operand, not {item.TypeName}");
                 return TextSearch.IndexOf(state, text.Text, part.Text, 0, text.Text.Length) >= 0;
             case DictValue dict:
-                return dict.Get(item) is not null;
+                return dict.Get(state, item) is not null;
             case DictViewValue { Kind: DictViewKind.Keys } keys:
-                return keys.Dict.Get(item) is not null;
+                return keys.Dict.Get(state, item) is not null;
             case NamespaceValue or LoopValue or CallableValue or NoneValue or BoolValue or IntValue or FloatValue:
                 throw Fault.Type($"argument of type '{container.TypeName}' is not iterable");
             default:
@@ -139,7 +139,7 @@ internal static class Comparison
         if (a.Count != b.Count)
             return false;
         state.Enter();
-        bool equal = a.Entries.All(entry => b.Get(entry.Key) is { } other && IsSame(state, entry.Value, other));
+        bool equal = a.Entries.All(entry => b.Get(state, entry.Key) is { } other && IsSame(state, entry.Value, other));
         state.Leave();
         return equal;
     }

@@ -32,13 +32,15 @@ internal sealed class GroupValue(Value grouper, ListValue list) : TupleValue(gro
 }
 
 /// <summary>A dictionary in order of insertion; it is filled while it is made and never changed after.</summary>
-internal sealed class DictValue(RenderState state) : Value
+/// <remarks>It belongs to no rendering, so whoever looks a key up says to which one the search is charged.</remarks>
+internal sealed class DictValue : Value
 {
     /// <summary>Up to this many keys a scan beats a hash table.</summary>
     private const int ScanLimit = 8;
 
     private readonly List<KeyValuePair<Value, Value>> _entries = [];
-    private Dictionary<Value, int>? _index;
+    private readonly List<int> _older = []; // of each entry, the one before it with the same hash; -1 = none
+    private Dictionary<int, int>? _newest; // hash to the last entry that has it; null up to the scan limit
 
     public IReadOnlyList<KeyValuePair<Value, Value>> Entries => _entries;
 
@@ -49,47 +51,44 @@ internal sealed class DictValue(RenderState state) : Value
     public override bool IsTrue => _entries.Count > 0;
 
     /// <summary>Sets a key; a key that is there keeps its place.</summary>
-    public void Set(Value key, Value value)
+    public void Set(RenderState state, Value key, Value value)
     {
         state.Step();
-        int position = Find(key);
+        int position = Find(state, key);
         if (position >= 0)
         {
             _entries[position] = new(_entries[position].Key, value);
             return;
         }
         _entries.Add(new(key, value));
-        if (_index is not null)
+        if (_entries.Count <= ScanLimit)
+            return;
+        _newest ??= [];
+        for (int entry = _older.Count; entry < _entries.Count; entry++)
         {
-            _index.Add(key, _entries.Count - 1);
-        }
-        else if (_entries.Count > ScanLimit)
-        {
-            _index = new Dictionary<Value, int>(new KeyComparer(state));
-            for (int i = 0; i < _entries.Count; i++)
-                _index.Add(_entries[i].Key, i);
+            int hash = KeyComparer.Hash(state, _entries[entry].Key);
+            _older.Add(_newest.TryGetValue(hash, out int older) ? older : -1);
+            _newest[hash] = entry;
         }
     }
 
     /// <summary>The value of a key, or null; a key that Python cannot hash is a type error.</summary>
-    public Value? Get(Value key)
+    public Value? Get(RenderState state, Value key)
     {
-        int position = Find(key);
+        int position = Find(state, key);
         return position < 0 ? null : _entries[position].Value;
     }
 
     /// <summary>The value of a text key, or null.</summary>
-    public Value? Get(string key) => Get(StringValue.Template(key));
+    public Value? Get(RenderState state, string key) => Get(state, StringValue.Template(key));
 
-    private int Find(Value key)
+    private int Find(RenderState state, Value key)
     {
         KeyComparer.RequireHashable(state, key);
-        if (_index is not null)
-            return _index.TryGetValue(key, out int found) ? found : -1;
-        for (int i = 0; i < _entries.Count; i++)
-            if (Comparison.AreEqual(state, _entries[i].Key, key))
-                return i;
-        return -1;
+        int candidate = _newest is null ? _entries.Count - 1 : _newest.GetValueOrDefault(KeyComparer.Hash(state, key), -1);
+        while (candidate >= 0 && !Comparison.AreEqual(state, _entries[candidate].Key, key))
+            candidate = _newest is null ? candidate - 1 : _older[candidate];
+        return candidate;
     }
 }
 

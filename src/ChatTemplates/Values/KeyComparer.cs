@@ -9,11 +9,14 @@ internal sealed class KeyComparer(RenderState state) : IEqualityComparer<Value>
 {
     public bool Equals(Value? x, Value? y) => Comparison.AreEqual(state, x!, y!);
 
-    public int GetHashCode(Value obj)
+    public int GetHashCode(Value obj) => Hash(state, obj);
+
+    /// <summary>The hash of a key that <see cref="RequireHashable"/> lets pass.</summary>
+    public static int Hash(RenderState state, Value key)
     {
-        if (obj.TryInteger(out BigInteger integer))
+        if (key.TryInteger(out BigInteger integer))
             return integer.GetHashCode();
-        switch (obj)
+        switch (key)
         {
             case StringValue text:
                 state.ChargeText(0, text.Text.Length);
@@ -26,14 +29,14 @@ internal sealed class KeyComparer(RenderState state) : IEqualityComparer<Value>
                 foreach (Value item in tuple.Items)
                 {
                     state.Step();
-                    hash.Add(GetHashCode(item));
+                    hash.Add(Hash(state, item));
                 }
                 state.Leave();
                 return hash.ToHashCode();
             case NoneValue or UndefinedValue:
-                return obj.TypeName.GetHashCode(StringComparison.Ordinal);
+                return key.TypeName.GetHashCode(StringComparison.Ordinal);
             default:
-                return RuntimeHelpers.GetHashCode(obj);
+                return RuntimeHelpers.GetHashCode(key);
         }
     }
 

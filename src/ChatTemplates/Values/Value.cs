@@ -2,9 +2,14 @@ using System.Numerics;
 
 namespace TpServe.ChatTemplates.Values;
 
-/// <summary>A value as Python knows it: what a template's expressions are made of.</summary>
-internal abstract class Value
+/// <summary>A value as Python knows it: what a template's expressions are made of. Requests make theirs with <see cref="RequestValue"/>.</summary>
+/// <remarks>Threads  what a request may hand in never changes once it is made.</remarks>
+public abstract class Value
 {
+    private protected Value()
+    {
+    }
+
     /// <summary>Python's name of the type, as error messages print it.</summary>
     public abstract string TypeName { get; }
 

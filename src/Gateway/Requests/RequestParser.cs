@@ -62,7 +62,10 @@ public sealed class RequestParser
     }
 
     /// <summary>Checks a conversation and lays it out.</summary>
-    public ValidatedRequest Parse(ChatRequest request, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
+    /// <param name="request">All that is asked; messages and variables count where they come in no other form.</param>
+    /// <param name="conversation">The conversation of an HTTP body, whose variables hold more than a proto can.</param>
+    public ValidatedRequest Parse(
+        ChatRequest request, Conversation? conversation = null, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
         RefuseUnimplemented(request.Constraint, request.HasLora);
         if (request.Tools.Count > 0)
@@ -71,7 +74,7 @@ public sealed class RequestParser
             throw RequestRejectedException.Unimplemented("tool_choice");
         return Parse(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
-            request.Sampling, request.Stopping, request.Response, deadline, () => Encoder.Encode(request, cancellation)) with
+            request.Sampling, request.Stopping, request.Response, deadline, () => Encoder.Encode(conversation ?? Conversation.Of(request), cancellation)) with
         {
             Priority = Priority(request.HasPriority ? request.Priority : 0),
             CacheSalt = Salt(request.Cache),
@@ -88,9 +91,16 @@ public sealed class RequestParser
         {
             TokenizeRequest.InputOneofCase.Text =>
                 Encoder.Encode(request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens),
-            TokenizeRequest.InputOneofCase.Chat => Encoder.Encode(request.Chat, cancellation),
+            TokenizeRequest.InputOneofCase.Chat => Encoder.Encode(Conversation.Of(request.Chat), cancellation),
             _ => throw RequestRejectedException.Invalid("input", "Nothing to tokenize is given: set 'text' or 'chat'."),
         };
+    }
+
+    /// <summary>Tokens of a conversation.</summary>
+    public IReadOnlyList<int> Tokenize(string? model, Conversation conversation, CancellationToken cancellation)
+    {
+        RequireModel(model);
+        return Encoder.Encode(conversation, cancellation);
     }
 
     /// <summary>Refuses a name that is not the served model's.</summary>

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Text.Json;
 using NUnit.Framework;
+using TpServe.ChatTemplates;
+using TpServe.Gateway.Requests;
 using TpServe.Gateway.Tests.Engine;
 
 namespace TpServe.Gateway.Tests.Api;
@@ -52,6 +54,41 @@ public sealed class ChatEndpointTests
         JsonElement choice = body.GetProperty("choices")[0];
         Assert.That(choice.GetProperty("prompt_token_ids").GetArrayLength(), Is.EqualTo(4 + "think".Length));
         Assert.That(choice.GetProperty("token_ids").GetRawText(), Is.EqualTo("[72]"));
+    }
+
+    [TestCase("9007199254740993", "9007199254740993")] // 2^53 + 1
+    [TestCase("9223372036854775807", "9223372036854775807")] // 2^63 - 1
+    [TestCase("123456789012345678901234567890", "123456789012345678901234567890")]
+    [TestCase("-7", "-7")]
+    [TestCase("2.5", "2.5")]
+    [TestCase("5.0", "5.0")]
+    [TestCase("true", "True")]
+    [TestCase("false", "False")]
+    [TestCase("null", "None")]
+    [TestCase("""[1,[2,{"a":[9007199254740993]}],"x"]""", "[1, [2, {'a': [9007199254740993]}], 'x']")]
+    public async Task Chat_TemplateVariable_IsExactInBothEndpoints(string json, string printed)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(model: TestModel.Model() with { ChatTemplate = ChatTemplate.Parse("{{ value }}") });
+        (_, JsonElement body) = await api.PostAsync(
+            "/v1/chat/completions", $$"""{{{Hi}},"max_tokens":1,"chat_template_kwargs":{"value":{{json}}},"return_token_ids":true}""");
+        Assert.That(Text(body.GetProperty("choices")[0].GetProperty("prompt_token_ids")), Is.EqualTo(printed));
+        (_, JsonElement tokens) = await api.PostAsync("/tokenize", "{" + Hi + ",\"chat_template_kwargs\":{\"value\":" + json + "}}");
+        Assert.That(Text(tokens.GetProperty("tokens")), Is.EqualTo(printed));
+
+        static string Text(JsonElement ids) => string.Concat(ids.EnumerateArray().Select(id => (char)id.GetInt32()));
+    }
+
+    [Test]
+    public async Task Chat_EveryFieldOfAMessage_ReachesTheTemplate()
+    {
+        ServingModel model = TestModel.Model() with { ChatTemplate = ChatTemplate.Parse("{{ messages[0].name }} {{ messages[0].reasoning_content }} {{ messages[1].tool_call_id }} {{ messages|map('list')|list }}") };
+        await using ApiFixture api = await ApiFixture.StartAsync(model: model);
+        (_, JsonElement tokens) = await api.PostAsync(
+            "/tokenize",
+            """{"messages":[{"role":"assistant","content":"a","name":"n","reasoning_content":"r"},{"role":"tool","content":"b","tool_call_id":"t","unknown":1}]}""");
+        Assert.That(
+            string.Concat(tokens.GetProperty("tokens").EnumerateArray().Select(id => (char)id.GetInt32())),
+            Is.EqualTo("n r t [['thinking', 'role', 'content', 'name', 'reasoning_content'], ['role', 'content', 'tool_call_id']]"));
     }
 
     [Test]

@@ -1,8 +1,11 @@
+using Google.Protobuf.WellKnownTypes;
 using Google.Rpc;
 using Grpc.Core;
 using Grpc.Health.V1;
 using Grpc.Reflection.V1Alpha;
 using NUnit.Framework;
+using TpServe.ChatTemplates;
+using TpServe.Gateway.Requests;
 using TpServe.Gateway.Tests.Engine;
 using TpServe.Protos.V1;
 
@@ -77,6 +80,55 @@ public sealed class GrpcTests
         await foreach (GenerateEvent happened in call.ResponseStream.ReadAllAsync())
             text += happened.Delta?.Text;
         Assert.That(text, Is.EqualTo("Hello!"));
+    }
+
+    [Test]
+    public async Task Chat_TemplateVariables_ReachTheTemplate()
+    {
+        const string Template = "{{ whole }};{{ most }};{{ half }};{{ nothing }};{{ yes }};{{ some }};{{ named }};";
+        await using ApiFixture api = await ApiFixture.StartAsync(model: TestModel.Model() with { ChatTemplate = ChatTemplate.Parse(Template) });
+        ChatRequest chat = Hi();
+        chat.TemplateVariables = Struct.Parser.ParseJson(
+            """{"whole":5,"most":9007199254740992,"half":-2.5,"nothing":null,"yes":true,"some":[1,["x"]],"named":{"b":1e300,"a":1000000000000000}}""");
+        TokenizeResponse tokens = await api.Inference.TokenizeAsync(new TokenizeRequest { Chat = chat });
+        Assert.That(
+            string.Concat(tokens.TokenIds.Select(id => (char)id)),
+            Is.EqualTo("5;9007199254740992;-2.5;None;True;[1, ['x']];{'b': 1e+300, 'a': 1000000000000000};"));
+    }
+
+    private static IEnumerable<TestCaseData> BadChats()
+    {
+        static TestCaseData Case(string name, Action<ChatRequest> spoil, StatusCode status, string field, string message)
+        {
+            ChatRequest request = Hi();
+            spoil(request);
+            return new TestCaseData(request, status, field, message).SetArgDisplayNames(name);
+        }
+
+        static Struct Variable(Value value) => new() { Fields = { ["a"] = value } };
+
+        Value deep = Value.ForNumber(1);
+        for (int i = 0; i < 64; i++)
+            deep = Value.ForList(deep);
+        yield return Case("no messages", request => request.Messages.Clear(), StatusCode.InvalidArgument, "messages", "1 to 4096");
+        yield return Case("role", request => request.Messages[0].Role = ChatRole.Unspecified, StatusCode.InvalidArgument, "messages[0].role", "assistant or tool");
+        yield return Case("no content", request => request.Messages[0].ClearContent(), StatusCode.InvalidArgument, "messages[0].content", "must be set");
+        yield return Case("half a pair", request => request.Messages[0].Name = "\ud800", StatusCode.InvalidArgument, "messages[0].name", "surrogate");
+        yield return Case("tool calls", request => request.Messages[0].ToolCalls.Add(new ToolCall()), StatusCode.Unimplemented, "messages[0].tool_calls", "not implemented");
+        yield return Case("NaN", request => request.TemplateVariables = Variable(Value.ForNumber(double.NaN)), StatusCode.InvalidArgument, "template_variables", "finite");
+        yield return Case("no kind", request => request.TemplateVariables = Variable(new Value()), StatusCode.InvalidArgument, "template_variables", "no kind");
+        yield return Case("deep", request => request.TemplateVariables = Variable(deep), StatusCode.InvalidArgument, "template_variables", "deeper than 64");
+        yield return Case(
+            "both ends", request => (request.ContinueFinalMessage, request.AddGenerationPrompt) = (true, true), StatusCode.InvalidArgument, "continue_final_message", "exclude");
+    }
+
+    [TestCaseSource(nameof(BadChats))]
+    public void Chat_BadInput_NamesFieldAndLimit(ChatRequest request, StatusCode status, string field, string message)
+    {
+        RequestParser parser = new(TestModel.Model(), ApiFixture.Settings, TimeProvider.System);
+        RequestRejectedException? refused = Assert.Throws<RequestRejectedException>(() => parser.Parse(request));
+        Assert.That((refused!.Status, refused.Field), Is.EqualTo((status, field)));
+        Assert.That(refused.Message, Does.Contain(message));
     }
 
     [Test]

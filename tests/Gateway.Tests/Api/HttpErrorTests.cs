@@ -79,6 +79,7 @@ public sealed class HttpErrorTests
     [TestCase("""{"messages":[null]}""", 400, "messages[0]", "object")]
     [TestCase("""{"messages":[{"role":"wizard","content":"a"}]}""", 400, "messages[0].role", "system, developer, user, assistant or tool")]
     [TestCase("""{"messages":[{"role":"user"}]}""", 400, "messages[0].content", "must be set")]
+    [TestCase("""{"messages":[{"role":"user","content":"a","tool_calls":[{}]}]}""", 501, "messages[0].tool_calls", "not implemented")]
     [TestCase("""{"messages":[{"role":"user","content":5}]}""", 400, "messages[0].content", "string or an array")]
     [TestCase("""{"messages":[{"role":"user","content":"\udc00"}]}""", 400, "messages[0].content", "surrogate")]
     [TestCase("""{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}""", 501, "messages[0].content[0].type", "not implemented")]
@@ -87,6 +88,8 @@ public sealed class HttpErrorTests
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"tool_choice":"required"}""", 501, "tool_choice", "not implemented")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":7}""", 400, "chat_template_kwargs", "object")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"a":"\ud800"}}""", 400, "chat_template_kwargs", "cannot be read")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"\ud800":1}}""", 400, "chat_template_kwargs", "cannot be read")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"a":[1e999]}}""", 400, "chat_template_kwargs", "cannot be read")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"max_tokens":1,"max_completion_tokens":2}""", 400, "max_completion_tokens", "one of them")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"add_generation_prompt":true,"continue_final_message":true}""", 400, "continue_final_message", "exclude")]
     public async Task Chat_BadInput_NamesFieldAndLimit(string json, int status, string field, string message) =>

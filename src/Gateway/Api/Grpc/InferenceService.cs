@@ -22,11 +22,11 @@ public sealed class InferenceService(
 
     /// <inheritdoc/>
     public override Task<GenerateResponse> Chat(ChatRequest request, ServerCallContext context) =>
-        AnswerAsync(parser.Parse(WithRoom(request), Deadline(context), context.CancellationToken), context);
+        AnswerAsync(parser.Parse(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken), context);
 
     /// <inheritdoc/>
     public override Task ChatStream(ChatRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
-        StreamAsync(parser.Parse(WithRoom(request), Deadline(context), context.CancellationToken), responseStream, context);
+        StreamAsync(parser.Parse(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken), responseStream, context);
 
     /// <inheritdoc/>
     public override Task<TokenizeResponse> Tokenize(TokenizeRequest request, ServerCallContext context)

@@ -20,7 +20,7 @@ internal sealed class ChatEndpoint(
         engine.RequireRoom();
         ChatBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.ChatBody, settings.Limits.BodyBytes);
         StreamChoice stream = StreamChoice.Of(body);
-        ValidatedRequest request = parser.Parse(RequestTranslation.ToProto(body), cancellation: http.RequestAborted);
+        ValidatedRequest request = parser.Parse(RequestTranslation.ToProto(body), ConversationReader.Read(body), cancellation: http.RequestAborted);
         string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
         if (stream.Streams)
             await StreamAsync(http, id, stream, request, seen: 0, null);

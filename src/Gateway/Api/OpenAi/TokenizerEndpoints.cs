@@ -13,7 +13,11 @@ internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel mode
     public async Task TokenizeAsync(HttpContext http)
     {
         TokenizeBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.TokenizeBody, settings.Limits.BodyBytes);
-        IReadOnlyList<int> ids = parser.Tokenize(RequestTranslation.ToProto(body), http.RequestAborted);
+        if ((body.Prompt is null) == (body.Messages is null))
+            throw RequestRejectedException.Invalid("prompt", "Exactly one of 'prompt' and 'messages' must be given.");
+        IReadOnlyList<int> ids = body.Messages is null
+            ? parser.Tokenize(RequestTranslation.ToProto(body), http.RequestAborted)
+            : parser.Tokenize(body.Model, ConversationReader.Read(body), http.RequestAborted);
         TokenizeReply reply = new(ids.Count, settings.MaxModelLen, ids)
         {
             TokenStrs = body.ReturnTokenStrs == true ? [.. ids.Select(texts.Text)] : null,

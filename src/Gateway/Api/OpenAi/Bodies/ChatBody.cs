@@ -5,7 +5,7 @@ namespace TpServe.Gateway.Api.OpenAi.Bodies;
 /// <summary>Body of /v1/chat/completions.</summary>
 public sealed class ChatBody : GenerationBody
 {
-    public List<MessageBody>? Messages { get; set; }
+    public List<MessageBody?>? Messages { get; set; }
 
     /// <summary>The newer name of max_tokens.</summary>
     public int? MaxCompletionTokens { get; set; }

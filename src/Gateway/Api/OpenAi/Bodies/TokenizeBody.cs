@@ -9,7 +9,7 @@ public sealed class TokenizeBody
 
     public string? Prompt { get; set; }
 
-    public List<MessageBody>? Messages { get; set; }
+    public List<MessageBody?>? Messages { get; set; }
 
     /// <summary>Prompts: default true. Conversations: the template writes them.</summary>
     public bool? AddSpecialTokens { get; set; }

@@ -1,0 +1,77 @@
+using System.Text.Json;
+using TpServe.ChatTemplates;
+using TpServe.Gateway.Api.OpenAi.Bodies;
+using TpServe.Gateway.Requests;
+using Value = TpServe.ChatTemplates.Values.Value;
+
+namespace TpServe.Gateway.Api.OpenAi;
+
+/// <summary>The conversation of an HTTP body: its JSON becomes the template's values at once, so that nothing of it is lost on the way.</summary>
+internal static class ConversationReader
+{
+    public static Conversation Read(ChatBody body) => Read(body.Messages, body.AddGenerationPrompt, body.ContinueFinalMessage, body.ChatTemplateKwargs);
+
+    public static Conversation Read(TokenizeBody body) => Read(body.Messages, body.AddGenerationPrompt, body.ContinueFinalMessage, body.ChatTemplateKwargs);
+
+    private static Conversation Read(List<MessageBody?>? messages, bool? addGenerationPrompt, bool? continueFinal, JsonElement? variables) => new()
+    {
+        Messages = [.. (messages ?? []).Select((message, index) => Message(message, $"messages[{index}]"))],
+        AddGenerationPrompt = addGenerationPrompt,
+        ContinueFinalMessage = continueFinal ?? false,
+        Variables = Variables(variables),
+    };
+
+    private static Dictionary<string, Value> Variables(JsonElement? variables)
+    {
+        Dictionary<string, Value> values = [];
+        if (variables is not { ValueKind: not JsonValueKind.Null } given)
+            return values;
+        if (given.ValueKind != JsonValueKind.Object)
+            throw RequestRejectedException.Invalid("chat_template_kwargs", "'chat_template_kwargs' must be an object.");
+        try
+        {
+            foreach (JsonProperty variable in given.EnumerateObject())
+                values[variable.Name] = RequestValue.FromJson(variable.Value);
+        }
+        catch (Exception fault) when (fault is ChatTemplateException or InvalidOperationException) // the latter: half of a surrogate pair in a name
+        {
+            throw RequestRejectedException.Invalid("chat_template_kwargs", $"'chat_template_kwargs' cannot be read: {fault.Message}");
+        }
+        return values;
+    }
+
+    private static Value Message(MessageBody? body, string field)
+    {
+        if (body is null)
+            throw RequestRejectedException.Invalid(field, $"'{field}' must be an object.");
+        if (body.ToolCalls is { ValueKind: not JsonValueKind.Null } calls && (calls.ValueKind != JsonValueKind.Array || calls.GetArrayLength() > 0))
+            throw RequestRejectedException.Unimplemented($"{field}.tool_calls");
+        if (body.Role is null || !Conversation.Roles.Contains(body.Role))
+            throw RequestRejectedException.OutOfRange($"{field}.role", body.Role is null ? "not given" : "something else", Conversation.AllRoles);
+        return Conversation.Message(field, body.Role, Content(body.Content, field), body.Name, body.ReasoningContent, body.ToolCallId);
+    }
+
+    // Text parts are joined by line breaks, as vLLM joins them for templates that know only strings.
+    private static string? Content(JsonElement? content, string field)
+    {
+        if (content is not { ValueKind: not JsonValueKind.Null } given)
+            return null;
+        if (given.ValueKind == JsonValueKind.String)
+            return JsonBody.Text(given, $"{field}.content");
+        if (given.ValueKind != JsonValueKind.Array)
+            throw RequestRejectedException.Invalid($"{field}.content", $"'{field}.content' must be a string or an array of parts.");
+        List<string> texts = [];
+        foreach (JsonElement part in given.EnumerateArray())
+        {
+            string where = $"{field}.content[{texts.Count}]";
+            if (part.ValueKind != JsonValueKind.Object || !part.TryGetProperty("type", out JsonElement type) || type.ValueKind != JsonValueKind.String)
+                throw RequestRejectedException.Invalid(where, $"'{where}' must be an object with a type.");
+            if (!type.ValueEquals("text"))
+                throw RequestRejectedException.Unimplemented($"{where}.type");
+            if (!part.TryGetProperty("text", out JsonElement text) || text.ValueKind != JsonValueKind.String)
+                throw RequestRejectedException.Invalid($"{where}.text", $"'{where}.text' must be a string.");
+            texts.Add(JsonBody.Text(text, $"{where}.text"));
+        }
+        return string.Join('\n', texts);
+    }
+}
