@@ -113,8 +113,18 @@ internal sealed class ApiFixture : IAsyncDisposable
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), text);
         Assert.That(response.Content.Headers.ContentType!.MediaType, Is.EqualTo("text/event-stream"));
         Assert.That(text, Does.EndWith("\n\n"));
-        List<string> events = [.. text[..^2].Split("\n\n")];
-        Assert.That(events, Is.All.StartsWith("data: ").And.None.Contains("\n"));
+        // An event is its data and, where the stream can be resumed, its id; comments are passed over.
+        List<string> events = [];
+        int seq = 0;
+        foreach (string[] lines in text[..^2].Split("\n\n").Select(one => one.Split('\n')).Where(lines => !lines[0].StartsWith(':')))
+        {
+            seq++;
+            if (lines.Length > 1)
+                Assert.That(lines[1], Does.Match($"^id: .+:{seq}$"));
+            Assert.That(lines, Has.Length.LessThanOrEqualTo(2));
+            Assert.That(lines[0], Does.StartWith("data: "));
+            events.Add(lines[0]);
+        }
         if (expectDone)
         {
             Assert.That(events[^1], Is.EqualTo("data: [DONE]"));

@@ -163,9 +163,10 @@ public sealed class GrpcTests
         yield return Case("too long", request => request.Stopping.MaxTokens = 128, StatusCode.InvalidArgument, "CONTEXT_EXCEEDED", "max_tokens");
         yield return Case("model", request => request.Model = "other", StatusCode.NotFound, "MODEL_NOT_FOUND", "model");
         yield return Case("constraint", request => request.Constraint = new Constraint { Regex = "a" }, StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "constraint");
-        yield return Case("priority", request => request.Priority = 0, StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "priority");
+        yield return Case("priority", request => request.Priority = 101, StatusCode.InvalidArgument, "OUT_OF_RANGE", "priority");
         yield return Case("lora", request => request.Lora = "x", StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "lora");
-        yield return Case("salt", request => request.Cache = new CacheOptions { Salt = "x" }, StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "cache.salt");
+        yield return Case("salt", request => request.Cache = new CacheOptions { Salt = new string('x', 129) }, StatusCode.InvalidArgument, "OUT_OF_RANGE", "cache.salt");
+        yield return Case("draft tokens", request => request.DraftTokens = 17, StatusCode.InvalidArgument, "OUT_OF_RANGE", "draft_tokens");
     }
 
     [TestCaseSource(nameof(BadRequests))]
@@ -186,12 +187,44 @@ public sealed class GrpcTests
     {
         await using ApiFixture api = await ApiFixture.StartAsync();
         RpcException? embed = await Assert.ThrowsAsync<RpcException>(async () => await api.Inference.EmbedAsync(new EmbedRequest()));
-        RpcException? flush = await Assert.ThrowsAsync<RpcException>(async () => await api.Control.FlushPrefixCacheAsync(new FlushPrefixCacheRequest()));
-        using AsyncServerStreamingCall<GenerateEvent> call = api.Inference.ResumeStream(new ResumeStreamRequest());
-        RpcException? resume = await Assert.ThrowsAsync<RpcException>(async () => await call.ResponseStream.MoveNext());
-        Assert.That(new[] { embed!.StatusCode, flush!.StatusCode, resume!.StatusCode }, Is.All.EqualTo(StatusCode.Unimplemented));
-        Assert.That(embed.Status.Detail, Does.Contain("Embed"));
-        Assert.That(resume.Status.Detail, Does.Contain("ResumeStream"));
+        Assert.That((embed!.StatusCode, embed.Status.Detail), Is.EqualTo((StatusCode.Unimplemented, "'tpserve.v1.Inference/Embed' is not implemented in this release.")));
+    }
+
+    [Test]
+    public async Task ResumeStream_AfterAnEvent_GivesTheRestWithItsNumbers()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        GenerateRequest request = Text("a", 5);
+        request.RequestId = "mine";
+        List<GenerateEvent> whole = await ReadAsync(api.Inference.GenerateStream(request));
+        List<GenerateEvent> rest = await ReadAsync(api.Inference.ResumeStream(new ResumeStreamRequest { RequestId = "mine", AfterSeq = 3 }));
+        Assert.That(rest, Is.EqualTo(whole.Skip(3)));
+        RpcException? gone = await Assert.ThrowsAsync<RpcException>(async () => await ReadAsync(api.Inference.ResumeStream(new ResumeStreamRequest { RequestId = "other" })));
+        Assert.That((gone!.StatusCode, gone.GetRpcStatus()!.GetDetail<ErrorInfo>().Reason), Is.EqualTo((StatusCode.NotFound, "STREAM_NOT_FOUND")));
+    }
+
+    private static async Task<List<GenerateEvent>> ReadAsync(AsyncServerStreamingCall<GenerateEvent> call)
+    {
+        using (call)
+        {
+            List<GenerateEvent> events = [];
+            while (await call.ResponseStream.MoveNext())
+                events.Add(call.ResponseStream.Current);
+            return events;
+        }
+    }
+
+    [Test]
+    public async Task FlushPrefixCache_AfterARequest_ForgetsItsBlocks()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        GenerateRequest request = Text("a prompt of some length", 2);
+        await api.Inference.GenerateAsync(request);
+        Assert.That((await api.Inference.GenerateAsync(request)).Usage.CachedTokens, Is.EqualTo(20));
+        Assert.That((await api.Control.FlushPrefixCacheAsync(new FlushPrefixCacheRequest())).Blocks, Is.GreaterThanOrEqualTo(5));
+        Assert.That((await api.Inference.GenerateAsync(request)).Usage.CachedTokens, Is.Zero);
+        request.Cache = new CacheOptions { Bypass = true };
+        Assert.That((await api.Inference.GenerateAsync(request)).Usage.CachedTokens, Is.Zero);
     }
 
     [TestCase(new byte[] { 0x1A, 0x02, 0xC3, 0x28 }, TestName = "Generate_TextNotUtf8_IsRefused")] // field 3, two bytes that are not UTF-8
@@ -227,20 +260,36 @@ public sealed class GrpcTests
         Assert.That(() => api.Engine.Load().UsedBlocks, Is.Zero.After(10_000, 10));
     }
 
-    [Test]
-    public async Task GenerateStream_GroupLost_IsUnavailableWithRetryInfo()
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task GenerateStream_GroupLost_GoesOnAndSaysSoWhereAsked(bool asks)
     {
         FakeWorkerGroup group = new() { Manual = true };
         await using ApiFixture api = await ApiFixture.StartAsync(group: group);
-        using AsyncServerStreamingCall<GenerateEvent> call = api.Inference.GenerateStream(Text("a"));
+        GenerateRequest request = Text("a", 3);
+        request.Response = new ResponseOptions { Recovering = asks };
+        Task<List<GenerateEvent>> call = ReadAsync(api.Inference.GenerateStream(request));
         await group.StepBeganAsync();
-        Assert.That((await call.ResponseStream.MoveNext(), call.ResponseStream.Current.EventCase), Is.EqualTo((true, GenerateEvent.EventOneofCase.Started)));
+        group.Manual = false;
         group.Lose("rank 1 exited with code 137");
-        RpcException? lost = await Assert.ThrowsAsync<RpcException>(async () => await call.ResponseStream.MoveNext());
-        Assert.That(lost!.StatusCode, Is.EqualTo(StatusCode.Unavailable));
-        Assert.That(lost.Status.Detail, Does.Contain("rank 1 exited with code 137"));
-        Assert.That(lost.GetRpcStatus()!.GetDetail<ErrorInfo>().Reason, Is.EqualTo("WORKER_LOST"));
-        Assert.That(lost.GetRpcStatus()!.GetDetail<RetryInfo>().RetryDelay.Seconds, Is.EqualTo(2));
+        group.Start();
+        List<GenerateEvent> events = await call;
+        Assert.That(events.Select(one => one.Seq), Is.EqualTo(Enumerable.Range(1, events.Count).Select(seq => (ulong)seq)));
+        Assert.That(events.Where(one => one.Recovering is not null).Select(one => one.Recovering.Reason), Is.EqualTo(asks ? new[] { "rank 1 exited with code 137" } : []));
+        Assert.That(events[^1].Finished.CompletionTokens, Is.EqualTo(3));
+    }
+
+    [Test]
+    public async Task Generate_CircuitIsOpen_IsUnavailableWithTheReasonAndRetryInfo()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        await api.Inference.GenerateAsync(Text("a", 1));
+        api.Group.Lose("rank 1 exited");
+        api.Group.Break("the model file is gone");
+        RpcException? refused = await Assert.ThrowsAsync<RpcException>(async () => await api.Inference.GenerateAsync(Text("a", 1)));
+        Assert.That((refused!.StatusCode, refused.GetRpcStatus()!.GetDetail<ErrorInfo>().Reason), Is.EqualTo((StatusCode.Unavailable, "GROUP_UNAVAILABLE")));
+        Assert.That(refused.Status.Detail, Does.Contain("the model file is gone"));
+        Assert.That(refused.GetRpcStatus()!.GetDetail<RetryInfo>().RetryDelay.Seconds, Is.EqualTo(2));
     }
 
     [Test]

@@ -69,8 +69,8 @@ public sealed class HttpErrorTests
     [TestCase("""{"prompt":"a","response_format":{"type":"json_object"}}""", 501, "response_format", "not implemented")]
     [TestCase("""{"prompt":"a","suffix":"b"}""", 501, "suffix", "not implemented")]
     [TestCase("""{"prompt":"a","best_of":2}""", 501, "best_of", "not implemented")]
-    [TestCase("""{"prompt":"a","priority":1}""", 501, "priority", "not implemented")]
-    [TestCase("""{"prompt":"a","cache_salt":"x"}""", 501, "cache_salt", "not implemented")]
+    [TestCase("""{"prompt":"a","priority":101}""", 400, "priority", "-100 to 100")]
+    [TestCase("""{"prompt":"a","draft_tokens":17}""", 400, "draft_tokens", "0 to 16")]
     [TestCase("""{"prompt":"a","guided_regex":"a+"}""", 501, "guided_regex", "not implemented")]
     public async Task Completion_BadInput_NamesFieldAndLimit(string json, int status, string field, string message) =>
         await CheckAsync("/v1/completions", json, status, field, message);

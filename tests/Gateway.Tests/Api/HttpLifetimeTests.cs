@@ -41,7 +41,7 @@ public sealed class HttpLifetimeTests
     }
 
     [Test]
-    public async Task Completion_GroupLostBeforeTheFirstByte_Is503WithRetryAfterAndTheNextSucceeds()
+    public async Task Completion_CircuitIsOpen_Is503WithTheReasonAndTheNextSucceeds()
     {
         FakeWorkerGroup group = new() { Manual = true };
         await using ApiFixture api = await ApiFixture.StartAsync(group: group);
@@ -49,12 +49,15 @@ public sealed class HttpLifetimeTests
         await group.StepBeganAsync();
         group.Manual = false;
         group.Lose("rank 1 exited");
+        using HttpResponseMessage unready = await api.Http.GetAsync("/health/ready");
+        Assert.That(unready.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
+        group.Break("the model file is gone");
         using HttpResponseMessage response = await request;
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
         Assert.That(response.Headers.RetryAfter!.Delta, Is.EqualTo(TimeSpan.FromSeconds(2)));
-        Assert.That((await ApiFixture.BodyAsync(response)).GetProperty("error").GetProperty("code").GetString(), Is.EqualTo("worker_lost"));
-        using HttpResponseMessage unready = await api.Http.GetAsync("/health/ready");
-        Assert.That(unready.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
+        JsonElement error = (await ApiFixture.BodyAsync(response)).GetProperty("error");
+        Assert.That(error.GetProperty("code").GetString(), Is.EqualTo("group_unavailable"));
+        Assert.That(error.GetProperty("message").GetString(), Does.Contain("the model file is gone"));
 
         group.Start();
         (HttpStatusCode status, _) = await api.PostAsync("/v1/completions", """{"prompt":"a","max_tokens":1}""");
@@ -82,20 +85,58 @@ public sealed class HttpLifetimeTests
     }
 
     [Test]
-    public async Task Stream_GroupLostAfterTheFirstByte_EndsWithAnErrorEventAndNoDone()
+    public async Task Stream_GroupLostAfterTheFirstByte_SaysInACommentThatItRecoversAndGoesOn()
     {
         FakeWorkerGroup group = new() { Manual = true, NextToken = FakeWorkerGroup.Says("Hello!") };
         await using ApiFixture api = await ApiFixture.StartAsync(group: group);
-        Task<List<JsonElement>> request = api.StreamAsync("/v1/completions", """{"prompt":"a","stream":true}""", expectDone: false);
+        Task<HttpResponseMessage> request = api.SendAsync("/v1/completions", """{"prompt":"a","stream":true}""");
         await group.StepBeganAsync();
         group.Allow();
         await group.StepBeganAsync();
         group.Manual = false;
         group.Lose("rank 1 exited");
-        List<JsonElement> chunks = await request;
-        Assert.That(chunks[0].GetProperty("choices")[0].GetProperty("text").GetString(), Is.EqualTo("H"));
-        Assert.That(chunks[^1].GetProperty("error").GetProperty("code").GetString(), Is.EqualTo("worker_lost"));
+        group.Start();
+        using HttpResponseMessage response = await request;
+        string text = await response.Content.ReadAsStringAsync();
+        Assert.That(text, Does.Contain(": recovering\n\n"));
+        Assert.That(TextOf(text), Is.EqualTo("Hello!"));
+        Assert.That(text, Does.Contain("data: [DONE]"));
     }
+
+    [TestCase("/v1/completions", """{"prompt":"a","stream":true,"stream_options":{"include_usage":true}}""")]
+    [TestCase("/v1/chat/completions", """{"messages":[{"role":"user","content":"a"}],"stream":true,"n":2,"stream_options":{"include_usage":true}}""")]
+    public async Task Stream_ClientComesBackWithLastEventId_GetsTheRestAndNothingTwice(string path, string body)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(group: new FakeWorkerGroup { NextToken = FakeWorkerGroup.Says("Hello!") });
+        string whole = await (await api.SendAsync(path, body)).Content.ReadAsStringAsync();
+        string[] events = whole.Split("\n\n", StringSplitOptions.RemoveEmptyEntries);
+        for (int seen = 1; seen < events.Length; seen++)
+        {
+            using HttpRequestMessage again = new(HttpMethod.Post, path) { Content = new StringContent("{}", System.Text.Encoding.UTF8, "application/json") };
+            again.Headers.Add("Last-Event-ID", events[seen - 1].Split('\n')[1]["id: ".Length..]);
+            using HttpResponseMessage rest = await api.Http.SendAsync(again);
+            Assert.That(rest.StatusCode, Is.EqualTo(HttpStatusCode.OK));
+            Assert.That(await rest.Content.ReadAsStringAsync(), Is.EqualTo(string.Concat(events.Skip(seen).Select(one => one + "\n\n"))));
+        }
+    }
+
+    [TestCase("nobody:3", HttpStatusCode.NotFound, "stream_not_found")]
+    [TestCase("nonsense", HttpStatusCode.BadRequest, "invalid_field")]
+    public async Task Stream_LastEventIdOfNoStream_IsRefused(string id, HttpStatusCode status, string code)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        using HttpRequestMessage again = new(HttpMethod.Post, "/v1/completions") { Content = new StringContent("{}") };
+        again.Headers.Add("Last-Event-ID", id);
+        using HttpResponseMessage refused = await api.Http.SendAsync(again);
+        Assert.That(refused.StatusCode, Is.EqualTo(status));
+        Assert.That((await ApiFixture.BodyAsync(refused)).GetProperty("error").GetProperty("code").GetString(), Is.EqualTo(code));
+    }
+
+    private static string TextOf(string events) => string.Concat(events.Split('\n').Where(line => line.StartsWith("data: {", StringComparison.Ordinal)).Select(line =>
+    {
+        using JsonDocument chunk = JsonDocument.Parse(line["data: ".Length..]);
+        return chunk.RootElement.GetProperty("choices")[0].GetProperty("text").GetString();
+    }));
 
     [Test]
     public async Task Server_Stops_RequestsInFlightEndAtOnce()

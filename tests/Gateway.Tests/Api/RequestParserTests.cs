@@ -103,14 +103,15 @@ public sealed class RequestParserTests
     }
 
     [Test]
-    public void Parse_NoDeadline_TakesTheServersTimeout()
+    public void Parse_Deadline_IsTheEarlierOfTheClientsAndTheServers()
     {
         ServingSettings settings = new() { MaxModelLen = 100, RequestTimeout = TimeSpan.FromMinutes(1) };
         ManualTime time = new();
         RequestParser parser = new(TestModel.Model(), settings, time);
         Assert.That(parser.Parse(new GenerateRequest { Text = "a" }).Deadline, Is.EqualTo(time.GetUtcNow() + TimeSpan.FromMinutes(1)));
-        DateTimeOffset own = time.GetUtcNow() + TimeSpan.FromHours(1);
-        Assert.That(parser.Parse(new GenerateRequest { Text = "a" }, own).Deadline, Is.EqualTo(own));
+        DateTimeOffset sooner = time.GetUtcNow() + TimeSpan.FromSeconds(1), later = time.GetUtcNow() + TimeSpan.FromHours(1);
+        Assert.That(parser.Parse(new GenerateRequest { Text = "a" }, sooner).Deadline, Is.EqualTo(sooner));
+        Assert.That(parser.Parse(new GenerateRequest { Text = "a" }, later).Deadline, Is.EqualTo(time.GetUtcNow() + TimeSpan.FromMinutes(1)));
     }
 
     [Test]

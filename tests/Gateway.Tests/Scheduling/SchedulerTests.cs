@@ -86,7 +86,7 @@ public sealed class SchedulerTests
         Assert.That(Step(scheduler), Is.EqualTo("1:8+1!"), "it grows into a third block, which the other gives up");
         Assert.That((last.State, last.GeneratedTokens, scheduler.Preemptions), Is.EqualTo((SequenceState.Waiting, 2, 1L)));
         for (int step = 0; step < 5; step++)
-            Step(scheduler);
+            TestContext.Out.WriteLine(Step(scheduler));
         Assert.That(first.State, Is.EqualTo(SequenceState.Finished));
         StepPlan again = scheduler.Next()!;
         Assert.That(again.NewSequences.Single().TokenIds, Is.EqualTo(new[] { 1, 2, 3, 4, 5, 6, 7, 7, 7 }), "prompt and what it had generated");

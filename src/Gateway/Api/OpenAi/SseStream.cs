@@ -31,11 +31,10 @@ internal sealed class SseStream(HttpContext http, string? requestId = null, long
             return;
         Begin();
         PipeWriter body = http.Response.BodyWriter;
-        WriteId(body);
         body.Write("data: "u8);
         using (Utf8JsonWriter writer = new(body, new JsonWriterOptions { Encoder = OpenAiJson.Letters }))
             JsonSerializer.Serialize(writer, value, type);
-        body.Write("\n\n"u8);
+        EndEvent(body);
         await body.FlushAsync(http.RequestAborted);
     }
 
@@ -52,15 +51,16 @@ internal sealed class SseStream(HttpContext http, string? requestId = null, long
     {
         _seq++;
         Begin();
-        WriteId(http.Response.BodyWriter);
-        http.Response.BodyWriter.Write("data: [DONE]\n\n"u8);
+        http.Response.BodyWriter.Write("data: [DONE]"u8);
+        EndEvent(http.Response.BodyWriter);
         await http.Response.BodyWriter.FlushAsync(http.RequestAborted);
     }
 
-    private void WriteId(PipeWriter body)
+    private void EndEvent(PipeWriter body)
     {
         if (requestId is not null)
-            body.Write(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"id: {requestId}:{_seq}\n")));
+            body.Write(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"\nid: {requestId}:{_seq}")));
+        body.Write("\n\n"u8);
     }
 
     private void Begin()
