@@ -96,8 +96,8 @@ public sealed partial class GgufCheckpoint : ModelCheckpoint
         List<TensorPlace> places = [];
         foreach (GgufTensor tensor in header.Tensors)
         {
-            if (GgufTensorTypes.Find(tensor.Type) is not { } type)
-                throw new ModelLoadException($"{file.Path}: tensor '{tensor.Name}' has type {GgufTensorTypes.Name(tensor.Type)}; supported are {TensorTypes.Supported}.");
+            if (tensor.Type is not { } type)
+                throw new ModelLoadException($"{file.Path}: tensor '{tensor.Name}' has type {tensor.UnreadTypeName}; supported are {TensorTypes.Supported}.");
             TensorInfo info = new(GgufNames.ToHub(architecture, tensor.Name), type, tensor.Shape, GgufNames.RowOrderOf(architecture, tensor.Name)) { FileName = tensor.Name };
             TensorPlace place = new(info, file, tensor.Start);
             places.Add(place);

@@ -4,12 +4,12 @@ using TpServe.Kernels;
 namespace TpServe.Model.Weights;
 
 /// <summary>Rows [firstRow, firstRow + rows) of one matrix of a checkpoint, in plain order whatever order the file has.</summary>
-internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, WeightFormat format, int firstRow, int rows, int headDim) : WeightRows
+internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int firstRow, int rows, int headDim) : WeightRows
 {
-    private readonly int _rowBytes = checked((int)format.RowBytes(tensor.Shape[1]));
+    private readonly int _rowBytes = checked((int)FormatOf(tensor).RowBytes(tensor.Shape[1]));
 
     /// <inheritdoc/>
-    public override WeightFormat Format => format;
+    public override WeightFormat Format => FormatOf(tensor);
 
     /// <inheritdoc/>
     public override int Outputs => rows;
@@ -27,6 +27,9 @@ internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
         int row = FileRow(tensor.RowOrder, firstRow + output, headDim);
         return checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
     }
+
+    /// <summary>What the kernels call a tensor's storage type: the numbers of both are GGML's.</summary>
+    public static WeightFormat FormatOf(TensorInfo tensor) => (WeightFormat)tensor.Type;
 
     /// <summary>Where the file keeps row <paramref name="row"/> of the plain order.</summary>
     public static int FileRow(RowOrder order, int row, int headDim)

@@ -1,5 +1,6 @@
-using System.Buffers.Binary;
 using TpServe.Checkpoint;
+using TpServe.Kernels;
+using TpServe.Kernels.Reference;
 
 namespace TpServe.Model.Weights;
 
@@ -10,19 +11,12 @@ internal static class VectorReader
     /// <exception cref="ModelLoadException">The file stores the vector quantised.</exception>
     public static float[] Read(ModelCheckpoint checkpoint, TensorInfo tensor, int first, int count, int headDim)
     {
-        ReadOnlySpan<byte> bytes = checkpoint.Bytes(tensor);
-        float[] values = new float[count];
+        if (tensor.Type.BlockElements() != 1)
+            throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': expected a vector of F32, F16 or BF16, found {tensor.Type}.");
+        float[] inFile = new float[tensor.Shape[0]], values = new float[count];
+        Dequantize.Row(TensorRows.FormatOf(tensor), checkpoint.Bytes(tensor), inFile);
         for (int i = 0; i < count; i++)
-        {
-            int at = TensorRows.FileRow(tensor.RowOrder, first + i, headDim);
-            values[i] = tensor.Type switch
-            {
-                TensorType.F32 => BinaryPrimitives.ReadSingleLittleEndian(bytes[(4 * at)..]),
-                TensorType.F16 => (float)BinaryPrimitives.ReadHalfLittleEndian(bytes[(2 * at)..]),
-                TensorType.BF16 => BitConverter.Int32BitsToSingle(BinaryPrimitives.ReadUInt16LittleEndian(bytes[(2 * at)..]) << 16),
-                _ => throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': expected a vector of F32, F16 or BF16, found {tensor.Type}."),
-            };
-        }
+            values[i] = inFile[TensorRows.FileRow(tensor.RowOrder, first + i, headDim)];
         return values;
     }
 }

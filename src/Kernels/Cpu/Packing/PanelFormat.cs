@@ -6,10 +6,11 @@ namespace TpServe.Kernels.Cpu.Packing;
 /// of 32 inputs. Bytes per weight equal the file's. Weight value = scale · (code − Bias) for symmetric formats and scale · code ± minimum
 /// for the others; Halves = 2 where inputs 0-15 and 16-31 of a block have scales of their own.
 /// </remarks>
-internal sealed record PanelFormat(WeightFormat Format, CodeLayout Codes, ScaleLayout Scales, bool HasMinimum, int Halves, int Bias)
+internal sealed class PanelFormat
 {
     private static readonly PanelFormat[] All =
     [
+        // file format, codes, scales, has a minimum, halves, bias
         new(WeightFormat.F32, CodeLayout.Float32, ScaleLayout.None, false, 1, 0),
         new(WeightFormat.F16, CodeLayout.Float16, ScaleLayout.None, false, 1, 0),
         new(WeightFormat.BF16, CodeLayout.BFloat16, ScaleLayout.None, false, 1, 0),
@@ -26,14 +27,50 @@ internal sealed record PanelFormat(WeightFormat Format, CodeLayout Codes, ScaleL
         new(WeightFormat.IQ4_NL, CodeLayout.NibbleTable, ScaleLayout.Block, false, 1, 128),
     ];
 
+    private static readonly PanelFormat?[] ByNumber =
+        [.. Enumerable.Range(0, 1 + All.Max(panel => (int)panel.Format)).Select(number => Array.Find(All, panel => (int)panel.Format == number))];
+
+    private PanelFormat(WeightFormat format, CodeLayout codes, ScaleLayout scales, bool hasMinimum, int halves, int bias)
+    {
+        (Format, Codes, Scales, HasMinimum, Halves, Bias) = (format, codes, scales, hasMinimum, halves, bias);
+        Steps = IsFloat ? [] : CodeStep.Of(codes);
+        FileBlockValues = IsFloat ? 1 : BlocksPerUnit * 32;
+        FileBlockBytes = UnitBytes / PanelOutputs / (IsFloat ? 32 : 1);
+    }
+
     /// <summary>The panel of a file format.</summary>
-    public static PanelFormat Of(WeightFormat format) => All[(int)format];
+    public static PanelFormat Of(WeightFormat format) =>
+        ((uint)format < ByNumber.Length ? ByNumber[(int)format] : null) ?? throw new ArgumentOutOfRangeException(nameof(format), format, "unknown weight format");
+
+    /// <summary>The file's format.</summary>
+    public WeightFormat Format { get; }
+
+    /// <summary>How a block's codes lie.</summary>
+    public CodeLayout Codes { get; }
+
+    /// <summary>How their scales lie.</summary>
+    public ScaleLayout Scales { get; }
+
+    /// <summary>True where a value is scale · code ± minimum.</summary>
+    public bool HasMinimum { get; }
+
+    /// <summary>Scales of a block of 32 inputs.</summary>
+    public int Halves { get; }
+
+    /// <summary>What a code is above its value.</summary>
+    public int Bias { get; }
+
+    /// <summary>How codes come out of a block's vectors; empty for float weights.</summary>
+    public CodeStep[] Steps { get; }
+
+    /// <summary>Values of one block of the file.</summary>
+    public int FileBlockValues { get; }
+
+    /// <summary>Bytes of one block of the file: a unit holds one of each output, or 32 floats.</summary>
+    public int FileBlockBytes { get; }
 
     /// <summary>Weights are floats: no codes, no scales, 32 outputs.</summary>
     public bool IsFloat => Scales == ScaleLayout.None;
-
-    /// <summary>How codes come out of a block's vectors; empty for float weights.</summary>
-    public CodeStep[] Steps { get; } = Scales == ScaleLayout.None ? [] : CodeStep.Of(Codes);
 
     /// <summary>Outputs of a panel.</summary>
     public int PanelOutputs => IsFloat ? 32 : 16;
