@@ -1,5 +1,6 @@
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 using TpServe.Sharding;
 
 namespace TpServe.Collectives.CudaIpc;

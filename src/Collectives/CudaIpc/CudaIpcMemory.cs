@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using TpServe.Kernels.Cuda;
 using TpServe.Kernels.Cuda.Driver;
 
 namespace TpServe.Collectives.CudaIpc;

@@ -1,5 +1,6 @@
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Collectives.CudaIpc;
 

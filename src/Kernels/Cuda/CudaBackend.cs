@@ -1,6 +1,10 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Attention;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Linear;
+using TpServe.Kernels.Cuda.Ops;
 
 namespace TpServe.Kernels.Cuda;
 

@@ -3,6 +3,7 @@ using TpServe.Checkpoint;
 using TpServe.Gateway.Workers;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Gateway.Tests.Workers;
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using NUnit.Framework;
-using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Ops;
 using TpServe.Ptx;
 using TpServe.Testing;
 

@@ -1,6 +1,6 @@
 using ILGPU;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>The sizes and factors of one attention call, and how it is cut.</summary>
 internal struct AttentionNumbers

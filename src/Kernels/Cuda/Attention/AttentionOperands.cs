@@ -1,6 +1,6 @@
 using ILGPU;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>The tensors of one attention call as kernels see them.</summary>
 /// <param name="Queries">q.</param>

@@ -1,7 +1,7 @@
 using ILGPU.Runtime.Cuda;
 using TpServe.Kernels.Cuda.Driver;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>The backend's stream on a GPU, recorded as CUDA graphs.</summary>
 /// <remarks>Source   CUDA Driver API: stream capture, graph management.</remarks>

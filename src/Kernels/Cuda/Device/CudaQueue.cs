@@ -4,7 +4,7 @@ using ILGPU.Backends.EntryPoints;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>The backend's one stream: compiles kernels, launches them in call order, counts launches.</summary>
 /// <remarks>Threads   the rank's thread.</remarks>

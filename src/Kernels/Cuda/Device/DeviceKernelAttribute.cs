@@ -2,7 +2,7 @@ using System.Reflection;
 using ILGPU;
 using ILGPU.Runtime;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Marks a method that is compiled for the GPU, so that tests can compile each of them offline.</summary>
 /// <param name="typeArguments">One instantiation of a generic kernel; repeat the attribute for others.</param>

@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>A point in the order of the stream.</summary>
 internal interface ICopyFence : IDisposable

@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>A stream whose work can be recorded instead of run.</summary>
 /// <remarks>Threads   the rank's thread.</remarks>

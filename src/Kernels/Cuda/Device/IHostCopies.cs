@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Copies between host memory of its own kind and the device, in order with the kernels of the backend's stream.</summary>
 /// <remarks>Threads   the rank's thread.</remarks>

@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>A recording that can be run any number of times. Disposing one that still runs is allowed.</summary>
 internal interface IStepGraph : IDisposable

@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Records the work of a key as a graph and replays it: one launch for a whole step.</summary>
 /// <remarks>

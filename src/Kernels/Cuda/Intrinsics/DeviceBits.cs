@@ -1,6 +1,6 @@
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Bit work on packed bytes.</summary>
 internal static class DeviceBits

@@ -1,6 +1,6 @@
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Arithmetic whose rounding is part of the contract.</summary>
 /// <remarks>

@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Four float32 registers: four values of a row, four rows of an output, or a lane's part of a tensor-core accumulator.</summary>
 internal struct Float4

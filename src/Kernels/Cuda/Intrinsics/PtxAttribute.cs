@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>The PTX a call of this method becomes on a GPU; its managed body is what ILGPU's CPU accelerator runs.</summary>
 /// <remarks>

@@ -11,7 +11,7 @@ using HardwareRegister = ILGPU.Backends.RegisterAllocator<ILGPU.Backends.PTX.PTX
 using PrimitiveRegister = ILGPU.Backends.RegisterAllocator<ILGPU.Backends.PTX.PTXRegisterKind>.PrimitiveRegister;
 using Register = ILGPU.Backends.RegisterAllocator<ILGPU.Backends.PTX.PTXRegisterKind>.Register;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Teaches ILGPU's PTX backend the methods that carry a <see cref="PtxAttribute"/>.</summary>
 /// <remarks>

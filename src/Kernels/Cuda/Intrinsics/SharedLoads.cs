@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Wide loads from shared memory.</summary>
 internal static class SharedLoads

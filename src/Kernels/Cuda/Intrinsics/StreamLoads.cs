@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Loads of global memory that this kernel only reads, in the widths a lane streams.</summary>
 internal static class StreamLoads

@@ -1,8 +1,9 @@
 using System.Diagnostics;
 using ILGPU;
 using ILGPU.IR.Intrinsics;
+using TpServe.Kernels.Cuda.Device;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Memory by its address, this device's or one that others share: plain accesses, and the ordered ones with which devices and the host signal each other.</summary>
 /// <remarks>

@@ -1,6 +1,6 @@
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Products of a warp on tensor cores: d = a · b + c with 16 outputs as rows of a and 8 activation rows as columns of b.</summary>
 /// <remarks>

@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Two 32-bit registers, 8 bytes of memory.</summary>
 [StructLayout(LayoutKind.Sequential)]

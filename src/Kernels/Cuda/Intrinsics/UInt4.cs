@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Four 32-bit registers, 16 bytes of memory.</summary>
 [StructLayout(LayoutKind.Sequential)]

@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>A lane's part of a coded block in registers: its codes and the scales of outputs g and g + 8.</summary>
 internal struct CodedBlock

@@ -1,7 +1,8 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>The kernels of one coded format; each is compiled when it is first launched.</summary>
 internal sealed class CodedKernels

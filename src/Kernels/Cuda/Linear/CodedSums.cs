@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Intrinsics;
+
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>What a block of integer products adds to a segment: the one order in which every kernel of coded weights does it.</summary>
 /// <remarks>

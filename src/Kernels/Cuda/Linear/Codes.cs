@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>How the codes of a block of 16 outputs and 32 inputs lie in memory. They come out as signed bytes.</summary>
 internal interface ICodes

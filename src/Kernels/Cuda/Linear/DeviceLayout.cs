@@ -1,6 +1,6 @@
 using TpServe.Kernels.Cpu.Packing;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>How a block's codes are written to the device.</summary>
 internal enum CodeKind

@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
+
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>The kernels of one 16-bit float type; each is compiled when it is first launched.</summary>
 internal sealed class HalfKernels

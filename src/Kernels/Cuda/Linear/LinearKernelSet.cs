@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
+
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>The compiled kernels of each weight format.</summary>
 /// <remarks>Cost     a GPU's are compiled when the first weight of their format is packed, an emulated device's when they are first launched.</remarks>

@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Intrinsics;
+
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>How the scales of a block of 16 outputs and 32 inputs lie behind its codes: a word an output, or two outputs a word, and perhaps small integers.</summary>
 /// <remarks>

@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>Something made for one layout, such as a compiled kernel.</summary>
 internal interface ILayoutUser<out TResult>

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using TpServe.Kernels.Cpu.Packing;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>File rows → blocks of the device's layout, any run of blocks at a time.</summary>
 /// <remarks>

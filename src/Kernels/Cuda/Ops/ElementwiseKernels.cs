@@ -1,8 +1,10 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 using View = ILGPU.ArrayView<float>;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>target[r, i] = f(a[r, i], b[r, i]): activations, sums and scales.</summary>
 /// <remarks>

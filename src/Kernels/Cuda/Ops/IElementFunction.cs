@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>A function of two elements, compiled into <see cref="ElementwiseKernels"/>' one kernel.</summary>
 internal interface IElementFunction

@@ -1,7 +1,8 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>y ← rows of x, all in order or those that a list names.</summary>
 /// <remarks>
