@@ -17,9 +17,9 @@ namespace TpServe.Kernels.Cuda.Linear;
 internal static class StreamCodedProduct
 {
     /// <summary>Threads of a group.</summary>
-    public const int GroupSize = 32 * Warps;
+    public const int GroupSize = StreamProduct.GroupSize;
 
-    private const int Warps = 8;
+    private const int Warps = GroupSize / 32;
 
     [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
     [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]

@@ -13,6 +13,8 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
 {
     private const int BlocksPerItem = 64;
 
+    private readonly int _bias = PanelFormat.Of(rows.Format).Bias;
+
     /// <summary>Bytes of a block of 16 outputs and 32 inputs.</summary>
     public int BlockBytes => layout.BlockWords * sizeof(uint);
 
@@ -94,7 +96,7 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
             if (layout.Codes == CodeKind.Nibbles)
                 target[((lane + (quad & 3)) * 2) + upper] |= four << (quad >> 2 << 2);
             else
-                target[((lane + (quad & 3)) * 4) + ((quad >> 2) * 2) + upper] = Minus(four, layout.Bias);
+                target[((lane + (quad & 3)) * 4) + ((quad >> 2) * 2) + upper] = Minus(four, _bias);
         }
     }
 
