@@ -1,6 +1,5 @@
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
-using TpServe.Kernels.Cuda.Device;
 using TpServe.Sharding;
 
 namespace TpServe.Collectives.CudaIpc;
@@ -282,7 +281,7 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
 
     private static long Words(Tensor tensor) => (long)tensor.Rows * tensor.Columns;
 
-    private static long Address(Tensor tensor) => Words(tensor) == 0 ? 0 : DeviceViews.Memory(tensor).Address + tensor.OffsetBytes;
+    private static long Address(Tensor tensor) => Words(tensor) == 0 ? 0 : CudaBackend.AddressOf(tensor);
 
     /// <summary>On the emulated device a launch has run when it returns, so its fault belongs to this call.</summary>
     private void ThrowIfRan()

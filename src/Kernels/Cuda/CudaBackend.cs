@@ -69,7 +69,12 @@ public sealed class CudaBackend : ITensorBackend
     /// <summary>Why some work of a step is not replayed as a graph; null where all is, or where the device records none.</summary>
     public string? RecordingFault => _recorder.Fault;
 
-    internal CudaQueue Queue => _queue;
+    /// <summary>The stream of this backend's kernels, for kernels of other rooms.</summary>
+    public CudaQueue Queue => _queue;
+
+    /// <summary>Where kernels find a tensor's first element.</summary>
+    /// <exception cref="ArgumentException">The tensor lies on another device.</exception>
+    public static long AddressOf(Tensor tensor) => DeviceViews.Memory(tensor).Address + tensor.OffsetBytes;
 
     /// <inheritdoc/>
     public DeviceBuffer Allocate(long bytes) => _queue.Allocate(bytes);

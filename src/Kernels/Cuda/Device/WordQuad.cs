@@ -1,7 +1,7 @@
 namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>16 bytes that are moved at once.</summary>
-internal struct WordQuad
+public struct WordQuad
 {
     /// <summary>Its size.</summary>
     public const int Bytes = 16;

@@ -7,7 +7,7 @@ namespace TpServe.Kernels.Cuda.Intrinsics;
 /// Numerics mul and add without a rounding modifier may be contracted to an fma by the driver's compiler, differently in two kernels. Where two kernels
 ///          must agree to the bit, they use these.
 /// </remarks>
-internal static class DeviceMath
+public static class DeviceMath
 {
     /// <summary>a · b + c, rounded once.</summary>
     [IntrinsicImplementation]

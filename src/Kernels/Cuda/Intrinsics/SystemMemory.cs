@@ -14,7 +14,7 @@ namespace TpServe.Kernels.Cuda.Intrinsics;
 ///          differently therefore has <see cref="NoBits"/> added, which depends on the thread and is always zero.
 /// Source   PTX ISA, "Memory Consistency Model".
 /// </remarks>
-internal static unsafe class SystemMemory
+public static unsafe class SystemMemory
 {
     /// <summary>A word that another device or the host publishes.</summary>
     public static int Acquire(long address) => AcquireRaw(address) | NoBits;
