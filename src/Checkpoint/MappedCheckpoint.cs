@@ -1,4 +1,44 @@
+using TpServe.Checkpoint.Config;
+
 namespace TpServe.Checkpoint;
+
+/// <summary>A checkpoint of either kind of file: the facts that its reader found, and its tensors' mapped bytes.</summary>
+internal sealed class MappedCheckpoint(string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles tokenizer) : ModelCheckpoint
+{
+    /// <inheritdoc/>
+    public override string Path => path;
+
+    /// <inheritdoc/>
+    public override string Name => name;
+
+    /// <inheritdoc/>
+    public override ModelConfig Config => config;
+
+    /// <inheritdoc/>
+    public override GenerationDefaults Generation => generation;
+
+    /// <inheritdoc/>
+    public override TokenizerFiles Tokenizer => tokenizer;
+
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, TensorInfo> Tensors => table.Tensors;
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor) => table.Bytes(tensor);
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor, long start, int count) => table.Bytes(tensor, start, count);
+
+    /// <inheritdoc/>
+    public override void Drop(TensorInfo tensor) => table.Drop(tensor);
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            table.Dispose();
+    }
+}
 
 /// <summary>The tensors of all files of a checkpoint by name; owns the files.</summary>
 internal sealed class TensorTable : IDisposable
@@ -56,4 +96,25 @@ internal sealed class TensorTable : IDisposable
     private TensorPlace Find(TensorInfo tensor) => _places.TryGetValue(tensor.Name, out TensorPlace place)
         ? place
         : throw new ArgumentException($"Tensor '{tensor.Name}' is not of this checkpoint.", nameof(tensor));
+}
+
+/// <summary>Where a tensor's bytes lie.</summary>
+internal readonly record struct TensorPlace(TensorInfo Tensor, MappedFile File, long Offset)
+{
+    public long End => Offset + Tensor.ByteCount;
+
+    /// <summary>Fails where two tensors of one file share bytes.</summary>
+    public static void CheckOverlaps(IEnumerable<TensorPlace> places)
+    {
+        TensorPlace? last = null;
+        foreach (TensorPlace place in places.OrderBy(p => p.Offset).ThenBy(p => p.End))
+        {
+            if (last is { } before && place.Offset < before.End)
+            {
+                throw new ModelLoadException(
+                    $"{place.File.Path}: tensors '{before.Tensor.FileName}' and '{place.Tensor.FileName}' overlap: the first ends at byte {before.End}, the second begins at byte {place.Offset}.");
+            }
+            last = place;
+        }
+    }
 }

@@ -84,4 +84,21 @@ public sealed record ModelConfig
 
     /// <summary>The logits are divided by this (Granite).</summary>
     public float LogitDivisor { get; init; } = 1f;
+
+    /// <summary>An architecture that TpServe does not know: its name alone.</summary>
+    internal static ModelConfig Unknown(string architecture) => new()
+    {
+        Architecture = architecture,
+        Hidden = 0,
+        Layers = 0,
+        Heads = 0,
+        KvHeads = 0,
+        HeadDim = 0,
+        Intermediate = 0,
+        Vocab = 0,
+        MaxPositions = 0,
+        NormEpsilon = 0,
+        TieEmbeddings = false,
+        Rope = new RopeConfig { Theta = 0, RotaryDim = 0 },
+    };
 }

@@ -16,7 +16,7 @@ internal unsafe interface IBlockMath
     static abstract void Widen(CodeLayout layout, byte* codes, float* values);
 
     /// <summary>Integer products.</summary>
-    static abstract void Integers(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc);
+    static abstract void Integers<TCodes>(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc) where TCodes : struct, ICodeRange;
 
     /// <summary>float32 products.</summary>
     static abstract void Floats(float* values, int outputs, float* a, int rows, float* acc);

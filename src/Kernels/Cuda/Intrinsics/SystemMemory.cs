@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using ILGPU;
 using ILGPU.IR.Intrinsics;
-using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Kernels.Cuda.Intrinsics;
 
@@ -72,7 +71,7 @@ public static unsafe class SystemMemory
     /// <summary>Four words; the address is a multiple of 16.</summary>
     [IntrinsicImplementation]
     [Ptx("ld.global.v4.b32 {0}, [{1}];")]
-    public static WordQuad LoadWords(long address) => *(WordQuad*)address;
+    public static UInt4 LoadWords(long address) => *(UInt4*)address;
 
     /// <summary>A word.</summary>
     [IntrinsicImplementation]
@@ -87,7 +86,7 @@ public static unsafe class SystemMemory
     /// <summary>Four words; the address is a multiple of 16.</summary>
     [IntrinsicImplementation]
     [Ptx("st.global.v4.b32 [{1}], {2};")]
-    public static void StoreWords(long address, WordQuad value) => *(WordQuad*)address = value;
+    public static void StoreWords(long address, UInt4 value) => *(UInt4*)address = value;
 
     [IntrinsicImplementation]
     [Ptx("atom.global.add.u32 {0}, [{1}], {2};")]

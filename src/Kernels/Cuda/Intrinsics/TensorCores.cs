@@ -34,19 +34,3 @@ internal static class TensorCores
 
     private static NotSupportedException Missing() => new("The emulated device has no tensor cores.");
 }
-
-/// <summary>A lane's part of an integer accumulator: four 32-bit registers.</summary>
-internal struct Int4
-{
-    /// <summary>Output g, row 2t.</summary>
-    public int A;
-
-    /// <summary>Output g, row 2t + 1.</summary>
-    public int B;
-
-    /// <summary>Output g + 8, row 2t.</summary>
-    public int C;
-
-    /// <summary>Output g + 8, row 2t + 1.</summary>
-    public int D;
-}
