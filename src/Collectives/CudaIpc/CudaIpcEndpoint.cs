@@ -182,3 +182,15 @@ public sealed class CudaIpcEndpoint : IDisposable
         }
     }
 }
+
+/// <summary>A rank's segment as its peers are told of it.</summary>
+/// <param name="Handle">What the driver opens it by.</param>
+/// <param name="Bytes">Its size, which is the same on every rank.</param>
+/// <param name="DeviceUuid">Of the GPU it lies on.</param>
+public sealed record IpcSegment(ReadOnlyMemory<byte> Handle, long Bytes, string DeviceUuid);
+
+/// <summary>What the path to a peer cost when it was proved.</summary>
+/// <param name="Peer">The rank at the other end.</param>
+/// <param name="RoundTripMicroseconds">Median of a flag there and back.</param>
+/// <param name="BytesPerSecond">Median bandwidth of reading its memory, while the other ranks read too.</param>
+public readonly record struct PeerPath(int Peer, double RoundTripMicroseconds, double BytesPerSecond);

@@ -191,3 +191,22 @@ public sealed class CudaBackend : ITensorBackend
         _queue.Dispose();
     }
 }
+
+/// <summary>In which type activations enter a matrix product and attention.</summary>
+public enum CudaActivations
+{
+    /// <summary>What the tensor cores take: bfloat16 or binary16 as the weight or cache is, 8 bits a block of 32 for quantised weights. Emulated devices compute in float32 where an operation would need tensor cores.</summary>
+    Auto,
+
+    /// <summary>float32 with plain multiply-adds.</summary>
+    Float32,
+}
+
+/// <summary>A GPU has not the memory that was asked for.</summary>
+public sealed class DeviceMemoryException : Exception
+{
+    internal DeviceMemoryException(string device, long bytes, Exception cause)
+        : base($"{device} could not allocate {bytes >> 20} MiB: {cause.Message}", cause)
+    {
+    }
+}

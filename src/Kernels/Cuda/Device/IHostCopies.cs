@@ -17,3 +17,13 @@ internal interface IHostCopies : IDisposable
     /// <param name="sleeping">Waiting for it leaves the processor to others, at some tens of µs.</param>
     ICopyFence CreateFence(bool sleeping);
 }
+
+/// <summary>A point in the order of the stream.</summary>
+internal interface ICopyFence : IDisposable
+{
+    /// <summary>Puts the fence behind everything enqueued so far.</summary>
+    void Set();
+
+    /// <summary>Waits until everything before the fence has run; returns at once where it was never set.</summary>
+    void Wait();
+}

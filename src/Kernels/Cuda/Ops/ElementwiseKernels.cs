@@ -153,3 +153,10 @@ internal sealed class ElementwiseKernels(CudaQueue queue)
         public float Apply(float a, float b, float parameter) => DeviceMath.Multiply(Exponentials.Tanh(DeviceMath.Divide(a, parameter)), parameter);
     }
 }
+
+/// <summary>A function of two elements, compiled into <see cref="ElementwiseKernels"/>' one kernel.</summary>
+internal interface IElementFunction
+{
+    /// <summary>f(a, b).</summary>
+    float Apply(float a, float b, float parameter);
+}
