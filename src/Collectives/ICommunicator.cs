@@ -63,6 +63,9 @@ public interface ICommunicator : IDisposable
     /// <summary>Returns when every rank has called it.</summary>
     void Barrier();
 
+    /// <summary>As <see cref="Barrier()"/>, but waits for the peers as long as <paramref name="patience"/>: for what may take one rank much longer than another, as loading does.</summary>
+    void Barrier(TimeSpan patience);
+
     /// <summary>Wakes every waiter of the epoch, on every rank that can be reached, with <see cref="RevokedException"/>.</summary>
     void Revoke(string reason);
 }

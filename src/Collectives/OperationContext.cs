@@ -23,11 +23,13 @@ internal sealed class OperationContext(int rank, TimeSpan timeout)
     public TimeSpan Remaining => Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), DeadlineAt);
 
     /// <summary>Starts the next operation and its clock.</summary>
-    public void Begin(in OperationHeader header)
+    /// <param name="header">What is announced.</param>
+    /// <param name="patience">How long the peers are waited for; null = as long as for any operation of the group.</param>
+    public void Begin(in OperationHeader header, TimeSpan? patience)
     {
         _header = header;
         StartedAt = Stopwatch.GetTimestamp();
-        DeadlineAt = StartedAt + _timeoutTicks;
+        DeadlineAt = StartedAt + (patience is { } longer ? (long)(longer.TotalSeconds * Stopwatch.Frequency) : _timeoutTicks);
     }
 
     /// <summary>The deadline passed while this rank waited for <paramref name="missingRank"/>.</summary>

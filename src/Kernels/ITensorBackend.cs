@@ -33,6 +33,11 @@ public interface ITensorBackend : IDisposable
     /// </remarks>
     T Recorded<T>(RecordingKey key, Func<T> work) => work();
 
+    /// <summary>Drops what was recorded: work of the same key enqueues something else from now on.</summary>
+    void DropRecordings()
+    {
+    }
+
     /// <summary>The present top of the scratch stack.</summary>
     long Mark();
 

@@ -153,6 +153,21 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
     }
 
     /// <inheritdoc/>
+    public void Barrier(TimeSpan patience)
+    {
+        TimeSpan usual = Timeout;
+        Timeout = patience;
+        try
+        {
+            Barrier();
+        }
+        finally
+        {
+            Timeout = usual;
+        }
+    }
+
+    /// <inheritdoc/>
     public void ThrowIfLost()
     {
         using Lock.Scope busy = _busy.EnterScope();

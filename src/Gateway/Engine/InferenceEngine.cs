@@ -140,16 +140,21 @@ public sealed class InferenceEngine : IDisposable
         {
             while (true)
             {
-                GroupLife life = await _group.WaitReadyAsync(stopping);
-                StartLife(life);
                 try
                 {
+                    GroupLife life = await _group.WaitReadyAsync(stopping);
+                    StartLife(life);
                     await RunLifeAsync(life, stopping);
                     LoseLife(null);
                 }
                 catch (WorkerLostException lost)
                 {
                     LoseLife(lost);
+                }
+                catch (GroupUnavailableException broken)
+                {
+                    LoseLife(null);
+                    FailAll(() => new EngineUnavailableException("WORKER_LOST", broken.Message));
                 }
             }
         }
@@ -182,7 +187,8 @@ public sealed class InferenceEngine : IDisposable
                     return;
                 continue;
             }
-            StepResult result = await _group.RunStepAsync(plan, stopping);
+            await _group.SendAsync(plan, stopping);
+            StepResult result = await _group.ReceiveAsync(stopping);
             Apply(result);
         }
     }

@@ -86,6 +86,13 @@ public sealed class CudaBackend : ITensorBackend
     public T Recorded<T>(RecordingKey key, Func<T> work) => _recorder.Run(key, work);
 
     /// <inheritdoc/>
+    public void DropRecordings()
+    {
+        _queue.Synchronize();
+        _recorder.Drop();
+    }
+
+    /// <inheritdoc/>
     public Tensor Rent(int rows, int columns, ElementType type = ElementType.Float32) => _scratch.Rent(rows, columns, type);
 
     /// <inheritdoc/>

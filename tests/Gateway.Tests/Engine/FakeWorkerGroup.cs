@@ -11,6 +11,7 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<ulong, Running> _sequences = [];
+    private readonly Queue<(StepPlan Plan, Task<string> Lost)> _sent = [];
     private readonly SemaphoreSlim _entered = new(0), _permits = new(0);
     private TaskCompletionSource<GroupLife> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -82,17 +83,34 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
             return _ready.Task.WaitAsync(cancellation);
     }
 
-    public async Task<StepResult> RunStepAsync(StepPlan plan, CancellationToken cancellation)
+    public bool WantsRestore => false;
+
+    public string? Outage => State == GroupState.Lost ? "rank 1 is gone" : null;
+
+    public Task RestoreAsync() => Task.CompletedTask;
+
+    public void Condemn(long epoch, string reason)
     {
-        Task<string> lost;
+        if (epoch == _epoch)
+            Lose(reason);
+    }
+
+    public Task SendAsync(StepPlan plan, CancellationToken cancellation)
+    {
         lock (_gate)
         {
             if (State != GroupState.Ready)
-                throw new WorkerLostException("rank 1 is gone");
-            lost = _lost.Task;
+                throw new WorkerLostException("rank 1 is gone", LossCause.External);
+            _sent.Enqueue((plan, _lost.Task));
             Plans.Add(plan.Clone());
         }
         _entered.Release();
+        return Task.CompletedTask;
+    }
+
+    public async Task<StepResult> ReceiveAsync(CancellationToken cancellation)
+    {
+        (StepPlan plan, Task<string> lost) = _sent.Dequeue();
         if (Manual)
         {
             using CancellationTokenSource leave = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -100,7 +118,7 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
             await leave.CancelAsync();
             cancellation.ThrowIfCancellationRequested();
             if (first == lost)
-                throw new WorkerLostException(await lost);
+                throw new WorkerLostException(await lost, LossCause.External);
         }
         StepResult result = Compute(plan);
         Spoil?.Invoke(result);

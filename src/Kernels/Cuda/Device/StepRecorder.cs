@@ -77,7 +77,10 @@ internal sealed class StepRecorder : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
+    public void Dispose() => Drop();
+
+    /// <summary>Forgets every recording, and every key that could not be recorded. None of them may be running.</summary>
+    public void Drop()
     {
         foreach (Entry entry in _entries.Values)
             entry.Graph?.Dispose();
