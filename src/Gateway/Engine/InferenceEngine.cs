@@ -206,19 +206,12 @@ public sealed class InferenceEngine : IDisposable
         {
             while (true)
             {
-                GroupLife life;
+                long epoch = 0;
                 try
                 {
-                    life = await _group.WaitReadyAsync(stopping);
-                }
-                catch (GroupUnavailableException broken)
-                {
-                    FailAll(() => Unavailable(broken.Message));
-                    continue;
-                }
-                StartLife(life);
-                try
-                {
+                    GroupLife life = await _group.WaitReadyAsync(stopping);
+                    epoch = life.Epoch;
+                    StartLife(life);
                     await RunLifeAsync(life, stopping);
                     LoseLife(new WorkerLostException("it began anew", LossCause.External));
                 }
@@ -228,8 +221,13 @@ public sealed class InferenceEngine : IDisposable
                 }
                 catch (StepMismatchException mismatch)
                 {
-                    _group.Condemn(life.Epoch, mismatch.Message);
+                    _group.Condemn(epoch, mismatch.Message);
                     LoseLife(new WorkerLostException(mismatch.Message, LossCause.Worker));
+                }
+                catch (GroupUnavailableException broken)
+                {
+                    LoseLife(new WorkerLostException(broken.Message, LossCause.External));
+                    FailAll(() => Unavailable(broken.Message));
                 }
             }
         }
@@ -249,7 +247,7 @@ public sealed class InferenceEngine : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _work.Dispose();
 
-    /// <summary>Returns when the group turns out to have begun another life while there was nothing to do.</summary>
+    /// <summary>Returns when the group has begun another life, or is to begin one, while there was nothing to do.</summary>
     private async Task RunLifeAsync(GroupLife life, CancellationToken stopping)
     {
         int inFlight = 0;
@@ -267,6 +265,11 @@ public sealed class InferenceEngine : IDisposable
                 continue;
             }
             CheckBooks();
+            if (_group.WantsRestore)
+            {
+                await _group.RestoreAsync(); // nothing runs: the pause costs nobody anything
+                return;
+            }
             await _work.WaitAsync(stopping);
             if ((await _group.WaitReadyAsync(stopping)).Epoch != life.Epoch)
                 return;

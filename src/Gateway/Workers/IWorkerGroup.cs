@@ -3,11 +3,14 @@ using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
 
-/// <summary>The ranks that compute together, as the engine sees them: ready, run a step, lost, ready again.</summary>
+/// <summary>The ranks that compute together, as the engine sees them: ready, run steps, lost, ready again.</summary>
+/// <remarks>
+/// Threads  the engine's loop alone calls WaitReadyAsync, SendAsync, ReceiveAsync and RestoreAsync; sending and receiving may overlap. The rest by anyone.
+/// </remarks>
 public interface IWorkerGroup
 {
-    /// <summary>Waits until the group can run steps and returns its life.</summary>
-    /// <exception cref="GroupUnavailableException">The circuit has opened while waiting.</exception>
+    /// <summary>Waits until the group can run steps and returns its life: epoch and KV blocks.</summary>
+    /// <exception cref="GroupUnavailableException">The circuit opened, once for each time it opens: what waits for the group waits for long.</exception>
     Task<GroupLife> WaitReadyAsync(CancellationToken cancellation);
 
     /// <summary>Sends a plan to every rank; at most two may be in flight. Does not wait for the result.</summary>
@@ -15,16 +18,22 @@ public interface IWorkerGroup
     Task SendAsync(StepPlan plan, CancellationToken cancellation);
 
     /// <summary>Rank 0's result of the oldest step in flight, once every rank has answered.</summary>
-    /// <exception cref="WorkerLostException">The epoch died first.</exception>
+    /// <exception cref="WorkerLostException">The epoch died first: call WaitReadyAsync again.</exception>
     Task<StepResult> ReceiveAsync(CancellationToken cancellation);
 
-    /// <summary>The group's answers were impossible: the epoch ends as lost.</summary>
+    /// <summary>The engine found the group's answers impossible: the epoch ends as lost. Nothing where it has ended already.</summary>
     void Condemn(long epoch, string reason);
+
+    /// <summary>Fewer ranks compute than were asked for, and all of them could: <see cref="RestoreAsync"/> is worth a pause in which nothing runs.</summary>
+    bool WantsRestore { get; }
+
+    /// <summary>Ends the epoch so that the next one has all ranks; not a loss. Nothing where there is nothing to restore. Call WaitReadyAsync next.</summary>
+    Task RestoreAsync();
 
     /// <summary>What the group is doing.</summary>
     GroupState State { get; }
 
-    /// <summary>Why it is not ready though it was, or why the circuit is open; null while it is ready, or starts for the first time.</summary>
+    /// <summary>Why it is not ready after it was, or why the circuit is open; null while it is ready or starts for the first time.</summary>
     string? Outage { get; }
 
     /// <summary>The ranks, what they own, and where their last step's time went.</summary>
@@ -34,7 +43,7 @@ public interface IWorkerGroup
 /// <summary>One life of the worker group: its epoch, and the KV cache that every rank has laid out alike.</summary>
 public sealed record GroupLife(long Epoch, int KvBlocks, int BlockTokens);
 
-/// <summary>Who is told how the group's life goes: the banner at the terminal, nobody in tests.</summary>
+/// <summary>Who is told how the group's life goes: the banner at the terminal, nobody in tests. Never called under a lock.</summary>
 public interface IGroupObserver
 {
     /// <summary>A rank's load advances; may come from any thread.</summary>
@@ -45,4 +54,9 @@ public interface IGroupObserver
 
     /// <summary>The epoch has ended; the group starts over.</summary>
     void Lost(long epoch, string reason);
+
+    /// <summary>The circuit is open: requests are refused.</summary>
+    /// <param name="reason">What the group died of last.</param>
+    /// <param name="retryAfter">When it is tried again; null = never.</param>
+    void Broken(string reason, TimeSpan? retryAfter);
 }

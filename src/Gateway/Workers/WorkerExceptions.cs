@@ -1,5 +1,25 @@
 namespace TpServe.Gateway.Workers;
 
+/// <summary>Whose fault the end of an epoch was, as far as a request may have had to do with it.</summary>
+public enum LossCause
+{
+    /// <summary>Nothing that ran: a worker was killed by a signal, is frozen, or its host or link went.</summary>
+    External,
+
+    /// <summary>A worker threw in a step, crashed by itself, never ended a step, or answered what cannot be: what ran may have made it.</summary>
+    Worker,
+}
+
+/// <summary>The group's epoch has died: a rank exited, hung or disagreed. Names the rank and what happened to it.</summary>
+public sealed class WorkerLostException(string message, LossCause cause, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>Whose fault it was.</summary>
+    public LossCause Cause { get; } = cause;
+}
+
+/// <summary>The group was lost too often and is not tried again for a while, or ever: the message says why.</summary>
+public sealed class GroupUnavailableException(string message) : Exception(message);
+
 /// <summary>A worker cannot start, load its shard or join its group. Before the first success this ends the process.</summary>
 public sealed class WorkerStartException : Exception
 {
@@ -8,24 +28,10 @@ public sealed class WorkerStartException : Exception
 
     /// <summary>A failure with the fault that caused it.</summary>
     public WorkerStartException(string message, Exception inner) : base(message, inner) { }
+
+    /// <summary>The worker only tells that a peer failed: the peer's own words say more.</summary>
+    public bool BlamesPeer { get; init; }
+
+    /// <summary>The worker said nothing: its link broke. Where it runs here, its exit code says more.</summary>
+    public bool LostLink { get; init; }
 }
-
-/// <summary>Where a loss came from, as far as the gateway can tell.</summary>
-public enum LossCause
-{
-    /// <summary>From outside: a kill, a frozen process, a link or a host that went.</summary>
-    External,
-
-    /// <summary>A worker failed by itself, at what it was computing.</summary>
-    Worker,
-}
-
-/// <summary>The group's epoch has died: a rank exited, hung or disagreed. Names the rank and what happened to it.</summary>
-public sealed class WorkerLostException(string message, LossCause cause, Exception? inner = null) : Exception(message, inner)
-{
-    /// <summary>Where it came from.</summary>
-    public LossCause Cause { get; } = cause;
-}
-
-/// <summary>The group cannot be brought up for now; the message says why.</summary>
-public sealed class GroupUnavailableException(string message) : Exception(message);

@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using Grpc.Core;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
@@ -7,52 +5,94 @@ namespace TpServe.Gateway.Workers;
 
 /// <summary>The group's life: starts the workers, loads their shards, runs steps, and starts over under a new epoch when one is lost.</summary>
 /// <remarks>
-/// One life of the group, from <see cref="LiveAsync"/>:
-/// 1. start a process for each rank (or connect to those started elsewhere); 2. ask each what it can do; 3. agree on instruction set and transport;
-/// 4. load all shards at once; 5. open the step streams: ready; 6. wait for the first loss; 7. revoke the epoch, end the processes.
-/// Threads  safe; the engine alone calls <see cref="RunStepAsync"/>, one step at a time.
-/// Errors   before the first success a failure is final (<see cref="Failed"/>); after it the group tries again for ever, with growing pauses.
+/// From <see cref="LiveAsync"/>, once for each epoch:
+/// 1. choose who takes part: all, or, where a loss shrinks the group, those that are left; 2. bring them up (<see cref="WorkerCrew"/>); 3. ready: steps run
+/// (<see cref="GroupEpoch"/>) until the epoch ends; 4. the dead are done with, the living leave the epoch; 5. wait as long as the <see cref="Circuit"/> says.
+/// Threads  safe; who may call what: <see cref="IWorkerGroup"/>. Nothing is logged and nobody is told under the lock.
+/// Errors   before the first success a failure is final (<see cref="Failed"/>); after it every failure, of whatever type, is a failed start with its reason.
 /// </remarks>
-public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
+internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
 {
-    private static readonly TimeSpan HelloTimeout = TimeSpan.FromSeconds(15);
-    private static readonly TimeSpan RevokeTimeout = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(100);
-    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
-
-    private readonly GatewayOptions _options;
-    private readonly GroupPlan _plan;
-    private readonly string _modelPath;
+    private readonly GroupPolicy _policy;
+    private readonly GroupPlan _fullPlan;
+    private readonly Func<IReadOnlyList<int>, GroupPlan> _replan;
+    private readonly WorkerCrew _crew;
+    private readonly Circuit _circuit;
     private readonly IGroupObserver _observer;
+    private readonly TimeProvider _time;
     private readonly ILogger<WorkerGroup> _log;
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource<WorkerStartException> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _gate = new();
 
-    private string? _folder;
     private Task _life = Task.CompletedTask;
     private TaskCompletionSource<GroupLife> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private RankStatus?[] _ranks;
-    private volatile GroupState _state = GroupState.Starting;
+    private GroupEpoch? _current;
+    private GroupEpoch? _sentTo; // the epoch whose results the engine awaits, which may have ended since
+    private GroupPlan _plan;
+    private IReadOnlyList<RankStatus> _ranks = [];
+    private GroupState _state = GroupState.Starting;
+    private string? _outage;
+    private string? _untold; // the circuit has opened and nobody who waits was told
+    private int _waiting;
+    private bool _canRestore;
     private long _epoch;
     private bool _stopped;
 
-    public WorkerGroup(GatewayOptions options, GroupPlan plan, string modelPath, IGroupObserver observer, ILogger<WorkerGroup> log)
+    /// <param name="options">Checked settings.</param>
+    /// <param name="policy">How patient it is, and what it does about a loss.</param>
+    /// <param name="plan">Who owns what while all take part.</param>
+    /// <param name="replan">The plan for those that are left, by seat.</param>
+    /// <param name="model">What they load.</param>
+    /// <param name="source">Where they come from.</param>
+    /// <param name="observer">Told how it goes.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="log">The log.</param>
+    public WorkerGroup(
+        GatewayOptions options, GroupPolicy policy, GroupPlan plan, Func<IReadOnlyList<int>, GroupPlan> replan, GroupModel model, IWorkerSource source,
+        IGroupObserver observer, TimeProvider time, ILogger<WorkerGroup> log)
     {
-        ArgumentNullException.ThrowIfNull(plan);
-        _options = options;
-        _plan = plan;
-        _modelPath = Path.GetFullPath(modelPath);
+        _policy = policy;
+        _fullPlan = _plan = plan;
+        _replan = replan;
+        _crew = new WorkerCrew(options, policy, source, model, plan.Degree, time);
+        _circuit = new Circuit(policy, time);
         _observer = observer;
+        _time = time;
         _log = log;
-        _ranks = new RankStatus[plan.Degree];
         // External workers outlive gateways and refuse epochs they have seen: the clock keeps ours ahead of an earlier gateway's.
-        _epoch = options.Workers.Count == 0 ? 0 : DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        _epoch = options.Workers.Count == 0 ? 0 : time.GetUtcNow().ToUnixTimeMilliseconds();
     }
 
     /// <inheritdoc/>
-    public GroupState State => _state;
+    public GroupState State
+    {
+        get
+        {
+            lock (_gate)
+                return _state;
+        }
+    }
+
+    /// <inheritdoc/>
+    public string? Outage
+    {
+        get
+        {
+            lock (_gate)
+                return _outage;
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool WantsRestore
+    {
+        get
+        {
+            lock (_gate)
+                return _canRestore;
+        }
+    }
 
     /// <summary>Completes with the reason when the first start fails.</summary>
     public Task<WorkerStartException> Failed => _failed.Task;
@@ -61,77 +101,67 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     public void Start() => _life = Task.Run(LiveAsync);
 
     /// <inheritdoc/>
-    public Task<GroupLife> WaitReadyAsync(CancellationToken cancellation)
+    public async Task<GroupLife> WaitReadyAsync(CancellationToken cancellation)
     {
-        lock (_gate)
-            return _ready.Task.WaitAsync(cancellation);
-    }
-
-    private readonly System.Threading.Channels.Channel<Task<StepResult>> _answers = System.Threading.Channels.Channel.CreateUnbounded<Task<StepResult>>();
-    private Task _last = Task.CompletedTask;
-    public Task SendAsync(StepPlan plan, CancellationToken cancellation)
-    {
-        async Task<StepResult> After(Task before) { await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); return await RunStepAsync(plan, cancellation); }
-        Task<StepResult> answer = After(_last);
-        _last = answer;
-        _answers.Writer.TryWrite(answer);
-        return Task.CompletedTask;
-    }
-    public async Task<StepResult> ReceiveAsync(CancellationToken cancellation)
-    {
-        try { return await await _answers.Reader.ReadAsync(cancellation); }
-        catch (WorkerLostException) { while (_answers.Reader.TryRead(out _)) { } throw; }
-    }
-    public void Condemn(long epoch, string reason) => Lose(_lost, reason);
-    public string? Outage => null;
-
-    private async Task<StepResult> RunStepAsync(StepPlan plan, CancellationToken cancellation)
-    {
-        ArgumentNullException.ThrowIfNull(plan);
-        RankStatus[] ranks;
-        TaskCompletionSource<string> lost;
+        Task<GroupLife> ready;
         lock (_gate)
         {
-            if (_state != GroupState.Ready || plan.Epoch != _epoch)
-                throw new WorkerLostException($"epoch {plan.Epoch} has ended.", LossCause.External);
-            ranks = _ranks!;
-            lost = _lost;
+            if (_untold is { } reason)
+            {
+                _untold = null;
+                throw new GroupUnavailableException(reason);
+            }
+            ready = _ready.Task;
+            _waiting++;
         }
-
-        Task<StepResult>[] results = new Task<StepResult>[ranks.Length];
-        for (int rank = 0; rank < ranks.Length; rank++)
-            results[rank] = RunRankAsync(rank, ranks[rank].Client, plan, lost, cancellation);
-        Task all = Task.WhenAll(results);
         try
         {
-            // The first rank that fails ends the step: the others may wait for it for as long as a collective waits.
-            if (await Task.WhenAny(all, lost.Task).WaitAsync(_options.StepTimeout, cancellation) == lost.Task)
-                throw new WorkerLostException(await lost.Task, LossCause.External);
-        }
-        catch (TimeoutException)
-        {
-            Lose(lost, $"step {plan.Step} took longer than {_options.StepTimeout.TotalSeconds:F0} s.");
-            throw new WorkerLostException(await lost.Task, LossCause.External);
+            return await ready.WaitAsync(cancellation);
         }
         finally
         {
-            // What the other ranks still answer to a lost step is nobody's business; their faults must not go unobserved.
-            _ = all.ContinueWith(task => _ = task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            lock (_gate)
+                _waiting--;
         }
+    }
 
-        for (int rank = 0; rank < ranks.Length; rank++)
-        {
-            StepResult result = await results[rank];
-            ranks[rank].LastStep = (result.ComputeMicroseconds, result.CollectiveMicroseconds, result.StepMicroseconds);
-        }
-        return await results[0];
+    /// <inheritdoc/>
+    public Task SendAsync(StepPlan plan, CancellationToken cancellation)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        lock (_gate)
+            _sentTo = _current is { } current && current.Number == plan.Epoch ? current : throw new WorkerLostException($"epoch {plan.Epoch} has ended.", LossCause.External);
+        return _sentTo.SendAsync(plan, cancellation);
+    }
+
+    /// <inheritdoc/>
+    public Task<StepResult> ReceiveAsync(CancellationToken cancellation) =>
+        _sentTo?.ReceiveAsync(cancellation) ?? throw new InvalidOperationException("no step is in flight.");
+
+    /// <inheritdoc/>
+    public void Condemn(long epoch, string reason)
+    {
+        GroupEpoch? current;
+        lock (_gate)
+            current = _current;
+        if (current?.Number == epoch)
+            current.Condemn(reason);
+    }
+
+    /// <inheritdoc/>
+    public Task RestoreAsync()
+    {
+        GroupEpoch? shrunk;
+        lock (_gate)
+            shrunk = _canRestore ? _current : null;
+        return shrunk?.EndAsync("the group goes back to all its ranks.") ?? Task.CompletedTask;
     }
 
     /// <inheritdoc/>
     public GetTopologyResponse Topology()
     {
         lock (_gate)
-            return TopologyReport.Create(_plan, _state, _epoch, _ranks);
+            return TopologyReport.Create(_plan, _state, _current?.Number ?? 0, _ranks);
     }
 
     /// <summary>Ends the group and its processes; a second call waits for the same end.</summary>
@@ -144,200 +174,189 @@ public sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         _stopping.Dispose();
     }
 
-    private async Task<StepResult> RunRankAsync(int rank, WorkerClient client, StepPlan plan, TaskCompletionSource<string> lost, CancellationToken cancellation)
-    {
-        try
-        {
-            return await client.RunStepAsync(plan, cancellation);
-        }
-        catch (RpcException fault)
-        {
-            Lose(lost, $"rank {rank} failed in step {plan.Step}: {fault.Status.Detail}");
-            throw new WorkerLostException(await lost.Task, LossCause.External, fault);
-        }
-    }
-
     private async Task LiveAsync()
     {
-        TimeSpan pause = FirstPause;
-        bool wasReady = false;
-        while (!_stopping.IsCancellationRequested)
-        {
-            long epoch = Interlocked.Increment(ref _epoch);
-            List<WorkerProcess> processes = [];
-            List<WorkerClient> clients = [];
-            using CancellationTokenSource life = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
-            try
-            {
-                await BringUpAsync(epoch, processes, clients, life.Token);
-                wasReady = true;
-                pause = FirstPause;
-                string reason = await WaitForLossAsync(processes, clients, life.Token);
-                LogLost(epoch, reason);
-                _observer.Lost(epoch, reason);
-                await Task.WhenAll(clients.Select(client => client.RevokeAsync(epoch, reason, RevokeTimeout)));
-            }
-            catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
-            {
-                // The gateway stops; the processes are ended below.
-            }
-            catch (Exception fault) when (fault is WorkerStartException or RpcException or IOException)
-            {
-                LogStartFailed(epoch, fault.Message);
-                if (!wasReady)
-                    _failed.TrySetResult(fault as WorkerStartException ?? new WorkerStartException(fault.Message, fault));
-                await Task.Delay(pause, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                pause = pause * 2 < LongestPause ? pause * 2 : LongestPause;
-            }
-            finally
-            {
-                await life.CancelAsync();
-                foreach (WorkerProcess process in processes)
-                    if (_state == GroupState.Lost)
-                        process.Kill();
-                clients.ForEach(client => client.Dispose());
-                await Task.WhenAll(processes.Select(process => process.DisposeAsync().AsTask()));
-                SweepSegments(epoch);
-            }
-            if (_failed.Task.IsCompleted)
-                break;
-        }
-
-        lock (_gate)
-        {
-            _state = GroupState.Stopped;
-            _lost.TrySetResult("the server is stopping.");
-            _ready.TrySetCanceled();
-        }
-        if (_folder is not null)
-            Directory.Delete(_folder, recursive: true);
-    }
-
-    private async Task BringUpAsync(long epoch, List<WorkerProcess> processes, List<WorkerClient> clients, CancellationToken cancellation)
-    {
-        // 1. Processes, or connections to those that run elsewhere.
-        string secret = Secret();
-        if (_options.Workers.Count == 0)
-        {
-            _folder ??= Directory.CreateTempSubdirectory("tpserve-").FullName;
-            for (int rank = 0; rank < _plan.Degree; rank++)
-                processes.Add(WorkerProcess.Start(_folder, rank, epoch, secret, _options.LogLevel));
-        }
-        foreach (string address in _options.Workers.Count == 0 ? processes.Select(process => process.Address) : _options.Workers)
-            clients.Add(new WorkerClient(address, secret));
-
-        // 2.–3. What each can do; a process that ends meanwhile says why itself.
-        TimeSpan patience = processes.Count > 0 ? HelloTimeout : _options.ConnectTimeout;
-        Task<HelloReply[]> hellos = Task.WhenAll(clients.Select(client => client.HelloAsync(surveyGpus: false, patience, cancellation)));
-        await FirstOf(hellos, processes);
-        HelloReply[] facts = await hellos;
-        LoadPlanner.RequireOneRelease(facts);
-        Task<TransportChoice> choosing = TransportNegotiation.ChooseAsync(_options.Transport, _plan.Devices, facts, epoch, clients, cancellation);
-        await FirstOf(choosing, processes);
-        TransportChoice transport = await choosing;
-        if (transport.Reason.Length > 0)
-            LogTransport(epoch, transport.Transport, transport.Reason);
-        LoadRequest[] requests = LoadPlanner.Requests(_plan, _options, _modelPath, epoch, SegmentPrefix(epoch), facts, transport);
-
-        // 4. All shards at once.
-        using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        deadline.CancelAfter(_options.LoadTimeout);
-        Task<LoadReport[]> loads = Task.WhenAll(clients.Select((client, rank) =>
-            client.LoadAsync(requests[rank], step => _observer.Loading(rank, step.Stage, step.DoneBytes, step.TotalBytes), deadline.Token)));
         try
         {
-            await FirstOf(loads, processes);
-            await loads;
+            while (await LiveOnceAsync())
+            {
+            }
         }
-        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {
-            throw new WorkerStartException($"the workers did not load within {_options.LoadTimeout.TotalSeconds:F0} s.");
+            // The gateway stops; the processes are ended below.
         }
-
-        // 5. Ready.
-        RankStatus[] ranks = new RankStatus[_plan.Degree];
-        for (int rank = 0; rank < ranks.Length; rank++)
+        finally
         {
-            clients[rank].OpenRun(cancellation);
-            ranks[rank] = new RankStatus(clients[rank], facts[rank], requests[rank], (await loads)[rank], transport.Paths[rank]);
+            await _crew.DisposeAsync();
+            lock (_gate)
+            {
+                _state = GroupState.Stopped;
+                _canRestore = false;
+                _ready.TrySetCanceled();
+            }
         }
-        GroupLife born = new(epoch, _plan.KvBlocks, _plan.BlockTokens);
-        lock (_gate)
-        {
-            _ranks = ranks;
-            _lost = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
-            _state = GroupState.Ready;
-            _ready.TrySetResult(born);
-        }
-        LogReady(epoch, ranks.Length, ranks[0].Report.Transport, ranks[0].Report.Backend, _plan.Devices.Reason);
-        _observer.Ready(Topology());
     }
 
-    private async Task<string> WaitForLossAsync(List<WorkerProcess> processes, List<WorkerClient> clients, CancellationToken cancellation)
+    /// <summary>One epoch, from its start to its end and the pause after it. False where there is to be no other.</summary>
+    private async Task<bool> LiveOnceAsync()
     {
-        TaskCompletionSource<string> lost = _lost;
-        // A worker here is watched by its process, which says more; one elsewhere by its step stream.
-        bool local = processes.Count > 0;
-        List<Task> ends = [lost.Task, .. local ? processes.Select(process => (Task)process.Exited) : clients.Select(client => client.RunEnded)];
-        Task first = await Task.WhenAny(ends).WaitAsync(cancellation);
-        int rank = ends.IndexOf(first) - 1;
-        if (rank >= 0 && !local)
-            Lose(lost, $"the worker of rank {rank} ({clients[rank].Address}) has gone: {await clients[rank].RunEnded}");
-        else if (rank >= 0)
-            Lose(lost, $"the worker of rank {rank} (pid {processes[rank].Id}) ended with code {await processes[rank].Exited}.");
-        else
-            Lose(lost, await lost.Task);
-        return await lost.Task;
+        long epoch = Interlocked.Increment(ref _epoch);
+        bool first = _ranks.Count == 0;
+        string reason;
+        try
+        {
+            IReadOnlyList<int> seats = _policy.OnRankLoss == OnRankLoss.Shrink && !first && _crew.Alive is { Count: > 0 } alive ? alive : _crew.All;
+            bool shrunk = seats.Count < _fullPlan.Degree;
+            GroupPlan plan = shrunk ? _replan(seats) : _fullPlan;
+            IReadOnlyList<RankStatus> ranks = await _crew.BringUpAsync(
+                epoch, plan, seats, (rank, step) => _observer.Loading(rank, step.Stage, step.DoneBytes, step.TotalBytes), _stopping.Token);
+            LogReady(epoch, ranks.Count, ranks[0].Report.Transport, ranks[0].Report.TransportReason, ranks[0].Report.Backend, plan.Devices.Reason);
+            _observer.Ready(TopologyReport.Create(plan, GroupState.Ready, epoch, ranks));
+            GroupEpoch group = new(epoch, ranks, _policy, _time, NoteEnd, LogRecordingFault);
+            NoteReady(group, plan);
+
+            EpochEnd end = await WatchAsync(group, shrunk ? [.. _crew.All.Except(seats)] : []);
+            _crew.Settle(group, end);
+            if (end.IsDeliberate)
+            {
+                LogRestoring(epoch);
+                return true;
+            }
+            reason = end.Reason;
+            LogLost(epoch, reason);
+        }
+        catch (Exception fault) when (!_stopping.IsCancellationRequested)
+        {
+            reason = fault.Message;
+            LogStartFailed(epoch, reason);
+            if (first)
+            {
+                _failed.TrySetResult(fault as WorkerStartException ?? new WorkerStartException(reason, fault));
+                return false;
+            }
+        }
+        await PauseAsync(epoch, reason);
+        return true;
+    }
+
+    /// <summary>Watches an epoch; beside it the workers it lacks are opened again, so that all can take part in the next.</summary>
+    private async Task<EpochEnd> WatchAsync(GroupEpoch group, IReadOnlyList<int> missing)
+    {
+        if (missing.Count == 0)
+            return await group.WatchAsync(_stopping.Token);
+        LogShrunk(group.Number, group.Ranks.Count, _fullPlan.Degree);
+        using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
+        Task revived = ReviveAsync();
+        try
+        {
+            return await group.WatchAsync(_stopping.Token);
+        }
+        finally
+        {
+            await over.CancelAsync();
+            await revived;
+        }
+
+        async Task ReviveAsync()
+        {
+            try
+            {
+                await _crew.ReviveAsync(missing, over.Token);
+                lock (_gate)
+                    _canRestore = _current == group && _state == GroupState.Ready;
+            }
+            catch (OperationCanceledException) when (over.IsCancellationRequested)
+            {
+                // The epoch ended first: the next one is made of those that live.
+            }
+        }
+    }
+
+    private void NoteReady(GroupEpoch group, GroupPlan plan)
+    {
+        _circuit.Succeeded();
+        lock (_gate)
+        {
+            _current = group;
+            _plan = plan;
+            _ranks = group.Ranks;
+            _state = GroupState.Ready;
+            _outage = _untold = null;
+            _ready.TrySetResult(new GroupLife(group.Number, plan.KvBlocks, plan.BlockTokens));
+        }
     }
 
     /// <summary>From here on no step of this epoch runs; whoever waits for a group waits for the next one.</summary>
-    private void Lose(TaskCompletionSource<string> lost, string reason)
+    private void NoteEnd(EpochEnd end)
     {
         lock (_gate)
         {
-            if (_lost == lost && _state == GroupState.Ready)
-            {
-                _state = GroupState.Lost;
-                _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
-            }
+            _state = GroupState.Lost;
+            _outage = end.Reason;
+            _canRestore = false;
+            _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
         }
-        lost.TrySetResult(reason);
     }
 
-    private static async Task FirstOf(Task work, List<WorkerProcess> processes)
+    /// <summary>Counts a failure, and waits as long as the circuit says.</summary>
+    private async Task PauseAsync(long epoch, string reason)
     {
-        Task first = await Task.WhenAny([work, .. processes.Select(process => process.Exited)]);
-        int rank = first == work ? -1 : processes.FindIndex(process => process.Exited == first);
-        if (rank < 0)
+        _circuit.Failed();
+        TimeSpan pause = _circuit.Pause;
+        if (!_circuit.IsOpen)
+        {
+            lock (_gate)
+                _outage = reason;
+            _observer.Lost(epoch, reason);
+            await Task.Delay(pause, _time, _stopping.Token);
             return;
-        _ = work.ContinueWith(task => _ = task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
-        throw new WorkerStartException($"the worker of rank {rank} ended with code {await processes[rank].Exited}: {processes[rank].Tail}");
+        }
+        NoteBroken(reason);
+        LogBroken(epoch, reason);
+        _observer.Broken(reason, _circuit.IsFinal ? null : pause);
+        if (_circuit.IsFinal)
+        {
+            await _crew.DismissAsync();
+            pause = Timeout.InfiniteTimeSpan;
+        }
+        await Task.Delay(pause, _time, _stopping.Token);
     }
 
-    private string Secret() => _options.SecretFile.Length > 0
-        ? File.ReadAllText(_options.SecretFile).Trim()
-        : Convert.ToHexString(RandomNumberGenerator.GetBytes(32));
-
-    private static string SegmentPrefix(long epoch) => $"tpserve-{Environment.ProcessId}-{epoch}";
-
-    private static void SweepSegments(long epoch)
+    private void NoteBroken(string reason)
     {
-        // Workers unlink their segments as soon as all have mapped them; only a group that died while joining leaves any.
-        if (!Directory.Exists("/dev/shm"))
-            return;
-        foreach (string file in Directory.EnumerateFiles("/dev/shm", SegmentPrefix(epoch) + "-*"))
-            File.Delete(file);
+        lock (_gate)
+        {
+            _state = GroupState.Broken;
+            _outage = reason;
+            if (_waiting == 0)
+            {
+                _untold = reason;
+                return;
+            }
+            _ready.TrySetException(new GroupUnavailableException(reason));
+            _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
     }
 
-    [LoggerMessage(1001, LogLevel.Information, "Group ready: epoch {Epoch}, {Degree} ranks, transport {Transport}, {Backend} ({DeviceReason})")]
-    private partial void LogReady(long epoch, int degree, string transport, string backend, string deviceReason);
-
-    [LoggerMessage(1004, LogLevel.Information, "Transport chosen: epoch {Epoch}: {Transport}: {Reason}")]
-    private partial void LogTransport(long epoch, string transport, string reason);
+    [LoggerMessage(1001, LogLevel.Information, "Group ready: epoch {Epoch}, {Degree} ranks, transport {Transport} ({TransportReason}), {Backend} ({DeviceReason})")]
+    private partial void LogReady(long epoch, int degree, string transport, string transportReason, string backend, string deviceReason);
 
     [LoggerMessage(1002, LogLevel.Error, "Group lost: epoch {Epoch}: {Reason}")]
     private partial void LogLost(long epoch, string reason);
 
     [LoggerMessage(1003, LogLevel.Error, "Group start failed: epoch {Epoch}: {Reason}")]
     private partial void LogStartFailed(long epoch, string reason);
+
+    [LoggerMessage(1005, LogLevel.Error, "Group given up for a while: epoch {Epoch}: requests are refused: {Reason}")]
+    private partial void LogBroken(long epoch, string reason);
+
+    [LoggerMessage(1006, LogLevel.Warning, "Group shrunk: epoch {Epoch} goes on with {Ranks} of {Degree} ranks")]
+    private partial void LogShrunk(long epoch, int ranks, int degree);
+
+    [LoggerMessage(1007, LogLevel.Information, "Group restored: epoch {Epoch} ends for one with all ranks")]
+    private partial void LogRestoring(long epoch);
+
+    [LoggerMessage(1008, LogLevel.Warning, "Rank {Rank} cannot record its steps as graphs and runs them one kernel at a time: {Fault}")]
+    private partial void LogRecordingFault(int rank, string fault);
 }

@@ -15,6 +15,8 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
     private TaskCompletionSource<GroupLife> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Queue<StepPlan> _sent = new();
     private TaskCompletionSource<(string, LossCause)> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private string? _untold;
+    private int _waiting;
     private long _epoch, _step;
 
     /// <summary>The next token after the given ones. Default: what the request's sampling hashes to, a letter.</summary>
@@ -92,10 +94,38 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
     public async Task StepBeganAsync() =>
         Assert.That(await _entered.WaitAsync(TimeSpan.FromSeconds(20)), Is.True, "no step began");
 
-    public Task<GroupLife> WaitReadyAsync(CancellationToken cancellation)
+    public bool WantsRestore { get; set; }
+
+    public Task RestoreAsync()
     {
+        WantsRestore = false;
+        Lose("restored");
+        Start();
+        return Task.CompletedTask;
+    }
+
+    public async Task<GroupLife> WaitReadyAsync(CancellationToken cancellation)
+    {
+        Task<GroupLife> ready;
         lock (_gate)
-            return _ready.Task.WaitAsync(cancellation);
+        {
+            if (_untold is { } why)
+            {
+                _untold = null;
+                throw new GroupUnavailableException(why);
+            }
+            ready = _ready.Task;
+            _waiting++;
+        }
+        try
+        {
+            return await ready.WaitAsync(cancellation);
+        }
+        finally
+        {
+            lock (_gate)
+                _waiting--;
+        }
     }
 
     public Task SendAsync(StepPlan plan, CancellationToken cancellation)
@@ -146,9 +176,12 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
         lock (_gate)
         {
             (State, Outage) = (GroupState.Broken, why);
+            if (_waiting == 0)
+                _untold = why;
             TaskCompletionSource<GroupLife> ready = _ready;
             _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
             ready.SetException(new GroupUnavailableException(why));
+            _ = ready.Task.Exception; // where nobody waits, nobody misses it
         }
     }
 
