@@ -6,6 +6,7 @@ using Serilog;
 using Serilog.Events;
 using TpServe.ChatTemplates;
 using TpServe.Checkpoint;
+using TpServe.Checkpoint.Config;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Requests;
@@ -55,7 +56,7 @@ internal static class Server
             builder.Services.AddSingleton(provider => new WorkerGroup(
                 options, PolicyOf(options), plan, seats => plan, model, SourceOf(options), banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>()));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
-            builder.Services.AddTpServeApi(ModelOf(checkpoint), SettingsOf(options, plan));
+            builder.Services.AddTpServeApi(ModelOf(checkpoint), SettingsOf(options, plan, checkpoint.Config.Rope));
             await using WebApplication app = builder.Build();
             app.MapTpServeApi();
 
@@ -101,8 +102,9 @@ internal static class Server
         EosToken = checkpoint.Tokenizer.EosToken,
     };
 
-    private static ServingSettings SettingsOf(GatewayOptions options, GroupPlan plan) => new()
+    private static ServingSettings SettingsOf(GatewayOptions options, GroupPlan plan, RopeConfig rope) => new()
     {
+        LongRopeBeyond = rope.Scaling == RopeScaling.LongRope ? rope.OriginalMaxPositions : 0,
         MaxModelLen = plan.MaxModelLen,
         MaxStepTokens = options.MaxStepTokens,
         ChunkTokens = options.ChunkTokens,

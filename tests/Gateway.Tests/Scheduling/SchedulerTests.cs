@@ -78,7 +78,7 @@ public sealed class SchedulerTests
     public void Next_BlocksRunOut_TheLastInOrderGivesWayAndGoesOnLaterUnderANewName()
     {
         Scheduler scheduler = Ready(stepTokens: 16, chunk: 8, blocks: 4);
-        Sequence first = Sequence(prompt: 7, maxNew: 8), last = Sequence(prompt: 7, maxNew: 3);
+        Sequence first = Sequence(prompt: 7, maxNew: 8), last = new(Spec(7, 3) with { Prompt = [9, 9, 9, 9, 9, 9, 9] });
         scheduler.Add(first);
         scheduler.Add(last);
         Assert.That(Step(scheduler), Is.EqualTo("1:0+7! 2:0+7!"));
@@ -86,11 +86,11 @@ public sealed class SchedulerTests
         Assert.That(Step(scheduler), Is.EqualTo("1:8+1!"), "it grows into a third block, which the other gives up");
         Assert.That((last.State, last.GeneratedTokens, scheduler.Preemptions), Is.EqualTo((SequenceState.Waiting, 2, 1L)));
         for (int step = 0; step < 5; step++)
-            TestContext.Out.WriteLine(Step(scheduler));
+            Step(scheduler);
         Assert.That(first.State, Is.EqualTo(SequenceState.Finished));
         StepPlan again = scheduler.Next()!;
-        Assert.That(again.NewSequences.Single().TokenIds, Is.EqualTo(new[] { 1, 2, 3, 4, 5, 6, 7, 7, 7 }), "prompt and what it had generated");
-        Assert.That(Rows(again), Is.EqualTo("3:8+1!"), "its two full blocks are still there");
+        Assert.That(again.NewSequences.Single().TokenIds, Is.EqualTo(new[] { 9, 9, 9, 9, 9, 9, 9, 7, 7 }), "prompt and what it had generated");
+        Assert.That(Rows(again), Is.EqualTo("3:0+8"), "its blocks went to the first");
     }
 
     [Test]
