@@ -113,7 +113,7 @@ public sealed class InterpretedModelTests
         long before = ops.Launches;
         StepBatch batch = new(Setup.BlockTokens);
         batch.Clear(100);
-        batch.Samples.Add(new SampleRow(batch.AddSequence([7], 0, [0], 1), SamplingSettings.Greedy, new int[] { 7 }, 1, -1));
+        batch.Samples.Add(new SampleRow(batch.AddSequence([7], 0, [0]), SamplingSettings.Greedy, new int[] { 7 }, 1, -1));
         rank.Run(batch);
         Assert.That(ops.Launches - before, Is.LessThanOrEqualTo(MostLaunchesAStep + checkpoint.Config.Layers * MostLaunchesALayer), "kernels of a decode step");
     }

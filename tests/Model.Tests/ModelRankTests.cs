@@ -19,10 +19,10 @@ public sealed class ModelRankTests
         StepBatch batch = new(16);
         batch.Clear(1);
         Assert.That(() => fixture.Rank.Run(batch), Throws.ArgumentException.With.Message.Contains("0 tokens is not within 1..64"));
-        batch.AddSequence(new int[65], 0, Enumerable.Range(0, 5).ToArray(), 65);
+        batch.AddSequence(new int[65], 0, Enumerable.Range(0, 5).ToArray());
         Assert.That(() => fixture.Rank.Run(batch), Throws.ArgumentException.With.Message.Contains("65 tokens is not within 1..64"));
         batch.Clear(2);
-        batch.AddSequence([1], 128, Enumerable.Range(0, 9).ToArray(), 1);
+        batch.AddSequence([1], 128, Enumerable.Range(0, 9).ToArray());
         Assert.That(() => fixture.Rank.Run(batch), Throws.ArgumentException.With.Message.Contains("Position 128 is beyond the longest sequence of 128 tokens"));
     }
 
@@ -43,7 +43,7 @@ public sealed class ModelRankTests
         void Step(int position)
         {
             batch.Clear(position + 1);
-            int row = batch.AddSequence(history.AsSpan(position, 1), position, blocks, 1);
+            int row = batch.AddSequence(history.AsSpan(position, 1), position, blocks);
             batch.Samples.Add(new SampleRow(row, SamplingSettings.Greedy, history.AsMemory(0, position + 1), 1, -1));
             history[position + 1] = fixture.Rank.Run(batch).TokenIds[0];
         }

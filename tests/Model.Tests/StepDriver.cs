@@ -1,3 +1,4 @@
+using TpServe.Checkpoint.Config;
 using TpServe.Model.Sampling;
 
 namespace TpServe.Model.Tests;
@@ -9,6 +10,7 @@ internal static class StepDriver
     public static JobResult[] Run(ModelRank rank, IReadOnlyList<Job> jobs)
     {
         int blockTokens = rank.Cache.BlockTokens;
+        RopeConfig rope = rank.Model.Config.Rope;
         StepBatch batch = new(blockTokens);
         State[] states = [.. jobs.Select(job => new State(job))];
 
@@ -20,14 +22,20 @@ internal static class StepDriver
             List<(State State, bool Sampled)> active = [];
             foreach (State state in states.Where(state => !state.Done && state.Job.JoinsAt <= step))
             {
+                // What was rotated for a shorter sequence is computed anew.
+                bool longRope = rope.Scaling == RopeScaling.LongRope && state.Tokens.Count > rope.OriginalMaxPositions;
+                if (longRope && !state.LongRope)
+                    (state.LongRope, state.Computed) = (true, 0);
+                bool asks = state.Job.PromptTopLogprobs >= 0 && state.Asked == state.Computed && state.Computed < state.Job.Prompt.Count;
                 int count = Math.Min(state.Job.Chunk, state.Tokens.Count - state.Computed);
                 while (state.Blocks.Count * blockTokens < state.Computed + count)
                     state.Blocks.Add(free.Pop());
-                int row = batch.AddSequence([.. state.Tokens.Skip(state.Computed).Take(count)], state.Computed, [.. state.Blocks], state.Job.Prompt.Count);
-                if (state.Job.PromptTopLogprobs >= 0 && state.Computed < state.Job.Prompt.Count)
+                int row = batch.AddSequence([.. state.Tokens.Skip(state.Computed).Take(count)], state.Computed, [.. state.Blocks], longRope);
+                if (asks)
                     for (int i = 0; i < count; i++)
                         batch.PromptLogprobs.Add(new(row + i, state.Computed + i + 1 < state.Job.Prompt.Count ? state.Tokens[state.Computed + i + 1] : 0, state.Job.PromptTopLogprobs));
-                state.AskedRows = state.Computed < state.Job.Prompt.Count && state.Job.PromptTopLogprobs >= 0 ? count : 0;
+                state.AskedRows = asks ? count : 0;
+                state.Asked += state.AskedRows;
                 state.Computed += count;
                 bool sampled = state.Computed == state.Tokens.Count && state.Job.NewTokens > 0;
                 if (sampled)
@@ -69,6 +77,12 @@ internal static class StepDriver
 
         public int Computed { get; set; }
 
+        public bool LongRope { get; set; }
+
+        /// <summary>Prompt rows asked about so far.</summary>
+        public int Asked { get; set; }
+
+        /// <summary>Of them, in this step.</summary>
         public int AskedRows { get; set; }
 
         public JobResult Result { get; } = new();
