@@ -56,7 +56,7 @@ internal static class StepDriver
                 {
                     if (output.Logprobs.Count > 0 && output.Logprobs[sample] is { } logprobs)
                         state.Result.Logprobs.Add(logprobs);
-                    state.Tokens.Add(output.TokenIds[sample]);
+                    state.Tokens.Add(Math.Max(0, output.TokenIds[sample])); // a row that failed goes on with some token, as in a worker
                     state.Result.Tokens.Add(output.TokenIds[sample++]);
                 }
                 if (state.Done)
