@@ -120,15 +120,10 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     }
 
     /// <inheritdoc/>
-    public void Barrier() => Run(CollectiveOperation.Barrier, 0, 0, 0, 0, static (me, _) =>
-    {
-        me._exchange.Open(me._operation);
-        me._exchange.Publish(me._operation, 0);
-        for (int peer = 0; peer < me.Degree; peer++)
-            if (peer != me.Rank)
-                me._exchange.Await(me._operation, peer, 0, 0);
-        me._exchange.Close();
-    });
+    public void Barrier() => Run(CollectiveOperation.Barrier, 0, 0, 0, 0, static (me, _) => me.MeetAll());
+
+    /// <inheritdoc/>
+    public void Barrier(TimeSpan patience) => Run(CollectiveOperation.Barrier, 0, 0, 0, 0, static (me, _) => me.MeetAll(), patience);
 
     /// <inheritdoc/>
     public void Revoke(string reason) => _exchange.Abort(AbortKind.Revoked, reason);
@@ -150,6 +145,16 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
         {
             _busy.Exit();
         }
+    }
+
+    private void MeetAll()
+    {
+        _exchange.Open(_operation);
+        _exchange.Publish(_operation, 0);
+        for (int peer = 0; peer < Degree; peer++)
+            if (peer != Rank)
+                _exchange.Await(_operation, peer, 0, 0);
+        _exchange.Close();
     }
 
     /// <summary>The root's bytes go to everyone; everyone waits for everyone, so that a rank on another path is found here and not later.</summary>
@@ -178,13 +183,13 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     }
 
     /// <summary>One operation: its number and header, its clock, and the end of the epoch where it fails. The bodies capture nothing, so nothing is allocated.</summary>
-    private void Run<T>(CollectiveOperation operation, int rows, int columns, ulong fingerprint, T arguments, Action<GroupCommunicator, T> body)
+    private void Run<T>(CollectiveOperation operation, int rows, int columns, ulong fingerprint, T arguments, Action<GroupCommunicator, T> body, TimeSpan? patience = null)
     {
         using Lock.Scope busy = _busy.EnterScope(); // free but for a Dispose from another thread
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (_lost is not null)
             throw new RevokedException(Epoch, _lost);
-        _operation.Begin(new OperationHeader(Epoch, _step, ++_sequence, fingerprint, operation, rows, columns));
+        _operation.Begin(new OperationHeader(Epoch, _step, ++_sequence, fingerprint, operation, rows, columns), patience);
         try
         {
             if (_exchange.Aborted is { } abort)

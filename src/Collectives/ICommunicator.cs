@@ -63,6 +63,15 @@ public interface ICommunicator : IDisposable
     /// <summary>Returns when every rank has called it.</summary>
     void Barrier();
 
+    /// <summary>As <see cref="Barrier()"/>, but waits for the peers as long as <paramref name="patience"/>: for what may take one rank much longer than another, as loading does.</summary>
+    void Barrier(TimeSpan patience);
+
     /// <summary>Wakes every waiter of the epoch, on every rank that can be reached, with <see cref="RevokedException"/>.</summary>
     void Revoke(string reason);
 }
+
+/// <summary>Which transport a group uses, why, and what it cost at start.</summary>
+/// <param name="Transport">"local", "cuda-ipc", "shm", "ring".</param>
+/// <param name="Reason">Why this one, for people.</param>
+/// <param name="AllReduceMicroseconds">Median of a small canonical sum (576 floats) measured at start; 0 with one rank.</param>
+public sealed record CommunicatorReport(string Transport, string Reason, double AllReduceMicroseconds);

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace TpServe.Collectives;
 
@@ -22,11 +23,13 @@ internal sealed class OperationContext(int rank, TimeSpan timeout)
     public TimeSpan Remaining => Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), DeadlineAt);
 
     /// <summary>Starts the next operation and its clock.</summary>
-    public void Begin(in OperationHeader header)
+    /// <param name="header">What is announced.</param>
+    /// <param name="patience">How long the peers are waited for; null = as long as for any operation of the group.</param>
+    public void Begin(in OperationHeader header, TimeSpan? patience)
     {
         _header = header;
         StartedAt = Stopwatch.GetTimestamp();
-        DeadlineAt = StartedAt + _timeoutTicks;
+        DeadlineAt = StartedAt + (patience is { } longer ? (long)(longer.TotalSeconds * Stopwatch.Frequency) : _timeoutTicks);
     }
 
     /// <summary>The deadline passed while this rank waited for <paramref name="missingRank"/>.</summary>
@@ -44,4 +47,50 @@ internal sealed class OperationContext(int rank, TimeSpan timeout)
     /// <summary>This rank still needs <paramref name="peer"/>, which is gone: <paramref name="how"/>.</summary>
     public RevokedException PeerGone(int peer, string how) =>
         new(_header.Epoch, $"rank {rank} in {_header.Operation} {_header.Sequence} needs rank {peer}, but {how}");
+}
+
+/// <summary>What a rank is doing: travels before every block, so that ranks that disagree find out before any data is used.</summary>
+/// <param name="Epoch">Life of the group.</param>
+/// <param name="Step">Step of the epoch.</param>
+/// <param name="Sequence">Counts the operations of the epoch, from 1.</param>
+/// <param name="Fingerprint">Hash of the rest that must agree: element type, who owns what, root.</param>
+/// <param name="Operation">Which operation.</param>
+/// <param name="Rows">Rows of the whole operand.</param>
+/// <param name="Columns">Columns of the whole operand.</param>
+[StructLayout(LayoutKind.Sequential)]
+internal readonly record struct OperationHeader(
+    long Epoch, long Step, long Sequence, ulong Fingerprint, CollectiveOperation Operation, int Rows, int Columns)
+{
+    /// <summary>"SumTree 12 (epoch 1, step 3, 1 x 576)".</summary>
+    public override string ToString() => $"{Operation} {Sequence} (epoch {Epoch}, step {Step}, {Rows} x {Columns}, layout {Fingerprint & 0xFFFF:x4})";
+}
+
+/// <summary>Which operation a block belongs to. The numbers travel between processes.</summary>
+internal enum CollectiveOperation
+{
+    SumTree = 1,
+    SumDisjoint = 2,
+    AllGather = 3,
+    Gather = 4,
+    Broadcast = 5,
+    Barrier = 6,
+}
+
+/// <summary>FNV-1a over 32-bit words: a short name for data that all ranks must agree on. Not for security.</summary>
+internal static class Fingerprint
+{
+    /// <summary>The hash of nothing.</summary>
+    public const ulong Empty = 14695981039346656037UL;
+
+    /// <summary>The hash of what came before and one more number.</summary>
+    public static ulong With(this ulong hash, int value) => (hash ^ (uint)value) * 1099511628211UL;
+
+    /// <summary>The hash of what came before, a length, and so many numbers.</summary>
+    public static ulong With(this ulong hash, IReadOnlyList<int> values)
+    {
+        hash = hash.With(values.Count);
+        for (int i = 0; i < values.Count; i++)
+            hash = hash.With(values[i]);
+        return hash;
+    }
 }

@@ -37,6 +37,11 @@ public interface ITensorBackend : IDisposable
     /// </remarks>
     T Recorded<T>(RecordingKey key, Func<T> work) => work();
 
+    /// <summary>Drops what was recorded: work of the same key enqueues something else from now on.</summary>
+    void DropRecordings()
+    {
+    }
+
     /// <summary>The present top of the scratch stack.</summary>
     long Mark();
 
@@ -141,3 +146,51 @@ public interface ITensorBackend : IDisposable
     /// <remarks>Shapes   x [n, v], values [n, k] Float32, ids [n, k] Int32; k ≤ 64; where v &lt; k the rest is −∞ and −1.</remarks>
     void TopK(Tensor x, int k, int firstId, Tensor values, Tensor ids);
 }
+
+/// <summary>The gate's activation function in a gated MLP.</summary>
+public enum Activation
+{
+    /// <summary>x · sigmoid(x): SwiGLU.</summary>
+    Silu,
+
+    /// <summary>x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³))): GeGLU of the Gemma family.</summary>
+    GeluTanh,
+}
+
+/// <summary>What attention of one layer needs to know beside its tensors.</summary>
+/// <param name="HeadDim">Elements of a head.</param>
+/// <param name="KvHeadOfHead">For each query head of this rank, the index of its KV head on this rank.</param>
+/// <param name="Scale">Factor on the scores: 1/√headDim unless the family says otherwise.</param>
+/// <param name="Softcap">scores ← cap · tanh(scores / cap); 0 = none. Gemma 2.</param>
+/// <param name="Window">A token sees itself and Window − 1 tokens before it; 0 = all.</param>
+public sealed record AttentionShape(int HeadDim, IReadOnlyList<int> KvHeadOfHead, float Scale, float Softcap, int Window);
+
+/// <summary>One layer's paged keys and values of this rank's KV heads.</summary>
+/// <remarks>
+/// Shapes   Keys, Values: [blocks · kvHeads · blockTokens, headDim], tile (block, head) from row (block · kvHeads + head) · blockTokens.
+/// The blockTokens · headDim elements of one (block, head) lie together; how they are arranged inside is the backend's own (StoreKv writes and
+/// Attention reads them), so whole blocks may be copied or moved, parts of them not.
+/// A slot is block · blockTokens + position in block; a sequence's token at position p lies in block blockTable[p / blockTokens].
+/// </remarks>
+/// <param name="Keys">After RoPE.</param>
+/// <param name="Values">As projected.</param>
+/// <param name="Heads">KV heads on this rank.</param>
+/// <param name="BlockTokens">Tokens a block holds.</param>
+public sealed record KvLayer(Tensor Keys, Tensor Values, int Heads, int BlockTokens);
+
+/// <summary>The integers of one step on the device: which token stands where.</summary>
+/// <remarks>
+/// Shapes   n tokens, s sequences. Rows of one sequence follow each other in ascending position.
+/// </remarks>
+/// <param name="TokenIds">[n, 1] Int32.</param>
+/// <param name="Positions">[n, 1] Int32: 0-based position in its sequence.</param>
+/// <param name="Slots">[n, 1] Int32: where its key and value are stored: block · blockTokens + position in block.</param>
+/// <param name="SequenceOfRow">[n, 1] Int32: row of BlockTables.</param>
+/// <param name="BlockTables">[s, most blocks of any] Int32: physical block of each logical block; unused entries are −1.</param>
+public sealed record StepTensors(Tensor TokenIds, Tensor Positions, Tensor Slots, Tensor SequenceOfRow, Tensor BlockTables);
+
+/// <summary>Names work whose operations have the same sizes every time.</summary>
+/// <param name="Rows">Rows of the step, padding included.</param>
+/// <param name="TableBlocks">Columns of the block tables, padding included.</param>
+/// <param name="Candidates">Candidates taken of each row; 0 where none are.</param>
+public readonly record struct RecordingKey(int Rows, int TableBlocks, int Candidates);

@@ -1,5 +1,25 @@
 namespace TpServe.Kernels;
 
+/// <summary>The rows of one matrix as they lie in the file, in the order this rank wants them: what a backend packs from.</summary>
+/// <remarks>
+/// Shapes   [Outputs, FileColumns]; every row is whole, also where only some of its columns are wanted.
+/// Threads  <see cref="Row"/> may be called from several threads at once.
+/// </remarks>
+public abstract class WeightRows
+{
+    /// <summary>Storage format of every row.</summary>
+    public abstract WeightFormat Format { get; }
+
+    /// <summary>Output features: rows this rank owns.</summary>
+    public abstract int Outputs { get; }
+
+    /// <summary>Input features of a whole row in the file.</summary>
+    public abstract int FileColumns { get; }
+
+    /// <summary>The file's bytes of row <paramref name="output"/> (0-based among this rank's rows).</summary>
+    public abstract ReadOnlySpan<byte> Row(int output);
+}
+
 /// <summary>A weight matrix in the layout of the backend that packed it.</summary>
 public abstract class PackedWeight : IDisposable
 {

@@ -20,3 +20,55 @@ public sealed record Leaves(int Size, int Total)
     public static Leaves OfMlp(ModelConfig config) =>
         new(Math.Clamp((config.Intermediate + 1023) / 1024 * 32, 64, 256), config.Intermediate);
 }
+
+/// <summary>One rank's part of a canonical sum: its leaves, its merge schedule, and how everyone finishes the tree from all ranks' pieces.</summary>
+public sealed class LeafShare
+{
+    /// <summary>The share of <paramref name="rank"/> when rank r owns the leaves [boundaries[r], boundaries[r + 1]).</summary>
+    public LeafShare(Leaves leaves, IReadOnlyList<int> boundaries, int rank)
+    {
+        ArgumentNullException.ThrowIfNull(leaves);
+        ArgumentNullException.ThrowIfNull(boundaries);
+        Rank = rank;
+        First = boundaries[rank];
+        End = boundaries[rank + 1];
+        Merges = SumTree.MergesWithin(leaves.Count, First, End);
+        Boundaries = new int[End - First + 1];
+        for (int leaf = First; leaf <= End; leaf++)
+            Boundaries[leaf - First] = leaves.Start(leaf);
+        PiecesOfRank = new int[boundaries.Count - 1];
+        for (int r = 0; r < PiecesOfRank.Length; r++)
+            PiecesOfRank[r] = SumTree.Pieces(leaves.Count, boundaries[r], boundaries[r + 1]).Count;
+        FinishingMerges = SumTree.FinishingMerges(leaves.Count, boundaries);
+    }
+
+    /// <summary>Whose share it is.</summary>
+    public int Rank { get; }
+
+    /// <summary>First leaf owned.</summary>
+    public int First { get; }
+
+    /// <summary>One past the last leaf owned; equal to <see cref="First"/> where the rank owns none.</summary>
+    public int End { get; }
+
+    /// <summary>Leaves owned.</summary>
+    public int Count => End - First;
+
+    /// <summary>Input features at which the owned leaves begin, and where the last one ends; Count + 1 numbers.</summary>
+    public int[] Boundaries { get; }
+
+    /// <summary>Input features owned.</summary>
+    public int Columns => Boundaries[^1] - Boundaries[0];
+
+    /// <summary>For each owned leaf, the merges that follow it (<see cref="SumTree.MergesWithin"/>).</summary>
+    public int[] Merges { get; }
+
+    /// <summary>Pieces this rank contributes; 0 where it owns no leaf.</summary>
+    public int Pieces => PiecesOfRank[Rank];
+
+    /// <summary>Pieces of every rank, in rank order, which is leaf order.</summary>
+    public int[] PiecesOfRank { get; }
+
+    /// <summary>For each piece of all ranks, the merges that follow it (<see cref="SumTree.FinishingMerges"/>).</summary>
+    public int[] FinishingMerges { get; }
+}

@@ -70,3 +70,6 @@ public sealed record Partition(IReadOnlyList<int> HeadBoundaries, IReadOnlyList<
             throw new ShardingException($"tensor parallel degree {degree} is not in 1..{MaxDegree}.");
     }
 }
+
+/// <summary>A model cannot be split as asked: the process ends at start. The message names the thing, the value and the limit.</summary>
+public sealed class ShardingException(string message) : Exception(message);

@@ -120,3 +120,48 @@ public sealed class ShardPlan
         return first == end ? (Math.Min(first / groupSize, _config.KvHeads), 0) : (first / groupSize, (end - 1) / groupSize - first / groupSize + 1);
     }
 }
+
+/// <summary>The part of a matrix [out, in] that a rank holds.</summary>
+/// <param name="FirstRow">First output feature.</param>
+/// <param name="Rows">Output features.</param>
+/// <param name="FirstColumn">First input feature.</param>
+/// <param name="Columns">Input features.</param>
+public readonly record struct WeightSlice(int FirstRow, int Rows, int FirstColumn, int Columns)
+{
+    /// <summary>Elements held.</summary>
+    public long Elements => (long)Rows * Columns;
+}
+
+/// <summary>What a weight matrix does in the model; decides along which axis it is split.</summary>
+public enum WeightRole
+{
+    /// <summary>Vocabulary rows, split by vocabulary.</summary>
+    Embedding,
+
+    /// <summary>Query projection, column-parallel by query heads.</summary>
+    Query,
+
+    /// <summary>Key projection, column-parallel by the KV heads the query heads need.</summary>
+    Key,
+
+    /// <summary>Value projection, split as the keys.</summary>
+    Value,
+
+    /// <summary>Attention output projection, row-parallel by query heads.</summary>
+    AttentionOutput,
+
+    /// <summary>Gate projection, column-parallel by MLP leaves.</summary>
+    Gate,
+
+    /// <summary>Up projection, column-parallel by MLP leaves.</summary>
+    Up,
+
+    /// <summary>Down projection, row-parallel by MLP leaves.</summary>
+    Down,
+
+    /// <summary>Language-model head, column-parallel by vocabulary.</summary>
+    Head,
+
+    /// <summary>Whole on every rank: norms over the residual stream, biases added after a sum.</summary>
+    Replicated,
+}

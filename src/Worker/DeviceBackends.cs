@@ -3,6 +3,7 @@ using TpServe.Checkpoint;
 using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Worker;

@@ -16,27 +16,37 @@ using TpServe.Sharding;
 namespace TpServe.Worker;
 
 /// <summary>The rank inside the process: builds device, group, model and cache for each Load, and runs steps on the one rank thread.</summary>
-/// <remarks>Threads   callable from anywhere; the work happens on the rank's thread. <see cref="Revoke"/> reaches a rank that waits in a collective.</remarks>
+/// <remarks>
+/// A Load that would build what is loaded already, which is every Load after a peer was lost, keeps it and only joins the new group. A shard whose group falls
+/// apart while it loads is kept for the next Load too; one for which the next Load has no use stops loading at once.
+/// Threads   callable from anywhere; the work happens on the rank's thread. <see cref="Revoke"/> reaches a rank that joins, or waits in a collective.
+/// </remarks>
 internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : IDisposable
 {
     private readonly RankThread _thread = new();
     private readonly Lock _gate = new();
-    private ICommunicator? _communicator;
+    private Membership? _membership;
+    private LoadRequest? _building;
+    private volatile bool _buildingIsWanted;
     private OpenedDevice? _opened;
-    private LoadedRank? _loaded;
+    private LoadedShard? _loaded;
+    private LoadRequest? _ready; // what the rank has joined with; null while it cannot run steps
 
-    /// <summary>Opens the rank's GPU and its segment for an epoch; whatever was loaded or opened before is freed first. Says why where there is none.</summary>
+    /// <summary>Opens the rank's GPU and its segment for an epoch, on the device of what is loaded where it is the same. Says why where there is none.</summary>
     public Task<OpenIpcReply> OpenIpcAsync(OpenIpcRequest request)
     {
-        EndEpoch(request.Epoch);
+        Membership membership = BeginEpoch(request.Epoch);
         return _thread.RunAsync(() =>
         {
-            FreeAll();
+            LeaveGroup();
+            FreeOpened();
             try
             {
-                OpenedDevice opened = OpenedDevice.Open(request);
-                lock (_gate)
-                    _opened = opened;
+                bool keeps = _loaded is { Ops: CudaBackend } && _loaded.IsOn(request.Device);
+                if (!keeps)
+                    FreeLoaded();
+                OpenedDevice opened = _opened = OpenedDevice.Open(request, keeps ? (CudaBackend)_loaded!.Ops : null);
+                membership.OnRevoked(opened.Revoke);
                 return new OpenIpcReply
                 {
                     Handle = Google.Protobuf.ByteString.CopyFrom(opened.Segment.Handle.Span),
@@ -69,74 +79,116 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         }
     });
 
-    /// <summary>Loads a shard and joins its group; whatever was loaded before is freed first.</summary>
+    /// <summary>Loads a shard, or keeps the one that is loaded, and joins its group.</summary>
     public Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress)
     {
-        EndEpoch(request.Epoch);
-        return _thread.RunAsync(() =>
+        Membership membership = BeginEpoch(request.Epoch);
+        lock (_gate)
+            _buildingIsWanted = _building is not null && LoadedShard.IsSameShard(_building, request);
+        return _thread.RunAsync(() => Load(request, membership, progress));
+    }
+
+    /// <summary>A fresh step loop over what is loaded, made when its first step comes.</summary>
+    public Func<StepPlan, Task<StepResult>> OpenLoop()
+    {
+        StepLoop? loop = null;
+        return plan => _thread.RunAsync(() =>
         {
-            FreeLoaded();
-            _loaded = Load(request, progress, out LoadReport report);
-            return report;
+            if (_ready is not { } ready)
+                throw new PlanMismatchException("no shard is loaded.");
+            loop ??= new StepLoop(_loaded!, ready.Epoch, ready.BlockTokens);
+            return loop.Run(plan);
         });
     }
 
-    /// <summary>A fresh step loop over what is loaded.</summary>
-    public StepLoop OpenLoop() => new(this);
-
-    /// <summary>Ends the epoch: every wait of this rank in a collective of it ends now.</summary>
+    /// <summary>Ends the epoch: every wait of this rank for it ends now.</summary>
     public void Revoke(long epoch, string reason)
     {
+        Membership? membership;
         lock (_gate)
-        {
-            if (_communicator?.Epoch == epoch)
-                _communicator.Revoke(reason);
-            if (_opened?.Epoch == epoch)
-                _opened.Revoke(reason);
-        }
+            membership = _membership;
+        if (membership?.Epoch == epoch)
+            membership.Revoke(reason);
     }
 
     public void Dispose()
     {
+        Membership? membership;
         lock (_gate)
-            _communicator?.Revoke("the worker stops");
+            membership = _membership;
+        _buildingIsWanted = false;
+        membership?.Revoke("the worker stops");
+        if (!_thread.Stop())
+            return; // the process ends anyway; what its thread still uses is not taken from under it
         _thread.Dispose();
-        FreeAll();
+        FreeOpened();
+        FreeLoaded();
     }
 
-    /// <summary>Waits of an older epoch end now; a segment that was opened for this one stays.</summary>
-    private void EndEpoch(long replacing)
+    /// <summary>Waits of an older epoch end now; what was begun for this one goes on.</summary>
+    private Membership BeginEpoch(long epoch)
     {
+        Membership? before;
+        Membership begun;
         lock (_gate)
         {
-            _communicator?.Revoke($"epoch {replacing} replaces it");
-            if (_opened is { } opened && opened.Epoch != replacing)
-                opened.Revoke($"epoch {replacing} replaces it");
+            before = _membership;
+            if (before?.Epoch == epoch)
+                return before;
+            begun = _membership = new Membership(epoch);
         }
+        before?.Revoke($"epoch {epoch} replaces it");
+        return begun;
     }
 
-    private void FreeAll()
-    {
-        FreeLoaded();
-        OpenedDevice? opened;
-        lock (_gate)
-            (opened, _opened) = (_opened, null);
-        opened?.Dispose();
-    }
-
-    private void FreeLoaded()
-    {
-        _loaded?.Dispose();
-        _loaded = null;
-    }
-
-    private LoadedRank Load(LoadRequest request, Action<LoadProgress> progress, out LoadReport report)
+    private LoadReport Load(LoadRequest request, Membership membership, Action<LoadProgress> progress)
     {
         long start = Stopwatch.GetTimestamp();
+        TimeSpan patience = TimeSpan.FromMilliseconds(request.LoadTimeoutMs);
+        membership.ThrowIfRevoked();
+        LeaveGroup();
+        bool reused = _loaded is not null && _loaded.Serves(request);
+        if (reused)
+            Rejoin(_loaded!, request, membership, progress);
+        else
+            _loaded = Build(request, membership, progress);
+
+        // The ranks meet once all have loaded: from here on none waits longer for another than a collective does.
+        RelayCommunicator group = _loaded!.Relay;
+        group.Barrier(patience);
+        _ready = request;
+        return new LoadReport
+        {
+            WeightBytes = _loaded.WeightBytes,
+            KvBytes = _loaded.KvBytes,
+            Seconds = Stopwatch.GetElapsedTime(start).TotalSeconds,
+            Transport = group.Report.Transport,
+            TransportReason = request.TransportReason.Length > 0 ? request.TransportReason : group.Report.Reason,
+            AllReduceMicroseconds = group.Report.AllReduceMicroseconds,
+            Backend = _loaded.Ops.Description,
+            Reused = reused,
+        };
+    }
+
+    /// <summary>What is loaded goes into the next epoch.</summary>
+    private void Rejoin(LoadedShard shard, LoadRequest request, Membership membership, Action<LoadProgress> progress)
+    {
+        OpenedDevice? opened = _opened;
+        _opened = null;
+        CudaIpcEndpoint? endpoint = opened?.TakeEndpoint(request);
+        shard.Ops.DropRecordings(); // their kernels know the memory of the group before
+        Enter(shard.Relay, request, shard.Ops, endpoint, membership, progress);
+    }
+
+    private LoadedShard Build(LoadRequest request, Membership membership, Action<LoadProgress> progress)
+    {
         List<IDisposable> built = [];
+        lock (_gate)
+            (_building, _buildingIsWanted) = (request, true);
         try
         {
             // 1. The model's facts, and what this rank owns of it.
+            RequireIdentity(request);
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(request.ModelPath);
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
 
@@ -145,35 +197,30 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             Keep(ops);
             if (endpoint is not null)
                 Keep(endpoint);
-            progress(new LoadProgress { Stage = "joining group" });
-            ICommunicator comm = Keep(Join(request, ops, endpoint));
-            lock (_gate)
-                _communicator = comm;
+            RelayCommunicator relay = Keep(new RelayCommunicator(request.Rank, request.Degree));
+            Enter(relay, request, ops, endpoint, membership, progress);
 
             // 3. Weights, cache, sampler.
             ModelLimits limits = new(request.MaxModelLen, request.MaxStepTokens);
-            DenseTransformer model = Keep(WeightLoader.Load(checkpoint, plan, ops, comm, limits, (done, total) =>
-                progress(new LoadProgress { Stage = "packing", DoneBytes = done, TotalBytes = total })));
-            KvCache cache = Keep(new KvCache(checkpoint.Config, plan, KvType(request.KvDtype), request.BlockTokens, request.KvBlocks, ops));
-            comm.Barrier();
-
-            report = new LoadReport
+            DenseTransformer model = Keep(WeightLoader.Load(checkpoint, plan, ops, relay, limits, (done, total) =>
             {
-                WeightBytes = model.WeightBytes,
-                KvBytes = cache.Bytes,
-                Seconds = Stopwatch.GetElapsedTime(start).TotalSeconds,
-                Transport = comm.Report.Transport,
-                TransportReason = request.TransportReason.Length > 0 ? request.TransportReason : comm.Report.Reason,
-                AllReduceMicroseconds = comm.Report.AllReduceMicroseconds,
-                Backend = ops.Description,
-            };
-            return new LoadedRank(request.Epoch, new ModelRank(model, cache, plan, ops, comm), comm, request.BlockTokens, built);
+                progress(new LoadProgress { Stage = "packing", DoneBytes = done, TotalBytes = total });
+                if (!_buildingIsWanted)
+                    membership.ThrowIfRevoked();
+            }));
+            KvCache cache = Keep(new KvCache(checkpoint.Config, plan, KvType(request.KvDtype), request.BlockTokens, request.KvBlocks, ops));
+            return new LoadedShard(request, ops, relay, model, cache, plan);
         }
         catch
         {
             built.Reverse();
             built.ForEach(part => part.Dispose());
             throw;
+        }
+        finally
+        {
+            lock (_gate)
+                _building = null;
         }
 
         T Keep<T>(T part) where T : IDisposable
@@ -183,23 +230,54 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         }
     }
 
-    /// <summary>What OpenIpc opened for this load, or a device opened now.</summary>
+    /// <exception cref="ModelLoadException">This host's files are not those the gateway means.</exception>
+    private static void RequireIdentity(LoadRequest request)
+    {
+        if (request.ModelIdentity.Length == 0)
+            return;
+        string found = ModelIdentity.Of(request.ModelPath).Content;
+        if (found != request.ModelIdentity)
+            throw new ModelLoadException($"{request.ModelPath} is another model here: {found}; the gateway has {request.ModelIdentity}.");
+    }
+
+    /// <summary>What OpenIpc opened for this load, the device of what is freed for it, or one opened now.</summary>
     private (ITensorBackend Ops, CudaIpcEndpoint? Endpoint) OpenDevice(LoadRequest request)
     {
-        OpenedDevice? opened;
-        lock (_gate)
-            (opened, _opened) = (_opened, null);
+        OpenedDevice? opened = _opened;
+        _opened = null;
+        if (opened is { IsBorrowed: true })
+        {
+            opened.Adopt((CudaBackend)_loaded!.GiveUpDevice());
+            _loaded = null;
+        }
+        FreeLoaded();
         return opened?.Take(request) ?? (DeviceBackends.Open(request), null);
     }
 
-    private ICommunicator Join(LoadRequest request, ITensorBackend ops, CudaIpcEndpoint? endpoint)
+    private void Enter(RelayCommunicator relay, LoadRequest request, ITensorBackend ops, CudaIpcEndpoint? endpoint, Membership membership, Action<LoadProgress> progress)
     {
-        TimeSpan timeout = TimeSpan.FromMilliseconds(request.CollectiveTimeoutMs);
+        progress(new LoadProgress { Stage = "joining group" });
+        try
+        {
+            ICommunicator group = Join(request, ops, endpoint, membership.Over);
+            relay.Enter(group);
+            membership.OnRevoked(group.Revoke);
+        }
+        catch (OperationCanceledException)
+        {
+            membership.ThrowIfRevoked();
+            throw;
+        }
+    }
+
+    private ICommunicator Join(LoadRequest request, ITensorBackend ops, CudaIpcEndpoint? endpoint, CancellationToken over)
+    {
+        TimeSpan timeout = TimeSpan.FromMilliseconds(request.CollectiveTimeoutMs), patience = TimeSpan.FromMilliseconds(request.LoadTimeoutMs);
         return request switch
         {
             { Degree: 1 } => new SingleRank(request.Epoch, ops),
-            { Transport: "shm" } => OnHost(SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch)),
-            { Transport: "ring" } => OnHost(RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch)),
+            { Transport: "shm" } => OnHost(SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch, patience, over)),
+            { Transport: "ring" } => OnHost(RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch, patience, over)),
             { Transport: "cuda-ipc" } => endpoint?.Join((CudaBackend)ops, timeout) ?? throw new TransportFailedException($"cuda-ipc: no segment is open for epoch {request.Epoch} on {request.Device}"),
             _ => throw new ArgumentException($"transport '{request.Transport}' is unknown."),
         };
@@ -216,38 +294,22 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         _ => throw new ArgumentException($"KV cache type '{name}' is unknown."),
     };
 
-    /// <summary>One Run call: steps counted from 1, sequences its own.</summary>
-    internal sealed class StepLoop(RankHost host)
+    private void LeaveGroup()
     {
-        private StepBatchBuilder? _builder;
-
-        /// <summary>Runs one step on the rank's thread.</summary>
-        /// <exception cref="PlanMismatchException">The plan does not fit, or nothing is loaded.</exception>
-        /// <exception cref="GroupLostException">A peer is lost.</exception>
-        public Task<StepResult> RunAsync(StepPlan plan) => host._thread.RunAsync(() =>
-        {
-            LoadedRank loaded = host._loaded ?? throw new PlanMismatchException("no shard is loaded.");
-            _builder ??= new StepBatchBuilder(loaded.Epoch, loaded.BlockTokens);
-            long start = Stopwatch.GetTimestamp();
-            StepBatch batch = _builder.Lay(plan);
-            StepOutput output = loaded.Rank.Run(batch);
-            loaded.Communicator.ThrowIfLost();
-            StepResult result = _builder.Conclude(plan, output, reports: loaded.Communicator.Rank == 0);
-            TimeSpan whole = Stopwatch.GetElapsedTime(start), collective = loaded.Communicator.TakeElapsed();
-            result.StepMicroseconds = (int)whole.TotalMicroseconds;
-            result.CollectiveMicroseconds = (int)collective.TotalMicroseconds;
-            result.ComputeMicroseconds = (int)(whole - collective).TotalMicroseconds;
-            return result;
-        });
+        _ready = null;
+        _loaded?.Relay.Leave();
     }
 
-    /// <summary>What one Load built.</summary>
-    private sealed record LoadedRank(long Epoch, ModelRank Rank, ICommunicator Communicator, int BlockTokens, List<IDisposable> Parts) : IDisposable
+    private void FreeOpened()
     {
-        public void Dispose()
-        {
-            for (int i = Parts.Count - 1; i >= 0; i--)
-                Parts[i].Dispose();
-        }
+        _opened?.Dispose();
+        _opened = null;
+    }
+
+    private void FreeLoaded()
+    {
+        _ready = null;
+        _loaded?.Dispose();
+        _loaded = null;
     }
 }

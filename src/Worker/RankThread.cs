@@ -6,6 +6,8 @@ namespace TpServe.Worker;
 /// <remarks>Threads   <see cref="RunAsync"/> from anywhere; the thread waits in the kernel between pieces of work.</remarks>
 public sealed class RankThread : IDisposable
 {
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
+
     private readonly BlockingCollection<Action> _work = [];
     private readonly Thread _thread;
 
@@ -33,11 +35,17 @@ public sealed class RankThread : IDisposable
         return done.Task;
     }
 
-    /// <summary>Takes no more work and waits a moment for what runs.</summary>
-    public void Dispose()
+    /// <summary>Takes no more work and waits a moment for what runs. False where it still runs: what it uses must not be freed.</summary>
+    public bool Stop()
     {
         _work.CompleteAdding();
-        if (_thread.Join(TimeSpan.FromSeconds(2)))
+        return _thread.Join(s_patience);
+    }
+
+    /// <summary>As <see cref="Stop"/>.</summary>
+    public void Dispose()
+    {
+        if (Stop())
             _work.Dispose();
     }
 

@@ -11,10 +11,17 @@ namespace TpServe.Worker;
 
 /// <summary>What the gateway may call: translates, and leaves everything to <see cref="RankHost"/>.</summary>
 /// <remarks>
-/// Errors   ModelLoadException, ShardingException, PlanMismatchException → FailedPrecondition; a lost group → Unavailable.
+/// Errors   Load: FailedPrecondition, whatever it was. Run: PlanMismatchException → FailedPrecondition, a lost group → Aborted, all else → Internal,
+///          each with the trailer that tells them from a broken link.
 /// </remarks>
 internal sealed partial class WorkerService(RankHost rank, WorkerOptions options, IHostApplicationLifetime lifetime, ILogger<WorkerService> log) : WorkerControl.WorkerControlBase
 {
+    /// <summary>Metadata entry that says whose fault ended a call.</summary>
+    private const string FaultTrailer = "tpserve-fault";
+
+    /// <summary>Plans read ahead of the rank; the gateway keeps two steps in flight.</summary>
+    private const int MostStepsAhead = 8;
+
     public override async Task<HelloReply> Hello(HelloRequest request, ServerCallContext context)
     {
         // Off the server's threads: a driver may take seconds to wake its GPUs.
@@ -56,36 +63,45 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
             LogLoaded(request.Epoch, request.Rank, report.Seconds, report.WeightBytes);
             await responses.WriteAsync(new LoadProgress { Stage = "loaded", Report = report }, context.CancellationToken);
         }
-        catch (Exception fault) when (fault is ModelLoadException or ShardingException or GroupLostException or ArgumentException or OutOfMemoryException or IOException or DeviceMemoryException or CudaDriverException)
+        catch (Exception fault) when (fault is not OperationCanceledException || !context.CancellationToken.IsCancellationRequested)
         {
-            LogLoadFailed(request.Epoch, request.Rank, fault.Message);
-            throw new RpcException(new Status(StatusCode.FailedPrecondition, fault.Message));
+            LogLoadFailed(request.Epoch, request.Rank, Describe(fault));
+            throw Fault(StatusCode.FailedPrecondition, fault is GroupLostException ? "peer" : "load", fault);
         }
     }
 
     public override async Task Run(IAsyncStreamReader<StepPlan> requests, IServerStreamWriter<StepResult> responses, ServerCallContext context)
     {
-        RankHost.StepLoop loop = rank.OpenLoop();
+        // One task reads plans and hands each to the rank at once, another answers in order: the rank never waits for the network between two steps.
+        Func<StepPlan, Task<StepResult>> run = rank.OpenLoop();
+        Channel<Task<StepResult>> steps = Channel.CreateBounded<Task<StepResult>>(new BoundedChannelOptions(MostStepsAhead) { SingleReader = true, SingleWriter = true });
+        Task answering = AnswerAsync(steps.Reader, responses, context.CancellationToken);
         try
         {
-            while (await requests.MoveNext(context.CancellationToken))
-                await responses.WriteAsync(await loop.RunAsync(requests.Current), context.CancellationToken);
+            // Where a step fails the answers end first, and with them the call and its reading.
+            await await Task.WhenAny(ReadAsync(), answering);
+            await answering;
         }
-        catch (PlanMismatchException fault)
-        {
-            LogStepFailed(fault.Message);
-            throw new RpcException(new Status(StatusCode.FailedPrecondition, fault.Message));
-        }
-        catch (GroupLostException fault)
-        {
-            LogStepFailed(fault.Message);
-            throw new RpcException(new Status(StatusCode.Unavailable, fault.Message));
-        }
-        catch (OperationCanceledException) when (context.CancellationToken.IsCancellationRequested)
+        catch (Exception) when (context.CancellationToken.IsCancellationRequested)
         {
             // The gateway has closed the stream.
         }
+
+        async Task ReadAsync()
+        {
+            try
+            {
+                while (await requests.MoveNext(context.CancellationToken))
+                    await steps.Writer.WriteAsync(run(requests.Current), context.CancellationToken);
+            }
+            finally
+            {
+                steps.Writer.TryComplete();
+            }
+        }
     }
+
+    public override Task<PingReply> Ping(PingRequest request, ServerCallContext context) => Task.FromResult(new PingReply());
 
     public override Task<RevokeReply> Revoke(RevokeRequest request, ServerCallContext context)
     {
@@ -98,6 +114,38 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
         lifetime.StopApplication();
         return Task.FromResult(new ShutdownReply());
     }
+
+    private async Task AnswerAsync(ChannelReader<Task<StepResult>> steps, IServerStreamWriter<StepResult> responses, CancellationToken cancellation)
+    {
+        await foreach (Task<StepResult> step in steps.ReadAllAsync(cancellation))
+        {
+            StepResult result;
+            try
+            {
+                result = await step;
+            }
+            catch (Exception fault) // of whatever kind, a device's too: the gateway is told what and whose it is
+            {
+                LogStepFailed(Describe(fault));
+                throw fault switch
+                {
+                    PlanMismatchException => Fault(StatusCode.FailedPrecondition, "plan", fault),
+                    GroupLostException => Fault(StatusCode.Aborted, "peer", fault),
+                    _ => Fault(StatusCode.Internal, "step", fault),
+                };
+            }
+            await responses.WriteAsync(result, cancellation);
+        }
+    }
+
+    private static RpcException Fault(StatusCode code, string kind, Exception fault) =>
+        new(new Status(code, Describe(fault)), new Metadata { { FaultTrailer, kind } });
+
+    /// <summary>The message; the type too where it is none of those whose messages are written for people.</summary>
+    private static string Describe(Exception fault) =>
+        fault is ModelLoadException or ShardingException or GroupLostException or PlanMismatchException or DeviceMemoryException or CudaDriverException
+            ? fault.Message
+            : $"{fault.GetType().Name}: {fault.Message}";
 
     [LoggerMessage(2001, LogLevel.Information, "Loaded: epoch {Epoch}, rank {Rank}, {Seconds:F2} s, {WeightBytes} weight bytes")]
     private partial void LogLoaded(long epoch, int rank, double seconds, long weightBytes);

@@ -75,7 +75,7 @@ internal static class RandomLlama
             writer.Write((uint)dimensions.Length);
             foreach (int dimension in dimensions)
                 writer.Write((ulong)dimension);
-            writer.Write(GgmlId(stored));
+            writer.Write((uint)stored);
             writer.Write((ulong)offset);
             offset += Aligned(Bytes(dimensions, stored));
         }
@@ -119,7 +119,7 @@ internal static class RandomLlama
                 writer.Write(1f);
             return;
         }
-        int blockBytes = BlockBytes(type);
+        int blockBytes = type.BlockBytes();
         byte[] chunk = new byte[blockBytes * 4096];
         // Values spread over ±1/√columns, so that a product of normed inputs stays near one.
         double spread = 1 / Math.Sqrt(columns) / (type == TensorType.Q8_0 ? 127 : 8);
@@ -139,27 +139,8 @@ internal static class RandomLlama
         }
     }
 
-    private static int BlockBytes(TensorType type) => type switch
-    {
-        TensorType.Q4_0 => 18,
-        TensorType.Q4_1 => 20,
-        TensorType.Q8_0 => 34,
-        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "only Q4_0, Q4_1 and Q8_0 are generated"),
-    };
-
-    private static uint GgmlId(TensorType type) => type switch
-    {
-        TensorType.F32 => 0,
-        TensorType.Q4_0 => 2,
-        TensorType.Q4_1 => 3,
-        _ => 8,
-    };
-
-    private static long Bytes(int[] dimensions, TensorType type)
-    {
-        long values = dimensions.Aggregate(1L, (product, dimension) => product * dimension);
-        return type == TensorType.F32 ? values * 4 : values / 32 * BlockBytes(type);
-    }
+    private static long Bytes(int[] dimensions, TensorType type) =>
+        dimensions.Aggregate(1L, (product, dimension) => product * dimension) / type.BlockElements() * type.BlockBytes();
 
     private static long Aligned(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 

@@ -4,6 +4,7 @@ using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 using TpServe.Collectives.Tests.CudaIpc;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Collectives.Tests;
 

@@ -71,7 +71,7 @@ internal sealed class RingHosts : IDisposable
 
     /// <summary>Joins as one rank of the first <paramref name="degree"/> hosts.</summary>
     public ICommunicator Join(int rank, int degree, TimeSpan timeout, long epoch, int blockBytes = RingExchange.DefaultBlockBytes) =>
-        RingCommunicator.Join(Mailboxes[rank], Addresses[..degree], rank, Secret, timeout, epoch, blockBytes, default);
+        RingCommunicator.Join(Mailboxes[rank], Addresses[..degree], rank, Secret, timeout, epoch, blockBytes, timeout, default);
 
     public void Dispose()
     {

@@ -57,7 +57,7 @@ public sealed class RingTests
         using CancellationTokenSource source = new(TimeSpan.FromMilliseconds(100));
         RingHosts hosts = RingHosts.Shared;
         Assert.That(
-            () => RingCommunicator.Join(hosts.Mailboxes[0], hosts.Addresses[..2], 0, RingHosts.Secret, s_timeout, RingHosts.NextEpoch(), source.Token),
+            () => RingCommunicator.Join(hosts.Mailboxes[0], hosts.Addresses[..2], 0, RingHosts.Secret, s_timeout, RingHosts.NextEpoch(), cancellation: source.Token),
             Throws.InstanceOf<OperationCanceledException>());
     }
 

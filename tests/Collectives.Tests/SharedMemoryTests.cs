@@ -41,7 +41,7 @@ public sealed class SharedMemoryTests
         string prefix = TestGroup.UniquePrefix();
         using CancellationTokenSource source = new(TimeSpan.FromMilliseconds(100));
         long start = Stopwatch.GetTimestamp();
-        Assert.That(() => SharedMemoryCommunicator.Join(prefix, 0, 2, s_timeout, 1, source.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => SharedMemoryCommunicator.Join(prefix, 0, 2, s_timeout, 1, cancellation: source.Token), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(5)));
         Assert.That(Files(prefix), Is.Empty);
     }
@@ -58,33 +58,75 @@ public sealed class SharedMemoryTests
     }
 
     [Test]
-    public void Join_StaleFileInTheWay_IsRefusedUntilSwept()
+    public void Join_StaleFilesInTheWay_AreReplaced()
     {
         string prefix = TestGroup.UniquePrefix();
         File.WriteAllText($"/dev/shm/{prefix}.0", "left by a crash");
-        Assert.That(() => SharedMemoryCommunicator.Join(prefix, 0, 2, s_timeout, 1), Throws.InstanceOf<TransportFailedException>());
-        Assert.That(SharedMemorySegments.RemoveStale(prefix), Is.EqualTo(1));
+        File.WriteAllText($"/dev/shm/{prefix}.1", "left by a crash");
         using TestGroup group = TestGroup.Join(2, rank => SharedMemoryCommunicator.Join(prefix, rank, 2, s_timeout, 1));
         group.Run(end => end.Barrier());
     }
 
     [Test]
-    public void RemoveStale_OtherGroupsFiles_AreKept()
+    public void Join_LiveSegmentOfTheSameName_IsRefusedAndLeftAlone()
+    {
+        string prefix = TestGroup.UniquePrefix(), path = SharedMemorySegments.PathOf(prefix, 0);
+        using (Segment.Create(path, 0, 2, 1, 4096))
+        {
+            Assert.That(() => SharedMemoryCommunicator.Join(prefix, 0, 2, s_timeout, 1), Throws.InstanceOf<TransportFailedException>().With.Message.Contains(path));
+            Assert.That(File.Exists(path), Is.True);
+        }
+        SharedMemorySegments.RemoveStale();
+        Assert.That(File.Exists(path), Is.False);
+    }
+
+    [Test]
+    public void RemoveStale_WhatIsNoSegmentOrIsOpen_IsKept()
     {
         string prefix = TestGroup.UniquePrefix();
-        string[] others = [$"/dev/shm/{prefix}1.0", $"/dev/shm/{prefix}.b.0", $"/dev/shm/{prefix}.x"];
+        string stale = $"/dev/shm/{prefix}.12", open = $"/dev/shm/{prefix}.0", other = $"/dev/shm/{prefix}.x";
         try
         {
-            foreach (string path in others)
-                File.WriteAllText(path, "");
-            File.WriteAllText($"/dev/shm/{prefix}.12", "");
-            Assert.That(SharedMemorySegments.RemoveStale(prefix), Is.EqualTo(1));
-            Assert.That(others.All(File.Exists), Is.True);
+            File.WriteAllText(stale, "");
+            File.WriteAllText(other, "");
+            using (Segment.Create(open, 0, 2, 1, 4096))
+            {
+                SharedMemorySegments.RemoveStale();
+                Assert.That((File.Exists(stale), File.Exists(open), File.Exists(other)), Is.EqualTo((false, true, true)));
+            }
         }
         finally
         {
-            foreach (string path in others)
+            File.Delete(open);
+            File.Delete(other);
+        }
+    }
+
+    [Test]
+    public void Segments_MadeWhileOthersSweep_AreNeverLost()
+    {
+        string prefix = TestGroup.UniquePrefix();
+        using CancellationTokenSource done = new();
+        Thread sweeper = new(() =>
+        {
+            while (!done.IsCancellationRequested)
+                SharedMemorySegments.RemoveStale();
+        });
+        sweeper.Start();
+        try
+        {
+            for (int i = 0; i < 200; i++)
+            {
+                string path = SharedMemorySegments.PathOf(prefix, i);
+                using Segment segment = Segment.Create(path, 0, 2, 1, 4096);
+                Assert.That(File.Exists(path), Is.True);
                 File.Delete(path);
+            }
+        }
+        finally
+        {
+            done.Cancel();
+            sweeper.Join();
         }
     }
 
@@ -134,7 +176,8 @@ public sealed class SharedMemoryTests
         }
         for (int rank = 0; rank < 2; rank++)
             segments[rank][1 - rank] = Segment.TryOpen(SharedMemorySegments.PathOf(prefix, 1 - rank), 1 - rank, 2, 1, 4096)!;
-        SharedMemorySegments.RemoveStale(prefix);
+        for (int rank = 0; rank < 2; rank++)
+            File.Delete(SharedMemorySegments.PathOf(prefix, rank));
 
         CommunicatorReport report = new("shm", "a test", 0);
         using TestGroup group = TestGroup.Join(2, rank =>

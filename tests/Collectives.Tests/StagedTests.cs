@@ -2,6 +2,7 @@ using TpServe.Collectives.Local;
 using TpServe.Collectives.Staged;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 using TpServe.Kernels.Reference;
 using TpServe.Sharding;
 

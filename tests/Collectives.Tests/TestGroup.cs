@@ -31,7 +31,7 @@ internal sealed class TestGroup : IDisposable
             return Join(degree, rank => RingHosts.Shared.Join(rank, degree, timeout, epoch, transport == "ring" ? RingExchange.DefaultBlockBytes : 4096));
         string prefix = UniquePrefix();
         int blockBytes = transport == "shm-small" ? 4096 : SharedMemoryCommunicator.DefaultBlockBytes;
-        return Join(degree, rank => SharedMemoryCommunicator.Join(prefix, rank, degree, timeout, epoch, blockBytes, default));
+        return Join(degree, rank => SharedMemoryCommunicator.Join(prefix, rank, degree, timeout, epoch, blockBytes, timeout, default));
     }
 
     /// <summary>A segment prefix that no other test and no other test process has.</summary>

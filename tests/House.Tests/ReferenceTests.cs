@@ -49,6 +49,17 @@ public sealed class ReferenceTests
         Assert.That(packages.Where(package => package.StartsWith(prefix, StringComparison.Ordinal)), Is.Empty);
     }
 
+    /// <summary>What a room uses of another is public, and so a contract. Tests may see inside.</summary>
+    [TestCaseSource(nameof(Rooms))]
+    public void Room_ShowsItsInternalsToNoOtherRoom(string room)
+    {
+        IEnumerable<string> friends = Items(room, "InternalsVisibleTo").Select(item => (string)item.Attribute("Include")!);
+        Assert.That(friends.Intersect(Rooms.Select(other => "TpServe." + other)), Is.Empty);
+        IEnumerable<string> sources = Directory.EnumerateFiles(Path.Combine(TestData.Repository, "src", room), "*.cs", SearchOption.AllDirectories)
+            .Where(path => !path.Contains("/obj/", StringComparison.Ordinal) && File.ReadAllText(path).Contains("InternalsVisibleTo", StringComparison.Ordinal));
+        Assert.That(sources, Is.Empty, "friends stand in the project file");
+    }
+
     [Test]
     public void Packages_HaveTheirVersionInOnePlace()
     {

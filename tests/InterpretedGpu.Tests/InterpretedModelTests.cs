@@ -5,6 +5,7 @@ using TpServe.Collectives.Local;
 using TpServe.Collectives.Staged;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 using TpServe.Kernels.Cuda.Driver;
 using TpServe.Model;
 using TpServe.Model.Sampling;

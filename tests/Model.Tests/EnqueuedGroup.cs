@@ -33,6 +33,8 @@ internal sealed class EnqueuedGroup(ICommunicator inner) : ICommunicator
 
     public void Barrier() => inner.Barrier();
 
+    public void Barrier(TimeSpan patience) => inner.Barrier(patience);
+
     public void Revoke(string reason) => inner.Revoke(reason);
 
     public void Dispose() => inner.Dispose();

@@ -47,6 +47,8 @@ internal sealed class RankOrderSums(ICommunicator inner, ITensorBackend ops) : I
 
     public void Barrier() => inner.Barrier();
 
+    public void Barrier(TimeSpan patience) => inner.Barrier(patience);
+
     public void Revoke(string reason) => inner.Revoke(reason);
 
     public void Dispose() => inner.Dispose();

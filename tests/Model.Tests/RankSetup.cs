@@ -1,6 +1,8 @@
 using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Driver;
 using TpServe.Kernels.Reference;
 
 namespace TpServe.Model.Tests;

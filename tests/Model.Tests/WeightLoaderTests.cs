@@ -2,6 +2,7 @@ using NUnit.Framework;
 using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
 using TpServe.Collectives.Local;
+using TpServe.Kernels;
 using TpServe.Kernels.Reference;
 using TpServe.Model.Families;
 using TpServe.Model.Weights;
@@ -14,6 +15,14 @@ public sealed class WeightLoaderTests
     private const string QueryProjection = "model.layers.1.self_attn.q_proj.weight";
 
     private static readonly Job[] Jobs = [new() { Prompt = [3, 1, 4, 1, 5, 9, 2, 6], NewTokens = 6, PromptTopLogprobs = 4 }];
+
+    [Test]
+    public void FormatOf_EveryStorageType_HasItsNameAndBlock([Values] TensorType type)
+    {
+        WeightFormat format = TensorRows.FormatOf(new TensorInfo("", type, [1, 256], RowOrder.Plain));
+        Assert.That(format.ToString(), Is.EqualTo(type.ToString()));
+        Assert.That((format.BlockValues(), format.BlockBytes()), Is.EqualTo((type.BlockElements(), type.BlockBytes())));
+    }
 
     [Test]
     public void Load_MissingTensor_NamesItAndItsShape()

@@ -22,3 +22,28 @@ public sealed record GenerationDefaults
 
     public float? RepetitionPenalty { get; init; }
 }
+
+/// <summary>Sampling defaults and special ids from generation_config.json, with config.json behind it.</summary>
+internal static class HubGeneration
+{
+    public static GenerationDefaults Read(JsonSection config, JsonSection? generation)
+    {
+        JsonSection?[] sources = [generation, config, config.IsObject("text_config") ? config.Object("text_config") : null];
+        return new GenerationDefaults
+        {
+            EosTokenIds = sources.Select(s => s is null ? null : Ids(s, "eos_token_id")).FirstOrDefault(ids => ids is not null) ?? [],
+            BosTokenId = sources.Select(s => s is null ? null : Ids(s, "bos_token_id")).FirstOrDefault(ids => ids is { Count: > 0 })?[0],
+            DoSample = generation?.Bool("do_sample"),
+            Temperature = generation?.Float("temperature", 0, ConfigLimits.MaxFactor),
+            TopP = generation?.Float("top_p", 0, 1),
+            TopK = generation?.Int("top_k", -1, int.MaxValue) is { } topK ? Math.Max(0, topK) : null, // -1 and 0 both mean "all tokens"
+            MinP = generation?.Float("min_p", 0, 1),
+            RepetitionPenalty = generation?.Float("repetition_penalty", ConfigLimits.Tiny, ConfigLimits.MaxFactor),
+        };
+    }
+
+    // One id or a list of them.
+    private static IReadOnlyList<int>? Ids(JsonSection json, string key) => json.IsArray(key)
+        ? [.. json.Ints(key, 0, int.MaxValue)!.Distinct()]
+        : json.Int(key, 0, int.MaxValue) is { } id ? [id] : null;
+}

@@ -11,7 +11,7 @@ internal static class HubModelConfig
     {
         string modelType = root.String("model_type") ?? throw root.Missing("model_type");
         if (HubFamily.Find(modelType) is not { } family)
-            return Unknown(modelType);
+            return ModelConfig.Unknown(modelType);
         // Gemma 3 with images keeps the text model's settings one level down.
         return Read(root.Object("text_config") is { } text && family.Name is "gemma3" ? text : root, family);
     }
@@ -91,20 +91,4 @@ internal static class HubModelConfig
 
     private static float Multiplier(JsonSection json, HubFamily family, string key) =>
         family.Name is "granite" ? json.Float(key, ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? 1f : 1f;
-
-    private static ModelConfig Unknown(string modelType) => new()
-    {
-        Architecture = modelType,
-        Hidden = 0,
-        Layers = 0,
-        Heads = 0,
-        KvHeads = 0,
-        HeadDim = 0,
-        Intermediate = 0,
-        Vocab = 0,
-        MaxPositions = 0,
-        NormEpsilon = 0,
-        TieEmbeddings = false,
-        Rope = new RopeConfig { Theta = 0, RotaryDim = 0 },
-    };
 }

@@ -84,4 +84,36 @@ public sealed record ModelConfig
 
     /// <summary>The logits are divided by this (Granite).</summary>
     public float LogitDivisor { get; init; } = 1f;
+
+    /// <summary>An architecture that TpServe does not know: its name alone.</summary>
+    internal static ModelConfig Unknown(string architecture) => new()
+    {
+        Architecture = architecture,
+        Hidden = 0,
+        Layers = 0,
+        Heads = 0,
+        KvHeads = 0,
+        HeadDim = 0,
+        Intermediate = 0,
+        Vocab = 0,
+        MaxPositions = 0,
+        NormEpsilon = 0,
+        TieEmbeddings = false,
+        Rope = new RopeConfig { Theta = 0, RotaryDim = 0 },
+    };
+}
+
+/// <summary>The architectures whose facts the readers know in full. The model room implements each of them.</summary>
+public static class KnownArchitectures
+{
+    /// <summary>Names as in <see cref="ModelConfig.Architecture"/>, sorted.</summary>
+    public static IReadOnlyList<string> All { get; } = ["gemma2", "gemma3", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"];
+
+    /// <summary>Refuses an architecture that is not known.</summary>
+    /// <exception cref="ModelLoadException">Names it and lists those there are.</exception>
+    public static void Require(string architecture)
+    {
+        if (!All.Contains(architecture))
+            throw new ModelLoadException($"architecture '{architecture}' is not supported; supported are: {string.Join(", ", All)}.");
+    }
 }

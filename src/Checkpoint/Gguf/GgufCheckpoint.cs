@@ -5,42 +5,13 @@ using TpServe.Checkpoint.Config;
 namespace TpServe.Checkpoint.Gguf;
 
 /// <summary>A model in a GGUF file, or in the files of a split one.</summary>
-public sealed partial class GgufCheckpoint : ModelCheckpoint
+internal static partial class GgufCheckpoint
 {
     private const int MaxSplits = 999;
-    private readonly TensorTable _table;
-
-    private GgufCheckpoint(string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles tokenizer)
-    {
-        Path = path;
-        Name = name;
-        _table = table;
-        Config = config;
-        Generation = generation;
-        Tokenizer = tokenizer;
-    }
-
-    /// <inheritdoc/>
-    public override string Path { get; }
-
-    /// <inheritdoc/>
-    public override string Name { get; }
-
-    /// <inheritdoc/>
-    public override ModelConfig Config { get; }
-
-    /// <inheritdoc/>
-    public override GenerationDefaults Generation { get; }
-
-    /// <inheritdoc/>
-    public override TokenizerFiles Tokenizer { get; }
-
-    /// <inheritdoc/>
-    public override IReadOnlyDictionary<string, TensorInfo> Tensors => _table.Tensors;
 
     /// <summary>Opens a file; of a split model the first, its siblings are found beside it.</summary>
     /// <exception cref="ModelLoadException">Something in the files is wrong.</exception>
-    public static GgufCheckpoint Open(string path)
+    public static ModelCheckpoint Open(string path)
     {
         TensorTable table = new();
         try
@@ -66,7 +37,7 @@ public sealed partial class GgufCheckpoint : ModelCheckpoint
 
             // 3. Facts.
             ModelConfig config = GgufModelConfig.Read(architecture, metadata, table.Tensors, rope);
-            return new GgufCheckpoint(path, NameOf(path), table, config, GgufTokenizer.ReadGeneration(metadata), GgufTokenizer.Read(metadata, required: known));
+            return new MappedCheckpoint(path, NameOf(path), table, config, GgufTokenizer.ReadGeneration(metadata), GgufTokenizer.Read(metadata, required: known));
         }
         catch
         {
@@ -75,29 +46,13 @@ public sealed partial class GgufCheckpoint : ModelCheckpoint
         }
     }
 
-    /// <inheritdoc/>
-    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor) => _table.Bytes(tensor);
-
-    /// <inheritdoc/>
-    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor, long start, int count) => _table.Bytes(tensor, start, count);
-
-    /// <inheritdoc/>
-    public override void Drop(TensorInfo tensor) => _table.Drop(tensor);
-
-    /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-            _table.Dispose();
-    }
-
     private static void AddTensors(string architecture, MappedFile file, GgufFile header, TensorTable table, RopeTensors rope)
     {
         List<TensorPlace> places = [];
         foreach (GgufTensor tensor in header.Tensors)
         {
-            if (GgufTensorTypes.Find(tensor.Type) is not { } type)
-                throw new ModelLoadException($"{file.Path}: tensor '{tensor.Name}' has type {GgufTensorTypes.Name(tensor.Type)}; supported are {TensorTypes.Supported}.");
+            if (tensor.Type is not { } type)
+                throw new ModelLoadException($"{file.Path}: tensor '{tensor.Name}' has type {tensor.UnreadTypeName}; supported are {TensorTypes.Supported}.");
             TensorInfo info = new(GgufNames.ToHub(architecture, tensor.Name), type, tensor.Shape, GgufNames.RowOrderOf(architecture, tensor.Name)) { FileName = tensor.Name };
             TensorPlace place = new(info, file, tensor.Start);
             places.Add(place);
@@ -124,7 +79,7 @@ public sealed partial class GgufCheckpoint : ModelCheckpoint
     private static string NameOf(string path)
     {
         Match match = SplitName().Match(path);
-        return System.IO.Path.GetFileNameWithoutExtension(match.Success ? match.Groups[1].Value + ".gguf" : path);
+        return Path.GetFileNameWithoutExtension(match.Success ? match.Groups[1].Value + ".gguf" : path);
     }
 
     [GeneratedRegex(@"^(.*)-(\d{5})-of-(\d{5})\.gguf$", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant | RegexOptions.Singleline)]

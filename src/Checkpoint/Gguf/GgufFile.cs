@@ -85,9 +85,10 @@ internal sealed class GgufFile
         }
         uint type = cursor.UInt32($"the type of tensor '{name}'");
         ulong offset = cursor.UInt64($"the offset of tensor '{name}'");
-        if (GgufTensorTypes.Find(type) is { } known && shape[^1] % known.BlockElements() != 0)
+        GgufTensor tensor = new(name, type, shape, elements, offset, 0);
+        if (tensor.Type is { } known && shape[^1] % known.BlockElements() != 0)
             throw new ModelLoadException($"{path}: rows of tensor '{name}' have {shape[^1]} elements, not a multiple of {known.BlockElements()} as {known} needs.");
-        return new GgufTensor(name, type, shape, elements, offset, 0);
+        return tensor;
     }
 
     private static GgufTensor Locate(GgufTensor tensor, MappedFile file, long dataStart, int alignment)
@@ -95,7 +96,7 @@ internal sealed class GgufFile
         if (tensor.Offset % (ulong)alignment != 0)
             throw new ModelLoadException($"{file.Path}: tensor '{tensor.Name}' has offset {tensor.Offset}, not a multiple of the alignment {alignment}.");
         long available = Math.Max(0, file.Length - dataStart);
-        long bytes = GgufTensorTypes.Find(tensor.Type) is { } type ? tensor.Elements / type.BlockElements() * type.BlockBytes() : 0;
+        long bytes = tensor.Type is { } type ? tensor.Elements / type.BlockElements() * type.BlockBytes() : 0;
         if (tensor.Offset > (ulong)available || bytes > available - (long)tensor.Offset)
         {
             throw new ModelLoadException(

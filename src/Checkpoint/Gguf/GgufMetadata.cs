@@ -172,3 +172,28 @@ internal sealed class GgufMetadata(MappedFile file)
         return new ModelLoadException($"{Path}: '{key}' must be {expected}; found {found}.");
     }
 }
+
+/// <summary>A metadata value that lies checked in the file; decoded when it is asked for.</summary>
+/// <param name="Type">Type of the value.</param>
+/// <param name="Element">Of an array: type of its elements.</param>
+/// <param name="Count">Of an array: its elements; else 1.</param>
+/// <param name="Offset">Where its bytes begin (of a string or an array of strings: with the length).</param>
+internal readonly record struct GgufValue(GgufType Type, GgufType Element, int Count, long Offset);
+
+/// <summary>Types of GGUF metadata values, by their number in the file.</summary>
+internal enum GgufType
+{
+    UInt8 = 0,
+    Int8 = 1,
+    UInt16 = 2,
+    Int16 = 3,
+    UInt32 = 4,
+    Int32 = 5,
+    Float32 = 6,
+    Bool = 7,
+    String = 8,
+    Array = 9,
+    UInt64 = 10,
+    Int64 = 11,
+    Float64 = 12,
+}

@@ -12,7 +12,7 @@ internal static class GgufModelConfig
     {
         int experts = metadata.IsArray($"{architecture}.expert_count") ? 1 : metadata.Int($"{architecture}.expert_count", 0, ConfigLimits.MaxSize) ?? 0;
         if (!GgufNames.Knows(architecture) || experts > 0)
-            return Unsupported(GgufNames.Knows(architecture) ? $"{architecture}-moe" : architecture);
+            return ModelConfig.Unknown(GgufNames.Knows(architecture) ? $"{architecture}-moe" : architecture);
 
         // 1. Sizes.
         string headsKey = $"{architecture}.attention.head_count", kvHeadsKey = $"{architecture}.attention.head_count_kv";
@@ -65,22 +65,6 @@ internal static class GgufModelConfig
         // 0 is how files say that there is no such factor.
         float Scale(string key) => architecture is "granite" && metadata.Float($"{architecture}.{key}", 0, ConfigLimits.MaxFactor) is { } scale and not 0 ? scale : 1f;
     }
-
-    private static ModelConfig Unsupported(string architecture) => new()
-    {
-        Architecture = architecture,
-        Hidden = 0,
-        Layers = 0,
-        Heads = 0,
-        KvHeads = 0,
-        HeadDim = 0,
-        Intermediate = 0,
-        Vocab = 0,
-        MaxPositions = 0,
-        NormEpsilon = 0,
-        TieEmbeddings = false,
-        Rope = new RopeConfig { Theta = 0, RotaryDim = 0 },
-    };
 
     private static int HeadDim(string architecture, GgufMetadata metadata, int hidden, int heads)
     {

@@ -3,62 +3,34 @@ using TpServe.Checkpoint.Config;
 namespace TpServe.Checkpoint.Safetensors;
 
 /// <summary>A model in a folder as Hugging Face repositories are laid out: config.json, safetensors files, tokenizer.json.</summary>
-public sealed class HubCheckpoint : ModelCheckpoint
+internal static class HubCheckpoint
 {
     private const long MaxConfigBytes = 16 << 20, MaxIndexBytes = 64 << 20;
     private const int MaxShards = 10_000;
-    private readonly TensorTable _table;
-
-    private HubCheckpoint(string path, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles tokenizer)
-    {
-        Path = path;
-        _table = table;
-        Config = config;
-        Generation = generation;
-        Tokenizer = tokenizer;
-    }
-
-    /// <inheritdoc/>
-    public override string Path { get; }
-
-    /// <inheritdoc/>
-    public override string Name => new DirectoryInfo(Path).Name;
-
-    /// <inheritdoc/>
-    public override ModelConfig Config { get; }
-
-    /// <inheritdoc/>
-    public override GenerationDefaults Generation { get; }
-
-    /// <inheritdoc/>
-    public override TokenizerFiles Tokenizer { get; }
-
-    /// <inheritdoc/>
-    public override IReadOnlyDictionary<string, TensorInfo> Tensors => _table.Tensors;
 
     /// <summary>Opens a folder with config.json.</summary>
     /// <exception cref="ModelLoadException">Something in the files is wrong.</exception>
-    public static HubCheckpoint Open(string path)
+    public static ModelCheckpoint Open(string path)
     {
-        string configPath = System.IO.Path.Combine(path, "config.json");
+        string configPath = Path.Combine(path, "config.json");
         JsonSection root = JsonSection.ReadFile(configPath, MaxConfigBytes) ?? throw new ModelLoadException($"{configPath}: there is no such file.");
         ModelConfig config = HubModelConfig.Read(root);
-        GenerationDefaults generation = HubGeneration.Read(root, JsonSection.ReadFile(System.IO.Path.Combine(path, "generation_config.json"), MaxConfigBytes));
+        GenerationDefaults generation = HubGeneration.Read(root, JsonSection.ReadFile(Path.Combine(path, "generation_config.json"), MaxConfigBytes));
         bool known = HubFamily.Find(config.Architecture) is not null;
         TokenizerFiles tokenizer = HubTokenizer.Read(path, required: known);
 
         TensorTable table = new();
         // Of an architecture that is refused anyway, the reason to give is the architecture, not the kind of its weights.
         if (!known)
-            return new HubCheckpoint(path, table, config, generation, tokenizer);
+            return new MappedCheckpoint(path, new DirectoryInfo(path).Name, table, config, generation, tokenizer);
         RejectQuantised(root);
         try
         {
-            if (JsonSection.ReadFile(System.IO.Path.Combine(path, "model.safetensors.index.json"), MaxIndexBytes) is { } index)
+            if (JsonSection.ReadFile(Path.Combine(path, "model.safetensors.index.json"), MaxIndexBytes) is { } index)
                 AddShards(path, index, table);
             else
                 AddFile(SingleFile(path), table);
-            return new HubCheckpoint(path, table, config, generation, tokenizer);
+            return new MappedCheckpoint(path, new DirectoryInfo(path).Name, table, config, generation, tokenizer);
         }
         catch
         {
@@ -67,25 +39,9 @@ public sealed class HubCheckpoint : ModelCheckpoint
         }
     }
 
-    /// <inheritdoc/>
-    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor) => _table.Bytes(tensor);
-
-    /// <inheritdoc/>
-    public override ReadOnlySpan<byte> Bytes(TensorInfo tensor, long start, int count) => _table.Bytes(tensor, start, count);
-
-    /// <inheritdoc/>
-    public override void Drop(TensorInfo tensor) => _table.Drop(tensor);
-
-    /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-            _table.Dispose();
-    }
-
     private static string SingleFile(string path)
     {
-        string file = System.IO.Path.Combine(path, "model.safetensors");
+        string file = Path.Combine(path, "model.safetensors");
         return File.Exists(file)
             ? file
             : throw new ModelLoadException($"{path}: there is neither model.safetensors nor model.safetensors.index.json; TpServe reads no other weights.");
@@ -115,7 +71,7 @@ public sealed class HubCheckpoint : ModelCheckpoint
 
         foreach ((string shard, HashSet<string> names) in shards.OrderBy(s => s.Key, StringComparer.Ordinal))
         {
-            string file = System.IO.Path.Combine(path, shard);
+            string file = Path.Combine(path, shard);
             if (!File.Exists(file))
                 throw new ModelLoadException($"{file}: there is no such file, but {index.File} names it.");
             foreach (TensorPlace place in SafetensorsFile.Read(table.Own(MappedFile.Open(file)), name => names.Remove(name) ? TextName(name) : null))

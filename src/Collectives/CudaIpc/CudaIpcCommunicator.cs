@@ -153,6 +153,21 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
     }
 
     /// <inheritdoc/>
+    public void Barrier(TimeSpan patience)
+    {
+        TimeSpan usual = Timeout;
+        Timeout = patience;
+        try
+        {
+            Barrier();
+        }
+        finally
+        {
+            Timeout = usual;
+        }
+    }
+
+    /// <inheritdoc/>
     public void ThrowIfLost()
     {
         using Lock.Scope busy = _busy.EnterScope();
@@ -281,7 +296,7 @@ internal sealed unsafe class CudaIpcCommunicator : ICommunicator
 
     private static long Words(Tensor tensor) => (long)tensor.Rows * tensor.Columns;
 
-    private static long Address(Tensor tensor) => Words(tensor) == 0 ? 0 : DeviceViews.Memory(tensor).Address + tensor.OffsetBytes;
+    private static long Address(Tensor tensor) => Words(tensor) == 0 ? 0 : CudaBackend.AddressOf(tensor);
 
     /// <summary>On the emulated device a launch has run when it returns, so its fault belongs to this call.</summary>
     private void ThrowIfRan()

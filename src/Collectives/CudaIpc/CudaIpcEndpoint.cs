@@ -1,4 +1,3 @@
-using ILGPU.Runtime.Cuda;
 using TpServe.Kernels.Cuda;
 using TpServe.Kernels.Cuda.Driver;
 
@@ -28,7 +27,7 @@ public sealed class CudaIpcEndpoint : IDisposable
         _rank = rank;
         _degree = degree;
         Epoch = epoch;
-        Segment = new IpcSegment(memory.Name.ToArray(), memory.Tuning.SegmentBytes, CudaDriver.DeviceUuid(memory.Device));
+        Segment = new IpcSegment(memory.Name.ToArray(), memory.Tuning.SegmentBytes, memory.Gpu.DeviceUuid);
     }
 
     /// <summary>The life of the group.</summary>
@@ -49,18 +48,16 @@ public sealed class CudaIpcEndpoint : IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(rank, degree);
         if (degree > IpcLayout.MostRanks)
             throw new TransportFailedException($"cuda-ipc connects {IpcLayout.MostRanks} ranks at most, not {degree}");
-        if (ops.Queue.Accelerator is not CudaAccelerator accelerator)
-            throw new TransportFailedException("an emulated device shares no memory with other processes");
         return Refusing("its segment", () =>
         {
-            CudaIpcMemory memory = new(accelerator.NativePtr, accelerator.DeviceId, rank, degree, tuning);
+            GpuSharing gpu = GpuSharing.Of(ops) ?? throw new TransportFailedException("an emulated device shares no memory with other processes");
             try
             {
-                return new CudaIpcEndpoint(ops, memory, rank, degree, epoch);
+                return new CudaIpcEndpoint(ops, new CudaIpcMemory(gpu, rank, degree, tuning), rank, degree, epoch);
             }
             catch
             {
-                memory.Dispose();
+                gpu.Dispose();
                 throw;
             }
         });
@@ -164,19 +161,13 @@ public sealed class CudaIpcEndpoint : IDisposable
             throw new TransportFailedException($"rank {peer}'s segment has {segment.Bytes} bytes, this rank's {Segment.Bytes}: another release");
         Refusing($"rank {peer}'s segment on {segment.DeviceUuid}", () =>
         {
-            if (segment.DeviceUuid != Segment.DeviceUuid && !CudaDriver.CanAccessPeer(_memory.Device, DeviceOf(peer, segment.DeviceUuid)))
+            bool canRead = _memory.Gpu.CanRead(segment.DeviceUuid)
+                ?? throw new TransportFailedException($"rank {peer}'s GPU {segment.DeviceUuid} is not visible in this process: every worker must see all GPUs");
+            if (!canRead)
                 throw new TransportFailedException($"the GPU {Segment.DeviceUuid} cannot read the memory of rank {peer}'s, {segment.DeviceUuid}");
             _memory.Open(peer, new IpcMemoryName(segment.Handle.Span));
             return true;
         });
-    }
-
-    private static int DeviceOf(int peer, string uuid)
-    {
-        for (int ordinal = 0; ordinal < CudaDriver.DeviceCount(); ordinal++)
-            if (CudaDriver.DeviceUuid(CudaDriver.Device(ordinal)) == uuid)
-                return CudaDriver.Device(ordinal);
-        throw new TransportFailedException($"rank {peer}'s GPU {uuid} is not visible in this process: every worker must see all GPUs");
     }
 
     private static T Refusing<T>(string what, Func<T> body)
@@ -191,3 +182,15 @@ public sealed class CudaIpcEndpoint : IDisposable
         }
     }
 }
+
+/// <summary>A rank's segment as its peers are told of it.</summary>
+/// <param name="Handle">What the driver opens it by.</param>
+/// <param name="Bytes">Its size, which is the same on every rank.</param>
+/// <param name="DeviceUuid">Of the GPU it lies on.</param>
+public sealed record IpcSegment(ReadOnlyMemory<byte> Handle, long Bytes, string DeviceUuid);
+
+/// <summary>What the path to a peer cost when it was proved.</summary>
+/// <param name="Peer">The rank at the other end.</param>
+/// <param name="RoundTripMicroseconds">Median of a flag there and back.</param>
+/// <param name="BytesPerSecond">Median bandwidth of reading its memory, while the other ranks read too.</param>
+public readonly record struct PeerPath(int Peer, double RoundTripMicroseconds, double BytesPerSecond);

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using TpServe.Kernels.Cuda;
 using TpServe.Kernels.Cuda.Driver;
 
 namespace TpServe.Collectives.CudaIpc;
@@ -16,36 +15,33 @@ internal sealed unsafe class CudaIpcMemory : IIpcMemory
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(1);
 
     private readonly Lock _gate = new();
-    private readonly nint _context;
+    private readonly GpuSharing _gpu;
     private readonly int _rank;
     private readonly DriverMemory _segment;
     private readonly DriverMemory _state;
     private readonly DriverMemory _host;
     private readonly DriverMemory?[] _peers;
-    private nint _stream;
+    private bool _disposed;
 
     /// <summary>Allocates this rank's part.</summary>
-    /// <param name="context">The driver's context, which outlives this.</param>
-    /// <param name="ordinal">The GPU of the context.</param>
+    /// <param name="gpu">This rank's; disposed with this.</param>
     /// <param name="rank">This rank.</param>
     /// <param name="degree">Ranks.</param>
     /// <param name="tuning">Sizes.</param>
-    public CudaIpcMemory(nint context, int ordinal, int rank, int degree, IpcTuning tuning)
+    public CudaIpcMemory(GpuSharing gpu, int rank, int degree, IpcTuning tuning)
     {
-        _context = context;
-        Device = CudaDriver.Device(ordinal);
+        _gpu = gpu;
         _rank = rank;
         _peers = new DriverMemory?[degree];
         Tuning = tuning;
         List<IDisposable> made = [];
         try
         {
-            made.Add(_segment = CudaDriver.AllocateDevice(_context, tuning.SegmentBytes));
-            made.Add(_state = CudaDriver.AllocateDevice(_context, IpcLayout.StateBytes(tuning.Channels)));
-            made.Add(_host = CudaDriver.AllocateMapped(_context, IpcLayout.HostBytes));
-            HostOnDevice = CudaDriver.DeviceAddress(_context, _host);
-            Name = CudaDriver.Export(_context, _segment);
-            _stream = CudaDriver.CreateStream(_context);
+            made.Add(_segment = gpu.AllocateDevice(tuning.SegmentBytes));
+            made.Add(_state = gpu.AllocateDevice(IpcLayout.StateBytes(tuning.Channels)));
+            made.Add(_host = gpu.AllocateMapped(IpcLayout.HostBytes));
+            HostOnDevice = gpu.AddressOnDevice(_host);
+            Name = gpu.Export(_segment);
         }
         catch
         {
@@ -57,8 +53,8 @@ internal sealed unsafe class CudaIpcMemory : IIpcMemory
     /// <summary>What peers open the segment by.</summary>
     public IpcMemoryName Name { get; }
 
-    /// <summary>The driver's handle of the GPU.</summary>
-    public int Device { get; }
+    /// <summary>This rank's GPU.</summary>
+    public GpuSharing Gpu => _gpu;
 
     /// <inheritdoc/>
     public IpcTuning Tuning { get; }
@@ -76,14 +72,14 @@ internal sealed unsafe class CudaIpcMemory : IIpcMemory
     public long Segment(int rank) => rank == _rank ? _segment.Address : (_peers[rank] ?? throw new InvalidOperationException($"The segment of rank {rank} is not open.")).Address;
 
     /// <summary>Opens a peer's segment.</summary>
-    public void Open(int peer, IpcMemoryName name) => _peers[peer] = CudaDriver.OpenIpc(_context, name);
+    public void Open(int peer, IpcMemoryName name) => _peers[peer] = _gpu.Open(name);
 
     /// <inheritdoc/>
     public void Revoke(int abortWord)
     {
         lock (_gate)
         {
-            if (_stream == 0)
+            if (_disposed)
                 return;
             Volatile.Write(ref *(int*)(Host + IpcLayout.RevokeAt), 1);
             WriteEverywhere(abortWord, IpcLayout.AbortAt);
@@ -109,10 +105,10 @@ internal sealed unsafe class CudaIpcMemory : IIpcMemory
     {
         lock (_gate)
         {
-            if (_stream == 0)
+            if (_disposed)
                 return;
-            CudaDriver.DestroyStream(_context, _stream);
-            _stream = 0;
+            _disposed = true;
+            _gpu.Dispose();
             foreach (DriverMemory? peer in _peers)
                 peer?.Dispose();
             _segment.Dispose();
@@ -122,14 +118,14 @@ internal sealed unsafe class CudaIpcMemory : IIpcMemory
     }
 
     /// <summary>A word at the same place of every segment that is open, by copies beside the rank's stream, which a kernel may hold up.</summary>
-    private void WriteEverywhere(int word, int at) => CudaDriver.InContext(_context, () =>
+    private void WriteEverywhere(int word, int at)
     {
         *(int*)(Host + IpcLayout.OutgoingAt) = word;
         for (int rank = 0; rank < _peers.Length; rank++)
             if (rank == _rank || _peers[rank] is { IsClosed: false })
-                CudaDriver.CopyToDevice((nint)Segment(rank) + at, (nint)Host + IpcLayout.OutgoingAt, sizeof(int), _stream);
-        CudaDriver.Synchronize(_stream);
-    });
+                _gpu.CopyToDevice(Segment(rank) + at, (nint)Host + IpcLayout.OutgoingAt, sizeof(int));
+        _gpu.WaitForCopies();
+    }
 
     private void WaitUntilPeersLeft()
     {
@@ -137,11 +133,8 @@ internal sealed unsafe class CudaIpcMemory : IIpcMemory
         long start = Stopwatch.GetTimestamp();
         while (Stopwatch.GetElapsedTime(start) < s_leaving)
         {
-            CudaDriver.InContext(_context, () =>
-            {
-                CudaDriver.CopyToHost((nint)words, _segment.Address + IpcLayout.LeftAt, _peers.Length * sizeof(int), _stream);
-                CudaDriver.Synchronize(_stream);
-            });
+            _gpu.CopyToHost((nint)words, _segment.Address + IpcLayout.LeftAt, _peers.Length * sizeof(int));
+            _gpu.WaitForCopies();
             int left = 0;
             for (int rank = 0; rank < _peers.Length; rank++)
                 left += words[rank] != 0 ? 1 : 0;

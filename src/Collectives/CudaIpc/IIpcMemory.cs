@@ -1,5 +1,3 @@
-using TpServe.Kernels.Cuda;
-
 namespace TpServe.Collectives.CudaIpc;
 
 /// <summary>The memory of one rank of a group: its segment and its peers' as its device sees them, its own, and the words it shares with its host.</summary>

@@ -1,7 +1,7 @@
 using ILGPU;
 using ILGPU.Runtime;
-using TpServe.Kernels.Cuda;
-using static TpServe.Kernels.Cuda.SystemMemory;
+using TpServe.Kernels.Cuda.Device;
+using static TpServe.Kernels.Cuda.Intrinsics.SystemMemory;
 
 namespace TpServe.Collectives.CudaIpc;
 

@@ -1,7 +1,8 @@
 using ILGPU;
 using ILGPU.Runtime;
-using TpServe.Kernels.Cuda;
-using static TpServe.Kernels.Cuda.SystemMemory;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
+using static TpServe.Kernels.Cuda.Intrinsics.SystemMemory;
 
 namespace TpServe.Collectives.CudaIpc;
 
@@ -50,7 +51,7 @@ internal sealed class IpcPathKernels(CudaQueue queue)
         uint seen = 0;
         for (long at = 16L * (Grid.IdxX * Group.DimX + Group.IdxX); at < bytes; at += 16L * Grid.DimX * Group.DimX)
         {
-            WordQuad words = LoadWords(from + at);
+            UInt4 words = LoadWords(from + at);
             seen |= words.A ^ words.B ^ words.C ^ words.D;
         }
         if (seen == 0xFFFFFFFF)

@@ -1,7 +1,8 @@
 using ILGPU;
 using ILGPU.Runtime;
-using TpServe.Kernels.Cuda;
-using static TpServe.Kernels.Cuda.SystemMemory;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
+using static TpServe.Kernels.Cuda.Intrinsics.SystemMemory;
 
 namespace TpServe.Collectives.CudaIpc;
 
@@ -72,7 +73,7 @@ internal sealed class IpcSumKernel(CudaQueue queue)
     {
         long startedAt = Nanoseconds();
         ArrayView<int> failed = ILGPU.SharedMemory.Allocate<int>(1);
-        ArrayView<WordQuad> stack = ILGPU.SharedMemory.Allocate<WordQuad>(MostDepth * MostThreads);
+        ArrayView<UInt4> stack = ILGPU.SharedMemory.Allocate<UInt4>(MostDepth * MostThreads);
         int channel = Grid.IdxX, round = IpcDevice.LastRound(view);
         int first = channel * sum.ChannelElements, end = IntrinsicMath.Min(first + sum.ChannelElements, sum.Elements);
         if (Group.IdxX == 0)
@@ -97,7 +98,7 @@ internal sealed class IpcSumKernel(CudaQueue queue)
             long next = sum.TwoShot == 0 ? 0 : IpcDevice.Half(view, view.Rank, channel, round + 1);
             for (int i = low + 4 * Group.IdxX; i < high; i += 4 * Group.DimX)
             {
-                WordQuad total = Finish(view, sum, stack, channel, round, i);
+                UInt4 total = Finish(view, sum, stack, channel, round, i);
                 StoreSome(sum.Result + (first + i) * (long)sizeof(float), total, high - i, sum.Aligned);
                 if (next != 0)
                     StoreWords(next + (i - low) * sizeof(float), total);
@@ -125,14 +126,14 @@ internal sealed class IpcSumKernel(CudaQueue queue)
     }
 
     /// <summary>The tree over four neighbouring elements, four pieces read at a time: a peer's memory takes a microsecond to answer.</summary>
-    private static WordQuad Finish(IpcView view, IpcSum sum, ArrayView<WordQuad> stack, int channel, int round, int element)
+    private static UInt4 Finish(IpcView view, IpcSum sum, ArrayView<UInt4> stack, int channel, int round, int element)
     {
         int depth = 0;
-        WordQuad top = default;
+        UInt4 top = default;
         for (int piece = 0; piece < sum.Pieces; piece += 4)
         {
-            WordQuad a = Piece(view, sum, channel, round, piece, element), b = Piece(view, sum, channel, round, piece + 1, element);
-            WordQuad c = Piece(view, sum, channel, round, piece + 2, element), d = Piece(view, sum, channel, round, piece + 3, element);
+            UInt4 a = Piece(view, sum, channel, round, piece, element), b = Piece(view, sum, channel, round, piece + 1, element);
+            UInt4 c = Piece(view, sum, channel, round, piece + 2, element), d = Piece(view, sum, channel, round, piece + 3, element);
             for (int i = 0; i < 4 && piece + i < sum.Pieces; i++)
             {
                 if (piece + i > 0)
@@ -152,7 +153,7 @@ internal sealed class IpcSumKernel(CudaQueue queue)
     }
 
     /// <summary>Four elements of a piece, from its rank's half; nothing where there is no such piece.</summary>
-    private static WordQuad Piece(IpcView view, IpcSum sum, int channel, int round, int piece, int element)
+    private static UInt4 Piece(IpcView view, IpcSum sum, int channel, int round, int piece, int element)
     {
         if (piece >= sum.Pieces)
             return default;
@@ -161,9 +162,9 @@ internal sealed class IpcSumKernel(CudaQueue queue)
         return LoadWords(IpcDevice.Half(view, rank, channel, round) + ((long)index * sum.Chunk + element) * sizeof(float));
     }
 
-    private static WordQuad Merge(WordQuad left, WordQuad right, int or) => or != 0
-        ? new WordQuad { A = left.A | right.A, B = left.B | right.B, C = left.C | right.C, D = left.D | right.D }
-        : new WordQuad { A = Add(left.A, right.A), B = Add(left.B, right.B), C = Add(left.C, right.C), D = Add(left.D, right.D) };
+    private static UInt4 Merge(UInt4 left, UInt4 right, int or) => or != 0
+        ? new UInt4 { A = left.A | right.A, B = left.B | right.B, C = left.C | right.C, D = left.D | right.D }
+        : new UInt4 { A = Add(left.A, right.A), B = Add(left.B, right.B), C = Add(left.C, right.C), D = Add(left.D, right.D) };
 
     private static uint Add(uint left, uint right) => Interop.FloatAsInt(DeviceMath.Add(Interop.IntAsFloat(left), Interop.IntAsFloat(right)));
 
@@ -185,7 +186,7 @@ internal sealed class IpcSumKernel(CudaQueue queue)
     }
 
     /// <summary>The first <paramref name="count"/> of four words go into a tensor.</summary>
-    private static void StoreSome(long to, WordQuad words, int count, int aligned)
+    private static void StoreSome(long to, UInt4 words, int count, int aligned)
     {
         if (aligned != 0 && count >= 4)
         {

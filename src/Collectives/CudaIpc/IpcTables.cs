@@ -56,7 +56,7 @@ internal sealed class IpcTables(CudaBackend ops) : IDisposable
         DeviceBuffer block = _blocks[^1];
         Tensor table = new(block, (long)_used * sizeof(int), 1, words.Length, words.Length, ElementType.Int32);
         ops.Upload<int>(words, table);
-        long address = DeviceViews.Memory(table).Address + table.OffsetBytes;
+        long address = CudaBackend.AddressOf(table);
         _used += room;
         _addresses.Add(fingerprint, address);
         return address;

@@ -1,7 +1,6 @@
 using ILGPU;
-using TpServe.Kernels.Cuda;
 using static TpServe.Collectives.CudaIpc.IpcLayout;
-using static TpServe.Kernels.Cuda.SystemMemory;
+using static TpServe.Kernels.Cuda.Intrinsics.SystemMemory;
 
 namespace TpServe.Collectives.CudaIpc;
 

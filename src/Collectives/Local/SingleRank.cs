@@ -77,6 +77,9 @@ public sealed class SingleRank(long epoch, ITensorBackend ops) : ICommunicator
     public void Barrier() => ThrowIfRevoked();
 
     /// <inheritdoc/>
+    public void Barrier(TimeSpan patience) => ThrowIfRevoked();
+
+    /// <inheritdoc/>
     public void Revoke(string reason) => Interlocked.CompareExchange(ref _lost, reason, null);
 
     /// <inheritdoc/>

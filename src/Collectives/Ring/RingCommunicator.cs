@@ -12,19 +12,22 @@ public static class RingCommunicator
     /// <param name="addresses">Of every rank's service, by rank: http://host:port, https://host:port or unix:/path. This rank's own is not used.</param>
     /// <param name="rank">This rank.</param>
     /// <param name="secret">The group's secret, which every service asks for.</param>
-    /// <param name="timeout">How long joining, and later each operation, waits for the peers.</param>
+    /// <param name="timeout">How long each operation waits for the peers.</param>
     /// <param name="epoch">The life of the group; newer than any this worker has been in.</param>
+    /// <param name="patience">How long joining waits for the peers; null = as long as an operation.</param>
     /// <param name="cancellation">Ends joining early.</param>
     /// <exception cref="TransportFailedException">A peer refuses, the epoch is over, or data arrived different.</exception>
     /// <exception cref="CollectiveTimeoutException">A peer did not come.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static ICommunicator Join(
-        RingMailboxes mailboxes, IReadOnlyList<string> addresses, int rank, string secret, TimeSpan timeout, long epoch, CancellationToken cancellation = default) =>
-        Join(mailboxes, addresses, rank, secret, timeout, epoch, RingExchange.DefaultBlockBytes, cancellation);
+        RingMailboxes mailboxes, IReadOnlyList<string> addresses, int rank, string secret, TimeSpan timeout, long epoch, TimeSpan? patience = null,
+        CancellationToken cancellation = default) =>
+        Join(mailboxes, addresses, rank, secret, timeout, epoch, RingExchange.DefaultBlockBytes, patience ?? timeout, cancellation);
 
     /// <summary>As above, with blocks of another size: tests make them small to see many chunks.</summary>
     internal static ICommunicator Join(
-        RingMailboxes mailboxes, IReadOnlyList<string> addresses, int rank, string secret, TimeSpan timeout, long epoch, int blockBytes, CancellationToken cancellation)
+        RingMailboxes mailboxes, IReadOnlyList<string> addresses, int rank, string secret, TimeSpan timeout, long epoch, int blockBytes, TimeSpan patience,
+        CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(mailboxes);
         ArgumentNullException.ThrowIfNull(addresses);
@@ -44,7 +47,7 @@ public static class RingCommunicator
             for (int peer = 0; peer < degree; peer++)
                 if (peer != rank)
                     links.Add(new RingLink(peer, addresses[peer], secret));
-            Connect(links, rank, degree, timeout, epoch, cancellation);
+            Connect(links, rank, degree, patience, epoch, cancellation);
         }
         catch
         {
@@ -57,15 +60,15 @@ public static class RingCommunicator
         return PathProof.Prove(communicator, cancellation);
     }
 
-    private static void Connect(List<RingLink> links, int rank, int degree, TimeSpan timeout, long epoch, CancellationToken cancellation)
+    private static void Connect(List<RingLink> links, int rank, int degree, TimeSpan patience, long epoch, CancellationToken cancellation)
     {
         long start = Stopwatch.GetTimestamp();
-        using CancellationTokenSource patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        patience.CancelAfter(timeout);
+        using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        deadline.CancelAfter(patience);
         Task[] connecting =
         [
             .. links.Select(link => link.ConnectAsync(
-                new RingHello { Epoch = epoch, FromRank = rank, ToRank = link.Peer, Degree = degree }, patience.Token)),
+                new RingHello { Epoch = epoch, FromRank = rank, ToRank = link.Peer, Degree = degree }, deadline.Token)),
         ];
         try
         {

@@ -12,6 +12,9 @@ namespace TpServe.Collectives.SharedMemory;
 [SupportedOSPlatform("linux")]
 internal sealed unsafe class Segment : IDisposable
 {
+    private const int MostAttempts = 10;
+    private const int InUseError = 11; // EWOULDBLOCK: another process has locked the file
+
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
 
@@ -43,14 +46,7 @@ internal sealed unsafe class Segment : IDisposable
         bool created = false;
         try
         {
-            FileStream stream = new(path, new FileStreamOptions
-            {
-                Mode = FileMode.CreateNew,
-                Access = FileAccess.ReadWrite,
-                Share = FileShare.ReadWrite | FileShare.Delete,
-                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-                BufferSize = 0,
-            });
+            FileStream stream = CreateFile(path);
             created = true;
             // Written and not just sized: a full /dev/shm is an error here, and would be a SIGBUS at some later store.
             byte[] zeros = new byte[64 << 10];
@@ -75,6 +71,32 @@ internal sealed unsafe class Segment : IDisposable
         }
     }
 
+    /// <summary>A new file that nobody else made; a stale one in its place is removed, and one that a sweep took for stale before it was locked is made again.</summary>
+    private static FileStream CreateFile(string path)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                FileStream stream = new(path, new FileStreamOptions
+                {
+                    Mode = FileMode.CreateNew,
+                    Access = FileAccess.ReadWrite,
+                    Share = FileShare.ReadWrite | FileShare.Delete,
+                    UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+                    BufferSize = 0,
+                });
+                if (File.Exists(path))
+                    return stream;
+                stream.Dispose();
+            }
+            catch (IOException fault) when (attempt < MostAttempts && (fault.HResult == InUseError || SharedMemorySegments.TryRemoveStale(path) || !File.Exists(path)))
+            {
+                // The way is free now.
+            }
+        }
+    }
+
     /// <summary>Maps a peer's segment; null while the peer has not finished making it.</summary>
     public static Segment? TryOpen(string path, int rank, int degree, long epoch, int blockBytes)
     {
@@ -87,6 +109,10 @@ internal sealed unsafe class Segment : IDisposable
         catch (FileNotFoundException)
         {
             return null;
+        }
+        catch (IOException fault) when (fault.HResult == InUseError)
+        {
+            return null; // a sweep looks at it before its maker has locked it: it will be made again
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {

@@ -17,21 +17,22 @@ public static unsafe class SharedMemoryCommunicator
     /// <param name="prefix">Name of the group's segments, unique for gateway and epoch; hard to guess where other users share the host.</param>
     /// <param name="rank">This rank.</param>
     /// <param name="degree">Ranks of the group.</param>
-    /// <param name="timeout">How long joining, and later each operation, waits for the peers.</param>
+    /// <param name="timeout">How long each operation waits for the peers.</param>
     /// <param name="epoch">The life of the group.</param>
+    /// <param name="patience">How long joining waits for the peers; null = as long as an operation.</param>
     /// <param name="cancellation">Ends joining early.</param>
     /// <remarks>
-    /// 1. Make the own segment. 2. Map every peer's, as it appears. 3. Say so, wait until all have said so. 4. Unlink the own file. 5. Send known data
+    /// 1. Rank 0 removes what dead groups have left. Make the own segment. 2. Map every peer's, as it appears. 3. Say so, wait until all have said so. 4. Unlink the own file. 5. Send known data
     /// both ways, and time a small sum. From 4 on there is nothing to clean up, whoever dies.
     /// </remarks>
-    /// <exception cref="TransportFailedException">No room, no right, a stale file of the same name, or data that arrived different.</exception>
+    /// <exception cref="TransportFailedException">No room, no right, a live group of the same name, or data that arrived different.</exception>
     /// <exception cref="CollectiveTimeoutException">A peer did not come.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public static ICommunicator Join(string prefix, int rank, int degree, TimeSpan timeout, long epoch, CancellationToken cancellation = default) =>
-        Join(prefix, rank, degree, timeout, epoch, DefaultBlockBytes, cancellation);
+    public static ICommunicator Join(string prefix, int rank, int degree, TimeSpan timeout, long epoch, TimeSpan? patience = null, CancellationToken cancellation = default) =>
+        Join(prefix, rank, degree, timeout, epoch, DefaultBlockBytes, patience ?? timeout, cancellation);
 
     /// <summary>As above, with blocks of another size: tests make them small to see many chunks.</summary>
-    internal static ICommunicator Join(string prefix, int rank, int degree, TimeSpan timeout, long epoch, int blockBytes, CancellationToken cancellation)
+    internal static ICommunicator Join(string prefix, int rank, int degree, TimeSpan timeout, long epoch, int blockBytes, TimeSpan patience, CancellationToken cancellation)
     {
         SharedMemorySegments.CheckPrefix(prefix);
         ArgumentOutOfRangeException.ThrowIfLessThan(degree, 1);
@@ -43,16 +44,18 @@ public static unsafe class SharedMemoryCommunicator
         if (!SharedMemorySegments.IsSupported)
             throw new TransportFailedException("Shared memory needs 64-bit Linux with /dev/shm.");
 
-        Segment[] segments = MapAll(prefix, rank, degree, timeout, epoch, blockBytes, cancellation);
+        Segment[] segments = MapAll(prefix, rank, degree, patience, epoch, blockBytes, cancellation);
         CommunicatorReport joined = new("shm", "all ranks map the same /dev/shm", 0);
         GroupCommunicator communicator = new(new SharedMemoryExchange(segments, rank, blockBytes), rank, degree, timeout, epoch, joined);
         return PathProof.Prove(communicator, cancellation);
     }
 
     [SupportedOSPlatform("linux")]
-    private static Segment[] MapAll(string prefix, int rank, int degree, TimeSpan timeout, long epoch, int blockBytes, CancellationToken cancellation)
+    private static Segment[] MapAll(string prefix, int rank, int degree, TimeSpan patience, long epoch, int blockBytes, CancellationToken cancellation)
     {
         long start = Stopwatch.GetTimestamp();
+        if (rank == 0)
+            SharedMemorySegments.RemoveStale();
         string path = SharedMemorySegments.PathOf(prefix, rank);
         Segment?[] segments = new Segment?[degree];
         segments[rank] = Segment.Create(path, rank, degree, epoch, blockBytes);
@@ -87,7 +90,7 @@ public static unsafe class SharedMemoryCommunicator
                 if (segments[peer] is { } theirs && Volatile.Read(ref Word(theirs, LeftAt)) != 0)
                     throw new TransportFailedException($"Rank {peer} failed to join the group of epoch {epoch}.");
                 TimeSpan elapsed = Stopwatch.GetElapsedTime(start);
-                if (elapsed >= timeout)
+                if (elapsed >= patience)
                     throw new CollectiveTimeoutException("Join", rank, peer, 0, elapsed);
                 cancellation.WaitHandle.WaitOne(s_pollInterval);
                 cancellation.ThrowIfCancellationRequested();

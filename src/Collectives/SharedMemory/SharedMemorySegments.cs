@@ -3,39 +3,46 @@ using System.Runtime.Versioning;
 
 namespace TpServe.Collectives.SharedMemory;
 
-/// <summary>The names of a group's segments, and the sweep for a group that died while it joined.</summary>
+/// <summary>The names of a group's segments, and the sweep for groups that died while they joined.</summary>
 /// <remarks>
 /// Ranks unlink their segments as soon as all have mapped them, so that a joined group has no names and no crash can leave one behind; only a rank
-/// that is killed while joining does. Its gateway sweeps.
+/// that is killed while joining does. Whoever has a segment open holds a shared lock on its file, which the kernel drops with the process: a file that can
+/// be locked alone belongs to nobody, whatever the process ids in its name have come to mean since.
 /// </remarks>
 public static class SharedMemorySegments
 {
     private const string Folder = "/dev/shm";
+    private const string FirstWord = "tpserve-";
     private const int LongestPrefix = 200;
 
     /// <summary>True where this transport works: 64-bit Linux with /dev/shm.</summary>
     [SupportedOSPlatformGuard("linux")]
     public static bool IsSupported { get; } = OperatingSystem.IsLinux() && Environment.Is64BitProcess && Directory.Exists(Folder);
 
-    /// <summary>Deletes the segments that ranks of the group named by <paramref name="prefix"/> have left; how many there were.</summary>
-    /// <remarks>Only for a group whose ranks are dead or have failed: a group that is joining would lose its segments.</remarks>
-    /// <exception cref="ArgumentException">The prefix is not one that <see cref="SharedMemoryCommunicator.Join"/> takes.</exception>
-    public static int RemoveStale(string prefix)
+    /// <summary>Deletes the segments of this user that no living process has open; how many there were.</summary>
+    public static int RemoveStale() => Directory.Exists(Folder) ? Directory.EnumerateFiles(Folder, FirstWord + "*").Count(path => IsSegment(path) && TryRemoveStale(path)) : 0;
+
+    /// <summary>Deletes a segment that no living process has open; false where one has, or another user's.</summary>
+    internal static bool TryRemoveStale(string path)
     {
-        CheckPrefix(prefix);
-        if (!Directory.Exists(Folder))
-            return 0;
-        int removed = 0;
-        foreach (string path in Directory.EnumerateFiles(Folder, prefix + ".*"))
+        try
         {
-            // "a.*" also finds a.b.0, which belongs to the prefix a.b.
-            ReadOnlySpan<char> suffix = path.AsSpan(Folder.Length + 1 + prefix.Length + 1);
-            if (suffix.IsEmpty || suffix.ContainsAnyExceptInRange('0', '9'))
-                continue;
+            // The runtime locks what it opens: exclusively with FileShare.None, shared otherwise. Deleted while the lock is held, so that who waits for the lock
+            // to open the file finds it gone.
+            using FileStream alone = new(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
             File.Delete(path);
-            removed++;
+            return true;
         }
-        return removed;
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            return false; // in use, another user's, or gone
+        }
+    }
+
+    private static bool IsSegment(string path)
+    {
+        int dot = path.LastIndexOf('.');
+        return dot > 0 && dot + 1 < path.Length && !path.AsSpan(dot + 1).ContainsAnyExceptInRange('0', '9');
     }
 
     /// <summary>The file of a rank's segment while its group joins.</summary>

@@ -92,6 +92,9 @@ public sealed class StagedCommunicator(ICommunicator inner, ITensorBackend ops) 
     public void Barrier() => inner.Barrier();
 
     /// <inheritdoc/>
+    public void Barrier(TimeSpan patience) => inner.Barrier(patience);
+
+    /// <inheritdoc/>
     public void Revoke(string reason) => inner.Revoke(reason);
 
     /// <inheritdoc/>

@@ -56,6 +56,10 @@ internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProv
 
     public void Lost(long epoch, string reason) => Line("lost", string.Create(CultureInfo.InvariantCulture, $"epoch {epoch}: {reason} Starting over."));
 
+    public void Broken(string reason, TimeSpan? retryAfter) => Line("broken", retryAfter is { } pause
+        ? string.Create(CultureInfo.InvariantCulture, $"{reason} Requests are refused; the next attempt is in {pause.TotalSeconds:F0} s.")
+        : $"{reason} Requests are refused until the server is started anew.");
+
     private void Line(string what, string text)
     {
         lock (_gate)

@@ -51,7 +51,9 @@ internal static class Server
             });
             builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopTimeout);
             builder.Services.AddSingleton<IGroupObserver>(banner);
-            builder.Services.AddSingleton(provider => new WorkerGroup(options, plan, path, banner, provider.GetRequiredService<ILogger<WorkerGroup>>()));
+            GroupModel model = GroupModel.At(path);
+            builder.Services.AddSingleton(provider => new WorkerGroup(
+                options, PolicyOf(options), plan, seats => plan, model, SourceOf(options), banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>()));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddTpServeApi(ModelOf(checkpoint), SettingsOf(options, plan));
             await using WebApplication app = builder.Build();
@@ -107,6 +109,15 @@ internal static class Server
         MaxSequences = options.MaxRunning,
         QueueLimit = options.QueueLimit,
     };
+
+    private static GroupPolicy PolicyOf(GatewayOptions options) => new()
+    {
+        StepTimeout = options.StepTimeout,
+        LoadTimeout = options.LoadTimeout,
+    };
+
+    private static IWorkerSource SourceOf(GatewayOptions options) =>
+        options.Workers.Count == 0 ? new LocalWorkers(options.LogLevel) : new ExternalWorkers(options.Workers, options.SecretFile, options.ConnectTimeout);
 
     private static void AddLogging(WebApplicationBuilder builder, string level)
     {

@@ -6,11 +6,15 @@ using TpServe.Sharding;
 namespace TpServe.Gateway.Workers;
 
 /// <summary>What is known of one rank of a ready group.</summary>
-internal sealed class RankStatus(WorkerClient client, HelloReply facts, LoadRequest request, LoadReport report, IReadOnlyList<PathInfo> paths)
+internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadReport report, IReadOnlyList<PathInfo> paths)
 {
-    public WorkerClient Client { get; } = client;
+    public HeldWorker Worker { get; } = worker;
 
-    public HelloReply Facts { get; } = facts;
+    /// <summary>How the gateway reaches it.</summary>
+    public IWorkerLink Client => Worker.Link;
+
+    /// <summary>What its host is and has.</summary>
+    public HelloReply Facts { get; } = worker.Facts!;
 
     public LoadRequest Request { get; } = request;
 
@@ -21,6 +25,9 @@ internal sealed class RankStatus(WorkerClient client, HelloReply facts, LoadRequ
 
     /// <summary>Microseconds of the last step. Written by the step loop alone; readers may see a step's numbers mixed with the next one's.</summary>
     public (int Compute, int Collective, int Step) LastStep { get; set; }
+
+    /// <summary>How long the rank waited between the last step and the one before, in microseconds.</summary>
+    public int LastIdleMicroseconds { get; set; }
 }
 
 /// <summary>Lays out what is known of a group, once for everyone who shows it: GetTopology, /topology, the banner.</summary>
@@ -29,13 +36,12 @@ internal static class TopologyReport
     /// <param name="plan">Who owns what.</param>
     /// <param name="state">What the group is doing.</param>
     /// <param name="epoch">The epoch of <paramref name="ranks"/>.</param>
-    /// <param name="ranks">By rank; entries are null before the group was ready for the first time.</param>
-    public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus?> ranks)
+    /// <param name="ranks">By rank; none before the group was ready for the first time.</param>
+    public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus> ranks)
     {
         GetTopologyResponse topology = new() { State = state, DeviceReason = plan.Devices.Reason };
-        foreach (RankStatus? status in ranks)
-            if (status is not null)
-                topology.Ranks.Add(Describe(plan.Shards[topology.Ranks.Count], plan.Devices.Ranks[topology.Ranks.Count], status));
+        foreach (RankStatus status in ranks)
+            topology.Ranks.Add(Describe(plan.Shards[topology.Ranks.Count], plan.Devices.Ranks[topology.Ranks.Count], status));
         topology.Epoch = topology.Ranks.Count == 0 ? 0 : epoch;
         return topology;
     }

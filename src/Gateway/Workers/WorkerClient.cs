@@ -1,23 +1,25 @@
 using System.Net.Sockets;
-using System.Runtime.ExceptionServices;
-using System.Threading.Channels;
 using Grpc.Core;
 using Grpc.Net.Client;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
 
-/// <summary>The gateway's end of one worker: its channel, its calls, its step stream.</summary>
-/// <remarks>Threads   the group's step loop alone uses the step stream; other calls may come from anywhere.</remarks>
-internal sealed class WorkerClient : IIpcPeer, IDisposable
+/// <summary>A worker's link over gRPC: one HTTP/2 connection, on which calls, pings and the step stream run beside each other.</summary>
+internal sealed class WorkerClient : IWorkerLink
 {
-    private static readonly TimeSpan PingPeriod = TimeSpan.FromSeconds(10);
+    /// <summary>Metadata entry in which a worker says whose fault it was; a call that fails without it lost its link.</summary>
+    public const string FaultTrailer = "tpserve-fault";
+
+    // A plan holds every new prompt of a step, a result the logprobs asked for: far below these, which end a call that has gone astray.
+    private const int MostReceivedBytes = 256 << 20;
+    private const int MostSentBytes = 256 << 20;
+
+    private static readonly TimeSpan PingPeriod = TimeSpan.FromSeconds(2);
 
     private readonly GrpcChannel _channel;
     private readonly Metadata _secret;
     private readonly WorkerControl.WorkerControlClient _control;
-    private AsyncDuplexStreamingCall<StepPlan, StepResult>? _run;
-    private ChannelReader<StepResult>? _results;
 
     public WorkerClient(string address, string secret)
     {
@@ -27,17 +29,10 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
         _control = new WorkerControl.WorkerControlClient(_channel);
     }
 
-    /// <summary>unix:PATH or http://host:port.</summary>
+    /// <inheritdoc/>
     public string Address { get; }
 
-    /// <summary>Completes with the reason when the step stream ends: the worker went, or cannot be reached any more.</summary>
-    public Task<string> RunEnded { get; private set; } = new TaskCompletionSource<string>().Task;
-
-    /// <summary>Asks until the worker answers: its socket appears only once it listens.</summary>
-    /// <param name="surveyGpus">Have it look for GPUs, which may take seconds.</param>
-    /// <param name="timeout">How long to ask.</param>
-    /// <param name="cancellation">Ends the asking.</param>
-    /// <exception cref="WorkerStartException">No answer in time, or a refusal.</exception>
+    /// <inheritdoc/>
     public async Task<HelloReply> HelloAsync(bool surveyGpus, TimeSpan timeout, CancellationToken cancellation)
     {
         using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -73,8 +68,7 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
     public async Task<ProveIpcReply> ProveIpcAsync(ProveIpcRequest request, TimeSpan timeout, CancellationToken cancellation) =>
         await _control.ProveIpcAsync(request, _secret, DateTime.UtcNow + timeout, cancellation);
 
-    /// <summary>Loads the shard, passing on progress.</summary>
-    /// <exception cref="WorkerStartException">The worker's reason.</exception>
+    /// <inheritdoc/>
     public async Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation)
     {
         try
@@ -91,39 +85,35 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
         catch (RpcException fault)
         {
             cancellation.ThrowIfCancellationRequested();
-            throw new WorkerStartException($"rank {request.Rank} ({Address}) cannot load: {fault.Status.Detail}", fault);
+            throw new WorkerStartException($"rank {request.Rank} ({Address}) cannot load: {fault.Status.Detail}", fault)
+            {
+                BlamesPeer = fault.Trailers.GetValue(FaultTrailer) == "peer",
+                LostLink = fault.Trailers.GetValue(FaultTrailer) is null,
+            };
         }
     }
 
-    /// <summary>Opens the step stream.</summary>
-    public void OpenRun(CancellationToken lifetime)
-    {
-        _run?.Dispose();
-        _run = _control.Run(_secret, cancellationToken: lifetime);
-        // Read at all times, not only within a step: the end of an idle worker must be seen too.
-        Channel<StepResult> results = Channel.CreateUnbounded<StepResult>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true, AllowSynchronousContinuations = true });
-        _results = results.Reader;
-        RunEnded = ReadResultsAsync(_run.ResponseStream, results.Writer);
-    }
+    /// <inheritdoc/>
+    public IStepStream OpenRun() => new StepStream(_control.Run(_secret));
 
-    /// <summary>Sends one plan and waits for its result.</summary>
-    /// <exception cref="RpcException">The worker's reason.</exception>
-    public async Task<StepResult> RunStepAsync(StepPlan plan, CancellationToken cancellation)
+    /// <inheritdoc/>
+    public async Task<bool> PingAsync(TimeSpan timeout, CancellationToken cancellation)
     {
-        AsyncDuplexStreamingCall<StepPlan, StepResult> run = _run ?? throw new InvalidOperationException("The step stream is not open.");
-        await run.RequestStream.WriteAsync(plan, cancellation);
+        using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        deadline.CancelAfter(timeout);
         try
         {
-            return await _results!.ReadAsync(cancellation);
+            await _control.PingAsync(new PingRequest(), _secret, cancellationToken: deadline.Token);
+            return true;
         }
-        catch (ChannelClosedException closed) when (closed.InnerException is RpcException fault)
+        catch (RpcException)
         {
-            ExceptionDispatchInfo.Throw(fault);
-            throw;
+            cancellation.ThrowIfCancellationRequested();
+            return false;
         }
     }
 
-    /// <summary>Wakes everything that waits inside the worker for a lost peer; a worker that cannot be reached is left alone.</summary>
+    /// <inheritdoc/>
     public async Task RevokeAsync(long epoch, string reason, TimeSpan timeout)
     {
         try
@@ -136,34 +126,11 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
         }
     }
 
-    public void Dispose()
-    {
-        _run?.Dispose(); // ends the reading too
-        _channel.Dispose();
-    }
-
-    private static async Task<string> ReadResultsAsync(IAsyncStreamReader<StepResult> stream, ChannelWriter<StepResult> results)
-    {
-        RpcException end = new(new Status(StatusCode.Unavailable, "the worker closed its step stream"));
-        try
-        {
-            while (await stream.MoveNext(CancellationToken.None))
-                results.TryWrite(stream.Current);
-        }
-        catch (RpcException fault)
-        {
-            end = fault;
-        }
-        finally
-        {
-            results.TryComplete(end); // whatever happened: nobody waits for a result that cannot come
-        }
-        return end.Status.Detail;
-    }
+    public void Dispose() => _channel.Dispose(); // ends its calls too
 
     private static GrpcChannel Connect(string address)
     {
-        SocketsHttpHandler handler = new() { EnableMultipleHttp2Connections = false, ConnectTimeout = TimeSpan.FromSeconds(5) };
+        SocketsHttpHandler handler = new() { EnableMultipleHttp2Connections = false, ConnectTimeout = TimeSpan.FromSeconds(5), UseProxy = false };
         if (!address.StartsWith("unix:", StringComparison.Ordinal))
         {
             // A host that vanishes closes no connection: only an unanswered ping tells.
@@ -190,6 +157,6 @@ internal sealed class WorkerClient : IIpcPeer, IDisposable
         return GrpcChannel.ForAddress("http://localhost", Channel(handler));
 
         static GrpcChannelOptions Channel(SocketsHttpHandler handler) =>
-            new() { HttpHandler = handler, DisposeHttpClient = true, MaxReceiveMessageSize = 256 << 20, MaxSendMessageSize = 64 << 20 };
+            new() { HttpHandler = handler, DisposeHttpClient = true, MaxReceiveMessageSize = MostReceivedBytes, MaxSendMessageSize = MostSentBytes };
     }
 }

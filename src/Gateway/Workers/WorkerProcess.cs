@@ -1,5 +1,5 @@
+using System.ComponentModel;
 using System.Diagnostics;
-using System.Globalization;
 
 namespace TpServe.Gateway.Workers;
 
@@ -8,35 +8,34 @@ namespace TpServe.Gateway.Workers;
 /// The worker reads its secret from standard input and ends when that pipe closes: so it cannot outlive the gateway, however the gateway dies.
 /// Threads  safe; <see cref="Exited"/> completes once.
 /// </remarks>
-internal sealed class WorkerProcess : IAsyncDisposable
+internal sealed class WorkerProcess : IWorkerProcess
 {
     private const int TailLines = 20;
     private static readonly TimeSpan GracePeriod = TimeSpan.FromSeconds(1);
 
     private readonly Process _process;
+    private readonly string _socket;
     private readonly Queue<string> _tail = new();
     private readonly TaskCompletionSource<int> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int _id;
 
-    private WorkerProcess(Process process, string address)
+    private WorkerProcess(Process process, string socket)
     {
         _process = process;
-        Address = address;
+        _socket = socket;
         process.EnableRaisingEvents = true;
         process.Exited += (_, _) => _exited.TrySetResult(process.ExitCode);
         process.OutputDataReceived += (_, line) => Keep(line.Data);
         process.ErrorDataReceived += (_, line) => Keep(line.Data);
     }
 
-    /// <summary>Where it serves: unix:PATH.</summary>
-    public string Address { get; }
+    /// <inheritdoc/>
+    public int Id => _id;
 
-    /// <summary>Process id.</summary>
-    public int Id => _process.Id;
-
-    /// <summary>Completes with the exit code.</summary>
+    /// <inheritdoc/>
     public Task<int> Exited => _exited.Task;
 
-    /// <summary>The last lines it printed, for the message when it died.</summary>
+    /// <inheritdoc/>
     public string Tail
     {
         get
@@ -46,11 +45,10 @@ internal sealed class WorkerProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts a worker that will listen on a Unix socket in <paramref name="folder"/>.</summary>
+    /// <summary>Starts a worker that will listen on a Unix socket.</summary>
     /// <exception cref="WorkerStartException">The worker's program is missing or does not start.</exception>
-    public static WorkerProcess Start(string folder, int rank, long epoch, string secret, string logLevel)
+    public static WorkerProcess Start(string socket, string secret, string logLevel)
     {
-        string socket = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"w{epoch}-{rank}"));
         ProcessStartInfo start = WorkerProgram.Find();
         start.ArgumentList.Add($"--Worker:Listen=unix:{socket}");
         start.ArgumentList.Add("--Worker:Supervised=true");
@@ -61,8 +59,9 @@ internal sealed class WorkerProcess : IAsyncDisposable
         start.UseShellExecute = false;
 
         Process process = new() { StartInfo = start };
-        WorkerProcess worker = new(process, "unix:" + socket);
+        WorkerProcess worker = new(process, socket);
         WorkerProgram.Start(process);
+        worker._id = process.Id;
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
         try
@@ -94,19 +93,19 @@ internal sealed class WorkerProcess : IAsyncDisposable
             await ((Task)Exited).WaitAsync(GracePeriod).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         _process.Dispose();
-        File.Delete(Address["unix:".Length..]);
+        File.Delete(_socket);
     }
 
-    /// <summary>Kills it at once.</summary>
+    /// <inheritdoc/>
     public void Kill()
     {
         try
         {
-            _process.Kill(entireProcessTree: true);
+            _process.Kill();
         }
-        catch (InvalidOperationException)
+        catch (Exception fault) when (fault is InvalidOperationException or Win32Exception)
         {
-            // It has ended already.
+            // It has ended already, or is ending.
         }
     }
 

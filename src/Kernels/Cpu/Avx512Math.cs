@@ -20,18 +20,7 @@ internal readonly unsafe struct Avx512Math : IBlockMath
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Integers(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
-    {
-        if (format.Bias == 128)
-            Integers<EightBits>(format, weights, a, rows, acc);
-        else if (format.Bias == 32)
-            Integers<SixBits>(format, weights, a, rows, acc);
-        else
-            Integers<FiveBits>(format, weights, a, rows, acc);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Integers<TCodes>(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
+    public static void Integers<TCodes>(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
         where TCodes : struct, ICodeRange
     {
         float* scales = (float*)(a + (rows * 32));

@@ -68,11 +68,21 @@ internal sealed unsafe class BlockKernel<TMath>(PanelFormat format, ActivationLa
         TMath.Decode(format, unit, block, decoded);
         if (layout.Kind == ActivationKind.Int8)
         {
-            TMath.Integers(format, decoded, a, rows, acc);
+            Integers(decoded, a, rows, acc);
             return;
         }
         float* weights = (float*)(decoded + 1);
         TMath.Values(format, decoded, weights);
         TMath.Floats(weights, 16, (float*)a, rows, acc);
+    }
+
+    private void Integers(DecodedBlock* weights, byte* a, int rows, float* acc)
+    {
+        if (format.Bias == 128)
+            TMath.Integers<EightBits>(format, weights, a, rows, acc);
+        else if (format.Bias == 32)
+            TMath.Integers<SixBits>(format, weights, a, rows, acc);
+        else
+            TMath.Integers<FiveBits>(format, weights, a, rows, acc);
     }
 }

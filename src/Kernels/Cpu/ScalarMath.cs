@@ -45,7 +45,8 @@ internal readonly unsafe struct ScalarMath : IBlockMath
     }
 
     /// <inheritdoc/>
-    public static void Integers(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
+    public static void Integers<TCodes>(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
+        where TCodes : struct, ICodeRange
     {
         float* scales = (float*)(a + (rows * 32));
         byte* first = a + (rows * 36), second = a + (rows * 40);

@@ -1,6 +1,10 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Attention;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Linear;
+using TpServe.Kernels.Cuda.Ops;
 
 namespace TpServe.Kernels.Cuda;
 
@@ -65,7 +69,12 @@ public sealed class CudaBackend : ITensorBackend
     /// <inheritdoc/>
     public string? RecordingFault => _recorder.Fault;
 
-    internal CudaQueue Queue => _queue;
+    /// <summary>The stream of this backend's kernels, for kernels of other rooms.</summary>
+    public CudaQueue Queue => _queue;
+
+    /// <summary>Where kernels find a tensor's first element.</summary>
+    /// <exception cref="ArgumentException">The tensor lies on another device.</exception>
+    public static long AddressOf(Tensor tensor) => DeviceViews.Memory(tensor).Address + tensor.OffsetBytes;
 
     /// <inheritdoc/>
     public DeviceBuffer Allocate(long bytes) => _queue.Allocate(bytes);
@@ -75,6 +84,13 @@ public sealed class CudaBackend : ITensorBackend
 
     /// <inheritdoc/>
     public T Recorded<T>(RecordingKey key, Func<T> work) => _recorder.Run(key, work);
+
+    /// <inheritdoc/>
+    public void DropRecordings()
+    {
+        _queue.Synchronize();
+        _recorder.Drop();
+    }
 
     /// <inheritdoc/>
     public Tensor Rent(int rows, int columns, ElementType type = ElementType.Float32) => _scratch.Rent(rows, columns, type);
@@ -180,5 +196,24 @@ public sealed class CudaBackend : ITensorBackend
         _transfers.Dispose();
         _scratch.Dispose();
         _queue.Dispose();
+    }
+}
+
+/// <summary>In which type activations enter a matrix product and attention.</summary>
+public enum CudaActivations
+{
+    /// <summary>What the tensor cores take: bfloat16 or binary16 as the weight or cache is, 8 bits a block of 32 for quantised weights. Emulated devices compute in float32 where an operation would need tensor cores.</summary>
+    Auto,
+
+    /// <summary>float32 with plain multiply-adds.</summary>
+    Float32,
+}
+
+/// <summary>A GPU has not the memory that was asked for.</summary>
+public sealed class DeviceMemoryException : Exception
+{
+    internal DeviceMemoryException(string device, long bytes, Exception cause)
+        : base($"{device} could not allocate {bytes >> 20} MiB: {cause.Message}", cause)
+    {
     }
 }

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace TpServe.Kernels.Reference;
 
 /// <summary>Every operation as plain loops on host memory: the oracle of the other backends, and small models' way to run anywhere.</summary>
@@ -143,4 +145,24 @@ public sealed class ReferenceBackend : ITensorBackend
 
     private static ReferenceWeight Own(PackedWeight weight) =>
         weight as ReferenceWeight ?? throw new ArgumentException($"A {weight?.GetType().Name ?? "missing weight"} was not packed by this backend.");
+}
+
+/// <summary>Upload and download for backends whose device memory is the host's.</summary>
+internal static unsafe class HostTransfer
+{
+    /// <summary>Copies the span over the tensor's elements.</summary>
+    public static void Upload<T>(ReadOnlySpan<T> source, Tensor destination) where T : unmanaged =>
+        MemoryMarshal.AsBytes(source).CopyTo(Elements(destination, (long)source.Length * sizeof(T)));
+
+    /// <summary>Copies the tensor's elements over the span.</summary>
+    public static void Download<T>(Tensor source, Span<T> destination) where T : unmanaged =>
+        Elements(source, (long)destination.Length * sizeof(T)).CopyTo(MemoryMarshal.AsBytes(destination));
+
+    private static Span<byte> Elements(Tensor tensor, long hostBytes)
+    {
+        Require.Contiguous(tensor);
+        long bytes = (long)tensor.Rows * tensor.Columns * tensor.Type.SizeBytes();
+        Require.That(bytes == hostBytes, $"{hostBytes} bytes on the host are not {tensor}.");
+        return new Span<byte>(tensor.HostRow<byte>(0), checked((int)bytes));
+    }
 }

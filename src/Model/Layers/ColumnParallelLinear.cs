@@ -26,3 +26,29 @@ public sealed class ColumnParallelLinear(PackedWeight[] parts, Tensor? bias, ITe
         return y;
     }
 }
+
+/// <summary>Gate and up projection as one product: y = [x · Wgᵀ + bg, x · Wuᵀ + bu].</summary>
+/// <remarks>
+/// Shapes   x [n, hidden], y [n, 2 · localIntermediate]: gate's outputs, then up's.
+///          Neighbours of the same format are one packed matrix; different formats (a mixed GGUF file) are separate parts of one call.
+/// </remarks>
+public sealed class MergedColumnParallelLinear(ColumnParallelLinear gateUp)
+{
+    /// <summary>Gate's and up's outputs of this rank side by side; n × 0 where it owns no MLP column.</summary>
+    public Tensor Forward(Tensor x) => gateUp.Forward(x);
+}
+
+/// <summary>Query, key and value projections of this rank's heads as one product.</summary>
+/// <remarks>
+/// Shapes   x [n, hidden]; q [n, localHeads · headDim], k and v [n, localKvHeads · headDim], views of one rented tensor.
+///          A KV head whose query heads are split between two ranks is computed on both, with the same bits.
+/// </remarks>
+public sealed class QkvParallelLinear(ColumnParallelLinear qkv, int queryColumns, int kvColumns)
+{
+    /// <summary>This rank's q, k and v; n × 0 each where it owns no head.</summary>
+    public (Tensor Query, Tensor Key, Tensor Value) Forward(Tensor x)
+    {
+        Tensor y = qkv.Forward(x);
+        return (y.ColumnSlice(0, queryColumns), y.ColumnSlice(queryColumns, kvColumns), y.ColumnSlice(queryColumns + kvColumns, kvColumns));
+    }
+}

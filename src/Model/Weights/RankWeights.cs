@@ -126,12 +126,11 @@ internal sealed class RankWeights(ModelCheckpoint checkpoint, ShardPlan plan, IT
     private TensorRows Slice(string name, int firstRow, int rows)
     {
         TensorInfo tensor = Info(name);
-        if (!Enum.TryParse(tensor.Type.ToString(), out WeightFormat format))
-            throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': no backend computes with type {tensor.Type}.");
-        if (tensor.Shape[1] % format.BlockValues() != 0)
+        int block = tensor.Type.BlockElements();
+        if (tensor.Shape[1] % block != 0)
             throw new ModelLoadException(
-                $"{checkpoint.Path}: tensor '{tensor.FileName}': expected rows of whole {format} blocks of {format.BlockValues()}, found rows of {tensor.Shape[1]}.");
-        return new TensorRows(checkpoint, tensor, format, firstRow, rows, _config.HeadDim);
+                $"{checkpoint.Path}: tensor '{tensor.FileName}': expected rows of whole {tensor.Type} blocks of {block}, found rows of {tensor.Shape[1]}.");
+        return new TensorRows(checkpoint, tensor, firstRow, rows, _config.HeadDim);
     }
 
     private void Done(string name)

@@ -1,15 +1,16 @@
 using TpServe.Checkpoint;
 using TpServe.Kernels;
+using TpServe.Kernels.Reference;
 
 namespace TpServe.Model.Weights;
 
 /// <summary>Rows [firstRow, firstRow + rows) of one matrix of a checkpoint, in plain order whatever order the file has.</summary>
-internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, WeightFormat format, int firstRow, int rows, int headDim) : WeightRows
+internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int firstRow, int rows, int headDim) : WeightRows
 {
-    private readonly int _rowBytes = checked((int)format.RowBytes(tensor.Shape[1]));
+    private readonly int _rowBytes = checked((int)FormatOf(tensor).RowBytes(tensor.Shape[1]));
 
     /// <inheritdoc/>
-    public override WeightFormat Format => format;
+    public override WeightFormat Format => FormatOf(tensor);
 
     /// <inheritdoc/>
     public override int Outputs => rows;
@@ -28,6 +29,9 @@ internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
         return checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
     }
 
+    /// <summary>What the kernels call a tensor's storage type: the numbers of both are GGML's.</summary>
+    public static WeightFormat FormatOf(TensorInfo tensor) => (WeightFormat)tensor.Type;
+
     /// <summary>Where the file keeps row <paramref name="row"/> of the plain order.</summary>
     public static int FileRow(RowOrder order, int row, int headDim)
     {
@@ -36,5 +40,56 @@ internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
         (int head, int inHead) = Math.DivRem(row, headDim);
         (int half, int pair) = Math.DivRem(inHead, headDim / 2);
         return head * headDim + 2 * pair + half;
+    }
+}
+
+/// <summary>Rows of several matrices of one format and width, one after the other: what becomes one packed matrix.</summary>
+internal sealed class ConcatenatedRows : WeightRows
+{
+    private readonly IReadOnlyList<TensorRows> _parts;
+    private readonly int[] _ends;
+
+    /// <summary>The parts in order; at least one, all of the first one's format and width.</summary>
+    public ConcatenatedRows(IReadOnlyList<TensorRows> parts)
+    {
+        _parts = parts;
+        _ends = new int[parts.Count];
+        for (int i = 0, end = 0; i < parts.Count; i++)
+            _ends[i] = end += parts[i].Outputs;
+    }
+
+    /// <inheritdoc/>
+    public override WeightFormat Format => _parts[0].Format;
+
+    /// <inheritdoc/>
+    public override int Outputs => _ends[^1];
+
+    /// <inheritdoc/>
+    public override int FileColumns => _parts[0].FileColumns;
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Row(int output)
+    {
+        int part = 0;
+        while (output >= _ends[part])
+            part++;
+        return _parts[part].Row(part == 0 ? output : output - _ends[part - 1]);
+    }
+}
+
+/// <summary>Reads norms and biases, which files store as plain floating-point numbers, as float32.</summary>
+internal static class VectorReader
+{
+    /// <summary>Elements [first, first + count) in plain order.</summary>
+    /// <exception cref="ModelLoadException">The file stores the vector quantised.</exception>
+    public static float[] Read(ModelCheckpoint checkpoint, TensorInfo tensor, int first, int count, int headDim)
+    {
+        if (tensor.Type.BlockElements() != 1)
+            throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': expected a vector of F32, F16 or BF16, found {tensor.Type}.");
+        float[] inFile = new float[tensor.Shape[0]], values = new float[count];
+        Dequantize.Row(TensorRows.FormatOf(tensor), checkpoint.Bytes(tensor), inFile);
+        for (int i = 0; i < count; i++)
+            values[i] = inFile[TensorRows.FileRow(tensor.RowOrder, first + i, headDim)];
+        return values;
     }
 }

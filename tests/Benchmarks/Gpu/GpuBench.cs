@@ -5,6 +5,7 @@ using TpServe.Collectives.Local;
 using TpServe.Collectives.Tests.CudaIpc;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Benchmarks.Gpu;
 

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using TpServe.Collectives.CudaIpc;
 using TpServe.Kernels;
-using TpServe.Kernels.Cuda;
 using TpServe.Sharding;
 
 namespace TpServe.Collectives.Tests.CudaIpc;

@@ -1,5 +1,6 @@
 using TpServe.Collectives.CudaIpc;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 using TpServe.Sharding;
 
 namespace TpServe.Collectives.Tests.CudaIpc;

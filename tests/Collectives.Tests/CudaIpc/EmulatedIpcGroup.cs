@@ -1,6 +1,7 @@
 using TpServe.Collectives.CudaIpc;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Collectives.Tests.CudaIpc;
 

@@ -3,6 +3,7 @@ using System.Globalization;
 using TpServe.Collectives.CudaIpc;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 using TpServe.Kernels.Cuda.Driver;
 using TpServe.Sharding;
 

@@ -1,6 +1,6 @@
 using ILGPU;
 using TpServe.Collectives.CudaIpc;
-using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Collectives.Tests.CudaIpc;
 

@@ -3,6 +3,7 @@ using TpServe.Checkpoint;
 using TpServe.Gateway.Workers;
 using TpServe.Kernels;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Gateway.Tests.Workers;
 
@@ -23,7 +24,7 @@ public sealed class GpuMemoryTests
     public void BitsPerWeight_EveryFormat_IsWhatTheBackendPacks([Values] WeightFormat format)
     {
         using PackedWeight packed = _backend.PackWeight(new ZeroRows(format), InputLeaves.Whole(Columns));
-        Assert.That(GpuMemory.BitsPerWeight(Enum.Parse<TensorType>(format.ToString())), Is.EqualTo(8.0 * packed.Bytes / (Outputs * Columns)).Within(1e-9));
+        Assert.That(GpuMemory.BitsPerWeight((TensorType)format), Is.EqualTo(8.0 * packed.Bytes / (Outputs * Columns)).Within(1e-9));
     }
 
     private sealed class ZeroRows(WeightFormat format) : WeightRows

@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
 using NUnit.Framework;
-using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Attention;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 using TpServe.Testing;
 
 namespace TpServe.Kernels.Tests.Cuda;

@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Driver;
 using TpServe.Kernels.Reference;
 using TpServe.Testing;
 

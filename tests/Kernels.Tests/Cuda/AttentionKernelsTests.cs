@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Attention;
 using TpServe.Testing;
 
 namespace TpServe.Kernels.Tests.Cuda;

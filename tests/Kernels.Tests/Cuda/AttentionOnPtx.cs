@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 using NUnit.Framework;
-using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Attention;
 using TpServe.Kernels.Reference;
 using TpServe.Ptx;
 using TpServe.Testing;

@@ -1,4 +1,6 @@
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Driver;
 
 namespace TpServe.Kernels.Tests.Cuda;
 

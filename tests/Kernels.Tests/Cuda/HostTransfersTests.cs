@@ -1,5 +1,5 @@
 using NUnit.Framework;
-using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Kernels.Tests.Cuda;
 

@@ -3,6 +3,8 @@ using ILGPU;
 using ILGPU.Runtime;
 using NUnit.Framework;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Linear;
 using TpServe.Kernels.Tests.Cpu;
 using TpServe.Ptx;
 

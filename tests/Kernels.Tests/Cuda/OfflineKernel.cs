@@ -4,6 +4,8 @@ using ILGPU.Backends.PTX;
 using ILGPU.Runtime.CPU;
 using ILGPU.Runtime.Cuda;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
 namespace TpServe.Kernels.Tests.Cuda;
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using NUnit.Framework;
-using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Intrinsics;
+using TpServe.Kernels.Cuda.Ops;
 using TpServe.Ptx;
 using TpServe.Testing;
 
@@ -115,7 +116,7 @@ public sealed class OpsPtxTests() : CudaFixture("emulated")
         float[] x = Numbers.Uniform(5 * columns, seed: 12);
         int[] rows = [4, 0, 4];
         PtxBuffer y = _memory.Allocate(4L * rows.Length * columns);
-        Launch(OfflineKernel.Of(typeof(RowKernels), "Kernel", typeof(WordQuad)), 6, rows.Length, 128,
+        Launch(OfflineKernel.Of(typeof(RowKernels), "Kernel", typeof(UInt4)), 6, rows.Length, 128,
             _memory.Allocate(x).ViewOf(1), _memory.Allocate(rows).ViewOf(4), y.ViewOf(1), units, 1, (long)units, (long)units, 1);
         Assert.That(_memory.Read<float>(y), Is.EqualTo(rows.SelectMany(row => x[(row * columns)..((row + 1) * columns)])));
     }

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Text.RegularExpressions;
 using NUnit.Framework;
-using TpServe.Kernels.Cuda;
 
 namespace TpServe.Kernels.Tests.Cuda;
 

@@ -1,4 +1,4 @@
-using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 
 namespace TpServe.Kernels.Tests.Cuda;
 

@@ -6,10 +6,11 @@ namespace TpServe.Kernels.Cpu.Packing;
 /// of 32 inputs. Bytes per weight equal the file's. Weight value = scale · (code − Bias) for symmetric formats and scale · code ± minimum
 /// for the others; Halves = 2 where inputs 0-15 and 16-31 of a block have scales of their own.
 /// </remarks>
-internal sealed record PanelFormat(WeightFormat Format, CodeLayout Codes, ScaleLayout Scales, bool HasMinimum, int Halves, int Bias)
+internal sealed class PanelFormat
 {
     private static readonly PanelFormat[] All =
     [
+        // file format, codes, scales, has a minimum, halves, bias
         new(WeightFormat.F32, CodeLayout.Float32, ScaleLayout.None, false, 1, 0),
         new(WeightFormat.F16, CodeLayout.Float16, ScaleLayout.None, false, 1, 0),
         new(WeightFormat.BF16, CodeLayout.BFloat16, ScaleLayout.None, false, 1, 0),
@@ -26,14 +27,50 @@ internal sealed record PanelFormat(WeightFormat Format, CodeLayout Codes, ScaleL
         new(WeightFormat.IQ4_NL, CodeLayout.NibbleTable, ScaleLayout.Block, false, 1, 128),
     ];
 
+    private static readonly PanelFormat?[] ByNumber =
+        [.. Enumerable.Range(0, 1 + All.Max(panel => (int)panel.Format)).Select(number => Array.Find(All, panel => (int)panel.Format == number))];
+
+    private PanelFormat(WeightFormat format, CodeLayout codes, ScaleLayout scales, bool hasMinimum, int halves, int bias)
+    {
+        (Format, Codes, Scales, HasMinimum, Halves, Bias) = (format, codes, scales, hasMinimum, halves, bias);
+        Steps = IsFloat ? [] : CodeStep.Of(codes);
+        FileBlockValues = IsFloat ? 1 : BlocksPerUnit * 32;
+        FileBlockBytes = UnitBytes / PanelOutputs / (IsFloat ? 32 : 1);
+    }
+
     /// <summary>The panel of a file format.</summary>
-    public static PanelFormat Of(WeightFormat format) => All[(int)format];
+    public static PanelFormat Of(WeightFormat format) =>
+        ((uint)format < ByNumber.Length ? ByNumber[(int)format] : null) ?? throw new ArgumentOutOfRangeException(nameof(format), format, "unknown weight format");
+
+    /// <summary>The file's format.</summary>
+    public WeightFormat Format { get; }
+
+    /// <summary>How a block's codes lie.</summary>
+    public CodeLayout Codes { get; }
+
+    /// <summary>How their scales lie.</summary>
+    public ScaleLayout Scales { get; }
+
+    /// <summary>True where a value is scale · code ± minimum.</summary>
+    public bool HasMinimum { get; }
+
+    /// <summary>Scales of a block of 32 inputs.</summary>
+    public int Halves { get; }
+
+    /// <summary>What a code is above its value.</summary>
+    public int Bias { get; }
+
+    /// <summary>How codes come out of a block's vectors; empty for float weights.</summary>
+    public CodeStep[] Steps { get; }
+
+    /// <summary>Values of one block of the file.</summary>
+    public int FileBlockValues { get; }
+
+    /// <summary>Bytes of one block of the file: a unit holds one of each output, or 32 floats.</summary>
+    public int FileBlockBytes { get; }
 
     /// <summary>Weights are floats: no codes, no scales, 32 outputs.</summary>
     public bool IsFloat => Scales == ScaleLayout.None;
-
-    /// <summary>How codes come out of a block's vectors; empty for float weights.</summary>
-    public CodeStep[] Steps { get; } = Scales == ScaleLayout.None ? [] : CodeStep.Of(Codes);
 
     /// <summary>Outputs of a panel.</summary>
     public int PanelOutputs => IsFloat ? 32 : 16;
@@ -88,4 +125,99 @@ internal sealed record PanelFormat(WeightFormat Format, CodeLayout Codes, ScaleL
         WeightFormat.Q4_K or WeightFormat.Q5_K => 3,
         _ => 2,
     };
+}
+
+/// <summary>How a panel stores the unsigned codes of one block: 32 inputs × 16 outputs (32 outputs for the float layouts).</summary>
+/// <remarks>
+/// A vector is 64 bytes: byte 4 · output + (k mod 4). k4 = k / 4 is 0..7. Nibble vectors N0..N3: low nibble k4 = j, high nibble k4 = j + 4.
+/// Pair vectors P0, P1: bits 2t and 2t + 1 hold k4 = 4h + t.
+/// </remarks>
+internal enum CodeLayout
+{
+    /// <summary>Eight vectors, Vj = k4 j.</summary>
+    Bytes,
+
+    /// <summary>N0..N3.</summary>
+    Nibbles,
+
+    /// <summary>N0..N3 of indices into the IQ4_NL table.</summary>
+    NibbleTable,
+
+    /// <summary>N0..N3, then H: bit j is bit 4 of k4 = j.</summary>
+    NibblesHigh1,
+
+    /// <summary>N0..N3, then H0, H1: bits 0-1, 2-3, 4-5, 6-7 of Hh are bits 4-5 of k4 = 2h, 2h+1, 4+2h, 5+2h.</summary>
+    NibblesHigh2,
+
+    /// <summary>P0, P1.</summary>
+    Pairs,
+
+    /// <summary>P0, P1, then H: bit j is bit 2 of k4 = j.</summary>
+    PairsHigh1,
+
+    /// <summary>Per k: 32 binary32.</summary>
+    Float32,
+
+    /// <summary>Per k: 32 binary16.</summary>
+    Float16,
+
+    /// <summary>Per pair of k: 32 dwords, k even below k odd.</summary>
+    BFloat16,
+}
+
+/// <summary>How a panel stores scales and minima. d and dmin are 16 fp16 each, one per output.</summary>
+internal enum ScaleLayout
+{
+    /// <summary>None: float weights.</summary>
+    None,
+
+    /// <summary>Every 32-block: d, and dmin where there is a minimum, before the codes.</summary>
+    Block,
+
+    /// <summary>
+    /// Every 256: d, dmin where there is a minimum, then 192 bytes of 256 six-bit numbers; number index = (2 · block + which) · 16 + output.
+    /// Numbers 0..191 are the low 6 bits of the bytes; number 192 + t has its bits 0-1, 2-3, 4-5 in the top 2 bits of bytes t, 64 + t, 128 + t.
+    /// With a minimum, which = 0 is the scale and 1 the minimum; without, the scales of the two halves plus 32.
+    /// </summary>
+    SixBit,
+
+    /// <summary>Every 256: d; every block: 16 + 16 signed bytes, the scales of its halves, before the codes.</summary>
+    Bytes,
+
+    /// <summary>Every 256: d, dmin; every block: 16 + 16 bytes, scale (low nibble) and minimum (high nibble) of its halves, before the codes.</summary>
+    Nibbles,
+}
+
+/// <summary>How the codes of one k4 come out of a block's vectors: ((low >> LowShift) &amp; LowMask) | ((high &lt;&lt; HighShift) &amp; HighMask).</summary>
+/// <param name="K4">k / 4 inside the block.</param>
+/// <param name="Low">Vector with the low bits.</param>
+/// <param name="LowShift">Right shift of the low bits.</param>
+/// <param name="LowMask">Which bits of a byte they fill; 0xFF: the whole byte.</param>
+/// <param name="High">Vector with the high bits; −1: none.</param>
+/// <param name="HighShift">Left shift of the high bits; negative: right.</param>
+/// <param name="HighMask">Which bits of a byte they fill.</param>
+internal readonly record struct CodeStep(int K4, int Low, int LowShift, int LowMask, int High, int HighShift, int HighMask)
+{
+    /// <summary>The eight steps of a block, in the order that loads every vector once.</summary>
+    public static CodeStep[] Of(CodeLayout layout)
+    {
+        bool nibbles = layout is CodeLayout.Nibbles or CodeLayout.NibbleTable or CodeLayout.NibblesHigh1 or CodeLayout.NibblesHigh2;
+        CodeStep[] steps = new CodeStep[8];
+        for (int i = 0; i < 8; i++)
+        {
+            int k4 = nibbles ? (i >> 1) + (4 * (i & 1)) : i;
+            int at = 2 * ((k4 & 1) + (2 * (k4 >> 2))); // of the two high bits, in NibblesHigh2
+            steps[i] = layout switch
+            {
+                CodeLayout.Bytes => new CodeStep(k4, k4, 0, 0xFF, -1, 0, 0),
+                CodeLayout.Nibbles or CodeLayout.NibbleTable => new CodeStep(k4, k4 & 3, 4 * (k4 >> 2), 0x0F, -1, 0, 0),
+                CodeLayout.NibblesHigh1 => new CodeStep(k4, k4 & 3, 4 * (k4 >> 2), 0x0F, 4, 4 - k4, 0x10),
+                CodeLayout.NibblesHigh2 => new CodeStep(k4, k4 & 3, 4 * (k4 >> 2), 0x0F, 4 + ((k4 & 3) >> 1), 4 - at, 0x30),
+                CodeLayout.Pairs => new CodeStep(k4, k4 >> 2, 2 * (k4 & 3), 0x03, -1, 0, 0),
+                CodeLayout.PairsHigh1 => new CodeStep(k4, k4 >> 2, 2 * (k4 & 3), 0x03, 2, 2 - k4, 0x04),
+                _ => throw new ArgumentOutOfRangeException(nameof(layout), layout, "float panels hold no codes"),
+            };
+        }
+        return steps;
+    }
 }

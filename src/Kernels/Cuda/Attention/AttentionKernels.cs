@@ -1,6 +1,8 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>y = softmax(scale · q · Kᵀ, causal) · V over the paged cache: chooses the kernel and how it is cut.</summary>
 /// <remarks>

@@ -1,6 +1,6 @@
 using ILGPU;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>The sizes and factors of one attention call, and how it is cut.</summary>
 internal struct AttentionNumbers
@@ -60,3 +60,16 @@ internal struct AttentionNumbers
     /// <summary>Where the partial result of a chunk lies for a column (row · heads + head): max, sum, then the weighted values.</summary>
     public static long Partial(AttentionNumbers numbers, int column, int chunk) => ((long)column * numbers.Chunks + chunk) * (numbers.HeadDim + 2);
 }
+
+/// <summary>The tensors of one attention call as kernels see them.</summary>
+/// <param name="Queries">q.</param>
+/// <param name="Cache">Keys and values.</param>
+/// <param name="KvHeads">The KV head of each query head.</param>
+/// <param name="Positions">Of each row.</param>
+/// <param name="Sequences">Of each row: its row of the block tables.</param>
+/// <param name="Tables">Block tables.</param>
+/// <param name="Result">y.</param>
+/// <param name="Partials">Partial results of chunks; empty where none are left.</param>
+internal readonly record struct AttentionOperands(
+    ArrayView<float> Queries, KvView Cache, ArrayView<int> KvHeads, ArrayView<int> Positions, ArrayView<int> Sequences, ArrayView<int> Tables,
+    ArrayView<float> Result, ArrayView<float> Partials);

@@ -1,7 +1,8 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>Maps from query heads to KV heads on the device: uploaded once, so that a recorded step finds them there.</summary>
 /// <remarks>Threads   the rank's thread.</remarks>

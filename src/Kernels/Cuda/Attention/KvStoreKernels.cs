@@ -1,7 +1,8 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>Stores keys and values of the step's tokens into their slots, alone or together with the rotary embedding of q and k.</summary>
 /// <remarks>

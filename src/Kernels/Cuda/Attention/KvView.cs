@@ -1,6 +1,8 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>How the elements of a cache are stored.</summary>
 internal enum KvFormat

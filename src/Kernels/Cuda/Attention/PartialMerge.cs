@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>Merges the partial results that attention left of each chunk.</summary>
 /// <remarks>

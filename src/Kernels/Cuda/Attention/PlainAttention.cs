@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>Paged attention with plain float32 arithmetic, for every cache type, head size and block size.</summary>
 /// <remarks>

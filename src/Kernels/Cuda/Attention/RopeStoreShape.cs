@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>How the work of one row is counted in the fused rotary and store kernel: pairs of q, then pairs and single elements of k, then elements of v.</summary>
 internal readonly struct RopeStoreShape

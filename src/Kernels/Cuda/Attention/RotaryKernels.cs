@@ -1,7 +1,8 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>Rotary embedding in place: (a, b) ← (a·cos − b·sin, b·cos + a·sin) over pairs (i, i + rotary/2) of every head.</summary>
 /// <remarks>

@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>Which rows a launch of the tensor-core kernel attends for.</summary>
 internal enum TakenRows

@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Intrinsics;
+
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>A 16-bit float that tensor cores multiply, as a type argument of a kernel.</summary>
 internal interface ITensorElement

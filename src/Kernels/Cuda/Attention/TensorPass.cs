@@ -1,6 +1,6 @@
 using ILGPU;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>The rows of one sequence that a group attends for together, and what they see.</summary>
 internal struct TensorPass

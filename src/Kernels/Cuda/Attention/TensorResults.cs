@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>Where the tensor-core kernel leaves O^T: a lane has elements g and g + 8 (g = lane / 4) of its warp's 16, of columns 2t and 2t + 1 (t = lane % 4).</summary>
 internal static class TensorResults

@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>The softmax of one tile of S^T: a lane has keys g and g + 8 (g = lane / 4) of columns 2t and 2t + 1 (t = lane % 4).</summary>
 /// <remarks>Numerics see <see cref="TensorAttention"/> and <see cref="SoftmaxMath"/>; the same instructions for every tile, whoever its neighbours are.</remarks>

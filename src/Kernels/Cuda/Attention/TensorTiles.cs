@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Intrinsics;
+
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>A lane's part of up to four tiles of 8 columns: what one warp has of 16 keys' scores, or of 16 elements of the weighted values.</summary>
 /// <remarks>Four fields and no array, so that all of it stays in registers.</remarks>

@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Attention;
 
 /// <summary>Values as A operands of O^T = V^T · P: 16 elements × 16 positions.</summary>
 internal static class TensorValues

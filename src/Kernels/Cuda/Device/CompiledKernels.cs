@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.PTX;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Kernels as PTX, with two lines of ILGPU's corrected.</summary>
 /// <remarks>

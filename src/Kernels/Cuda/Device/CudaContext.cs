@@ -6,8 +6,9 @@ using ILGPU.Runtime;
 using ILGPU.Runtime.CPU;
 using ILGPU.Runtime.Cuda;
 using TpServe.Kernels.Cuda.Driver;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>One device that ILGPU compiles for: an NVIDIA GPU, or ILGPU's CPU accelerator in its place.</summary>
 /// <remarks>Threads   the rank's thread, which alone touches the accelerator.</remarks>

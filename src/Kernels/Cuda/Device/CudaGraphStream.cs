@@ -1,7 +1,29 @@
 using ILGPU.Runtime.Cuda;
 using TpServe.Kernels.Cuda.Driver;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
+
+/// <summary>A recording that can be run any number of times. Disposing one that still runs is allowed.</summary>
+internal interface IStepGraph : IDisposable
+{
+    /// <summary>Enqueues a run of it.</summary>
+    void Launch();
+}
+
+/// <summary>A stream whose work can be recorded instead of run.</summary>
+/// <remarks>Threads   the rank's thread.</remarks>
+internal interface IGraphStream
+{
+    /// <summary>From here on, what is enqueued is recorded.</summary>
+    void Begin();
+
+    /// <summary>Ends the recording; nothing of it has run.</summary>
+    /// <exception cref="Exception">Something in it cannot be recorded. <see cref="Abandon"/> follows.</exception>
+    IStepGraph End();
+
+    /// <summary>Ends a recording that failed and drops it. Never throws for what went wrong in the recording.</summary>
+    void Abandon();
+}
 
 /// <summary>The backend's stream on a GPU, recorded as CUDA graphs.</summary>
 /// <remarks>Source   CUDA Driver API: stream capture, graph management.</remarks>

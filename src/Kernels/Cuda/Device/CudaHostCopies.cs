@@ -2,7 +2,7 @@ using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
 using TpServe.Kernels.Cuda.Driver;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Page-locked memory and asynchronous copies on a GPU's stream.</summary>
 /// <remarks>

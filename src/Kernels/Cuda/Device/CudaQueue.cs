@@ -4,39 +4,43 @@ using ILGPU.Backends.EntryPoints;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>The backend's one stream: compiles kernels, launches them in call order, counts launches.</summary>
-/// <remarks>Threads   the rank's thread.</remarks>
-internal sealed class CudaQueue : IDisposable
+/// <remarks>
+/// Public for rooms with kernels of their own, whose launches keep their place among the backend's: they load static methods that carry
+/// <see cref="DeviceKernelAttribute"/>, and build them from <see cref="Intrinsics.DeviceMath"/> and <see cref="Intrinsics.SystemMemory"/>.
+/// Threads   the rank's thread.
+/// </remarks>
+public sealed class CudaQueue : IDisposable
 {
     private readonly CudaContext _context;
 
     /// <summary>Opens a stream of its own on the device.</summary>
-    public CudaQueue(CudaContext context)
+    internal CudaQueue(CudaContext context)
     {
         _context = context;
         Stream = context.Accelerator.CreateStream();
     }
 
     /// <summary>The device.</summary>
-    public Accelerator Accelerator => _context.Accelerator;
+    internal Accelerator Accelerator => _context.Accelerator;
 
     /// <summary>True where kernels run on ILGPU's CPU accelerator.</summary>
     public bool IsEmulated => _context.IsEmulated;
 
     /// <summary>The stream that everything is enqueued on.</summary>
-    public AcceleratorStream Stream { get; }
+    internal AcceleratorStream Stream { get; }
 
     /// <summary>Kernels launched so far.</summary>
-    public long Launches { get; private set; }
+    internal long Launches { get; private set; }
 
     /// <summary>True while the stream takes work into a graph instead of running it.</summary>
-    public bool IsRecording { get; set; }
+    internal bool IsRecording { get; set; }
 
     /// <summary>Zeroed device memory.</summary>
     /// <exception cref="DeviceMemoryException">The device has no such block.</exception>
-    public DeviceMemory Allocate(long bytes)
+    internal DeviceMemory Allocate(long bytes)
     {
         ForbidRecording("an allocation");
         try
@@ -60,16 +64,16 @@ internal sealed class CudaQueue : IDisposable
 
     /// <summary>Refuses what a replay could not repeat.</summary>
     /// <exception cref="InvalidOperationException">The stream is recorded.</exception>
-    public void ForbidRecording(string operation)
+    internal void ForbidRecording(string operation)
     {
         if (IsRecording)
             throw new InvalidOperationException($"The stream is recorded: {operation} cannot be part of a graph.");
     }
 
     /// <summary>Counts launches that a graph made, or takes back those of a recording that failed.</summary>
-    public void CountLaunches(long launches) => Launches += launches;
+    internal void CountLaunches(long launches) => Launches += launches;
 
-    /// <inheritdoc/>
+    /// <summary>Closes the stream: its owner, the backend, does it.</summary>
     public void Dispose() => Stream.Dispose();
 
     /// <summary>Compiles a kernel of 2 arguments; the result launches it.</summary>

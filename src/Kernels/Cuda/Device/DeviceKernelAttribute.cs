@@ -2,12 +2,12 @@ using System.Reflection;
 using ILGPU;
 using ILGPU.Runtime;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Marks a method that is compiled for the GPU, so that tests can compile each of them offline.</summary>
 /// <param name="typeArguments">One instantiation of a generic kernel; repeat the attribute for others.</param>
 [AttributeUsage(AttributeTargets.Method, AllowMultiple = true)]
-internal sealed class DeviceKernelAttribute(params Type[] typeArguments) : Attribute
+public sealed class DeviceKernelAttribute(params Type[] typeArguments) : Attribute
 {
     /// <summary>Arguments of the generic kernel; empty where it is not generic.</summary>
     public Type[] TypeArguments => typeArguments;
@@ -22,7 +22,7 @@ internal sealed class DeviceKernelAttribute(params Type[] typeArguments) : Attri
     public int GroupsPerMultiprocessor { get; init; } = 1;
 
     /// <summary>What a kernel's method, with its type arguments, says about its launches.</summary>
-    public static KernelSpecialization LimitsOf(MethodInfo kernel) =>
+    internal static KernelSpecialization LimitsOf(MethodInfo kernel) =>
         kernel.GetCustomAttributes<DeviceKernelAttribute>().FirstOrDefault(attribute => attribute.TypeArguments.SequenceEqual(kernel.GetGenericArguments())) is { GroupSize: > 0 } limits
             ? new KernelSpecialization(limits.GroupSize, limits.GroupsPerMultiprocessor)
             : KernelSpecialization.Empty;

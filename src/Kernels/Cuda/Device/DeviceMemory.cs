@@ -1,7 +1,7 @@
 using ILGPU;
 using ILGPU.Runtime;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>A block of memory on an ILGPU accelerator.</summary>
 internal sealed class DeviceMemory : DeviceBuffer

@@ -1,6 +1,6 @@
 using ILGPU;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Tensors as kernels see them.</summary>
 internal static class DeviceViews

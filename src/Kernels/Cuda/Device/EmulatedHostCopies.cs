@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Ordinary memory and copies at the call, for ILGPU's CPU accelerator, whose kernels have run when their launch returns.</summary>
 internal sealed unsafe class EmulatedHostCopies : IHostCopies

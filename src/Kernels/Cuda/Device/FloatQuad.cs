@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Four neighbouring values of a row: what one thread takes at a time.</summary>
 /// <remarks>One access of 16 bytes where the row allows it, four of 4 bytes elsewhere: the same values in the same threads, so the same bits.</remarks>

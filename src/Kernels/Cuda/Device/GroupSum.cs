@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Sums over the threads of a group in one fixed order.</summary>
 /// <remarks>ILGPU.Algorithms' GroupExtensions.AllReduce does the same on a GPU, but never returns on ILGPU's CPU accelerator.</remarks>

@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Copies between host and device on the backend's stream, through page-locked memory of its own.</summary>
 /// <remarks>

@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Copies between host memory of its own kind and the device, in order with the kernels of the backend's stream.</summary>
 /// <remarks>Threads   the rank's thread.</remarks>
@@ -16,4 +16,14 @@ internal interface IHostCopies : IDisposable
     /// <summary>A fence that is not set. The caller disposes it.</summary>
     /// <param name="sleeping">Waiting for it leaves the processor to others, at some tens of µs.</param>
     ICopyFence CreateFence(bool sleeping);
+}
+
+/// <summary>A point in the order of the stream.</summary>
+internal interface ICopyFence : IDisposable
+{
+    /// <summary>Puts the fence behind everything enqueued so far.</summary>
+    void Set();
+
+    /// <summary>Waits until everything before the fence has run; returns at once where it was never set.</summary>
+    void Wait();
 }

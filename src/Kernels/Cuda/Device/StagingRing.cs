@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Slots of page-locked memory used in turn, so that the host fills one while the device copies from another.</summary>
 /// <remarks>

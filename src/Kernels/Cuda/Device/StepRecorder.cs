@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Device;
 
 /// <summary>Records the work of a key as a graph and replays it: one launch for a whole step.</summary>
 /// <remarks>
@@ -77,7 +77,10 @@ internal sealed class StepRecorder : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
+    public void Dispose() => Drop();
+
+    /// <summary>Forgets every recording, and every key that could not be recorded. None of them may be running.</summary>
+    public void Drop()
     {
         foreach (Entry entry in _entries.Values)
             entry.Graph?.Dispose();

@@ -51,3 +51,13 @@ internal static partial class CudaDriver
     [LibraryImport(Library)]
     private static partial int cuEventDestroy_v2(nint handle);
 }
+
+/// <summary>A CUevent of this process.</summary>
+internal sealed class EventHandle() : SafeHandle(0, ownsHandle: true)
+{
+    /// <inheritdoc/>
+    public override bool IsInvalid => handle == 0;
+
+    /// <inheritdoc/>
+    protected override bool ReleaseHandle() => CudaDriver.DestroyEvent(handle);
+}

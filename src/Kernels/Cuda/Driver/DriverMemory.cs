@@ -16,8 +16,18 @@ internal enum DriverMemoryKind
 }
 
 /// <summary>A block that the driver gave out in a context, which outlives it.</summary>
-internal sealed class DriverMemory(nint context, DriverMemoryKind kind) : SafeHandle(0, ownsHandle: true)
+public sealed class DriverMemory : SafeHandle
 {
+    private readonly nint _context;
+    private readonly DriverMemoryKind _kind;
+
+    /// <summary>A block that the driver is yet to give out.</summary>
+    internal DriverMemory(nint context, DriverMemoryKind kind) : base(0, ownsHandle: true)
+    {
+        _context = context;
+        _kind = kind;
+    }
+
     /// <inheritdoc/>
     public override bool IsInvalid => handle == 0;
 
@@ -25,8 +35,8 @@ internal sealed class DriverMemory(nint context, DriverMemoryKind kind) : SafeHa
     public nint Address => handle;
 
     /// <summary>The driver has given it out.</summary>
-    public void Adopt(nint address) => SetHandle(address);
+    internal void Adopt(nint address) => SetHandle(address);
 
     /// <inheritdoc/>
-    protected override bool ReleaseHandle() => CudaDriver.Free(context, kind, handle);
+    protected override bool ReleaseHandle() => CudaDriver.Free(_context, _kind, handle);
 }

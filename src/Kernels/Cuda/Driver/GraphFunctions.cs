@@ -71,3 +71,13 @@ internal static partial class CudaDriver
     [LibraryImport(Library)]
     private static partial int cuGraphDestroy(nint graph);
 }
+
+/// <summary>A CUgraphExec: a graph that is ready to run.</summary>
+internal sealed class GraphHandle() : SafeHandle(0, ownsHandle: true)
+{
+    /// <inheritdoc/>
+    public override bool IsInvalid => handle == 0;
+
+    /// <inheritdoc/>
+    protected override bool ReleaseHandle() => CudaDriver.DestroyGraphExec(handle);
+}

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace TpServe.Kernels.Cuda.Driver;
 
 /// <summary>CUipcMemHandle: 64 bytes that name an allocation to another process on the host.</summary>
-internal unsafe struct IpcMemoryName
+public unsafe struct IpcMemoryName
 {
     /// <summary>CU_IPC_HANDLE_SIZE.</summary>
     public const int Size = 64;

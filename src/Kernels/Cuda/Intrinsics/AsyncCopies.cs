@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Copies from global to shared memory that run beside a thread's arithmetic.</summary>
 /// <remarks>A thread sees its own copies after <see cref="WaitAllButOne"/>, and other threads' after a barrier that follows it.</remarks>

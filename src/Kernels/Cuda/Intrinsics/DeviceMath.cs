@@ -1,13 +1,13 @@
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Arithmetic whose rounding is part of the contract.</summary>
 /// <remarks>
 /// Numerics mul and add without a rounding modifier may be contracted to an fma by the driver's compiler, differently in two kernels. Where two kernels
 ///          must agree to the bit, they use these.
 /// </remarks>
-internal static class DeviceMath
+public static class DeviceMath
 {
     /// <summary>a · b + c, rounded once.</summary>
     [IntrinsicImplementation]
@@ -48,4 +48,23 @@ internal static class DeviceMath
             c += (sbyte)(a >> shift) * (sbyte)(b >> shift);
         return c;
     }
+}
+
+/// <summary>Bit work on packed bytes.</summary>
+internal static class DeviceBits
+{
+    /// <summary>Four bytes of the eight of high:low, chosen by the low three bits of the selector's four low nibbles; their fourth bits are zero.</summary>
+    [IntrinsicImplementation]
+    [Ptx("prmt.b32 {0}, {1}, {2}, {3};")]
+    public static uint Permute(uint low, uint high, uint selector)
+    {
+        ulong bytes = low | ((ulong)high << 32);
+        uint result = 0;
+        for (int i = 0; i < 4; i++)
+            result |= (uint)((bytes >> (8 * (int)((selector >> (4 * i)) & 7))) & 0xFF) << (8 * i);
+        return result;
+    }
+
+    /// <summary>Signed byte <paramref name="index"/> (0..3) of a word.</summary>
+    public static int SignedByte(uint word, int index) => (int)(word << (24 - (8 * index))) >> 24;
 }

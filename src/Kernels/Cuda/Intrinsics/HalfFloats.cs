@@ -1,7 +1,7 @@
 using ILGPU.IR.Intrinsics;
 using TpServe.Kernels.Reference;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>The 16-bit float types in registers.</summary>
 /// <remarks>Numerics to float32 exactly; from float32 rounded to nearest even, subnormals kept, NaN stays NaN.</remarks>

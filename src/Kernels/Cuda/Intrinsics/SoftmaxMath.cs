@@ -1,6 +1,6 @@
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>The online softmax in base 2, written once for every attention kernel.</summary>
 /// <remarks>

@@ -2,7 +2,7 @@ using System.Diagnostics;
 using ILGPU;
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Memory by its address, this device's or one that others share: plain accesses, and the ordered ones with which devices and the host signal each other.</summary>
 /// <remarks>
@@ -13,7 +13,7 @@ namespace TpServe.Kernels.Cuda;
 ///          differently therefore has <see cref="NoBits"/> added, which depends on the thread and is always zero.
 /// Source   PTX ISA, "Memory Consistency Model".
 /// </remarks>
-internal static unsafe class SystemMemory
+public static unsafe class SystemMemory
 {
     /// <summary>A word that another device or the host publishes.</summary>
     public static int Acquire(long address) => AcquireRaw(address) | NoBits;
@@ -71,7 +71,7 @@ internal static unsafe class SystemMemory
     /// <summary>Four words; the address is a multiple of 16.</summary>
     [IntrinsicImplementation]
     [Ptx("ld.global.v4.b32 {0}, [{1}];")]
-    public static WordQuad LoadWords(long address) => *(WordQuad*)address;
+    public static UInt4 LoadWords(long address) => *(UInt4*)address;
 
     /// <summary>A word.</summary>
     [IntrinsicImplementation]
@@ -86,7 +86,7 @@ internal static unsafe class SystemMemory
     /// <summary>Four words; the address is a multiple of 16.</summary>
     [IntrinsicImplementation]
     [Ptx("st.global.v4.b32 [{1}], {2};")]
-    public static void StoreWords(long address, WordQuad value) => *(WordQuad*)address = value;
+    public static void StoreWords(long address, UInt4 value) => *(UInt4*)address = value;
 
     [IntrinsicImplementation]
     [Ptx("atom.global.add.u32 {0}, [{1}], {2};")]

@@ -1,6 +1,6 @@
 using ILGPU.IR.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Intrinsics;
 
 /// <summary>Products of a warp on tensor cores: d = a · b + c with 16 outputs as rows of a and 8 activation rows as columns of b.</summary>
 /// <remarks>
@@ -33,20 +33,4 @@ internal static class TensorCores
     public static Int4 HalfBytes(UInt2 a, uint b, Int4 c) => throw Missing();
 
     private static NotSupportedException Missing() => new("The emulated device has no tensor cores.");
-}
-
-/// <summary>A lane's part of an integer accumulator: four 32-bit registers.</summary>
-internal struct Int4
-{
-    /// <summary>Output g, row 2t.</summary>
-    public int A;
-
-    /// <summary>Output g, row 2t + 1.</summary>
-    public int B;
-
-    /// <summary>Output g + 8, row 2t.</summary>
-    public int C;
-
-    /// <summary>Output g + 8, row 2t + 1.</summary>
-    public int D;
 }

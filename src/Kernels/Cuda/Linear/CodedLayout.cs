@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>A block of integer codes followed by its scales.</summary>
 internal readonly struct CodedLayout<TCodes, TScales> : ICodedLayout

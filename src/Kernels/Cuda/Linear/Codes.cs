@@ -1,10 +1,14 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>How the codes of a block of 16 outputs and 32 inputs lie in memory. They come out as signed bytes.</summary>
 internal interface ICodes
 {
+    /// <summary>How the packer writes them.</summary>
+    static abstract CodeKind Kind { get; }
+
     /// <summary>Words of a block's codes.</summary>
     static abstract int Words { get; }
 
@@ -24,6 +28,9 @@ internal interface ICodes
 /// <summary>Signed bytes: four words a lane.</summary>
 internal readonly struct ByteCodes : ICodes
 {
+    /// <inheritdoc/>
+    public static CodeKind Kind => CodeKind.Bytes;
+
     /// <inheritdoc/>
     public static int Words => 128;
 
@@ -67,6 +74,9 @@ internal static class NibbleWords
 internal readonly struct NibbleCodes : ICodes
 {
     /// <inheritdoc/>
+    public static CodeKind Kind => CodeKind.Nibbles;
+
+    /// <inheritdoc/>
     public static int Words => NibbleWords.Words;
 
     /// <inheritdoc/>
@@ -85,6 +95,9 @@ internal readonly struct NibbleCodes : ICodes
 /// <summary>Nibbles minus 8.</summary>
 internal readonly struct OffsetNibbleCodes : ICodes
 {
+    /// <inheritdoc/>
+    public static CodeKind Kind => CodeKind.Nibbles;
+
     /// <inheritdoc/>
     public static int Words => NibbleWords.Words;
 
@@ -109,6 +122,9 @@ internal readonly struct OffsetNibbleCodes : ICodes
 /// <summary>Nibbles as indices into IQ4_NL's table of signed bytes.</summary>
 internal readonly struct TableNibbleCodes : ICodes
 {
+    /// <inheritdoc/>
+    public static CodeKind Kind => CodeKind.Nibbles;
+
     /// <inheritdoc/>
     public static int Words => NibbleWords.Words;
 

@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
+
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>A matrix in the device's layout: tiles of 16 outputs, in each its blocks of 32 inputs in the order of the plan, in each its codes and scales.</summary>
 internal sealed class CudaPackedWeight(WeightFormat format, int outputs, LinearPlan plan, DeviceMemory memory) : PackedWeight

@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>binary32: input by input, 16 outputs side by side.</summary>
 internal readonly struct Float32Layout : IWeightLayout

@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Intrinsics;
+
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>A 16-bit float type on tensor cores.</summary>
 internal interface IHalfMath

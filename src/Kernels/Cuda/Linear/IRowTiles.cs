@@ -1,4 +1,4 @@
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>How many tiles of 8 rows a streaming kernel takes with one read of the weights.</summary>
 internal interface IRowTiles

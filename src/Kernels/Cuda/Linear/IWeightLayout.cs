@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>How a block of 16 outputs and 32 inputs lies in device memory: what the kernels are generic over.</summary>
 /// <remarks>

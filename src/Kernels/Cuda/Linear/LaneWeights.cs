@@ -1,6 +1,6 @@
 using ILGPU;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>Where a lane's words of a coded block lie: views that begin at them, so that the next blocks' are constants away.</summary>
 internal struct LaneWeights

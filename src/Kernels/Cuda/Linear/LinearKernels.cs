@@ -1,14 +1,15 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>Matrix products with weights of every format: packs them, chooses the kernel, launches it.</summary>
 /// <remarks>
 /// Numerics the order of an output's sum is <see cref="LinearPlan"/>'s in every kernel, so which one runs never depends on the degree, and kernels of one
 ///          arithmetic agree to the bit.
 /// Cost     one launch a product, and one before it where activations are packed: all but up to 8 rows of 16-bit weights with whole blocks, and
-///          float32. <see cref="LinearKernelSet"/> says when kernels are compiled.
+///          float32. <see cref="LinearDispatch"/> says which, and when kernels are compiled.
 /// </remarks>
 internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostTransfers transfers, CudaActivations activations) : IDisposable
 {
@@ -20,11 +21,11 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
     private const int MostStreamedRowTiles = 12;
 
     private readonly List<LinearPlan> _plans = [];
-    private readonly LinearKernelSet _kernels = new(queue, activations);
+    private readonly LinearDispatch _dispatch = new(queue, activations);
 
     // The activations packed last, in the call under way.
     private LinearPlan? _packedFor;
-    private PackedActivations.Launch? _packedBy;
+    private ActivationPacking? _packedBy;
     private Tensor _packed;
 
     /// <summary>Repacks a matrix of the file, piece by piece.</summary>
@@ -36,7 +37,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         Require.That(
             leaves.Boundaries[0] >= 0 && leaves.Boundaries[^1] <= rows.FileColumns && rows.FileColumns % rows.Format.BlockValues() == 0,
             $"Leaves over columns [{leaves.Boundaries[0]}, {leaves.Boundaries[^1]}) do not lie in rows of {rows.FileColumns} {rows.Format} weights.");
-        DeviceLayout layout = DeviceLayout.Of(rows.Format);
+        DeviceLayout layout = _dispatch[rows.Format].Layout;
         LinearPlan plan = PlanOf(leaves, aligned: !layout.IsFloat);
         long tiles = (rows.Outputs + CudaPackedWeight.TileOutputs - 1) / CudaPackedWeight.TileOutputs;
         WeightPacker packer = new(rows, plan, layout);
@@ -51,7 +52,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
             memory.Dispose();
             throw;
         }
-        _kernels.Compile(rows.Format);
+        _dispatch.Compile(rows.Format);
         return new CudaPackedWeight(rows.Format, rows.Outputs, plan, memory);
     }
 
@@ -115,7 +116,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
             FirstRow = firstRow,
             Scale = scale,
         };
-        TableRows.Launch launch = _kernels.Table(own.Format);
+        TableRows.Launch launch = _dispatch[own.Format].Rows.Value;
         int groups = ((own.Plan.Blocks * 8) + TableRows.GroupSize - 1) / TableRows.GroupSize;
         for (int row = 0; row < y.Rows; row += MostGridRows)
         {
@@ -171,68 +172,49 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
         shape.Tiles = shape.Tiles1 + (parts.Length > 2 ? w2.Tiles : 0);
         if (x.Rows == 0 || shape.Tiles == 0)
             return;
-        if (_kernels.IsPlain(w0.Format))
+        if (_dispatch.IsPlain(w0.Format))
             Plain(x, w0, w1, w2, y, shape);
-        else if (!w0.Plan.IsAligned)
-            Halves(x, w0, w1, w2, y, shape);
         else
-            Coded(x, w0, w1, w2, y, shape);
+            MultiplyPacked(_dispatch[w0.Format].Packed!, x, w0, w1, w2, y, shape);
     }
 
-    private void Halves(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
+    private void MultiplyPacked(PackedKernels kernels, Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
-        HalfKernels kernels = _kernels.Halves(w0.Format);
-        if (shape.Rows <= PackedActivations.TileRows && w0.Plan.IsRegular && shape.StrideX % 2 == 0 && x.OffsetBytes % 8 == 0)
+        int rowTiles = RowTiles(shape.Rows);
+        if (kernels.StreamRows is { } rows && rowTiles == 1 && w0.Plan.IsRegular && shape.StrideX % 2 == 0 && x.OffsetBytes % 8 == 0)
         {
-            kernels.StreamRounding(
-                (shape.Tiles, StreamProduct.GroupSize), x.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
+            rows.Value((shape.Tiles, StreamProduct.GroupSize), x.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
             return;
         }
-        int rowTiles = RowTiles(shape.Rows);
-        Tensor packed = Packed(x, w0, shape, PackedActivations.HalfWords, kernels.Round, itemsPerBlock: 32, RowTiles(shape.Rows));
-        if (rowTiles <= MostStreamedRowTiles)
-        {
-            kernels.Stream(rowTiles)(
-                (shape.Tiles * StreamChunks(shape.Rows), StreamProduct.GroupSize), packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
-        }
-        else
-        {
-            Tiled(kernels.Tiled, packed, w0, w1, w2, y, shape);
-        }
-    }
-
-    private void Coded(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
-    {
-        CodedKernels kernels = _kernels.Coded(w0.Format);
-        int rowTiles = RowTiles(shape.Rows);
-        Tensor packed = Packed(x, w0, shape, PackedActivations.CodedWords, _kernels.Quantise, itemsPerBlock: 8, RowTiles(shape.Rows) * PackedActivations.TileRows);
-        int groups = ((shape.Tiles * CudaPackedWeight.TileOutputs) + PlainCodedProduct.GroupSize - 1) / PlainCodedProduct.GroupSize;
+        Tensor packed = Packed(x, w0, shape, kernels.Packing);
         if (queue.IsEmulated)
         {
-            kernels.Plain(
+            int groups = ((shape.Tiles * CudaPackedWeight.TileOutputs) + PlainCodedProduct.GroupSize - 1) / PlainCodedProduct.GroupSize;
+            kernels.Plain!.Value(
                 (new Index2D(groups, 1), new Index2D(PlainCodedProduct.GroupSize, 1)),
                 packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
         }
         else if (rowTiles <= MostStreamedRowTiles)
         {
             kernels.Stream(rowTiles)(
-                (shape.Tiles * StreamChunks(shape.Rows), StreamCodedProduct.GroupSize),
+                (shape.Tiles * StreamChunks(shape.Rows), StreamProduct.GroupSize),
                 packed.View<uint>(), w0.Words, w1.Words, w2.Words, y.View<float>(), w0.Plan.DeviceSegments, shape);
         }
         else
         {
-            Tiled(kernels.Tiled, packed, w0, w1, w2, y, shape);
+            Tiled(kernels.Tiled.Value, packed, w0, w1, w2, y, shape);
         }
     }
 
     /// <summary>x rounded or quantised for a weight's kernels; the same again for the next weight that takes the same.</summary>
-    private Tensor Packed(Tensor x, CudaPackedWeight weight, ProductShape shape, int blockWords, PackedActivations.Launch pack, int itemsPerBlock, int gridRows)
+    private Tensor Packed(Tensor x, CudaPackedWeight weight, ProductShape shape, ActivationPacking packing)
     {
-        if (ReferenceEquals(_packedFor, weight.Plan) && ReferenceEquals(_packedBy, pack))
+        if (ReferenceEquals(_packedFor, weight.Plan) && ReferenceEquals(_packedBy, packing))
             return _packed;
-        (_packedFor, _packedBy, _packed) = (weight.Plan, pack, scratch.Rent(RowTiles(shape.Rows), shape.Blocks * blockWords, ElementType.Int32));
-        int groups = ((shape.Blocks * itemsPerBlock) + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
-        pack(
+        int rowTiles = RowTiles(shape.Rows), gridRows = rowTiles * packing.TileGridRows;
+        (_packedFor, _packedBy, _packed) = (weight.Plan, packing, scratch.Rent(rowTiles, shape.Blocks * packing.BlockWords, ElementType.Int32));
+        int groups = ((shape.Blocks * packing.BlockThreads) + PackedActivations.GroupSize - 1) / PackedActivations.GroupSize;
+        packing.Kernel.Value(
             (new Index2D(groups, queue.IsEmulated ? 1 : Math.Min(gridRows, MostGridRows)), new Index2D(PackedActivations.GroupSize, 1)),
             x.View<float>(), _packed.View<uint>(), weight.Plan.DeviceVisits, shape.Rows, shape.StrideX, shape.Blocks);
         return _packed;
@@ -245,7 +227,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
     }
 
     /// <summary>As many groups as the device runs at once; each walks over tiles, so that the stacks stay small and near.</summary>
-    private void Tiled(CodedKernels.TiledLaunch launch, Tensor packed, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
+    private void Tiled(LinearDispatch.TiledProductLaunch launch, Tensor packed, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
         int groups = (int)Math.Min((long)TiledSums.RowGroups(shape.Rows) * TiledSums.OutputGroups(shape.Tiles), queue.Accelerator.NumMultiprocessors);
         int levels = w0.Plan.MostHeld;
@@ -257,7 +239,7 @@ internal sealed class LinearKernels(CudaQueue queue, ScratchArena scratch, HostT
 
     private void Plain(Tensor x, CudaPackedWeight w0, CudaPackedWeight w1, CudaPackedWeight w2, Tensor y, ProductShape shape)
     {
-        PlainProduct.Launch launch = _kernels.Plain(w0.Format);
+        PlainProduct.Launch launch = _dispatch[w0.Format].Plain.Value;
         int groups = ((shape.Tiles * CudaPackedWeight.TileOutputs) + PlainProduct.GroupSize - 1) / PlainProduct.GroupSize;
         int passes = (shape.Rows + PlainProduct.PassRows - 1) / PlainProduct.PassRows; // an emulated group costs far more than a pass
         launch(

@@ -1,7 +1,8 @@
 using System.Runtime.InteropServices;
 using ILGPU;
+using TpServe.Kernels.Cuda.Device;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>The canonical order of a product's sums: which blocks of 32 inputs make a segment, and how segments are added. On host and device.</summary>
 /// <remarks>

@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>Rows of activations as the second operand of mma.sync: tiles of 8 rows, in each its blocks of 32 inputs, rounded or quantised once.</summary>
 /// <remarks>

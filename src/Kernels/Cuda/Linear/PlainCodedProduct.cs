@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>y = x · Wᵀ with quantised weights and activations by dp4a: what the emulated device runs, and the check of the tensor-core kernels.</summary>
 /// <remarks>

@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>y = x · Wᵀ with float32 activations and weights of any format decoded in registers.</summary>
 /// <remarks>
@@ -25,7 +27,8 @@ internal static class PlainProduct
         ArrayView<BlockVisit> visits, ArrayView<ProductSegment> segments, ProductShape shape);
 
     /// <summary>Compiles the kernel of a layout.</summary>
-    public static Launch Load(CudaQueue queue, WeightFormat format) => WeightLayouts.Choose(format, new Loader(queue));
+    public static Launch Load<T>(CudaQueue queue) where T : struct, IWeightLayout =>
+        new(queue.Load<ArrayView<float>, ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<float>, ArrayView<BlockVisit>, ArrayView<ProductSegment>, ProductShape>(Kernel<T>));
 
     [DeviceKernel(typeof(Float32Layout), GroupSize = GroupSize)]
     [DeviceKernel(typeof(Float16Layout), GroupSize = GroupSize)]
@@ -132,11 +135,5 @@ internal static class PlainProduct
     {
         int at = (level * PassRows * GroupSize) + Group.IdxX;
         return new Float4 { A = stack[at], B = stack[at + GroupSize], C = stack[at + (2 * GroupSize)], D = stack[at + (3 * GroupSize)] };
-    }
-
-    private sealed class Loader(CudaQueue queue) : ILayoutUser<Launch>
-    {
-        public Launch With<T>() where T : struct, IWeightLayout =>
-            new(queue.Load<ArrayView<float>, ArrayView<uint>, ArrayView<uint>, ArrayView<uint>, ArrayView<float>, ArrayView<BlockVisit>, ArrayView<ProductSegment>, ProductShape>(Kernel<T>));
     }
 }

@@ -1,6 +1,6 @@
 using ILGPU;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>Sizes of one launch of a product: up to three weights of one input, their tiles numbered and their outputs laid side by side.</summary>
 internal struct ProductShape

@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Intrinsics;
+
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>How the scales of a block of 16 outputs and 32 inputs lie behind its codes: a word an output, or two outputs a word, and perhaps small integers.</summary>
 /// <remarks>
@@ -7,6 +9,9 @@ namespace TpServe.Kernels.Cuda;
 /// </remarks>
 internal interface IScales
 {
+    /// <summary>How the packer writes them.</summary>
+    static abstract ScaleKind Kind { get; }
+
     /// <summary>Words of a block's scales.</summary>
     static abstract int Words { get; }
 
@@ -33,6 +38,9 @@ internal interface IScales
 internal readonly struct HalfScales : IScales
 {
     /// <inheritdoc/>
+    public static ScaleKind Kind => ScaleKind.Half;
+
+    /// <inheritdoc/>
     public static int Words => 8;
 
     /// <inheritdoc/>
@@ -58,6 +66,9 @@ internal readonly struct HalfScales : IScales
 internal readonly struct HalfScaleMinimums : IScales
 {
     /// <inheritdoc/>
+    public static ScaleKind Kind => ScaleKind.HalfMinimum;
+
+    /// <inheritdoc/>
     public static int Words => 16;
 
     /// <inheritdoc/>
@@ -82,6 +93,9 @@ internal readonly struct HalfScaleMinimums : IScales
 /// <summary>Q4_K, Q5_K: the block's binary16 factors d and dmin, and the output's six-bit scale and minimum.</summary>
 internal readonly struct SixBitScaleMinimums : IScales
 {
+    /// <inheritdoc/>
+    public static ScaleKind Kind => ScaleKind.SixBitMinimum;
+
     /// <inheritdoc/>
     public static int Words => 24;
 
@@ -110,6 +124,9 @@ internal readonly struct SixBitScaleMinimums : IScales
 internal readonly struct ByteHalfScales : IScales
 {
     /// <inheritdoc/>
+    public static ScaleKind Kind => ScaleKind.BytePair;
+
+    /// <inheritdoc/>
     public static int Words => 16;
 
     /// <inheritdoc/>
@@ -135,6 +152,9 @@ internal readonly struct ByteHalfScales : IScales
 /// <summary>Q2_K: the block's binary16 factors d and dmin, and the output's four-bit scale and minimum of each half.</summary>
 internal readonly struct NibbleHalfScaleMinimums : IScales
 {
+    /// <inheritdoc/>
+    public static ScaleKind Kind => ScaleKind.NibblePairMinimum;
+
     /// <inheritdoc/>
     public static int Words => 24;
 

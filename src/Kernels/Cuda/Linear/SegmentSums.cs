@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>Segments' sums of one tile of 16 outputs, computed by several warps and added in canonical order by the group.</summary>
 /// <remarks>

@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>y = x · Wᵀ of quantised weights and activations for few rows: the weights stream through integer tensor cores, once for every 32 rows.</summary>
 /// <remarks>
@@ -15,9 +17,9 @@ namespace TpServe.Kernels.Cuda;
 internal static class StreamCodedProduct
 {
     /// <summary>Threads of a group.</summary>
-    public const int GroupSize = 32 * Warps;
+    public const int GroupSize = StreamProduct.GroupSize;
 
-    private const int Warps = 8;
+    private const int Warps = GroupSize / 32;
 
     [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(OneRowTile), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 3)]
     [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), typeof(TwoRowTiles), Uses = "mma.sync", GroupSize = GroupSize, GroupsPerMultiprocessor = 2)]

@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>Rows of an embedding table out of its packed layout: y = scale · E[token] + 0.</summary>
 /// <remarks>
@@ -21,7 +23,8 @@ internal static class TableRows
         KernelConfig config, ArrayView<int> tokens, ArrayView<uint> table, ArrayView<float> y, ArrayView<BlockVisit> visits, TableShape shape);
 
     /// <summary>Compiles the kernel of a layout.</summary>
-    public static Launch Load(CudaQueue queue, WeightFormat format) => WeightLayouts.Choose(format, new Loader(queue));
+    public static Launch Load<T>(CudaQueue queue) where T : struct, IWeightLayout =>
+        new(queue.Load<ArrayView<int>, ArrayView<uint>, ArrayView<float>, ArrayView<BlockVisit>, TableShape>(Kernel<T>));
 
     [DeviceKernel(typeof(Float32Layout), GroupSize = GroupSize)]
     [DeviceKernel(typeof(Float16Layout), GroupSize = GroupSize)]
@@ -61,12 +64,6 @@ internal static class TableRows
     {
         if (inside)
             y[to] = DeviceMath.Add(DeviceMath.Multiply(value, scale), 0f);
-    }
-
-    private sealed class Loader(CudaQueue queue) : ILayoutUser<Launch>
-    {
-        public Launch With<T>() where T : struct, IWeightLayout =>
-            new(queue.Load<ArrayView<int>, ArrayView<uint>, ArrayView<float>, ArrayView<BlockVisit>, TableShape>(Kernel<T>));
     }
 }
 

@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>y = x · Wᵀ of quantised weights and activations for many rows: tiles of 128 outputs and 128 rows on integer tensor cores.</summary>
 /// <remarks>

@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>What the two tiled kernels share: which tile a group computes, a warp's stack of partial sums, and where its pieces go.</summary>
 /// <remarks>

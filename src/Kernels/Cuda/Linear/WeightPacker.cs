@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using TpServe.Kernels.Cpu.Packing;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Linear;
 
 /// <summary>File rows → blocks of the device's layout, any run of blocks at a time.</summary>
 /// <remarks>
@@ -12,6 +12,8 @@ namespace TpServe.Kernels.Cuda;
 internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, DeviceLayout layout)
 {
     private const int BlocksPerItem = 64;
+
+    private readonly int _bias = PanelFormat.Of(rows.Format).Bias;
 
     /// <summary>Bytes of a block of 16 outputs and 32 inputs.</summary>
     public int BlockBytes => layout.BlockWords * sizeof(uint);
@@ -94,7 +96,7 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
             if (layout.Codes == CodeKind.Nibbles)
                 target[((lane + (quad & 3)) * 2) + upper] |= four << (quad >> 2 << 2);
             else
-                target[((lane + (quad & 3)) * 4) + ((quad >> 2) * 2) + upper] = Minus(four, layout.Bias);
+                target[((lane + (quad & 3)) * 4) + ((quad >> 2) * 2) + upper] = Minus(four, _bias);
         }
     }
 

@@ -1,8 +1,10 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 using View = ILGPU.ArrayView<float>;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>target[r, i] = f(a[r, i], b[r, i]): activations, sums and scales.</summary>
 /// <remarks>
@@ -150,4 +152,11 @@ internal sealed class ElementwiseKernels(CudaQueue queue)
     {
         public float Apply(float a, float b, float parameter) => DeviceMath.Multiply(Exponentials.Tanh(DeviceMath.Divide(a, parameter)), parameter);
     }
+}
+
+/// <summary>A function of two elements, compiled into <see cref="ElementwiseKernels"/>' one kernel.</summary>
+internal interface IElementFunction
+{
+    /// <summary>f(a, b).</summary>
+    float Apply(float a, float b, float parameter);
 }

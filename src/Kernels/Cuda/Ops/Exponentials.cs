@@ -1,4 +1,6 @@
-namespace TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Intrinsics;
+
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>Functions made of e^x, for kernels.</summary>
 /// <remarks>Numerics every step is an instruction whose rounding is fixed, so a function has the same bits in every kernel.</remarks>

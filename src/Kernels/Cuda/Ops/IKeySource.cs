@@ -1,6 +1,7 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>Numbered keys, all different but for zeros, which stand for no key.</summary>
 internal interface IKeySource

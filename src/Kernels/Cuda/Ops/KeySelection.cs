@@ -1,7 +1,7 @@
 using ILGPU;
 using Keys = ILGPU.ArrayView<ulong>;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>The k largest keys of a source, found by one group of threads.</summary>
 internal static class KeySelection

@@ -1,8 +1,10 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 using View = ILGPU.ArrayView<float>;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>Root-mean-square norms: of whole groups at once, with the residual sum before them, or in two halves where a row is spread over ranks.</summary>
 /// <remarks>

@@ -1,7 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Cuda.Intrinsics;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>y ← rows of x, all in order or those that a list names.</summary>
 /// <remarks>
@@ -15,7 +17,7 @@ internal sealed class RowKernels(CudaQueue queue)
     private const int GroupSize = 128;
     private const int SegmentUnits = 4 * GroupSize;
 
-    private readonly Action<KernelConfig, ArrayView<byte>, ArrayView<int>, ArrayView<byte>, int, int, long, long, int> _quads = Load<WordQuad>(queue);
+    private readonly Action<KernelConfig, ArrayView<byte>, ArrayView<int>, ArrayView<byte>, int, int, long, long, int> _quads = Load<UInt4>(queue);
     private readonly Action<KernelConfig, ArrayView<byte>, ArrayView<int>, ArrayView<byte>, int, int, long, long, int> _words = Load<uint>(queue);
     private readonly Action<KernelConfig, ArrayView<byte>, ArrayView<int>, ArrayView<byte>, int, int, long, long, int> _halves = Load<ushort>(queue);
 
@@ -45,8 +47,8 @@ internal sealed class RowKernels(CudaQueue queue)
     {
         if (y.Rows == 0 || y.Columns == 0)
             return;
-        if (DeviceViews.IsAligned(x, WordQuad.Bytes) && DeviceViews.IsAligned(y, WordQuad.Bytes))
-            Launch(_quads, x, rows, y, WordQuad.Bytes);
+        if (DeviceViews.IsAligned(x, UInt4.Bytes) && DeviceViews.IsAligned(y, UInt4.Bytes))
+            Launch(_quads, x, rows, y, UInt4.Bytes);
         else if (y.Type.SizeBytes() == sizeof(uint))
             Launch(_words, x, rows, y, sizeof(uint));
         else
@@ -62,7 +64,7 @@ internal sealed class RowKernels(CudaQueue queue)
             (long)x.RowStride * size / unitBytes, (long)y.RowStride * size / unitBytes, rows is null ? 0 : 1);
     }
 
-    [DeviceKernel(typeof(WordQuad), Uses = "ld.global.v4")]
+    [DeviceKernel(typeof(UInt4), Uses = "ld.global.v4")]
     [DeviceKernel(typeof(uint))]
     [DeviceKernel(typeof(ushort))]
     private static void Kernel<T>(ArrayView<byte> x, ArrayView<int> rows, ArrayView<byte> y, int units, int segments, long strideX, long strideY, int listed)

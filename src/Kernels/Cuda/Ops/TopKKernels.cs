@@ -1,8 +1,9 @@
 using ILGPU;
 using ILGPU.Runtime;
+using TpServe.Kernels.Cuda.Device;
 using Keys = ILGPU.ArrayView<ulong>;
 
-namespace TpServe.Kernels.Cuda;
+namespace TpServe.Kernels.Cuda.Ops;
 
 /// <summary>The k largest of each row in descending order, ties to the lower index; a NaN counts as −∞.</summary>
 /// <remarks>

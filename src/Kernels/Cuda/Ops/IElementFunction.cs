@@ -1,8 +1,0 @@
-namespace TpServe.Kernels.Cuda;
-
-/// <summary>A function of two elements, compiled into <see cref="ElementwiseKernels"/>' one kernel.</summary>
-internal interface IElementFunction
-{
-    /// <summary>f(a, b).</summary>
-    float Apply(float a, float b, float parameter);
-}

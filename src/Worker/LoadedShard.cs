@@ -1,0 +1,60 @@
+using TpServe.Checkpoint;
+using TpServe.Collectives;
+using TpServe.Kernels;
+using TpServe.Model;
+using TpServe.Protos.Worker;
+using TpServe.Sharding;
+
+namespace TpServe.Worker;
+
+/// <summary>Device, weights, cache and sampler of one rank, over a relay: they outlive the epoch they were loaded in.</summary>
+/// <remarks>Threads   the rank's thread.</remarks>
+internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, RelayCommunicator relay, DenseTransformer model, KvCache cache, ShardPlan plan) : IDisposable
+{
+    /// <summary>Where it computes.</summary>
+    public ITensorBackend Ops => ops;
+
+    /// <summary>The group it is in at present, if any.</summary>
+    public RelayCommunicator Relay => relay;
+
+    /// <summary>What runs steps.</summary>
+    public ModelRank Rank { get; } = new(model, cache, plan, ops, relay);
+
+    /// <summary>Bytes of its weights.</summary>
+    public long WeightBytes => model.WeightBytes;
+
+    /// <summary>Bytes of its cache.</summary>
+    public long KvBytes => cache.Bytes;
+
+    /// <summary>Whether the device is the one that a request names.</summary>
+    public bool IsOn(string device) => request.Device == device;
+
+    /// <summary>Whether a load would build the same again: it differs in the epoch and the way to the peers alone.</summary>
+    public bool Serves(LoadRequest other) => IsSameShard(request, other);
+
+    /// <summary>Whether two loads build the same.</summary>
+    public static bool IsSameShard(LoadRequest built, LoadRequest asked)
+    {
+        LoadRequest probe = asked.Clone();
+        probe.Epoch = built.Epoch;
+        probe.Transport = built.Transport;
+        probe.TransportReason = built.TransportReason;
+        probe.SegmentPrefix = built.SegmentPrefix;
+        probe.RingAddresses.Clear();
+        probe.RingAddresses.Add(built.RingAddresses);
+        probe.CollectiveTimeoutMs = built.CollectiveTimeoutMs;
+        probe.LoadTimeoutMs = built.LoadTimeoutMs;
+        return probe.Equals(built);
+    }
+
+    /// <summary>Frees everything but the device, which is the caller's now.</summary>
+    public ITensorBackend GiveUpDevice()
+    {
+        relay.Dispose();
+        cache.Dispose();
+        model.Dispose();
+        return ops;
+    }
+
+    public void Dispose() => GiveUpDevice().Dispose();
+}

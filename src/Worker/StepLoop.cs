@@ -1,0 +1,61 @@
+using System.Diagnostics;
+using TpServe.Kernels.Cuda;
+using TpServe.Model;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Worker;
+
+/// <summary>One Run call: steps counted from 1, sequences its own.</summary>
+/// <remarks>Threads   the rank's thread, which takes one step after the other; what it waits for in between is told with each.</remarks>
+internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
+{
+    private readonly StepBatchBuilder _builder = new(epoch, blockTokens);
+    private string? _toldRecordingFault;
+    private long _endedAt;
+    private bool _failed;
+
+    /// <summary>Runs one step.</summary>
+    /// <exception cref="PlanMismatchException">The plan does not fit, or an earlier step has failed.</exception>
+    /// <exception cref="Collectives.GroupLostException">A peer is lost.</exception>
+    public StepResult Run(StepPlan plan)
+    {
+        if (_failed)
+            throw new PlanMismatchException($"step {plan.Step} follows a step that failed.");
+        try
+        {
+            long start = Stopwatch.GetTimestamp();
+            StepBatch batch = _builder.Lay(plan);
+            StepOutput output = shard.Rank.Run(batch);
+            shard.Relay.ThrowIfLost();
+            StepResult result = _builder.Conclude(plan, output, reports: shard.Relay.Rank == 0);
+            AddTimes(result, start);
+            AddRecordingFault(result);
+            return result;
+        }
+        catch
+        {
+            _failed = true;
+            throw;
+        }
+    }
+
+    private void AddTimes(StepResult result, long start)
+    {
+        long end = Stopwatch.GetTimestamp();
+        TimeSpan whole = Stopwatch.GetElapsedTime(start, end), collective = shard.Relay.TakeElapsed();
+        result.StepMicroseconds = (int)whole.TotalMicroseconds;
+        result.CollectiveMicroseconds = (int)collective.TotalMicroseconds;
+        result.ComputeMicroseconds = (int)(whole - collective).TotalMicroseconds;
+        if (_endedAt != 0)
+            result.IdleMicroseconds = (int)Math.Min(Stopwatch.GetElapsedTime(_endedAt, start).TotalMicroseconds, int.MaxValue);
+        _endedAt = end;
+    }
+
+    private void AddRecordingFault(StepResult result)
+    {
+        if (shard.Ops is not CudaBackend { RecordingFault: { } fault } || fault == _toldRecordingFault)
+            return;
+        _toldRecordingFault = fault;
+        result.RecordingFault = fault;
+    }
+}
