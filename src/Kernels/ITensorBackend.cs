@@ -26,8 +26,12 @@ public interface ITensorBackend : IDisposable
     /// <summary>True where <see cref="Recorded{T}"/> replays: then steps of one shape are worth padding to the same sizes.</summary>
     bool Records => false;
 
+    /// <summary>Why some work of <see cref="Recorded{T}"/> is run and not replayed although the device records; null where nothing is amiss.</summary>
+    string? RecordingFault => null;
+
     /// <summary>Runs work that only enqueues operations on tensors rented in it or before; a device may record it under the key and replay it from then on.</summary>
     /// <remarks>
+    /// Where the recording fails the work is run instead, now and later, and <see cref="RecordingFault"/> says why.
     /// Work of the same key rents the same scratch and reads the same tensors; only their content may differ. What it returns from the first run is
     /// returned again by a replay. The scratch it rented stays rented, as after running it.
     /// </remarks>

@@ -55,11 +55,14 @@ public sealed class ModelRank
         _enqueueDecode = EnqueueDecode;
     }
 
-    /// <summary>This rank's part of the _model.</summary>
+    /// <summary>This rank's part of the model.</summary>
     public DenseTransformer Model => _model;
 
     /// <summary>This rank's keys and values.</summary>
     public KvCache Cache => _cache;
+
+    /// <summary>Why some decode steps are not replayed although the device records; null where nothing is amiss.</summary>
+    public string? RecordingFault => _ops.RecordingFault;
 
     /// <summary>Runs one step. The result is overwritten by the next.</summary>
     /// <exception cref="ArgumentException">The batch is empty or beyond the model's limits.</exception>

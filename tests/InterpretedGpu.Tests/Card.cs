@@ -10,6 +10,9 @@ namespace TpServe.InterpretedGpu.Tests;
 /// </remarks>
 internal static class Card
 {
+    /// <summary>CUDA_ERROR_STREAM_CAPTURE_INVALIDATED.</summary>
+    public const int RecordingInvalidated = 901;
+
     /// <summary>CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED.</summary>
     private const int CannotBeRecorded = 900;
 
@@ -35,6 +38,9 @@ internal static class Card
 
     /// <summary>The launches that are being recorded; null = none are.</summary>
     public static List<Action>? Recording { get; set; }
+
+    /// <summary>True where every recording ends with an error, as when another library's call has spoilt it.</summary>
+    public static bool RefusesRecordings { get; set; }
 
     /// <summary>A handle for whatever the driver hands out.</summary>
     public static nint Keep(object thing)

@@ -129,9 +129,9 @@ internal static unsafe partial class DriverFunctions
     [UnmanagedCallersOnly]
     private static int cuStreamEndCapture(nint stream, nint* graph) => Guarded(() =>
     {
-        *graph = Card.Keep(Card.Recording!);
+        *graph = Card.RefusesRecordings ? 0 : Card.Keep(Card.Recording!);
         Card.Recording = null;
-        return 0;
+        return Card.RefusesRecordings ? Card.RecordingInvalidated : 0;
     });
 
     [UnmanagedCallersOnly]

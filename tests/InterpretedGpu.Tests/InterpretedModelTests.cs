@@ -25,6 +25,8 @@ public sealed class InterpretedModelTests
 
     private static readonly RankSetup Setup = RankSetup.Gpu with { Blocks = 16, Limits = new ModelLimits(MaxModelLength: 128, MaxStepTokens: 64) };
 
+    private static readonly Job[] Decoding = [new() { Prompt = [5, 17, 40, 8, 99], NewTokens = 8 }, new() { Prompt = [9, 2, 4], NewTokens = 6, JoinsAt = 1 }];
+
     [OneTimeSetUp]
     public void PutTheCardIn()
     {
@@ -97,30 +99,73 @@ public sealed class InterpretedModelTests
     public void DecodeSteps_ReplayedAsGraphs_GiveTheTokensOfLaunchedOnes()
     {
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore("models/llama-mha"));
-        Job[] jobs = [new() { Prompt = [5, 17, 40, 8, 99], NewTokens = 8 }, new() { Prompt = [9, 2, 4], NewTokens = 6, JoinsAt = 1 }];
-        string launched = Run(checkpoint, 1, jobs); // staged collectives run on the host: nothing is recorded
+        string launched = Run(checkpoint, 1, Decoding); // staged collectives run on the host: nothing is recorded
 
-        ShardPlan plan = new(checkpoint.Config, Partition.Even(checkpoint.Config, 1), 0);
-        using CudaBackend ops = new(CudaContext.Open(0));
-        using SingleRank comm = new(1, ops);
-        using DenseTransformer model = WeightLoader.Load(checkpoint, plan, ops, comm, Setup.Limits);
-        using KvCache cache = new(checkpoint.Config, plan, ElementType.Float16, Setup.BlockTokens, Setup.Blocks, ops);
-        ModelRank rank = new(model, cache, plan, ops, comm);
+        using LoneRank lone = new(checkpoint);
         int graphs = Card.GraphLaunches;
-        Assert.That(Text(StepDriver.Run(rank, jobs)), Is.EqualTo(launched));
-        Assert.That(ops.RecordingFault, Is.Null);
-        Assert.That(ops.GraphLaunches, Is.EqualTo(Card.GraphLaunches - graphs).And.GreaterThan(3));
+        Assert.That(Text(StepDriver.Run(lone.Rank, Decoding)), Is.EqualTo(launched));
+        Assert.That(lone.Rank.RecordingFault, Is.Null);
+        Assert.That(lone.Ops.GraphLaunches, Is.EqualTo(Card.GraphLaunches - graphs).And.GreaterThan(3));
 
-        long before = ops.Launches;
+        long before = lone.Ops.Launches;
         StepBatch batch = new(Setup.BlockTokens);
         batch.Clear(100);
-        batch.Samples.Add(new SampleRow(batch.AddSequence([7], 0, [0], 1), SamplingSettings.Greedy, new int[] { 7 }, 1, -1));
-        rank.Run(batch);
-        Assert.That(ops.Launches - before, Is.LessThanOrEqualTo(MostLaunchesAStep + checkpoint.Config.Layers * MostLaunchesALayer), "kernels of a decode step");
+        batch.Samples.Add(new SampleRow(batch.AddSequence([7], 0, [0]), SamplingSettings.Greedy, new int[] { 7 }, 1, -1));
+        lone.Rank.Run(batch);
+        Assert.That(lone.Ops.Launches - before, Is.LessThanOrEqualTo(MostLaunchesAStep + checkpoint.Config.Layers * MostLaunchesALayer), "kernels of a decode step");
+    }
+
+    [Test]
+    public void DecodeSteps_WhoseRecordingTheDriverRefuses_GiveTheSameTokensAndSayWhy()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore("models/llama-mha"));
+        string launched = Run(checkpoint, 1, Decoding);
+        using LoneRank lone = new(checkpoint);
+        Card.RefusesRecordings = true;
+        try
+        {
+            Assert.That(Text(StepDriver.Run(lone.Rank, Decoding)), Is.EqualTo(launched));
+        }
+        finally
+        {
+            Card.RefusesRecordings = false;
+        }
+        Assert.That(lone.Rank.RecordingFault, Does.Contain("cuStreamEndCapture").And.Contain("901"));
+        Assert.That(lone.Ops.GraphLaunches, Is.Zero);
     }
 
     private static string Run(ModelCheckpoint checkpoint, int degree, Job[] jobs) =>
         Text(RankGroup.Run(checkpoint, Partition.Even(checkpoint.Config, degree), Setup, jobs, wrap: (comm, ops) => new StagedCommunicator(comm, ops))[0]);
 
     private static string Text(JobResult[] results) => string.Join("\n", results.Select(result => result.ToString()));
+
+    /// <summary>A group of one whose collectives run on the device, so that its decode steps are recorded.</summary>
+    private sealed class LoneRank : IDisposable
+    {
+        private readonly SingleRank _comm;
+        private readonly DenseTransformer _model;
+        private readonly KvCache _cache;
+
+        public LoneRank(ModelCheckpoint checkpoint)
+        {
+            ShardPlan plan = new(checkpoint.Config, Partition.Even(checkpoint.Config, 1), 0);
+            Ops = new CudaBackend(CudaContext.Open(0));
+            _comm = new SingleRank(1, Ops);
+            _model = WeightLoader.Load(checkpoint, plan, Ops, _comm, Setup.Limits);
+            _cache = new KvCache(checkpoint.Config, plan, ElementType.Float16, Setup.BlockTokens, Setup.Blocks, Ops);
+            Rank = new ModelRank(_model, _cache, plan, Ops, _comm);
+        }
+
+        public CudaBackend Ops { get; }
+
+        public ModelRank Rank { get; }
+
+        public void Dispose()
+        {
+            _cache.Dispose();
+            _model.Dispose();
+            _comm.Dispose();
+            Ops.Dispose();
+        }
+    }
 }

@@ -73,7 +73,7 @@ public sealed class CudaModelTests
         ModelRank rank = new(model, cache, plan, ops, comm);
         StepBatch batch = new(16);
         batch.Clear(1);
-        batch.Samples.Add(new SampleRow(batch.AddSequence([7], 0, [0], 1), SamplingSettings.Greedy, new int[] { 7 }, 1, -1));
+        batch.Samples.Add(new SampleRow(batch.AddSequence([7], 0, [0]), SamplingSettings.Greedy, new int[] { 7 }, 1, -1));
 
         long before = ops.Launches;
         rank.Run(batch);

@@ -16,6 +16,9 @@ internal sealed record Job
     /// <summary>The step in which it joins, 0-based.</summary>
     public int JoinsAt { get; init; }
 
+    /// <summary>What is guessed to follow the tokens so far.</summary>
+    public Func<int[], IReadOnlyList<int>> Guesses { get; init; } = _ => [];
+
     public SamplingSettings Settings { get; init; } = SamplingSettings.Greedy;
 
     /// <summary>Likeliest tokens beside each generated one; −1 = no logprobs.</summary>

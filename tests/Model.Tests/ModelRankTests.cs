@@ -9,7 +9,7 @@ using TpServe.Sharding;
 
 namespace TpServe.Model.Tests;
 
-/// <summary>One rank's steps: limits, the cache's size, and what a decode step costs in managed memory.</summary>
+/// <summary>One rank's steps: limits, and what a decode step costs in managed memory.</summary>
 public sealed class ModelRankTests
 {
     [Test]
@@ -19,10 +19,10 @@ public sealed class ModelRankTests
         StepBatch batch = new(16);
         batch.Clear(1);
         Assert.That(() => fixture.Rank.Run(batch), Throws.ArgumentException.With.Message.Contains("0 tokens is not within 1..64"));
-        batch.AddSequence(new int[65], 0, Enumerable.Range(0, 5).ToArray(), 65);
+        batch.AddSequence(new int[65], 0, Enumerable.Range(0, 5).ToArray());
         Assert.That(() => fixture.Rank.Run(batch), Throws.ArgumentException.With.Message.Contains("65 tokens is not within 1..64"));
         batch.Clear(2);
-        batch.AddSequence([1], 128, Enumerable.Range(0, 9).ToArray(), 1);
+        batch.AddSequence([1], 128, Enumerable.Range(0, 9).ToArray());
         Assert.That(() => fixture.Rank.Run(batch), Throws.ArgumentException.With.Message.Contains("Position 128 is beyond the longest sequence of 128 tokens"));
     }
 
@@ -43,26 +43,9 @@ public sealed class ModelRankTests
         void Step(int position)
         {
             batch.Clear(position + 1);
-            int row = batch.AddSequence(history.AsSpan(position, 1), position, blocks, 1);
+            int row = batch.AddSequence(history.AsSpan(position, 1), position, blocks);
             batch.Samples.Add(new SampleRow(row, SamplingSettings.Greedy, history.AsMemory(0, position + 1), 1, -1));
             history[position + 1] = fixture.Rank.Run(batch).TokenIds[0];
-        }
-    }
-
-    [TestCase(ElementType.Float32, 4)]
-    [TestCase(ElementType.Float16, 2)]
-    [TestCase(ElementType.BFloat16, 2)]
-    public void KvCache_Bytes_AreBlocksTimesBytesPerBlock(ElementType type, int elementBytes)
-    {
-        using RandomCheckpoint checkpoint = OddModels.Create("olmo2");
-        using CpuBackend ops = new(threads: 1);
-        for (int rank = 0; rank < 4; rank++)
-        {
-            ShardPlan plan = new(checkpoint.Config, Partition.Even(checkpoint.Config, 4), rank);
-            using KvCache cache = new(checkpoint.Config, plan, type, blockTokens: 8, blocks: 5, ops);
-            long perBlock = KvCache.BytesPerBlock(checkpoint.Config, plan, type, blockTokens: 8);
-            Assert.That(perBlock, Is.EqualTo(2L * 2 * plan.LocalKvHeads * 8 * 16 * elementBytes));
-            Assert.That(cache.Bytes, Is.EqualTo(5 * perBlock));
         }
     }
 

@@ -66,6 +66,26 @@ internal sealed class RandomCheckpoint : ModelCheckpoint
         _bytes[name] = Encode(type, values);
     }
 
+    /// <summary>Puts one value into a whole row of a matrix; of a block format, into the scales.</summary>
+    public void Fill(string name, int row, float value)
+    {
+        TensorInfo tensor = _tensors[name];
+        int columns = tensor.Shape[1];
+        byte[] bytes = _bytes[name];
+        int rowBytes = bytes.Length / tensor.Shape[0];
+        Span<byte> target = bytes.AsSpan(row * rowBytes, rowBytes);
+        for (int i = 0; i < columns; i++)
+        {
+            switch (tensor.Type)
+            {
+                case TensorType.F32: BinaryPrimitives.WriteSingleLittleEndian(target[(4 * i)..], value); break;
+                case TensorType.BF16: BinaryPrimitives.WriteUInt16LittleEndian(target[(2 * i)..], (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16)); break;
+                case TensorType.Q8_0: BinaryPrimitives.WriteHalfLittleEndian(target[(34 * (i / 32))..], (Half)value); break;
+                default: throw new ArgumentOutOfRangeException(nameof(name), tensor.Type, "cannot be filled");
+            }
+        }
+    }
+
     /// <summary>Takes a tensor out.</summary>
     public void Remove(string name) => _tensors.Remove(name);
 

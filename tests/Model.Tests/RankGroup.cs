@@ -62,6 +62,21 @@ internal static class RankGroup
         ICommunicator comm = wrap?.Invoke(end, ops) ?? end;
         using DenseTransformer model = WeightLoader.Load(checkpoint, plan, ops, comm, setup.Limits);
         using KvCache cache = new(checkpoint.Config, plan, setup.KvType, setup.BlockTokens, setup.Blocks, ops);
+        if (setup.StaleNaN)
+            FillWithNaN(cache, checkpoint.Config.Layers, ops);
         return StepDriver.Run(new ModelRank(model, cache, plan, ops, comm), jobs);
+    }
+
+    private static void FillWithNaN(KvCache cache, int layers, ITensorBackend ops)
+    {
+        for (int layer = 0; layer < layers && cache.Layer(layer) is { } slots; layer++)
+        {
+            foreach (Tensor tensor in new[] { slots.Keys, slots.Values })
+            {
+                byte[] ones = new byte[(long)tensor.Rows * tensor.Columns * tensor.Type.SizeBytes()];
+                Array.Fill(ones, (byte)0xFF); // a NaN in every floating type
+                ops.Upload<byte>(ones, tensor);
+            }
+        }
     }
 }

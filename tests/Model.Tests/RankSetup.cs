@@ -34,5 +34,8 @@ internal sealed record RankSetup
 
     public int Blocks { get; init; } = 64;
 
+    /// <summary>True where every slot of the cache holds NaN until a sequence writes it.</summary>
+    public bool StaleNaN { get; init; }
+
     public ModelLimits Limits { get; init; } = new(MaxModelLength: 512, MaxStepTokens: 1024);
 }

@@ -58,7 +58,7 @@ public sealed class RecordedDecodeTests
         StepBatch batch = new(16);
         batch.Clear(1);
         for (int row = 0; row < rows; row++)
-            batch.Samples.Add(new SampleRow(batch.AddSequence([1], 0, [row], 1), SamplingSettings.Greedy, new int[] { 1 }, 1, -1));
+            batch.Samples.Add(new SampleRow(batch.AddSequence([1], 0, [row]), SamplingSettings.Greedy, new int[] { 1 }, 1, -1));
         LogitsPlan plan = new();
         plan.Make(batch.Samples);
         Assert.That(DecodeRecording.Fits(batch, plan), Is.True);

@@ -58,17 +58,14 @@ public sealed class RotaryTableTests
         }
     }
 
-    [TestCase(10, 20, ExpectedResult = 10, Description = "within the original context")]
-    [TestCase(10, 64, ExpectedResult = 10, Description = "a prompt that just fits")]
-    [TestCase(10, 65, ExpectedResult = 110, Description = "a longer prompt: long factors from its first token on")]
-    [TestCase(63, 20, ExpectedResult = 63, Description = "generated, last of the original context")]
-    [TestCase(64, 20, ExpectedResult = 164, Description = "generated beyond it")]
-    public int Row_LongRope_TakesLongFactorsBeyondTheOriginalContext(int position, int promptTokens) =>
-        RotaryTable.Row(LongRope(), 100, position, promptTokens);
+    [TestCase(10, false, ExpectedResult = 10)]
+    [TestCase(10, true, ExpectedResult = 110, Description = "long factors from the first token on")]
+    [TestCase(64, true, ExpectedResult = 164)]
+    public int Row_LongRope_TakesTheFactorsOfTheWholeSequence(int position, bool longRope) => RotaryTable.Row(LongRope(), 100, position, longRope);
 
     [Test]
     public void Row_OtherScalings_IsThePosition() =>
-        Assert.That(RotaryTable.Row(Plain, 100, 90, 95), Is.EqualTo(90));
+        Assert.That(RotaryTable.Row(Plain, 100, 90, longRope: true), Is.EqualTo(90));
 
     [Test]
     public void Build_WrongNumberOfFactors_Fails() =>

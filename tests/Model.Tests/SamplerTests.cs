@@ -113,6 +113,30 @@ public sealed class SamplerTests
     }
 
     [Test]
+    public void Choose_NaNAmongOthers_CountsAsMinusInfinity()
+    {
+        float[] logits = [.. Numbers.Uniform(203, seed: 12).Select((v, id) => id % 5 == 2 ? float.NaN : 6 * v)];
+        float[] excluded = [.. logits.Select(v => float.IsNaN(v) ? float.NegativeInfinity : v)];
+        foreach (SamplingSettings settings in new SamplingSettings[] { new(), new() { Temperature = 1 }, new() { Temperature = 1, TopP = 0.8f }, new() { Temperature = 1, MinP = 0.1f }, new() { Temperature = 1, TopK = 9 } })
+            for (int output = 0; output < 50; output++)
+                Assert.That(_sampler.Choose(logits, Row(settings with { OutputIndex = output })), Is.EqualTo(_sampler.Choose(excluded, Row(settings with { OutputIndex = output }))));
+        Assert.That(_sampler.Logprobs(logits, 0, 300), Is.EqualTo(_sampler.Logprobs(excluded, 0, 300)).Using<TokenLogprobs>((a, b) => a.ToString() == b.ToString() && a.TopLogprobs.SequenceEqual(b.TopLogprobs)));
+    }
+
+    [TestCase(float.NaN, float.NaN)]
+    [TestCase(float.NegativeInfinity, float.NaN)]
+    [TestCase(1f, float.PositiveInfinity)]
+    public void Choose_NothingFiniteToChooseBy_IsNotFinite(float all, float one)
+    {
+        float[] logits = [.. Enumerable.Repeat(all, 100)];
+        logits[40] = one;
+        (float[] values, int[] ids) = Candidates(logits, [0, 60, 100], 20);
+        foreach (SamplingSettings settings in new SamplingSettings[] { new(), new() { Temperature = 1 }, new() { Temperature = 1, TopK = 20 }, new() { Temperature = 1, TopP = 0.5f, LogitBias = [new(3, 1f)] } })
+            Assert.That(_sampler.Choose(logits, Row(settings)), Is.EqualTo(Sampler.NotFinite));
+        Assert.That(_sampler.ChooseAmong(values, ids, Row(new() { Temperature = 1, TopK = 20 })), Is.EqualTo(Sampler.NotFinite));
+    }
+
+    [Test]
     public void Logprobs_WithTies_RanksByIdAndSumsToOne()
     {
         float[] logits = [1f, 2f, 2f, 0f, 2f];

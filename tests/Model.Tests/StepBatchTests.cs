@@ -10,8 +10,8 @@ public sealed class StepBatchTests
     {
         StepBatch batch = new(blockTokens: 4);
         batch.Clear(step: 7);
-        Assert.That(batch.AddSequence([10, 11, 12], startPosition: 3, blockTable: [5, 2], promptTokens: 6), Is.EqualTo(0));
-        Assert.That(batch.AddSequence([20], startPosition: 0, blockTable: [9], promptTokens: 1), Is.EqualTo(3));
+        Assert.That(batch.AddSequence([10, 11, 12], startPosition: 3, blockTable: [5, 2]), Is.EqualTo(0));
+        Assert.That(batch.AddSequence([20], startPosition: 0, blockTable: [9], longRope: true), Is.EqualTo(3));
         Assert.Multiple(() =>
         {
             Assert.That(batch.Step, Is.EqualTo(7));
@@ -21,6 +21,7 @@ public sealed class StepBatchTests
             Assert.That(batch.SequenceOfRow.ToArray(), Is.EqualTo(new[] { 0, 0, 0, 1 }));
             Assert.That(batch.BlockTable(0).ToArray(), Is.EqualTo(new[] { 5, 2 }));
             Assert.That(batch.BlockTable(1).ToArray(), Is.EqualTo(new[] { 9 }));
+            Assert.That((batch.LongRope(0), batch.LongRope(1)), Is.EqualTo((false, true)));
             Assert.That(batch.MostBlocks, Is.EqualTo(2));
             Assert.That(batch.HighestPosition, Is.EqualTo(5));
         });
@@ -30,14 +31,14 @@ public sealed class StepBatchTests
     public void AddSequence_BlockTableTooShort_Fails()
     {
         StepBatch batch = new(blockTokens: 4);
-        Assert.That(() => batch.AddSequence([1], startPosition: 4, blockTable: [0], promptTokens: 5), Throws.ArgumentException.With.Message.Contains("expected 2 blocks"));
+        Assert.That(() => batch.AddSequence([1], startPosition: 4, blockTable: [0]), Throws.ArgumentException.With.Message.Contains("expected 2 blocks"));
     }
 
     [Test]
     public void Clear_AfterUse_EmptiesEverything()
     {
         StepBatch batch = new(blockTokens: 4);
-        batch.AddSequence([1, 2], 0, [0], 2);
+        batch.AddSequence([1, 2], 0, [0]);
         batch.Samples.Add(new SampleRow(1, SamplingSettings.Greedy, new int[2], 2, -1));
         batch.PromptLogprobs.Add(new PromptLogprobRow(0, 2, 0));
         batch.Clear(2);

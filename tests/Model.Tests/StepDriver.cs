@@ -1,3 +1,4 @@
+using TpServe.Checkpoint.Config;
 using TpServe.Model.Sampling;
 
 namespace TpServe.Model.Tests;
@@ -9,6 +10,7 @@ internal static class StepDriver
     public static JobResult[] Run(ModelRank rank, IReadOnlyList<Job> jobs)
     {
         int blockTokens = rank.Cache.BlockTokens;
+        RopeConfig rope = rank.Model.Config.Rope;
         StepBatch batch = new(blockTokens);
         State[] states = [.. jobs.Select(job => new State(job))];
 
@@ -17,39 +19,48 @@ internal static class StepDriver
         for (int step = 0; states.Any(state => !state.Done); step++)
         {
             batch.Clear(step + 1);
-            List<(State State, bool Sampled)> active = [];
+            List<(State State, bool Sampled, int[] Guesses)> active = [];
             foreach (State state in states.Where(state => !state.Done && state.Job.JoinsAt <= step))
             {
+                // What was rotated for a shorter sequence is computed anew.
+                bool longRope = rope.Scaling == RopeScaling.LongRope && state.Tokens.Count > rope.OriginalMaxPositions;
+                if (longRope && !state.LongRope)
+                    (state.LongRope, state.Computed) = (true, 0);
+                bool asks = state.Job.PromptTopLogprobs >= 0 && state.Asked == state.Computed && state.Computed < state.Job.Prompt.Count;
                 int count = Math.Min(state.Job.Chunk, state.Tokens.Count - state.Computed);
-                while (state.Blocks.Count * blockTokens < state.Computed + count)
+                bool sampled = state.Computed + count == state.Tokens.Count && state.Job.NewTokens > 0;
+                int room = state.Job.NewTokens - state.Result.Tokens.Count - 1;
+                if (rope.Scaling == RopeScaling.LongRope && !longRope)
+                    room = Math.Min(room, rope.OriginalMaxPositions - state.Tokens.Count);
+                int[] guesses = sampled ? [.. state.Job.Guesses([.. state.Tokens]).Take(room)] : [];
+                int[] tokens = [.. state.Tokens, .. guesses];
+                while (state.Blocks.Count * blockTokens < state.Computed + count + guesses.Length)
                     state.Blocks.Add(free.Pop());
-                int row = batch.AddSequence([.. state.Tokens.Skip(state.Computed).Take(count)], state.Computed, [.. state.Blocks], state.Job.Prompt.Count);
-                if (state.Job.PromptTopLogprobs >= 0 && state.Computed < state.Job.Prompt.Count)
+                int row = batch.AddSequence(tokens.AsSpan(state.Computed, count + guesses.Length), state.Computed, [.. state.Blocks], longRope);
+                if (asks)
                     for (int i = 0; i < count; i++)
                         batch.PromptLogprobs.Add(new(row + i, state.Computed + i + 1 < state.Job.Prompt.Count ? state.Tokens[state.Computed + i + 1] : 0, state.Job.PromptTopLogprobs));
-                state.AskedRows = state.Computed < state.Job.Prompt.Count && state.Job.PromptTopLogprobs >= 0 ? count : 0;
+                state.AskedRows = asks ? count : 0;
+                state.Asked += state.AskedRows;
                 state.Computed += count;
-                bool sampled = state.Computed == state.Tokens.Count && state.Job.NewTokens > 0;
-                if (sampled)
-                    batch.Samples.Add(new SampleRow(row + count - 1, state.Job.Settings, state.Tokens.ToArray(), state.Job.Prompt.Count, state.Job.TopLogprobs));
-                active.Add((state, sampled));
+                for (int guess = 0; sampled && guess <= guesses.Length; guess++)
+                    batch.Samples.Add(new SampleRow(row + count - 1 + guess, state.Job.Settings, tokens.AsMemory(0, state.Tokens.Count + guess), state.Job.Prompt.Count, state.Job.TopLogprobs));
+                active.Add((state, sampled, guesses));
             }
             if (batch.Rows == 0)
                 continue;
 
             StepOutput output = rank.Run(batch);
             int sample = 0, asked = 0;
-            foreach ((State state, bool sampled) in active)
+            foreach ((State state, bool sampled, int[] guesses) in active)
             {
                 if (output.PromptLogprobs.Count > 0)
                     state.Result.Rows.AddRange(output.PromptLogprobs.Skip(asked).Take(state.AskedRows));
                 asked += state.AskedRows;
                 if (sampled)
                 {
-                    if (output.Logprobs.Count > 0 && output.Logprobs[sample] is { } logprobs)
-                        state.Result.Logprobs.Add(logprobs);
-                    state.Tokens.Add(output.TokenIds[sample]);
-                    state.Result.Tokens.Add(output.TokenIds[sample++]);
+                    Take(state, guesses, output, sample);
+                    sample += 1 + guesses.Length;
                 }
                 if (state.Done)
                     foreach (int block in state.Blocks)
@@ -57,6 +68,22 @@ internal static class StepDriver
             }
         }
         return [.. states.Select(state => state.Result)];
+    }
+
+    /// <summary>What a sequence gets of a step: the token after its last, and one more after each guess that was right.</summary>
+    private static void Take(State state, int[] guesses, StepOutput output, int sample)
+    {
+        for (int right = 0; ; right++)
+        {
+            int token = output.TokenIds[sample + right];
+            if (output.Logprobs.Count > 0 && output.Logprobs[sample + right] is { } logprobs)
+                state.Result.Logprobs.Add(logprobs);
+            state.Tokens.Add(Math.Max(0, token)); // a row that failed goes on with some token, as in a worker
+            state.Result.Tokens.Add(token);
+            if (right == guesses.Length || guesses[right] != token)
+                return;
+            state.Computed++;
+        }
     }
 
     private sealed class State(Job job)
@@ -69,6 +96,12 @@ internal static class StepDriver
 
         public int Computed { get; set; }
 
+        public bool LongRope { get; set; }
+
+        /// <summary>Prompt rows asked about so far.</summary>
+        public int Asked { get; set; }
+
+        /// <summary>Of them, in this step.</summary>
         public int AskedRows { get; set; }
 
         public JobResult Result { get; } = new();

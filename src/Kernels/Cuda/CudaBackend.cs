@@ -66,7 +66,7 @@ public sealed class CudaBackend : ITensorBackend
     /// <summary>Recorded graphs replayed so far.</summary>
     public long GraphLaunches => _recorder.GraphLaunches;
 
-    /// <summary>Why some work of a step is not replayed as a graph; null where all is, or where the device records none.</summary>
+    /// <inheritdoc/>
     public string? RecordingFault => _recorder.Fault;
 
     /// <summary>The stream of this backend's kernels, for kernels of other rooms.</summary>

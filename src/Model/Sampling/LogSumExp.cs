@@ -5,7 +5,7 @@ namespace TpServe.Model.Sampling;
 /// <summary>ln Σ exp(x) and the exponentials themselves, over a whole row.</summary>
 /// <remarks>
 /// Numerics float64; four lanes over the row in ascending order, added 0 + 1 + 2 + 3 at the end, then the ragged rest: one fixed order,
-///          whoever calls it. −∞ contributes 0.
+///          whoever calls it. −∞ contributes 0, and a NaN as much.
 /// </remarks>
 internal static class LogSumExp
 {
@@ -28,6 +28,7 @@ internal static class LogSumExp
             Vector128<float> scaled = Vector128.Create(x.Slice(i, 4)) / temperature;
             (Vector128<double> low, Vector128<double> high) = Vector128.Widen(scaled);
             Vector256<double> weight = Vector256.Exp(Vector256.Create(low, high) - Vector256.Create((double)largest));
+            weight = Vector256.ConditionalSelect(Vector256.Equals(weight, weight), weight, Vector256<double>.Zero);
             sums += weight;
             if (!weights.IsEmpty)
                 weight.CopyTo(weights[i..]);
@@ -35,7 +36,7 @@ internal static class LogSumExp
         double sum = sums[0] + sums[1] + sums[2] + sums[3];
         for (; i < x.Length; i++)
         {
-            double weight = Math.Exp((double)(x[i] / temperature) - largest);
+            double weight = float.IsNaN(x[i]) ? 0 : Math.Exp((double)(x[i] / temperature) - largest);
             sum += weight;
             if (!weights.IsEmpty)
                 weights[i] = weight;

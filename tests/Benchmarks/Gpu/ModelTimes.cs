@@ -72,7 +72,7 @@ internal sealed class ModelTimes : IDisposable
     {
         int blocks = (position + tokens.Length + BlockTokens - 1) / BlockTokens, perSequence = _cache.Blocks / Math.Max(1, _cache.Blocks / blocks);
         int[] table = [.. Enumerable.Range(0, blocks).Select(block => (sequence * perSequence + block) % _cache.Blocks)];
-        int row = _batch.AddSequence(tokens, position, table, position + tokens.Length);
+        int row = _batch.AddSequence(tokens, position, table);
         _batch.Samples.Add(new SampleRow(row + tokens.Length - 1, SamplingSettings.Greedy, new int[position + tokens.Length], position + tokens.Length, -1));
     }
 
