@@ -12,6 +12,7 @@ tpserve.Subcommands.Add(DoctorCommand.Create());
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());
 
-// The default of two seconds would end the process before a frozen worker is given up and killed.
-InvocationConfiguration invocation = new() { ProcessTerminationTimeout = TimeSpan.FromSeconds(10) };
-return await tpserve.Parse(args).InvokeAsync(invocation);
+// A server has its own way to end (DrainingLifetime); the other commands are cancelled.
+ParseResult parsed = tpserve.Parse(args);
+InvocationConfiguration invocation = new() { ProcessTerminationTimeout = parsed.CommandResult.Command is RootCommand or { Name: "serve" } ? null : TimeSpan.FromSeconds(10) };
+return await parsed.InvokeAsync(invocation);

@@ -84,7 +84,7 @@ internal static class PeerBench
     {
         using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions")
         {
-            Content = JsonContent.Create(new { prompt, max_tokens = DecodeTokens + 1, temperature = 0, ignore_eos = true, stream = true, return_token_ids = true }),
+            Content = JsonContent.Create(new { prompt, max_tokens = DecodeTokens + 1, temperature = 0, ignore_eos = true, stream = true, return_token_ids = true, cache_bypass = true }),
         };
         long start = Stopwatch.GetTimestamp();
         using HttpResponseMessage answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);

@@ -70,4 +70,54 @@ public sealed class StepBatchBuilderTests
         builder.Lay(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) } });
         Assert.DoesNotThrow(() => builder.Lay(new StepPlan { Epoch = 7, Step = 2, Finished = { 1 }, NewSequences = { Sequence(1, 2) } }));
     }
+
+    /// <summary>What a model answers: the chosen token of each sample.</summary>
+    private static StepOutput Output(params int[] chosen)
+    {
+        StepOutput output = new();
+        chosen.CopyTo(output.Reset(chosen.Length));
+        return output;
+    }
+
+    [Test]
+    public void Lay_SequenceComputedInPart_BeginsBehindItInTheBlocksItsFirstStepBrings()
+    {
+        NewSequence sequence = Sequence(1, 7);
+        sequence.ComputedTokens = 4;
+        StepPlan plan = new() { Epoch = 7, Step = 1, NewSequences = { sequence }, Sequences = { Rows(1, 4, 3, true, 9, 2) }, Copies = { new BlockCopy { Source = 5, Destination = 2 } } };
+        StepBatch batch = Builder().Lay(plan);
+        Assert.That(batch.TokenIds.ToArray(), Is.EqualTo(new[] { 104, 105, 106 }));
+        Assert.That(batch.Slots.ToArray(), Is.EqualTo(new[] { 8, 9, 10 }));
+        Assert.That(batch.BlockTable(0).ToArray(), Is.EqualTo(new[] { 9, 2 }));
+        Assert.That(batch.Copies, Is.EqualTo(new[] { (5, 2) }));
+    }
+
+    [TestCase(new[] { 7, 8, 9 }, new[] { 7, 8, 9 }, 5, Description = "both guesses were right")]
+    [TestCase(new[] { 7, 4, 9 }, new[] { 7, 4 }, 4, Description = "the second was wrong")]
+    [TestCase(new[] { 5, 8, 9 }, new[] { 5 }, 3, Description = "the first was wrong: what came after it never was")]
+    public void Conclude_Guesses_AreTakenWhileTheyEqualWhatWasSampled(int[] chosen, int[] taken, int computed)
+    {
+        StepBatchBuilder builder = Builder();
+        SequenceStep rows = Rows(1, 0, 3, true, 0, 1);
+        rows.DraftIds.Add([7, 8]);
+        StepPlan plan = new() { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { rows } };
+        StepBatch batch = builder.Lay(plan);
+        Assert.That(batch.TokenIds.ToArray(), Is.EqualTo(new[] { 100, 101, 102, 7, 8 }));
+        Assert.That(batch.Samples.Select(sample => (sample.Row, sample.Tokens.Length)), Is.EqualTo(new[] { (2, 3), (3, 4), (4, 5) }));
+        Assert.That(batch.Samples[2].Tokens.ToArray(), Is.EqualTo(new[] { 100, 101, 102, 7, 8 }));
+        Assert.That(builder.Conclude(plan, Output(chosen), reports: true).Sequences.Single().TokenIds, Is.EqualTo(taken));
+        Assert.That(builder.Lay(new StepPlan { Epoch = 7, Step = 2, Sequences = { Rows(1, computed, 1, true) } }).TokenIds.ToArray(), Is.EqualTo(new[] { taken[^1] }));
+    }
+
+    [Test]
+    public void Conclude_LogitsNotFinite_FaultsTheSequenceAloneAndStepsUnderWayStillRun([Values] bool reports)
+    {
+        StepBatchBuilder builder = Builder();
+        StepPlan plan = new() { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3), Sequence(2, 3) }, Sequences = { Rows(1, 0, 3, true, 0), Rows(2, 0, 3, true, 1) } };
+        builder.Lay(plan);
+        StepResult result = builder.Conclude(plan, Output(Model.Sampling.Sampler.NotFinite, 9), reports);
+        if (reports)
+            Assert.That(result.Sequences.Select(sequence => sequence.Fault), Is.EqualTo(new[] { "the logits are not finite", "" }));
+        Assert.DoesNotThrow(() => builder.Lay(new StepPlan { Epoch = 7, Step = 2, Sequences = { Rows(1, 3, 1, true), Rows(2, 3, 1, true) } }));
+    }
 }

@@ -104,8 +104,7 @@ internal sealed class GroupEpoch(
                 Condemn($"rank {rank} answered step {result.Step} of epoch {result.Epoch} where step {step} of epoch {epoch} was due.");
                 throw Lost(await _ended.Task.WaitAsync(cancellation));
             }
-            ranks[rank].LastStep = (result.ComputeMicroseconds, result.CollectiveMicroseconds, result.StepMicroseconds);
-            ranks[rank].LastIdleMicroseconds = result.IdleMicroseconds;
+            ranks[rank].Add(result);
             if (result.RecordingFault.Length > 0)
                 recordingFault(rank, result.RecordingFault);
             first ??= result;

@@ -23,11 +23,24 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
     /// <summary>What its paths cost when they were proved; empty where they were not.</summary>
     public IReadOnlyList<PathInfo> Paths { get; } = paths;
 
-    /// <summary>Microseconds of the last step. Written by the step loop alone; readers may see a step's numbers mixed with the next one's.</summary>
-    public (int Compute, int Collective, int Step) LastStep { get; set; }
+    /// <summary>The last step's result. Written by the step loop alone; readers may see it beside the totals of another step.</summary>
+    public StepResult LastStep { get; private set; } = new();
 
-    /// <summary>How long the rank waited between the last step and the one before, in microseconds.</summary>
-    public int LastIdleMicroseconds { get; set; }
+    /// <summary>Steps of this life.</summary>
+    public long Steps { get; private set; }
+
+    /// <summary>Their time, in microseconds: arithmetic, collectives, and between them.</summary>
+    public (long Compute, long Collective, long Idle) TotalMicroseconds { get; private set; }
+
+    /// <summary>A step has ended.</summary>
+    public void Add(StepResult result)
+    {
+        LastStep = result;
+        Steps++;
+        (long compute, long collective, long idle) = TotalMicroseconds;
+        // The first step was waited for since the group began.
+        TotalMicroseconds = (compute + result.ComputeMicroseconds, collective + result.CollectiveMicroseconds, Steps == 1 ? 0 : idle + result.IdleMicroseconds);
+    }
 }
 
 /// <summary>Lays out what is known of a group, once for everyone who shows it: GetTopology, /topology, the banner.</summary>
@@ -48,7 +61,7 @@ internal static class TopologyReport
 
     private static RankInfo Describe(ShardPlan shard, RankDevice device, RankStatus status)
     {
-        (int compute, int collective, int step) = status.LastStep;
+        (long compute, long collective, long idle) = status.TotalMicroseconds;
         LoadReport report = status.Report;
         return new RankInfo
         {
@@ -69,9 +82,13 @@ internal static class TopologyReport
             WeightBytes = report.WeightBytes,
             KvBytes = report.KvBytes,
             LoadSeconds = report.Seconds,
-            ComputeMicroseconds = compute,
-            CollectiveMicroseconds = collective,
-            StepMicroseconds = step,
+            ComputeMicroseconds = status.LastStep.ComputeMicroseconds,
+            CollectiveMicroseconds = status.LastStep.CollectiveMicroseconds,
+            StepMicroseconds = status.LastStep.StepMicroseconds,
+            Steps = status.Steps,
+            ComputeSeconds = compute * 1e-6,
+            CollectiveSeconds = collective * 1e-6,
+            IdleSeconds = idle * 1e-6,
         };
     }
 

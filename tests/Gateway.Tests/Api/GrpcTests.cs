@@ -240,6 +240,17 @@ public sealed class GrpcTests
     }
 
     [Test]
+    public async Task Generate_MessageTooLarge_IsResourceExhaustedWithItsLimit()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        RpcException? refused = await Assert.ThrowsAsync<RpcException>(async () => await api.Inference.GenerateAsync(Text(new string('a', 5 << 20))));
+        Assert.That(refused!.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
+        ErrorInfo info = refused.GetRpcStatus()!.GetDetail<ErrorInfo>();
+        Assert.That((info.Reason, info.Metadata["limit"]), Is.EqualTo(("MESSAGE_TOO_LARGE", "4194304 bytes")));
+        Assert.That((await api.Inference.GenerateAsync(Text("a", 1))).Outputs, Has.Count.EqualTo(1));
+    }
+
+    [Test]
     public async Task GenerateStream_DeadlineInTheQueue_IsDeadlineExceeded()
     {
         await using ApiFixture api = await ApiFixture.StartAsync(start: false);

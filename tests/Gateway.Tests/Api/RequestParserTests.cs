@@ -1,3 +1,4 @@
+using Grpc.Core;
 using NUnit.Framework;
 using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
@@ -100,6 +101,25 @@ public sealed class RequestParserTests
         Assert.That(Parser().Parse(request).PromptTokens, Has.Count.EqualTo(7));
         request.ParseSpecialTokens = true;
         Assert.That(Parser().Parse(request).PromptTokens, Is.EqualTo(new[] { TestModel.End }));
+    }
+
+    [Test]
+    public void Parse_TokenBeyondTheEmbedding_IsRefusedWhateverFormItComesIn()
+    {
+        // A tokenizer may hold more tokens than the embedding has rows: here the last two special ones.
+        ServingModel model = TestModel.Model() with { Config = TestModel.Model().Config with { Vocab = TestModel.Assistant } };
+        RequestParser parser = new(model, new ServingSettings { MaxModelLen = 100 }, new ManualTime());
+        Refused(() => parser.Parse(new GenerateRequest { Text = "a <|begin|> b", ParseSpecialTokens = true }), "259");
+        Refused(() => parser.Parse(new GenerateRequest { TokenIds = new TokenIds { Ids = { 97, 258 } } }), "258");
+        Refused(() => parser.Parse(new ChatRequest { Messages = { new ChatMessage { Role = ChatRole.User, Content = "a" } } }), "258");
+        Assert.That(parser.Parse(new GenerateRequest { Text = "a <|user|> b", ParseSpecialTokens = true }).PromptTokens, Has.Member(TestModel.User));
+
+        static void Refused(Action parse, string token)
+        {
+            RequestRejectedException? refused = Assert.Throws<RequestRejectedException>(() => parse());
+            Assert.That((refused!.Status, refused.Value), Is.EqualTo((StatusCode.InvalidArgument, token)));
+            Assert.That(refused.Message, Does.Contain(token).And.Contain("257"));
+        }
     }
 
     [Test]
