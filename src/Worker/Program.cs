@@ -30,7 +30,7 @@ builder.Host.UseSerilog((_, log) => log
     .MinimumLevel.Is(Enum.Parse<LogEventLevel>(options.LogLevel.Replace("trace", "verbose", StringComparison.Ordinal), ignoreCase: true))
     .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
     .MinimumLevel.Override("Grpc", LogEventLevel.Warning)
-    .WriteTo.Console(formatProvider: System.Globalization.CultureInfo.InvariantCulture));
+    .WriteTo.Async(queue => queue.Console(formatProvider: System.Globalization.CultureInfo.InvariantCulture)));
 
 // 2. Where the gateway and the peers reach it: a Unix socket for one host, a port across hosts.
 builder.WebHost.ConfigureKestrel(kestrel =>

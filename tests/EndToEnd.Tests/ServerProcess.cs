@@ -87,6 +87,13 @@ internal sealed class ServerProcess : IAsyncDisposable
         return new ServerProcess(Process.Start(start)!, http, grpc);
     }
 
+    /// <summary>What /topology tells.</summary>
+    public async Task<JsonElement> TopologyAsync()
+    {
+        using JsonDocument topology = JsonDocument.Parse(await Http.GetStringAsync(new Uri("/topology", UriKind.Relative)));
+        return topology.RootElement.Clone();
+    }
+
     /// <summary>Polls /health/ready until it says yes.</summary>
     /// <exception cref="InvalidOperationException">The process ended, or was not ready in time.</exception>
     public async Task WaitReadyAsync()

@@ -131,7 +131,8 @@ internal static class Server
             // What these two would report is said elsewhere: a failed start in one line, readiness by its own endpoints.
             .MinimumLevel.Override("Microsoft.Extensions.Hosting", LogEventLevel.Fatal)
             .MinimumLevel.Override("Microsoft.Extensions.Diagnostics.HealthChecks", LogEventLevel.Fatal)
-            .WriteTo.Console(formatProvider: CultureInfo.InvariantCulture));
+            // A terminal that is slow to print holds up nobody: what logs under a lock only queues a line.
+            .WriteTo.Async(queue => queue.Console(formatProvider: CultureInfo.InvariantCulture)));
     }
 
     private static int Fail(string reason)
