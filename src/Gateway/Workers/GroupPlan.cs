@@ -28,9 +28,10 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
     /// <param name="freeBytes">Memory free on this host.</param>
     /// <param name="cores">Cores of this host.</param>
     /// <param name="weightBytes">Bytes of a shard's weights.</param>
+    /// <param name="seats">Which of the workers that the settings ask for take part, ascending; null = all.</param>
     /// <exception cref="Checkpoint.ModelLoadException">The architecture is not supported.</exception>
     /// <exception cref="ShardingException">Degree, weights or context do not fit the model or the host; names value and limit.</exception>
-    public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes)
+    public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes, IReadOnlyList<int>? seats = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(options);
@@ -45,7 +46,7 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
 
         Partition partition = options.Partition == "even"
             ? Sharding.Partition.Even(config, degree)
-            : Sharding.Partition.Weighted(config, ParseWeights(options.Partition, degree));
+            : Sharding.Partition.Weighted(config, seats is null ? ParseWeights(options.Partition, degree) : [.. seats.Select(seat => ParseWeights(options.Partition, degree: null)[seat])]);
         ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
 
         // KV cache: what the devices hold beside the weights.
@@ -87,14 +88,14 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
         return parts.Length >= 2 && long.TryParse(parts[1], CultureInfo.InvariantCulture, out long kibibytes) ? Math.Min(limit, kibibytes * 1024) : limit;
     }
 
-    private static double[] ParseWeights(string text, int degree)
+    private static double[] ParseWeights(string text, int? degree)
     {
         string[] parts = text.Split(',');
         double[] weights = new double[parts.Length];
         for (int i = 0; i < parts.Length; i++)
             if (!double.TryParse(parts[i], NumberStyles.Float, CultureInfo.InvariantCulture, out weights[i]))
                 throw new ShardingException($"partition '{text}': '{parts[i]}' is not a number; write 'even' or one weight for each worker, as in 2,1.");
-        if (parts.Length != degree)
+        if (degree is not null && parts.Length != degree)
             throw new ShardingException($"partition '{text}' has {parts.Length} weights for {degree} workers.");
         return weights;
     }
