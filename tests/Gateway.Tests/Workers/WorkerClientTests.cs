@@ -47,18 +47,20 @@ public sealed class WorkerClientTests
         _folder.Delete(recursive: true);
     }
 
-    [TestCase("peer", "Peer")]
-    [TestCase("plan", "Plan")]
-    [TestCase("step", "Step")]
+    [TestCase(StepFault.Types.Kind.Peer, "Peer")]
+    [TestCase(StepFault.Types.Kind.Plan, "Plan")]
+    [TestCase(StepFault.Types.Kind.Step, "Step")]
     [TestCase(null, "Link")]
-    public async Task Run_WorkerEndsIt_TellsWhoseFaultAfterTheResultsBefore(string? trailer, string fault)
+    public async Task Run_WorkerEndsIt_TellsWhoseFaultAfterTheResultsBefore(StepFault.Types.Kind? kind, string fault)
     {
-        _service.AfterOneStep = new RpcException(new Status(StatusCode.Internal, "said the worker"), trailer is null ? [] : new Metadata { { "tpserve-fault", trailer } });
+        _service.FaultAfterOneStep = kind;
+        _service.EndsAfterOneStep = kind is null;
         using IStepStream stream = _client.OpenRun();
         await stream.SendAsync(new StepPlan { Epoch = 5, Step = 1 }, CancellationToken.None);
         Assert.That((await stream.Ended.WaitAsync(s_patience)), Is.EqualTo(new StreamEnd(Enum.Parse<StreamFault>(fault), "said the worker")));
         Assert.That((await stream.ReceiveAsync(CancellationToken.None)).Step, Is.EqualTo(1));
         await Assert.ThrowsAsync<ChannelClosedException>(() => stream.ReceiveAsync(CancellationToken.None).AsTask());
+        await _service.RunReturned.Task.WaitAsync(s_patience); // closed by the gateway where the worker left it open
     }
 
     [Test]
@@ -125,7 +127,11 @@ public sealed class WorkerClientTests
 
     private sealed class Service : WorkerControl.WorkerControlBase
     {
-        public RpcException? AfterOneStep { get; set; }
+        public StepFault.Types.Kind? FaultAfterOneStep { get; set; }
+
+        public bool EndsAfterOneStep { get; set; }
+
+        public TaskCompletionSource RunReturned { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public RpcException? LoadFault { get; set; }
 
@@ -162,9 +168,15 @@ public sealed class WorkerClientTests
             await foreach (StepPlan plan in requests.ReadAllAsync())
             {
                 await responses.WriteAsync(new StepResult { Epoch = plan.Epoch, Step = plan.Step });
-                if (AfterOneStep is not null)
-                    throw AfterOneStep;
+                if (FaultAfterOneStep is { } kind)
+                    await responses.WriteAsync(new StepResult { Fault = new StepFault { Kind = kind, Reason = "said the worker" } });
+                if (EndsAfterOneStep)
+                {
+                    RunReturned.TrySetResult();
+                    throw new RpcException(new Status(StatusCode.Internal, "said the worker"));
+                }
             }
+            RunReturned.TrySetResult();
         }
     }
 }
