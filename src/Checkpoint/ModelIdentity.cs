@@ -79,7 +79,7 @@ public sealed class ModelIdentity : IEquatable<ModelIdentity>
         for (int page = 0; page < SampledPages; page++)
         {
             // The last page ends with the file; the others lie at equal distances before it.
-            stream.Position = Math.Max(0, length - PageBytes) / (SampledPages - 1) * page;
+            stream.Position = Math.Max(0, length - PageBytes) * page / (SampledPages - 1);
             int read = stream.ReadAtLeast(buffer.AsSpan(0, PageBytes), PageBytes, throwOnEndOfStream: false);
             pages.AppendData(buffer, 0, read);
         }

@@ -26,11 +26,14 @@ internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, Relay
     /// <summary>Bytes of its cache.</summary>
     public long KvBytes => cache.Bytes;
 
+    /// <summary>A step has failed of itself: this is not to be computed on again.</summary>
+    public bool IsSpoiled { get; set; }
+
     /// <summary>Whether the device is the one that a request names.</summary>
-    public bool IsOn(ComputeDevice device) => request.Device.Equals(device);
+    public bool IsOn(ComputeDevice device) => !IsSpoiled && request.Device.Equals(device);
 
     /// <summary>Whether a load would build the same again: it differs in the epoch and the way to the peers alone.</summary>
-    public bool Serves(LoadRequest other) => IsSameShard(request, other);
+    public bool Serves(LoadRequest other) => !IsSpoiled && IsSameShard(request, other);
 
     /// <summary>Whether two loads build the same.</summary>
     public static bool IsSameShard(LoadRequest built, LoadRequest asked)

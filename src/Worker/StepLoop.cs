@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using TpServe.Collectives;
 using TpServe.Kernels.Cuda;
 using TpServe.Model;
 using TpServe.Protos.Worker;
@@ -16,7 +17,7 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
 
     /// <summary>Runs one step.</summary>
     /// <exception cref="PlanMismatchException">The plan does not fit, or an earlier step has failed.</exception>
-    /// <exception cref="Collectives.GroupLostException">A peer is lost.</exception>
+    /// <exception cref="GroupLostException">A peer is lost.</exception>
     public StepResult Run(StepPlan plan)
     {
         if (_failed)
@@ -32,9 +33,12 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
             AddRecordingFault(result);
             return result;
         }
-        catch
+        catch (Exception fault)
         {
             _failed = true;
+            // What the ranks disagree about leaves device and weights as they were; nobody knows what anything else has done to them.
+            if (fault is not (GroupLostException or PlanMismatchException))
+                shard.IsSpoiled = true;
             throw;
         }
     }

@@ -11,12 +11,11 @@ namespace TpServe.Worker;
 
 /// <summary>What the gateway may call: translates, and leaves everything to <see cref="RankHost"/>.</summary>
 /// <remarks>
-/// Errors   Load: FailedPrecondition, whatever it was. Run: PlanMismatchException → FailedPrecondition, a lost group → Aborted, all else → Internal,
-///          each with the trailer that tells them from a broken link.
+/// Errors   Load: FailedPrecondition, whatever it was, with a trailer that tells it from a broken link. Run: a StepFault in the last result.
 /// </remarks>
 internal sealed partial class WorkerService(RankHost rank, WorkerOptions options, IHostApplicationLifetime lifetime, ILogger<WorkerService> log) : WorkerControl.WorkerControlBase
 {
-    /// <summary>Metadata entry that says whose fault ended a call.</summary>
+    /// <summary>Metadata entry that says whose fault ended a load.</summary>
     private const string FaultTrailer = "tpserve-fault";
 
     /// <summary>Plans read ahead of the rank; the gateway keeps two steps in flight.</summary>
@@ -66,38 +65,28 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
         catch (Exception fault) when (fault is not OperationCanceledException || !context.CancellationToken.IsCancellationRequested)
         {
             LogLoadFailed(request.Epoch, request.Rank, Describe(fault));
-            throw Fault(StatusCode.FailedPrecondition, fault is GroupLostException ? "peer" : "load", fault);
+            throw new RpcException(
+                new Status(StatusCode.FailedPrecondition, Describe(fault)), new Metadata { { FaultTrailer, fault is GroupLostException ? "peer" : "load" } });
         }
     }
 
     public override async Task Run(IAsyncStreamReader<StepPlan> requests, IServerStreamWriter<StepResult> responses, ServerCallContext context)
     {
-        // One task reads plans and hands each to the rank at once, another answers in order: the rank never waits for the network between two steps.
+        // Plans are read here and handed to the rank at once, another task answers in order: the rank never waits for the network between two steps.
+        // A call is never left while it is read from, or the server hands the stream to another call with that read still in it: so a fault is an answer, too.
         Func<StepPlan, Task<StepResult>> run = rank.OpenLoop();
         Channel<Task<StepResult>> steps = Channel.CreateBounded<Task<StepResult>>(new BoundedChannelOptions(MostStepsAhead) { SingleReader = true, SingleWriter = true });
         Task answering = AnswerAsync(steps.Reader, responses, context.CancellationToken);
         try
         {
-            // Where a step fails the answers end first, and with them the call and its reading.
-            await await Task.WhenAny(ReadAsync(), answering);
+            while (await requests.MoveNext(context.CancellationToken))
+                await steps.Writer.WriteAsync(run(requests.Current), context.CancellationToken);
+            steps.Writer.Complete();
             await answering;
         }
         catch (Exception) when (context.CancellationToken.IsCancellationRequested)
         {
-            // The gateway has closed the stream.
-        }
-
-        async Task ReadAsync()
-        {
-            try
-            {
-                while (await requests.MoveNext(context.CancellationToken))
-                    await steps.Writer.WriteAsync(run(requests.Current), context.CancellationToken);
-            }
-            finally
-            {
-                steps.Writer.TryComplete();
-            }
+            // The gateway has gone, or has given the stream up; so the answers end too.
         }
     }
 
@@ -117,6 +106,7 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
 
     private async Task AnswerAsync(ChannelReader<Task<StepResult>> steps, IServerStreamWriter<StepResult> responses, CancellationToken cancellation)
     {
+        bool failed = false;
         await foreach (Task<StepResult> step in steps.ReadAllAsync(cancellation))
         {
             StepResult result;
@@ -126,20 +116,22 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
             }
             catch (Exception fault) // of whatever kind, a device's too: the gateway is told what and whose it is
             {
+                if (failed)
+                    continue; // what was sent before the gateway knew
+                failed = true;
                 LogStepFailed(Describe(fault));
-                throw fault switch
-                {
-                    PlanMismatchException => Fault(StatusCode.FailedPrecondition, "plan", fault),
-                    GroupLostException => Fault(StatusCode.Aborted, "peer", fault),
-                    _ => Fault(StatusCode.Internal, "step", fault),
-                };
+                result = new StepResult { Fault = new StepFault { Kind = KindOf(fault), Reason = Describe(fault) } };
             }
             await responses.WriteAsync(result, cancellation);
         }
     }
 
-    private static RpcException Fault(StatusCode code, string kind, Exception fault) =>
-        new(new Status(code, Describe(fault)), new Metadata { { FaultTrailer, kind } });
+    private static StepFault.Types.Kind KindOf(Exception fault) => fault switch
+    {
+        PlanMismatchException => StepFault.Types.Kind.Plan,
+        GroupLostException => StepFault.Types.Kind.Peer,
+        _ => StepFault.Types.Kind.Step,
+    };
 
     /// <summary>The message; the type too where it is none of those whose messages are written for people.</summary>
     private static string Describe(Exception fault) =>

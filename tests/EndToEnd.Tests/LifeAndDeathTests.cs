@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net.Http.Json;
 using System.Text.Json;
 using Grpc.Core;
 using Grpc.Net.Client;
@@ -57,6 +58,101 @@ public sealed class LifeAndDeathTests
         Assert.That(topology.Epoch, Is.GreaterThan(1));
     }
 
+    [TestCase(0)]
+    [TestCase(1)]
+    public async Task Worker_KilledInAStream_IsReplacedWithin5SecondsAndTheOtherKeepsItsProcess(int rank)
+    {
+        await using ServerProcess server = await ServerProcess.StartAsync();
+        int[] before = await server.WorkerIdsAsync();
+        using GrpcChannel channel = GrpcChannel.ForAddress($"http://127.0.0.1:{server.GrpcPort}");
+        using AsyncServerStreamingCall<GenerateEvent> call = new Inference.InferenceClient(channel).GenerateStream(Long);
+        using CancellationTokenSource deadline = new(TimeSpan.FromSeconds(30));
+        Assert.That(await call.ResponseStream.MoveNext(deadline.Token), Is.True);
+
+        long killed = Stopwatch.GetTimestamp();
+        ServerProcess.Signal(before[rank], "KILL");
+        int[] after = await NewWorkersAsync(server, before);
+        Assert.That(Stopwatch.GetElapsedTime(killed), Is.LessThan(TimeSpan.FromSeconds(5)));
+        Assert.That(after[1 - rank], Is.EqualTo(before[1 - rank]), "the survivor");
+        Assert.That(after[rank], Is.Not.EqualTo(before[rank]));
+        JsonElement answer = await server.PostAsync("/v1/completions", new { prompt = "Hello", max_tokens = 1 });
+        Assert.That(answer.GetProperty("choices").GetArrayLength(), Is.EqualTo(1));
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task Worker_Frozen_IsFencedWithin5SecondsAndTheOtherKeepsItsProcess(bool busy)
+    {
+        await using ServerProcess server = await ServerProcess.StartAsync();
+        int[] before = await server.WorkerIdsAsync();
+        using GrpcChannel channel = GrpcChannel.ForAddress($"http://127.0.0.1:{server.GrpcPort}");
+        using CancellationTokenSource deadline = new(TimeSpan.FromSeconds(30));
+        using AsyncServerStreamingCall<GenerateEvent>? call = busy ? new Inference.InferenceClient(channel).GenerateStream(Long) : null;
+        if (call is not null)
+            Assert.That(await call.ResponseStream.MoveNext(deadline.Token), Is.True);
+
+        long frozen = Stopwatch.GetTimestamp();
+        ServerProcess.Signal(before[1], "STOP");
+        await ServerProcess.UntilAsync(() => !ServerProcess.IsRunning(before[1]), TimeSpan.FromSeconds(10), "the frozen worker was not fenced");
+        Assert.That(Stopwatch.GetElapsedTime(frozen), Is.LessThan(TimeSpan.FromSeconds(5)));
+        int[] after = await NewWorkersAsync(server, before);
+        Assert.That(after[0], Is.EqualTo(before[0]), "it was alive, and only waited for the frozen one");
+    }
+
+    [Test]
+    public async Task Model_MovedAwayAndBack_RequestsAreRefusedUntilItIsThere()
+    {
+        string file = Path.Combine(Directory.CreateTempSubdirectory("tpserve-model-").FullName, "moved.gguf"), away = file + ".away";
+        File.Copy(TestData.SmolLm2, file);
+        await using (ServerProcess server = await ServerProcess.StartAsync("--model", file))
+        {
+            int[] before = await server.WorkerIdsAsync();
+            File.Move(file, away);
+            ServerProcess.Signal(before[1], "KILL");
+            await ServerProcess.UntilAsync(() => server.Output.Contains("broken ", StringComparison.Ordinal), TimeSpan.FromSeconds(20), "the circuit stayed closed");
+            Assert.That(server.Output, Does.Contain(file));
+            using HttpResponseMessage ready = await server.Http.GetAsync(new Uri("/health/ready", UriKind.Relative));
+            Assert.That((ready.StatusCode, await ready.Content.ReadAsStringAsync()), Is.EqualTo((System.Net.HttpStatusCode.ServiceUnavailable, "{\"status\":\"broken\"}")));
+
+            File.Move(away, file);
+            await server.WaitReadyAsync();
+            Assert.That((await server.WorkerIdsAsync())[0], Is.EqualTo(before[0]), "the survivor has waited with what it had loaded");
+        }
+        Directory.Delete(Path.GetDirectoryName(file)!, recursive: true);
+    }
+
+    [Test]
+    public async Task Model_Replaced_IsRefusedWithBothIdentities()
+    {
+        string file = Path.Combine(Directory.CreateTempSubdirectory("tpserve-model-").FullName, "replaced.gguf");
+        File.Copy(TestData.SmolLm2, file);
+        await using (ServerProcess server = await ServerProcess.StartAsync("--model", file))
+        {
+            // The same shape, another training: one byte of the last tensor.
+            byte[] bytes = await File.ReadAllBytesAsync(file);
+            bytes[^1] ^= 1;
+            await File.WriteAllBytesAsync(file + ".new", bytes);
+            File.Move(file + ".new", file, overwrite: true);
+            ServerProcess.Signal((await server.WorkerIdsAsync())[0], "KILL");
+            await ServerProcess.UntilAsync(() => server.Output.Contains("broken ", StringComparison.Ordinal), TimeSpan.FromSeconds(20), "the circuit stayed closed");
+            Assert.That(server.Output, Does.Match("broken .*another model than the one this server serves: now replaced.gguf of .*; at the start replaced.gguf of "));
+        }
+        Directory.Delete(Path.GetDirectoryName(file)!, recursive: true);
+    }
+
+    [Test]
+    public async Task Gateway_Killed_TheNextOneSweepsItsFolder()
+    {
+        await using ServerProcess first = await ServerProcess.StartAsync("--tp", "1");
+        JsonElement topology = (await first.Http.GetFromJsonAsync<JsonElement>(new Uri("/topology", UriKind.Relative))).GetProperty("ranks")[0];
+        string folder = Path.GetDirectoryName(topology.GetProperty("address").GetString()!["unix:".Length..])!;
+        first.Kill();
+        await ServerProcess.UntilAsync(() => !ServerProcess.IsRunning(topology.GetProperty("pid").GetInt32()), TimeSpan.FromSeconds(5), "a worker outlived its gateway");
+        Assert.That(Directory.Exists(folder), Is.True, "who was killed cannot tidy up");
+        await using ServerProcess second = await ServerProcess.StartAsync("--tp", "1");
+        Assert.That(Directory.Exists(folder), Is.False);
+    }
+
     [Test]
     public async Task Worker_Frozen_RequestsEndUnavailable()
     {
@@ -102,6 +198,20 @@ public sealed class LifeAndDeathTests
         int code = await server.WaitForExitAsync(TimeSpan.FromSeconds(5));
         Assert.That(code, Is.Zero, server.Errors);
         Assert.That(workers.Any(ServerProcess.IsRunning), Is.False);
+    }
+
+    /// <summary>The workers once one of them is another and the group is ready.</summary>
+    private static async Task<int[]> NewWorkersAsync(ServerProcess server, int[] before)
+    {
+        using CancellationTokenSource deadline = new(TimeSpan.FromSeconds(20));
+        using PeriodicTimer pause = new(TimeSpan.FromMilliseconds(20));
+        while (await pause.WaitForNextTickAsync(deadline.Token))
+        {
+            await server.WaitReadyAsync();
+            if (await server.WorkerIdsAsync() is { } after && !after.SequenceEqual(before))
+                return after;
+        }
+        throw new InvalidOperationException("the group did not come back.");
     }
 
     private static IEnumerable<TestCaseData> BadStarts()

@@ -37,8 +37,8 @@ internal static class Server
 
             // 3. How many ranks on what, and who owns what.
             DevicePlan devices = DevicePlanner.Create(options, await DeviceSurvey.RunAsync(options, cancellation));
-            GroupPlan plan = GroupPlan.Create(
-                checkpoint.Config, options, devices, GroupPlan.FreeHostBytes(), Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard));
+            long freeBytes = GroupPlan.FreeHostBytes(); // before anything is loaded: what all ranks together may take, however many there are later
+            GroupPlan plan = PlanFor(devices, seats: null);
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             Banner banner = new(Console.Out, options, TimeProvider.System);
             banner.Starting(checkpoint, plan, version);
@@ -55,7 +55,7 @@ internal static class Server
             builder.Services.AddSingleton<IGroupObserver>(banner);
             GroupModel model = GroupModel.At(path);
             builder.Services.AddSingleton(provider => new WorkerGroup(
-                options, PolicyOf(options), plan, seats => plan, model, SourceOf(options), banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>()));
+                options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, SourceOf(options), banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>()));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddTpServeApi(ModelOf(checkpoint), SettingsOf(options, plan, checkpoint.Config.Rope));
             await using WebApplication app = builder.Build();
@@ -73,6 +73,9 @@ internal static class Server
             }
             await stopped;
             return 0;
+
+            GroupPlan PlanFor(DevicePlan own, IReadOnlyList<int>? seats) => GroupPlan.Create(
+                checkpoint.Config, options, own, freeBytes, Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard), seats);
         }
         catch (OptionsValidationException fault)
         {

@@ -15,6 +15,9 @@ public sealed record DevicePlan(IReadOnlyList<RankDevice> Ranks, string Reason)
     /// <summary>Whether every rank computes on a GPU.</summary>
     public bool OnGpus => Ranks.All(rank => rank.Gpu is not null);
 
+    /// <summary>What is left where only some of the ranks take part.</summary>
+    public DevicePlan Of(IReadOnlyList<int> ranks) => this with { Ranks = [.. ranks.Select(rank => Ranks[rank])] };
+
     /// <summary>A group whose ranks all compute on the CPU.</summary>
     public static DevicePlan Cpu(int degree, string reason) => Same(DeviceKind.Cpu, degree, reason);
 

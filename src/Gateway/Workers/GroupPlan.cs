@@ -29,9 +29,10 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
     /// <param name="freeBytes">Memory free on this host.</param>
     /// <param name="cores">Cores of this host.</param>
     /// <param name="weightBytes">Bytes of a shard's weights.</param>
+    /// <param name="seats">Which of the workers that the settings ask for take part, ascending; null = all.</param>
     /// <exception cref="Checkpoint.ModelLoadException">The architecture is not supported.</exception>
     /// <exception cref="ShardingException">Degree, weights or context do not fit the model or the host; names value and limit.</exception>
-    public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes)
+    public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes, IReadOnlyList<int>? seats = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(options);
@@ -46,7 +47,7 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
 
         Partition partition = options.Partition.Count == 0
             ? Sharding.Partition.Even(config, degree)
-            : Sharding.Partition.Weighted(config, WeightsOf(options, degree));
+            : Sharding.Partition.Weighted(config, seats is null ? WeightsOf(options, degree) : [.. seats.Select(seat => options.Partition[seat])]);
         ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
 
         // KV cache: what the devices hold beside the weights.

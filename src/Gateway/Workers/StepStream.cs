@@ -45,26 +45,25 @@ internal sealed class StepStream : IStepStream
 
     public void Dispose() => _call.Dispose(); // ends the reading too
 
-    /// <summary>Whose fault a call's end was, as the worker says; the link's where it says nothing.</summary>
-    private static StreamFault FaultOf(RpcException fault) => fault.Trailers.GetValue(WorkerClient.FaultTrailer) switch
-    {
-        "peer" => StreamFault.Peer,
-        "plan" => StreamFault.Plan,
-        "step" => StreamFault.Step,
-        _ => StreamFault.Link,
-    };
-
     private async Task<StreamEnd> ReadAsync()
     {
         StreamEnd end = new(StreamFault.Link, "the worker closed its step stream");
         try
         {
             while (await _call.ResponseStream.MoveNext(CancellationToken.None))
+            {
+                if (_call.ResponseStream.Current.Fault is { } fault)
+                {
+                    end = new StreamEnd(KindOf(fault), fault.Reason);
+                    _ = FinishAsync(); // the worker waits for it
+                    break;
+                }
                 _results.Writer.TryWrite(_call.ResponseStream.Current);
+            }
         }
         catch (RpcException fault)
         {
-            end = new StreamEnd(FaultOf(fault), fault.Status.Detail);
+            end = new StreamEnd(StreamFault.Link, fault.Status.Detail);
         }
         catch (Exception fault) // whatever happened: nobody waits for a result that cannot come
         {
@@ -73,4 +72,11 @@ internal sealed class StepStream : IStepStream
         _results.Writer.TryComplete();
         return end;
     }
+
+    private static StreamFault KindOf(StepFault fault) => fault.Kind switch
+    {
+        StepFault.Types.Kind.Plan => StreamFault.Plan,
+        StepFault.Types.Kind.Peer => StreamFault.Peer,
+        _ => StreamFault.Step,
+    };
 }

@@ -8,8 +8,8 @@ namespace TpServe.Gateway.Workers;
 /// <summary>A worker's link over gRPC: one HTTP/2 connection, on which calls, pings and the step stream run beside each other.</summary>
 internal sealed class WorkerClient : IWorkerLink
 {
-    /// <summary>Metadata entry in which a worker says whose fault it was; a call that fails without it lost its link.</summary>
-    public const string FaultTrailer = "tpserve-fault";
+    /// <summary>Metadata entry in which a worker says whose fault ended a load; one that fails without it lost its link.</summary>
+    private const string FaultTrailer = "tpserve-fault";
 
     // A plan holds every new prompt of a step, a result the logprobs asked for: far below these, which end a call that has gone astray.
     private const int MostReceivedBytes = 256 << 20;

@@ -49,6 +49,17 @@ public sealed class GroupPlanTests
     }
 
     [Test]
+    public void Create_SomeOfTheSeats_KeepTheirWeightsAndTheCacheOfTheWhole()
+    {
+        GatewayOptions options = new() { Tp = 3, Partition = "1,4,2" };
+        DevicePlan devices = DevicePlan.Cpu(3, "test");
+        GroupPlan whole = GroupPlan.Create(Config(), options, devices, freeBytes: 1L << 40, cores: 4, _ => Weights);
+        GroupPlan left = GroupPlan.Create(Config(), options, devices.Of([0, 2]), freeBytes: 1L << 40, cores: 4, _ => Weights, seats: [0, 2]);
+        Assert.That(left.Partition.HeadBoundaries, Is.EqualTo(Partition.Weighted(Config(), [1, 2]).HeadBoundaries));
+        Assert.That((left.Degree, left.MaxModelLen, left.KvBlocks), Is.EqualTo((2, whole.MaxModelLen, whole.KvBlocks)));
+    }
+
+    [Test]
     public void Create_UnequalGpus_TheSmallerDecides()
     {
         GroupPlan plan = Plan(new GatewayOptions(), Gpu(0, 8L << 30), Gpu(1, 1L << 30));

@@ -1,0 +1,72 @@
+using TpServe.Collectives.Local;
+using TpServe.Kernels;
+
+namespace TpServe.Collectives.Tests;
+
+/// <summary>A rank's place in one group after the other.</summary>
+public sealed class RelayTests
+{
+    private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(10);
+
+    [Test]
+    public void Relay_OneGroupAfterTheOther_SumsInEach()
+    {
+        RelayCommunicator[] relays = [new(0, 2), new(1, 2)];
+        for (long epoch = 4; epoch < 7; epoch++)
+        {
+            ICommunicator[] ends = LocalGroup.Create(2, s_timeout, epoch);
+            Exception?[] faults = TestGroup.OnThreads(2, rank =>
+            {
+                relays[rank].Enter(ends[rank]);
+                using HostBuffer memory = new(sizeof(float));
+                Tensor x = new(memory, 0, 1, 1, 1, ElementType.Float32);
+                x.HostSpan<float>(0)[0] = rank == 1 ? epoch : 0;
+                relays[rank].BeginStep(1);
+                relays[rank].SumDisjoint(x);
+                relays[rank].Barrier(s_timeout);
+                Assert.That((x.HostSpan<float>(0)[0], relays[rank].Epoch), Is.EqualTo(((float)epoch, epoch)));
+            });
+            Assert.That(faults, Is.All.Null);
+        }
+        foreach (RelayCommunicator relay in relays)
+            relay.Dispose();
+    }
+
+    [Test]
+    public void Relay_LeftOrNeverEntered_RefusesAndForgetsTheOldGroup()
+    {
+        ICommunicator[] ends = LocalGroup.Create(2, s_timeout, epoch: 3);
+        using RelayCommunicator relay = new(0, 2);
+        Assert.That(relay.Barrier, Throws.InstanceOf<RevokedException>());
+        relay.Enter(ends[0]);
+        relay.Leave();
+        Assert.That(relay.Barrier, Throws.InstanceOf<RevokedException>().With.Message.Contains("epoch 3"));
+        relay.Revoke("reaches nobody");
+        Assert.That(ends[0].Barrier, Throws.InstanceOf<ObjectDisposedException>(), "it was the relay's to dispose");
+        ends[1].Dispose();
+    }
+
+    [Test]
+    public void Relay_GroupOfAnotherRank_IsRefused()
+    {
+        using ICommunicator other = LocalGroup.Create(2, s_timeout, epoch: 3)[1];
+        using RelayCommunicator relay = new(0, 2);
+        Assert.That(() => relay.Enter(other), Throws.ArgumentException);
+    }
+
+    [TestCase("local")]
+    [TestCase("shm")]
+    [TestCase("ring")]
+    public void Barrier_WithPatience_OutlivesTheGroupsTimeout(string transport)
+    {
+        using TestGroup group = TestGroup.Create(transport, 2, TimeSpan.FromMilliseconds(300));
+        using ManualResetEventSlim late = new();
+        Exception?[] faults = group.RunAll(end =>
+        {
+            if (end.Rank == 1)
+                late.Wait(TimeSpan.FromMilliseconds(900)); // nobody sets it
+            end.Barrier(s_timeout);
+        });
+        Assert.That(faults, Is.All.Null);
+    }
+}

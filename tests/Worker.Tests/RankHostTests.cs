@@ -1,0 +1,207 @@
+using NUnit.Framework;
+using TpServe.Checkpoint;
+using TpServe.Collectives;
+using TpServe.Collectives.Ring;
+using TpServe.Protos.Worker;
+using TpServe.Sharding;
+using TpServe.Testing;
+
+namespace TpServe.Worker.Tests;
+
+/// <summary>Loads, losses and loads again of one rank and of two in one process.</summary>
+public sealed class RankHostTests
+{
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
+
+    private readonly string _prefix = $"tpserve-test-{Environment.ProcessId}-{Guid.NewGuid():N}";
+
+    private static RankHost NewHost() => new(new GroupSecret("a secret"), new RingMailboxes());
+
+    [Test]
+    public async Task Load_SameShardOfTheNextEpoch_KeepsItAndRunsTheSameStepsAgain()
+    {
+        using RankHost host = NewHost();
+        LoadReport first = await LoadAsync(host, Request(epoch: 1, rank: 0, degree: 1));
+        StepResult before = await StepAsync(host, epoch: 1);
+        host.Revoke(1, "a peer died");
+        await Assert.ThrowsAsync<RevokedException>(() => StepAsync(host, epoch: 1));
+
+        LoadReport second = await LoadAsync(host, Request(epoch: 2, rank: 0, degree: 1));
+        StepResult after = await StepAsync(host, epoch: 2);
+        Assert.That((first.Reused, second.Reused), Is.EqualTo((false, true)));
+        Assert.That(second.WeightBytes, Is.EqualTo(first.WeightBytes).And.Positive);
+        Assert.That(after.Sequences, Is.EqualTo(before.Sequences));
+
+        LoadRequest larger = Request(epoch: 3, rank: 0, degree: 1);
+        larger.KvBlocks++;
+        Assert.That((await LoadAsync(host, larger)).Reused, Is.False, "another cache is another shard");
+    }
+
+    [Test]
+    public async Task Load_PeerDiedAndWasReplaced_TheSurvivorKeepsItsShardAndBothGoOn()
+    {
+        using RankHost survivor = NewHost();
+        RankHost dying = NewHost();
+        await Task.WhenAll(LoadAsync(survivor, Request(1, 0, 2)), LoadAsync(dying, Request(1, 1, 2)));
+        StepResult[] before = await Task.WhenAll(StepAsync(survivor, 1), StepAsync(dying, 1));
+
+        // The survivor waits for its peer in a step; the revocation wakes it long before the collective's timeout.
+        Task<StepResult> waiting = StepAsync(survivor, 1, s_patience);
+        dying.Dispose();
+        survivor.Revoke(1, "rank 1 died");
+        await Assert.ThatAsync(() => waiting, Throws.InstanceOf<GroupLostException>());
+
+        using RankHost replacing = NewHost();
+        LoadReport[] reports = await Task.WhenAll(LoadAsync(survivor, Request(2, 0, 2)), LoadAsync(replacing, Request(2, 1, 2)));
+        Assert.That(reports.Select(report => report.Reused), Is.EqualTo(new[] { true, false }));
+        StepResult[] after = await Task.WhenAll(StepAsync(survivor, 2), StepAsync(replacing, 2));
+        Assert.That(after[0].Sequences, Is.EqualTo(before[0].Sequences));
+    }
+
+    [Test]
+    public async Task Load_PeerNeverComes_EndsWithTheRevocationAndTheNextLoadWorks()
+    {
+        using RankHost host = NewHost();
+        TaskCompletionSource joining = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task<LoadReport> load = host.LoadAsync(Request(1, 0, 2), step =>
+        {
+            if (step.Stage == "joining group")
+                joining.TrySetResult();
+        });
+        await joining.Task.WaitAsync(s_patience);
+        host.Revoke(1, "rank 1 died while it started");
+        RevokedException? fault = await Assert.ThrowsAsync<RevokedException>(() => load.WaitAsync(TimeSpan.FromSeconds(5)));
+        Assert.That(fault!.Message, Does.Contain("rank 1 died while it started"));
+        await Assert.ThrowsAsync<PlanMismatchException>(() => StepAsync(host, 1));
+        Assert.That((await LoadAsync(host, Request(2, 0, 1))).Reused, Is.False);
+    }
+
+    [Test]
+    public async Task Load_GroupFallsApartWhilePacking_TheShardServesTheNextEpoch()
+    {
+        using RankHost host = NewHost(), peer = NewHost();
+        TaskCompletionSource packing = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        using ManualResetEventSlim goOn = new();
+        Task<LoadReport> load = host.LoadAsync(Request(1, 0, 2), step =>
+        {
+            if (step.Stage != "packing")
+                return;
+            packing.TrySetResult();
+            goOn.Wait(s_patience);
+        });
+        Task<LoadReport> peers = peer.LoadAsync(Request(1, 1, 2), _ => { });
+        await packing.Task.WaitAsync(s_patience);
+        host.Revoke(1, "rank 1 died");
+        goOn.Set();
+        await Assert.ThatAsync(() => load.WaitAsync(s_patience), Throws.InstanceOf<GroupLostException>());
+        await Assert.ThatAsync(() => peers.WaitAsync(s_patience), Throws.InstanceOf<GroupLostException>());
+        LoadReport[] next = await Task.WhenAll(LoadAsync(host, Request(2, 0, 2)), LoadAsync(peer, Request(2, 1, 2)));
+        Assert.That(next.Select(report => report.Reused), Is.All.True);
+    }
+
+    [Test]
+    public async Task Load_AnotherShardWhileOneIsPacked_StopsThePackingAtOnce()
+    {
+        using RankHost host = NewHost();
+        TaskCompletionSource packing = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        using ManualResetEventSlim goOn = new();
+        int steps = 0;
+        Task<LoadReport> useless = host.LoadAsync(Request(1, 0, 1), step =>
+        {
+            if (step.Stage != "packing")
+                return;
+            steps++;
+            packing.TrySetResult();
+            goOn.Wait(s_patience);
+        });
+        await packing.Task.WaitAsync(s_patience);
+        LoadRequest other = Request(2, 0, 1);
+        other.KvBlocks = 3;
+        Task<LoadReport> wanted = host.LoadAsync(other, _ => { });
+        goOn.Set();
+        await Assert.ThatAsync(() => useless.WaitAsync(s_patience), Throws.InstanceOf<RevokedException>());
+        Assert.That(steps, Is.EqualTo(1));
+        Assert.That((await wanted.WaitAsync(s_patience)).Reused, Is.False);
+    }
+
+    [Test]
+    public async Task Load_FilesAreNotTheGateways_IsRefusedWithBothIdentities()
+    {
+        using RankHost host = NewHost();
+        LoadRequest request = Request(1, 0, 1);
+        request.ModelIdentity = "model.gguf of another size";
+        ModelLoadException? fault = await Assert.ThrowsAsync<ModelLoadException>(() => LoadAsync(host, request));
+        Assert.That(fault!.Message, Does.Contain(request.ModelIdentity).And.Contain(ModelIdentity.Of(TestData.SmolLm2).Content));
+    }
+
+    [Test]
+    public async Task Step_Idle_IsWhatPassedSinceTheStepBefore()
+    {
+        using RankHost host = NewHost();
+        await LoadAsync(host, Request(1, 0, 1));
+        Func<StepPlan, Task<StepResult>> run = host.OpenLoop();
+        StepResult first = await run(Plan(1, 1));
+        using ManualResetEventSlim never = new();
+        never.Wait(TimeSpan.FromMilliseconds(50));
+        StepResult second = await run(new StepPlan { Epoch = 1, Step = 2, Sequences = { new SequenceStep { SequenceId = 1, StartPosition = 4, Tokens = 1, Sample = true } } });
+        Assert.That((first.IdleMicroseconds, second.IdleMicroseconds), Is.EqualTo((0, second.IdleMicroseconds)));
+        Assert.That(second.IdleMicroseconds, Is.InRange(50_000, s_patience.TotalMicroseconds));
+    }
+
+    [Test]
+    public async Task Step_AfterOneThatFailed_IsRefused()
+    {
+        using RankHost host = NewHost();
+        await LoadAsync(host, Request(1, 0, 1));
+        Func<StepPlan, Task<StepResult>> run = host.OpenLoop();
+        Task<StepResult> wrong = run(Plan(epoch: 9, step: 1)), next = run(Plan(epoch: 1, step: 2));
+        await Assert.ThrowsAsync<PlanMismatchException>(() => wrong);
+        PlanMismatchException? refused = await Assert.ThrowsAsync<PlanMismatchException>(() => next);
+        Assert.That(refused!.Message, Does.Contain("failed"));
+        Assert.That((await StepAsync(host, 1)).Step, Is.EqualTo(1), "another stream begins anew");
+    }
+
+    private LoadRequest Request(long epoch, int rank, int degree)
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
+        Partition partition = Partition.Even(checkpoint.Config, degree);
+        return new LoadRequest
+        {
+            Epoch = epoch,
+            Rank = rank,
+            Degree = degree,
+            ModelPath = TestData.SmolLm2,
+            HeadBoundaries = { partition.HeadBoundaries },
+            LeafBoundaries = { partition.LeafBoundaries },
+            VocabBoundaries = { partition.VocabBoundaries },
+            Device = "cpu",
+            Isa = "avx2",
+            Threads = 1,
+            KvDtype = "f16",
+            ActivationDtype = "auto",
+            BlockTokens = 16,
+            KvBlocks = 2,
+            MaxModelLen = 32,
+            MaxStepTokens = 16,
+            Transport = "shm",
+            SegmentPrefix = $"{_prefix}-{epoch}",
+            CollectiveTimeoutMs = 20_000,
+            LoadTimeoutMs = 60_000,
+        };
+    }
+
+    private static Task<LoadReport> LoadAsync(RankHost host, LoadRequest request) => host.LoadAsync(request, _ => { }).WaitAsync(s_patience);
+
+    private static StepPlan Plan(long epoch, long step) => new()
+    {
+        Epoch = epoch,
+        Step = step,
+        NewSequences =
+        {
+            new NewSequence { SequenceId = 1, TokenIds = { 1, 2, 3, 4 }, Sampling = new SamplingParameters { PromptTokens = 4, TopP = 1, RepetitionPenalty = 1 }, TopLogprobs = 3, PromptLogprobs = -1 },
+        },
+        Sequences = { new SequenceStep { SequenceId = 1, Tokens = 4, NewBlocks = { 1 }, Sample = true } },
+    };
+
+    private static Task<StepResult> StepAsync(RankHost host, long epoch, TimeSpan? patience = null) => host.OpenLoop()(Plan(epoch, 1)).WaitAsync(patience ?? s_patience);
+}
