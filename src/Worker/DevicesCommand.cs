@@ -5,7 +5,7 @@ using TpServe.Protos.Worker;
 
 namespace TpServe.Worker;
 
-/// <summary>devices [--json]: prints what this process can compute on, and ends. How a gateway that links no device code learns of the GPUs of its host.</summary>
+/// <summary>devices [--json [--no-gpus]]: prints what this process can compute on, and ends. How a gateway that links no device code learns of the GPUs of its host.</summary>
 internal static class DevicesCommand
 {
     /// <summary>The word on the command line.</summary>
@@ -14,13 +14,13 @@ internal static class DevicesCommand
     /// <returns>Exit code: 0, or 2 for an unknown argument.</returns>
     public static int Run(ReadOnlySpan<string> arguments, TextWriter output, TextWriter errors)
     {
-        if (arguments is not ([] or ["--json"]))
+        if (arguments is not ([] or ["--json"] or ["--json", "--no-gpus"]))
         {
-            errors.WriteLine($"tpserve worker: {Name} takes --json and nothing else.");
+            errors.WriteLine($"tpserve worker: {Name} takes --json, and after it --no-gpus, and nothing else.");
             return 2;
         }
-        HelloReply host = HostFacts.Describe(surveyGpus: true);
-        if (arguments is ["--json"])
+        HelloReply host = HostFacts.Describe(surveyGpus: arguments is not [_, "--no-gpus"]);
+        if (arguments is ["--json", ..])
             output.WriteLine(new JsonFormatter(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true).WithFormatDefaultValues(true)).Format(host));
         else
             Print(host, output);

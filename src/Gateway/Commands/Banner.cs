@@ -22,7 +22,8 @@ internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProv
         Line("model", ModelSummary.Of(checkpoint));
         Line("device", plan.Devices.Reason);
         Line("group", string.Create(CultureInfo.InvariantCulture,
-            $"{plan.Degree} workers{(plan.Threads > 0 ? $" x {plan.Threads} threads" : "")}, kv {Words.KvDtypes.Of(options.KvDtype)}, context {plan.MaxModelLen}, cache {(long)plan.KvBlocks * plan.BlockTokens} tokens"));
+            $"{plan.Degree} workers{(plan.Threads > 0 ? $" x {plan.Threads} threads" : "")}, kv {Words.KvDtypes.Of(options.KvDtype)}, context {plan.MaxModelLen}"));
+        Line("cache", string.Create(CultureInfo.InvariantCulture, $"{(long)plan.KvBlocks * plan.BlockTokens} tokens in blocks of {plan.BlockTokens}: {plan.CacheReason}"));
         foreach (ShardPlan shard in plan.Shards)
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"{shard}, {ShardSizes.WeightBytes(checkpoint, shard) / 1048576.0:F1} MiB"));
     }

@@ -9,9 +9,11 @@ using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.Devices;
+using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
+using TpServe.Protos.Worker;
 using TpServe.Sharding;
 using TpServe.Tokenization;
 
@@ -36,8 +38,10 @@ internal static class Server
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(path);
 
             // 3. How many ranks on what, and who owns what.
-            DevicePlan devices = DevicePlanner.Create(options, await DeviceSurvey.RunAsync(options, cancellation));
-            long freeBytes = GroupPlan.FreeHostBytes(); // before anything is loaded: what all ranks together may take, however many there are later
+            IReadOnlyList<HelloReply> hosts = await DeviceSurvey.RunAsync(options, cancellation);
+            DevicePlan devices = DevicePlanner.Create(options, hosts);
+            // Before anything is loaded: what all ranks together may take, however many there are later.
+            long freeBytes = options.Workers.Count == 0 && hosts[0].FreeBytes > 0 ? hosts[0].FreeBytes : GroupPlan.FreeHostBytes();
             GroupPlan plan = PlanFor(devices, seats: null);
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             Banner banner = new(Console.Out, options, TimeProvider.System);
@@ -57,6 +61,8 @@ internal static class Server
             builder.Services.AddSingleton(provider => new WorkerGroup(
                 options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, SourceOf(options), banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>()));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
+            builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
+                provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
             builder.Services.AddTpServeApi(ModelOf(checkpoint), SettingsOf(options, plan, checkpoint.Config.Rope));
             await using WebApplication app = builder.Build();
             app.MapTpServeApi();
@@ -75,7 +81,8 @@ internal static class Server
             return 0;
 
             GroupPlan PlanFor(DevicePlan own, IReadOnlyList<int>? seats) => GroupPlan.Create(
-                checkpoint.Config, options, own, freeBytes, Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard), seats);
+                checkpoint.Config, options, own, freeBytes, Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard), seats,
+                options.Workers.Count == 0 ? null : [.. (seats ?? [.. Enumerable.Range(0, hosts.Count)]).Select(seat => hosts[seat])]);
         }
         catch (OptionsValidationException fault)
         {
@@ -114,7 +121,11 @@ internal static class Server
         ChunkTokens = options.ChunkTokens,
         MaxSequences = options.MaxRunning,
         QueueLimit = options.QueueLimit,
+        QueueTokens = options.QueueTokens,
+        PrefixCache = options.PrefixCache,
+        DraftTokens = options.Speculation == Speculation.Ngram ? options.DraftTokens : 0,
         RequestTimeout = options.RequestTimeout,
+        Engine = new EngineSettings { Recoveries = options.Recoveries, ResumeWindow = options.ResumeWindow, ResumeBytes = options.ResumeBytes },
     };
 
     private static GroupPolicy PolicyOf(GatewayOptions options) => new()

@@ -12,31 +12,32 @@ internal static class DeviceSurvey
     /// <summary>How long a driver may take to wake its GPUs.</summary>
     public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(30);
 
-    /// <summary>What the planner needs: one answer for this host, one for each external worker, or none where the settings ask for no GPU.</summary>
+    /// <summary>What the planners need: one answer for this host, or one for each external worker. GPUs are looked for where the settings may take one.</summary>
     /// <exception cref="WorkerStartException">The worker's program is missing, or an external worker does not answer.</exception>
     public static async Task<IReadOnlyList<HelloReply>> RunAsync(GatewayOptions options, CancellationToken cancellation)
     {
-        if (!options.Device.NeedsSurvey)
-            return [];
+        bool gpus = options.Device.NeedsSurvey;
         if (options.Workers.Count == 0)
-            return [await LocalAsync(Timeout, cancellation)];
+            return [await LocalAsync(gpus, Timeout, cancellation)];
         string secret = (await File.ReadAllTextAsync(options.SecretFile, cancellation)).Trim();
         return await Task.WhenAll(options.Workers.Select(async address =>
         {
             using WorkerClient client = new(address, secret);
             // Whether it is there at all is known after ConnectTimeout; then its driver may take its time.
-            await client.HelloAsync(surveyGpus: false, options.ConnectTimeout, cancellation);
-            return await client.HelloAsync(surveyGpus: true, Timeout, cancellation);
+            HelloReply host = await client.HelloAsync(surveyGpus: false, options.ConnectTimeout, cancellation);
+            return gpus ? await client.HelloAsync(surveyGpus: true, Timeout, cancellation) : host;
         }));
     }
 
     /// <summary>Runs the worker's command devices; a worker that fails to answer sees no GPU, and says why.</summary>
     /// <exception cref="WorkerStartException">The worker's program is missing or does not start.</exception>
-    public static async Task<HelloReply> LocalAsync(TimeSpan timeout, CancellationToken cancellation)
+    public static async Task<HelloReply> LocalAsync(bool gpus, TimeSpan timeout, CancellationToken cancellation)
     {
         ProcessStartInfo start = WorkerProgram.Find();
         start.ArgumentList.Add("devices");
         start.ArgumentList.Add("--json");
+        if (!gpus)
+            start.ArgumentList.Add("--no-gpus");
         start.RedirectStandardOutput = true;
         start.RedirectStandardError = true;
         start.UseShellExecute = false;

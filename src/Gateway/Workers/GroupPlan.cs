@@ -14,7 +14,9 @@ namespace TpServe.Gateway.Workers;
 /// <param name="BlockTokens">Tokens of a block.</param>
 /// <param name="Threads">Compute threads of each worker; 0 = the cores of its host divided by the workers on it, which is known when they answer.</param>
 /// <param name="Devices">What each rank computes on.</param>
-public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Shards, int MaxModelLen, int KvBlocks, int BlockTokens, int Threads, DevicePlan Devices)
+/// <param name="CacheReason">Why the KV cache has the size it has.</param>
+public sealed record GroupPlan(
+    Partition Partition, IReadOnlyList<ShardPlan> Shards, int MaxModelLen, int KvBlocks, int BlockTokens, int Threads, DevicePlan Devices, string CacheReason)
 {
     /// <summary>Most workers that are started on one host, however few cores it has.</summary>
     public const int FewestLocalWorkersAllowed = 8;
@@ -26,13 +28,15 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
     /// <param name="config">The model.</param>
     /// <param name="options">Checked settings.</param>
     /// <param name="devices">Degree and device of each rank.</param>
-    /// <param name="freeBytes">Memory free on this host.</param>
+    /// <param name="freeBytes">Memory free on this host, where the workers run here.</param>
     /// <param name="cores">Cores of this host.</param>
     /// <param name="weightBytes">Bytes of a shard's weights.</param>
     /// <param name="seats">Which of the workers that the settings ask for take part, ascending; null = all.</param>
+    /// <param name="workers">What workers that run elsewhere say of their hosts, by rank; null = all run here.</param>
     /// <exception cref="Checkpoint.ModelLoadException">The architecture is not supported.</exception>
     /// <exception cref="ShardingException">Degree, weights or context do not fit the model or the host; names value and limit.</exception>
-    public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes, IReadOnlyList<int>? seats = null)
+    public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes,
+        IReadOnlyList<int>? seats = null, IReadOnlyList<HelloReply>? workers = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(options);
@@ -52,9 +56,11 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
 
         // KV cache: what the devices hold beside the weights.
         long[] tokenBytes = [.. shards.Select(shard => KvBytesPerToken(config, shard, options.KvDtype))];
-        long affordable = devices.OnGpus
-            ? GpuMemory.Tokens(devices, options.GpuMemoryUtilization, [.. shards.Select(weightBytes)], tokenBytes, shards.Max(shard => shard.LocalKvHeads) * config.HeadDim)
-            : HostTokens(freeBytes, tokenBytes, local);
+        int tokenElements = shards.Max(shard => shard.LocalKvHeads) * config.HeadDim;
+        long[] weights = [.. shards.Select(weightBytes)];
+        (long affordable, string reason) = devices.OnGpus
+            ? (GpuMemory.Tokens(devices, options.GpuMemoryUtilization, weights, tokenBytes, tokenElements), FormattableString.Invariant($"{options.GpuMemoryUtilization:P0} of the GPUs' free memory, less the weights"))
+            : HostTokens(freeBytes, workers, weights, tokenBytes, tokenElements);
         long? asked = options.KvCache.TokensAt(tokenBytes.Max());
         if (asked < 1)
             throw new ShardingException($"--kv-cache {options.KvCache} holds no token: one takes {tokenBytes.Max()} bytes on a worker.");
@@ -64,19 +70,35 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
             throw new ShardingException($"max-model-len {wanted} is more than the model's own {config.MaxPositions} positions.");
         if (options.MaxModelLen > affordable && asked is null)
             throw new ShardingException(
-                $"max-model-len {options.MaxModelLen} needs {options.MaxModelLen * tokenBytes.Max() >> 20} MiB of KV cache on a rank; {(devices.OnGpus ? "the GPUs hold, beside the weights," : "a quarter of the free memory holds")} {affordable} tokens.");
+                $"max-model-len {options.MaxModelLen} needs {options.MaxModelLen * tokenBytes.Max() >> 20} MiB of KV cache on a rank; {(devices.OnGpus ? "the GPUs hold, beside the weights," : $"there is room for ({reason})")} {affordable} tokens.");
         int maxModelLen = (int)Math.Min(wanted, affordable);
         if (asked is not null)
             maxModelLen = (int)Math.Min(maxModelLen, asked.Value);
-        long tokens = asked ?? (devices.OnGpus ? affordable : Math.Min(4L * maxModelLen, affordable));
+        // A GPU is there for this alone; on a host no more is taken than all that may run at once can fill.
+        long fill = devices.OnGpus ? affordable : (long)options.MaxRunning * maxModelLen;
+        long tokens = asked ?? Math.Min(affordable, fill);
+        if (asked is not null)
+            reason = $"--kv-cache {options.KvCache}";
+        else if (fill < affordable)
+            reason = $"{options.MaxRunning} requests of {maxModelLen} tokens fill no more";
         int blocks = (int)Math.Min((tokens + options.BlockTokens - 1) / options.BlockTokens, int.MaxValue / options.BlockTokens);
         int threads = options.Threads > 0 ? options.Threads : local ? Math.Max(1, cores / degree) : 0;
-        return new GroupPlan(partition, shards, maxModelLen, blocks, options.BlockTokens, threads, devices);
+        return new GroupPlan(partition, shards, maxModelLen, blocks, options.BlockTokens, threads, devices, reason);
     }
 
-    /// <summary>Tokens for which a quarter of the host's memory suffices, where every rank pays what the busiest one does.</summary>
-    private static long HostTokens(long freeBytes, long[] tokenBytes, bool local) =>
-        freeBytes / 4 / Math.Max(tokenBytes.Max() * (local ? tokenBytes.Length : 1), 1);
+    /// <summary>Tokens that the hosts' memory holds: of what is free beside the weights half stays so, for whatever else runs there. The tightest host decides.</summary>
+    private static (long Tokens, string Reason) HostTokens(long freeBytes, IReadOnlyList<HelloReply>? workers, long[] weights, long[] tokenBytes, int tokenElements)
+    {
+        // A layer's keys stay below 2^31 elements, so that kernels may index them with 32 bits.
+        long tokens = int.MaxValue / Math.Max(tokenElements, 1), spare = long.MaxValue;
+        foreach (IGrouping<string, int> host in Enumerable.Range(0, weights.Length).GroupBy(rank => workers is null ? "" : workers[rank].HostId))
+        {
+            long free = workers is null ? freeBytes : host.Min(rank => workers[rank].FreeBytes);
+            spare = Math.Min(spare, Math.Max(0, free - host.Sum(rank => weights[rank])));
+            tokens = Math.Min(tokens, Math.Max(0, free - host.Sum(rank => weights[rank])) / 2 / Math.Max(host.Sum(rank => tokenBytes[rank]), 1));
+        }
+        return (tokens, FormattableString.Invariant($"half of the {spare / 1073741824.0:F1} GiB free beside the weights"));
+    }
 
     /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>
     public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, KvDtype kvDtype) => ShardSizes.KvBytesPerToken(config, shard, kvDtype == KvDtype.F32 ? 4 : 2);

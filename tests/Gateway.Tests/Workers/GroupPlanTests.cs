@@ -51,7 +51,7 @@ public sealed class GroupPlanTests
     [Test]
     public void Create_SomeOfTheSeats_KeepTheirWeightsAndTheCacheOfTheWhole()
     {
-        GatewayOptions options = new() { Tp = 3, Partition = "1,4,2" };
+        GatewayOptions options = new() { Tp = 3, Partition = [1, 4, 2] };
         DevicePlan devices = DevicePlan.Cpu(3, "test");
         GroupPlan whole = GroupPlan.Create(Config(), options, devices, freeBytes: 1L << 40, cores: 4, _ => Weights);
         GroupPlan left = GroupPlan.Create(Config(), options, devices.Of([0, 2]), freeBytes: 1L << 40, cores: 4, _ => Weights, seats: [0, 2]);
@@ -98,12 +98,22 @@ public sealed class GroupPlanTests
     }
 
     [Test]
-    public void Create_CpuDevices_TakeAQuarterOfTheHostAndFourContexts()
+    public void Create_CpuDevices_TakeHalfOfWhatTheWeightsLeaveAndNoMoreThanAllRequestsCanFill()
     {
         GroupPlan plenty = GroupPlan.Create(Config(), new GatewayOptions(), DevicePlan.Cpu(1, "test"), freeBytes: 1L << 40, cores: 2, _ => Weights);
-        Assert.That(plenty.KvBlocks * 16, Is.EqualTo(4 * 8192));
-        GroupPlan scarce = GroupPlan.Create(Config(), new GatewayOptions(), DevicePlan.Cpu(2, "test"), freeBytes: 4 * 2 * 2 * HeadBytes * 1600, cores: 2, _ => Weights);
-        Assert.That((scarce.KvBlocks * 16, scarce.MaxModelLen), Is.EqualTo((1600, 1600)));
+        Assert.That((plenty.KvBlocks * 16, plenty.CacheReason), Is.EqualTo((64 * 8192, "64 requests of 8192 tokens fill no more")));
+        GroupPlan scarce = GroupPlan.Create(Config(), new GatewayOptions(), DevicePlan.Cpu(2, "test"), freeBytes: 2 * Weights + 2 * 2 * 2 * HeadBytes * 1600, cores: 2, _ => Weights);
+        Assert.That((scarce.KvBlocks * 16, scarce.MaxModelLen, scarce.CacheReason), Is.EqualTo((1600, 1600, "half of the 0.1 GiB free beside the weights")));
+    }
+
+    [Test]
+    public void Create_WorkersOnHostsOfTheirOwn_TheTightestHostDecides()
+    {
+        HelloReply Host(string id, long tokens, int ranks) => new() { HostId = id, FreeBytes = ranks * Weights + 2 * ranks * 2 * HeadBytes * tokens };
+        GatewayOptions options = new() { Workers = ["http://a:1", "http://b:1", "http://b:2"] };
+        GroupPlan apart = GroupPlan.Create(Config(), options, DevicePlan.Cpu(3, "test"), freeBytes: 1, cores: 1, _ => Weights, workers: [Host("a", 3200, 1), Host("b", 1600, 2), Host("b", 1600, 2)]);
+        // Degree 3 is one KV head a rank: half of what a rank of degree 2 spends.
+        Assert.That(apart.KvBlocks * 16, Is.EqualTo(2 * 1600));
     }
 
     [Test]

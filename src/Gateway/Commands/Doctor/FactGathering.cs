@@ -59,7 +59,7 @@ internal static class FactGathering
         {
             try
             {
-                return facts with { Host = await DeviceSurvey.LocalAsync(DeviceSurvey.Timeout, cancellation) };
+                return facts with { Host = await DeviceSurvey.LocalAsync(gpus: true, DeviceSurvey.Timeout, cancellation) };
             }
             catch (WorkerStartException fault)
             {
