@@ -1,4 +1,5 @@
 using ILGPU;
+using TpServe.Kernels.Cuda.Intrinsics;
 
 namespace TpServe.Kernels.Cuda.Attention;
 

@@ -24,6 +24,8 @@ public sealed class GpuSharing : IDisposable
     /// <summary>"GPU-5c24…": the same in every process and container.</summary>
     public string DeviceUuid { get; }
 
+    private nint Stream => _stream != 0 ? _stream : throw new ObjectDisposedException(nameof(GpuSharing));
+
     /// <summary>The backend's GPU, whose context outlives this; null where the device is emulated.</summary>
     public static GpuSharing? Of(CudaBackend ops)
     {
@@ -84,6 +86,4 @@ public sealed class GpuSharing : IDisposable
         CudaDriver.DestroyStream(_context, _stream);
         _stream = 0;
     }
-
-    private nint Stream => _stream != 0 ? _stream : throw new ObjectDisposedException(nameof(GpuSharing));
 }
