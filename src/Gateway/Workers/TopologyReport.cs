@@ -72,6 +72,7 @@ internal static class TopologyReport
             ComputeMicroseconds = compute,
             CollectiveMicroseconds = collective,
             StepMicroseconds = step,
+            IdleMicroseconds = status.LastIdleMicroseconds,
         };
     }
 
