@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using TpServe.Collectives;
-using TpServe.Kernels.Cuda;
 using TpServe.Model;
 using TpServe.Protos.Worker;
 
@@ -57,7 +56,7 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
 
     private void AddRecordingFault(StepResult result)
     {
-        if (shard.Ops is not CudaBackend { RecordingFault: { } fault } || fault == _toldRecordingFault)
+        if (shard.Rank.RecordingFault is not { } fault || fault == _toldRecordingFault)
             return;
         _toldRecordingFault = fault;
         result.RecordingFault = fault;

@@ -86,6 +86,7 @@ internal static class TopologyReport
             ComputeMicroseconds = status.LastStep.ComputeMicroseconds,
             CollectiveMicroseconds = status.LastStep.CollectiveMicroseconds,
             StepMicroseconds = status.LastStep.StepMicroseconds,
+            IdleMicroseconds = status.LastStep.IdleMicroseconds,
             Steps = status.Steps,
             ComputeSeconds = compute * 1e-6,
             CollectiveSeconds = collective * 1e-6,

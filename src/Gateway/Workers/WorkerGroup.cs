@@ -143,9 +143,13 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     {
         GroupEpoch? current;
         lock (_gate)
+        {
             current = _current;
-        if (current?.Number == epoch)
-            current.Condemn(reason);
+            if (current?.Number != epoch)
+                return;
+            EndReadiness(reason); // before its end is settled: who condemned it must not find it ready again
+        }
+        current.Condemn(reason);
     }
 
     /// <inheritdoc/>
@@ -291,12 +295,18 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private void NoteEnd(EpochEnd end)
     {
         lock (_gate)
-        {
-            _state = GroupState.Lost;
-            _outage = end.Reason;
-            _canRestore = false;
-            _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
-        }
+            EndReadiness(end.Reason);
+    }
+
+    /// <summary>Under the lock: nothing where it has ended already, for somebody may be waiting for the next readiness by now.</summary>
+    private void EndReadiness(string reason)
+    {
+        if (_state != GroupState.Ready)
+            return;
+        _state = GroupState.Lost;
+        _outage = reason;
+        _canRestore = false;
+        _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 
     /// <summary>Counts a failure, and waits as long as the circuit says.</summary>

@@ -157,6 +157,7 @@ public sealed class WorkerGroupTests
         fixture.Workers[0].Stream!.Holds = true;
         await fixture.SendAsync(1, life.Epoch);
         fixture.Group.Condemn(life.Epoch, "token 9999 does not exist");
+        Assert.That((fixture.Group.State, fixture.Group.Outage), Is.EqualTo((GroupState.Lost, "token 9999 does not exist")), "at once");
         WorkerLostException lost = await fixture.LostAsync();
         Assert.That((lost.Cause, lost.Message), Is.EqualTo((LossCause.Worker, "token 9999 does not exist")));
         Assert.That((await fixture.ReadyAsync()).Epoch, Is.EqualTo(life.Epoch + 1));
