@@ -26,7 +26,7 @@ internal static class DrainCommand
     {
         if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https"))
             return Fail($"--server '{address}' is not an http://host:port address.");
-        using GrpcChannel channel = GrpcChannel.ForAddress(uri);
+        using GrpcChannel channel = RemoteServer.Connect(uri);
         try
         {
             DrainResponse answer = await new Control.ControlClient(channel).DrainAsync(new DrainRequest(), deadline: DateTime.UtcNow + timeout, cancellationToken: cancellation);

@@ -34,7 +34,7 @@ internal static class HealthCommand
     {
         if (!IsAddress(address, out Uri? uri))
             return Fail($"--server '{address}' is not an http://host:port address.");
-        using HttpClient client = new() { Timeout = wait };
+        using HttpClient client = new(new SocketsHttpHandler { UseProxy = false }) { Timeout = wait };
         try
         {
             using HttpResponseMessage answer = await client.GetAsync(new Uri(uri!, "/health/ready"), cancellation);

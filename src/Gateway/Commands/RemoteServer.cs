@@ -57,7 +57,7 @@ internal sealed class RemoteServer
         string address = parsed.GetValue(_server)!;
         try
         {
-            using GrpcChannel channel = GrpcChannel.ForAddress(address);
+            using GrpcChannel channel = Connect(new Uri(address));
             await work(new Inference.InferenceClient(channel));
             return 0;
         }
@@ -78,6 +78,10 @@ internal sealed class RemoteServer
         }
         return 1;
     }
+
+    /// <summary>A channel that goes to the server itself: a proxy of the environment is for the web, and speaks no HTTP/2.</summary>
+    public static GrpcChannel Connect(Uri address) =>
+        GrpcChannel.ForAddress(address, new GrpcChannelOptions { HttpHandler = new SocketsHttpHandler { UseProxy = false }, DisposeHttpClient = true });
 
     /// <summary>Prints the deltas as they come and a line of figures at the end; returns the whole text.</summary>
     public static async Task<string> PrintAsync(AsyncServerStreamingCall<GenerateEvent> call, CancellationToken cancellation)
