@@ -1,7 +1,8 @@
 // One worker process = one rank = one device. Read on: WorkerService, RankHost, then the Model room.
+using System.Collections;
 using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.Extensions.Options;
 using Serilog;
 using Serilog.Events;
 using TpServe.Collectives.Ring;
@@ -10,22 +11,29 @@ using TpServe.Worker;
 // A question, not a rank: what can be computed on here?
 if (args is [DevicesCommand.Name, .. string[] rest])
     return DevicesCommand.Run(rest, Console.Out, Console.Error);
-
-WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(args);
+if (args is [WorkerSettings.Help or WorkerSettings.PageCommand])
+{
+    await Console.Out.WriteAsync(args[0] == WorkerSettings.Help ? WorkerSettings.HelpText() : WorkerSettings.Page());
+    return 0;
+}
 
 // 1. Settings: wrong ones stop the process here, all reported together.
-WorkerOptions options;
+(WorkerOptions options, IReadOnlyList<string> faults) = WorkerSettings.Read(
+    args,
+    Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().Select(item => KeyValuePair.Create((string)item.Key, item.Value as string ?? "")),
+    new[] { AppContext.BaseDirectory, Environment.CurrentDirectory }.Select(folder => Path.Combine(folder, "appsettings.json")));
+if (faults.Count > 0)
+    return Fail("wrong settings: " + string.Join(" ", faults));
 GroupSecret secret;
 try
 {
-    options = WorkerOptions.Read(builder.Configuration);
     secret = Supervision.ReadSecret(options);
 }
-catch (Exception fault) when (fault is OptionsValidationException or InvalidOperationException or IOException)
+catch (Exception fault) when (fault is InvalidOperationException or IOException or UnauthorizedAccessException)
 {
-    await Console.Error.WriteLineAsync($"tpserve worker: {fault.Message}");
-    return 1;
+    return Fail(fault.Message);
 }
+WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
 builder.Host.UseSerilog((_, log) => log
     .MinimumLevel.Is(Enum.Parse<LogEventLevel>(options.LogLevel.Replace("trace", "verbose", StringComparison.Ordinal), ignoreCase: true))
     .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
@@ -36,14 +44,10 @@ builder.Host.UseSerilog((_, log) => log
 builder.WebHost.ConfigureKestrel(kestrel =>
 {
     kestrel.Limits.MaxRequestBodySize = null;
-    if (options.Listen.StartsWith("unix:", StringComparison.Ordinal))
-    {
-        kestrel.ListenUnixSocket(options.Listen["unix:".Length..], listen => listen.Protocols = HttpProtocols.Http2);
-        return;
-    }
-    string[] hostAndPort = options.Listen.Split(':');
-    IPAddress address = hostAndPort[0] == "localhost" ? IPAddress.Loopback : IPAddress.Parse(hostAndPort[0]);
-    kestrel.Listen(address, int.Parse(hostAndPort[1], System.Globalization.CultureInfo.InvariantCulture), listen => listen.Protocols = HttpProtocols.Http2);
+    if (options.Listen.Socket is { } socket)
+        kestrel.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
+    foreach (IPEndPoint endpoint in options.Listen.EndPoints)
+        kestrel.Listen(endpoint, listen => listen.Protocols = HttpProtocols.Http2);
 });
 
 // 3. The rank, and what may be asked of it.
@@ -65,5 +69,18 @@ app.MapGrpcService<WorkerService>();
 app.MapGrpcService<RingService>();
 if (options.Supervised)
     Supervision.EndWithInput(app.Lifetime, grace: TimeSpan.FromSeconds(1));
-await app.RunAsync();
-return 0;
+try
+{
+    await app.RunAsync();
+    return 0;
+}
+catch (Exception fault) when (fault is IOException or SocketException)
+{
+    return Fail(fault.Message); // an address in use, or one of another host
+}
+
+static int Fail(string reason)
+{
+    Console.Error.WriteLine("tpserve worker: " + reason.ReplaceLineEndings(" "));
+    return 1;
+}

@@ -1,17 +1,18 @@
-using System.ComponentModel.DataAnnotations;
-using Microsoft.Extensions.Options;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
 
 namespace TpServe.Worker;
 
-/// <summary>Settings of a worker process; everything about the model and the group comes with the gateway's Load call.</summary>
-public sealed class WorkerOptions
+/// <summary>Settings of a worker process; everything about the model and the group comes with the gateway's Load call. <see cref="WorkerSettings"/> is their table.</summary>
+public sealed record WorkerOptions
 {
     /// <summary>Section of the configuration.</summary>
     public const string Section = "Worker";
 
-    /// <summary>Where it serves the gateway and its peers: unix:PATH, or HOST:PORT for workers on other hosts.</summary>
-    [Required, RegularExpression("^(unix:/.+|[^:/]+:[0-9]{1,5})$", ErrorMessage = "Worker:Listen '{0}' is neither unix:/PATH nor HOST:PORT.")]
-    public string Listen { get; init; } = "";
+    /// <summary>Where it serves the gateway and its peers.</summary>
+    public ListenAddress Listen { get; init; } = new("", null, []);
 
     /// <summary>True where the gateway started it: the secret comes on the first line of standard input, and the process ends when that input ends.</summary>
     public bool Supervised { get; init; }
@@ -23,32 +24,56 @@ public sealed class WorkerOptions
     public string Advertise { get; init; } = "";
 
     /// <summary>trace, debug, information, warning, error.</summary>
-    [AllowedValues("trace", "debug", "information", "warning", "error")] public string LogLevel { get; init; } = "information";
-
-    /// <summary>Reads and checks the settings.</summary>
-    /// <exception cref="OptionsValidationException">Every fault found, not only the first.</exception>
-    public static WorkerOptions Read(IConfiguration configuration)
-    {
-        WorkerOptions options = configuration.GetSection(Section).Get<WorkerOptions>() ?? new WorkerOptions();
-        IValidateOptions<WorkerOptions>[] checks = [new WorkerOptionsAttributes(), new WorkerOptionsRules()];
-        string[] faults = [.. checks.SelectMany(check => check.Validate(null, options).Failures ?? [])];
-        return faults.Length == 0 ? options : throw new OptionsValidationException(Section, typeof(WorkerOptions), faults);
-    }
+    public string LogLevel { get; init; } = "information";
 }
 
-/// <summary>The generated attribute checks.</summary>
-[OptionsValidator]
-internal sealed partial class WorkerOptionsAttributes : IValidateOptions<WorkerOptions>;
-
-/// <summary>Rules across fields.</summary>
-internal sealed class WorkerOptionsRules : IValidateOptions<WorkerOptions>
+/// <summary>Where a worker listens: a Unix socket for one host, or a port of each address that a host's name stands for.</summary>
+/// <param name="Text">As it was written.</param>
+/// <param name="Socket">Path of the Unix socket; null where it listens on ports.</param>
+/// <param name="EndPoints">Addresses with their port; empty where it listens on a socket.</param>
+public sealed record ListenAddress(string Text, string? Socket, IReadOnlyList<IPEndPoint> EndPoints)
 {
-    public ValidateOptionsResult Validate(string? name, WorkerOptions options)
+    /// <summary>A Unix socket's path, its closing zero left out, must fit sockaddr_un.</summary>
+    private const int LongestSocketPath = 107;
+
+    private const string UnixScheme = "unix:";
+
+    /// <summary>Where peers reach it, as far as the setting tells.</summary>
+    public string Address => Socket is null ? "http://" + Text : Text;
+
+    /// <summary>Reads unix:/PATH or HOST:PORT; a name is resolved now.</summary>
+    public static bool TryParse(string text, out ListenAddress address, out string fault)
     {
-        if (options.Supervised == (options.SecretFile.Length > 0))
-            return ValidateOptionsResult.Fail("exactly one of Worker:Supervised=true and Worker:SecretFile=PATH gives the group's secret.");
-        if (options.SecretFile.Length > 0 && !File.Exists(options.SecretFile))
-            return ValidateOptionsResult.Fail($"Worker:SecretFile '{options.SecretFile}' does not exist.");
-        return ValidateOptionsResult.Success;
+        ArgumentNullException.ThrowIfNull(text);
+        address = new ListenAddress(text, null, []);
+        fault = "";
+        if (text.StartsWith(UnixScheme, StringComparison.Ordinal))
+        {
+            string path = text[UnixScheme.Length..];
+            if (path.Length < 2 || path[0] != '/')
+                fault = "is no absolute path after unix:";
+            else if (Encoding.UTF8.GetByteCount(path) > LongestSocketPath)
+                fault = string.Create(CultureInfo.InvariantCulture, $"takes {Encoding.UTF8.GetByteCount(path)} bytes; a socket's path has at most {LongestSocketPath}");
+            address = address with { Socket = path };
+            return fault.Length == 0;
+        }
+
+        int colon = text.LastIndexOf(':');
+        string host = colon > 0 ? text[..colon].Trim('[', ']') : "";
+        if (host.Length == 0 || !ushort.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out ushort port))
+        {
+            fault = "is neither unix:/PATH nor HOST:PORT with a port in 0..65535";
+            return false;
+        }
+        try
+        {
+            IPAddress[] addresses = IPAddress.TryParse(host, out IPAddress? literal) ? [literal] : host == "localhost" ? [IPAddress.Loopback] : Dns.GetHostAddresses(host);
+            address = address with { EndPoints = [.. addresses.Select(one => new IPEndPoint(one, port))] };
+        }
+        catch (Exception unresolved) when (unresolved is SocketException or ArgumentException)
+        {
+            fault = $"cannot be resolved: {unresolved.Message}";
+        }
+        return fault.Length == 0;
     }
 }

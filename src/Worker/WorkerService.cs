@@ -27,7 +27,7 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
         // Off the server's threads: a driver may take seconds to wake its GPUs.
         HelloReply reply = await Task.Run(() => HostFacts.Describe(request.SurveyGpus));
         reply.Pid = Environment.ProcessId;
-        reply.RingAddress = options.Advertise.Length > 0 ? options.Advertise : options.Listen.StartsWith("unix:", StringComparison.Ordinal) ? options.Listen : "http://" + options.Listen;
+        reply.RingAddress = options.Advertise.Length > 0 ? options.Advertise : options.Listen.Address;
         return reply;
     }
 
