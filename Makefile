@@ -1,7 +1,7 @@
 # What CI runs, and the shortcuts people want. Every target works on a fresh clone with the .NET 10 SDK alone.
 CONFIGURATION ?= Release
 
-.PHONY: check build format test test-slow bench vocabularies run clean
+.PHONY: check build format test test-slow bench settings vocabularies run clean
 
 check: build format test ## what must pass before a commit
 
@@ -19,6 +19,10 @@ vocabularies: ## fetches the public vocabularies that some tokenizer vectors nee
 
 bench: ## kernels, collectives and whole models, printed as tables
 	dotnet run --project tests/Benchmarks -c $(CONFIGURATION) -- peers
+
+settings: ## writes docs/SETTINGS.md from the tables of gateway and worker
+	dotnet run --project src/Gateway -c $(CONFIGURATION) -- settings > docs/SETTINGS.md
+	dotnet run --project src/Worker -c $(CONFIGURATION) -- settings >> docs/SETTINGS.md
 
 run: ## serve the embedded model
 	dotnet run --project src/Gateway -c $(CONFIGURATION)

@@ -18,14 +18,14 @@ internal static class Endpoints
         }
         if (!int.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int port) || port > IPEndPoint.MaxPort)
         {
-            fault = $"port '{text[(colon + 1)..]}' is not in 0..{IPEndPoint.MaxPort}.";
+            fault = $"'{text}': port '{text[(colon + 1)..]}' is not in 0..{IPEndPoint.MaxPort}.";
             return false;
         }
         string host = text[..colon].Trim('[', ']');
         IPAddress? address = host == "localhost" ? IPAddress.Loopback : null;
         if (address is null && !IPAddress.TryParse(host, out address))
         {
-            fault = $"host '{host}' is neither an IP address nor localhost.";
+            fault = $"'{text}': host '{host}' is neither an IP address nor localhost.";
             return false;
         }
         endpoint = new IPEndPoint(address, port);

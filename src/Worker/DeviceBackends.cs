@@ -1,4 +1,3 @@
-using System.Globalization;
 using TpServe.Checkpoint;
 using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
@@ -8,31 +7,56 @@ using TpServe.Protos.Worker;
 
 namespace TpServe.Worker;
 
-/// <summary>The one place that knows which backend serves which device.</summary>
+/// <summary>The one place that knows which backend serves which device, and what a load's enums are called in the rooms below.</summary>
 internal static class DeviceBackends
 {
     /// <summary>Opens the backend of <see cref="LoadRequest.Device"/>; the caller disposes it.</summary>
-    /// <exception cref="ModelLoadException">The device is unknown.</exception>
-    /// <exception cref="ArgumentException">The instruction set path is unknown, there is no such GPU, or it is too old.</exception>
-    public static ITensorBackend Open(LoadRequest request) => request.Device switch
+    /// <exception cref="ModelLoadException">The device or its instruction set path is unspecified.</exception>
+    /// <exception cref="ArgumentException">The machine lacks the instruction set path or the GPU, or the GPU is too old.</exception>
+    public static ITensorBackend Open(LoadRequest request) => Kind(request.Device) switch
     {
-        "cpu" => OpenCpu(request),
-        "cuda-emulated" => new CudaBackend(CudaContext.Emulated(), Activations(request)),
-        _ => new CudaBackend(CudaContext.Open(Ordinal(request.Device)), Activations(request)),
+        DeviceKind.Cpu => OpenCpu(request),
+        DeviceKind.CudaEmulated => new CudaBackend(CudaContext.Emulated(), Activations(request)),
+        DeviceKind.Cuda => new CudaBackend(CudaContext.Open(request.Device.Ordinal), Activations(request)),
+        DeviceKind kind => throw new ModelLoadException($"the load names no device ({kind})."),
     };
 
-    /// <summary>The type of activations that a load asks of a GPU.</summary>
-    public static CudaActivations Activations(LoadRequest request) => request.ActivationDtype == "f32" ? CudaActivations.Float32 : CudaActivations.Auto;
+    /// <summary>The kind of a device; unspecified where a request names none.</summary>
+    public static DeviceKind Kind(ComputeDevice? device) => device?.Kind ?? DeviceKind.Unspecified;
 
-    private static int Ordinal(string device) =>
-        device.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(device.AsSpan("cuda:".Length), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal)
-            ? ordinal
-            : throw new ModelLoadException($"device '{device}' is unknown; cpu, cuda:N and cuda-emulated are known.");
+    /// <summary>The type of activations that a load asks of a GPU.</summary>
+    public static CudaActivations Activations(LoadRequest request) => request.ActivationDtype == ActivationDtype.F32 ? CudaActivations.Float32 : CudaActivations.Auto;
+
+    /// <summary>The type of the KV cache's elements.</summary>
+    /// <exception cref="ModelLoadException">It is unspecified.</exception>
+    public static ElementType Element(KvDtype dtype) => dtype switch
+    {
+        KvDtype.F32 => ElementType.Float32,
+        KvDtype.F16 => ElementType.Float16,
+        KvDtype.Bf16 => ElementType.BFloat16,
+        _ => throw new ModelLoadException($"the load names no type of the KV cache ({dtype})."),
+    };
+
+    /// <summary>A path as the handshake names it.</summary>
+    public static InstructionSet Message(IsaPath path) => path switch
+    {
+        IsaPath.Scalar => InstructionSet.Scalar,
+        IsaPath.Avx2 => InstructionSet.Avx2,
+        IsaPath.Avx512 => InstructionSet.Avx512,
+        IsaPath.Avx512Vnni => InstructionSet.Avx512Vnni,
+        _ => throw new ArgumentOutOfRangeException(nameof(path), path, "not a path"),
+    };
 
     private static CpuBackend OpenCpu(LoadRequest request)
     {
-        if (!Isa.TryParse(request.Isa, out IsaPath isa))
-            throw new ArgumentException($"instruction set path '{request.Isa}' is unknown.");
-        return new CpuBackend(request.Threads, isa, request.ActivationDtype == "f32" ? CpuActivations.Float32 : CpuActivations.Auto);
+        IsaPath path = request.Isa switch
+        {
+            InstructionSet.Scalar => IsaPath.Scalar,
+            InstructionSet.Avx2 => IsaPath.Avx2,
+            InstructionSet.Avx512 => IsaPath.Avx512,
+            InstructionSet.Avx512Vnni => IsaPath.Avx512Vnni,
+            _ => throw new ModelLoadException($"the load names no instruction set path ({request.Isa})."),
+        };
+        return new CpuBackend(request.Threads, path, request.ActivationDtype == ActivationDtype.F32 ? CpuActivations.Float32 : CpuActivations.Auto);
     }
 }

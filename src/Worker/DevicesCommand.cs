@@ -1,5 +1,6 @@
 using System.Globalization;
 using Google.Protobuf;
+using TpServe.Kernels.Cpu;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Worker;
@@ -28,7 +29,7 @@ internal static class DevicesCommand
 
     private static void Print(HelloReply host, TextWriter output)
     {
-        output.WriteLine($"{host.Device}, {host.Isa}");
+        output.WriteLine($"{host.Device}, {Isa.Detect().Name()}");
         foreach (GpuFacts gpu in host.Gpus)
             output.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"cuda:{gpu.Ordinal} {gpu.Name}, {gpu.FreeBytes >> 20} of {gpu.TotalBytes >> 20} MiB free, capability {gpu.Capability / 10}.{gpu.Capability % 10}, {gpu.Multiprocessors} multiprocessors, {gpu.PciBus}, {gpu.Uuid}"));

@@ -20,9 +20,11 @@ internal static class HostFacts
         {
             HostId = HostId(),
             Version = Version(),
-            Isa = Isa.Name(Isa.Detect()),
+            Isa = DeviceBackends.Message(Isa.Detect()),
             Device = Device(),
-            FreeBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
+            FreeBytes = HostMemory.FreeBytes(),
+            Cores = Environment.ProcessorCount,
+            HostCores = HostCores(),
             IpcNamespace = Namespace("ipc"),
             PidNamespace = Namespace("pid"),
         };
@@ -52,6 +54,13 @@ internal static class HostFacts
             ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim() ?? "cpu"
             : "cpu";
         return string.Create(CultureInfo.InvariantCulture, $"cpu {name}, {Environment.ProcessorCount} cores");
+    }
+
+    /// <summary>Processors that the kernel runs, those this process may not use included.</summary>
+    private static int HostCores()
+    {
+        int listed = File.Exists("/proc/cpuinfo") ? File.ReadLines("/proc/cpuinfo").Count(line => line.StartsWith("processor", StringComparison.Ordinal)) : 0;
+        return Math.Max(listed, Environment.ProcessorCount);
     }
 
     /// <summary>This release.</summary>

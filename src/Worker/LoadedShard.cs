@@ -27,7 +27,7 @@ internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, Relay
     public long KvBytes => cache.Bytes;
 
     /// <summary>Whether the device is the one that a request names.</summary>
-    public bool IsOn(string device) => request.Device == device;
+    public bool IsOn(ComputeDevice device) => request.Device.Equals(device);
 
     /// <summary>Whether a load would build the same again: it differs in the epoch and the way to the peers alone.</summary>
     public bool Serves(LoadRequest other) => IsSameShard(request, other);

@@ -10,11 +10,11 @@ namespace TpServe.Worker;
 internal sealed class OpenedDevice : IDisposable
 {
     private readonly CudaIpcEndpoint _endpoint;
-    private readonly string _device;
+    private readonly ComputeDevice _device;
     private CudaBackend? _backend; // null while another owns it, and once it is handed over
     private bool _over;
 
-    private OpenedDevice(CudaBackend? backend, CudaIpcEndpoint endpoint, string device)
+    private OpenedDevice(CudaBackend? backend, CudaIpcEndpoint endpoint, ComputeDevice device)
     {
         _backend = backend;
         _endpoint = endpoint;
@@ -36,8 +36,9 @@ internal sealed class OpenedDevice : IDisposable
     /// <exception cref="Collectives.TransportFailedException">The device is no GPU, or the driver refuses the segment.</exception>
     public static OpenedDevice Open(OpenIpcRequest request, CudaBackend? loaded)
     {
-        if (!request.Device.StartsWith("cuda:", StringComparison.Ordinal))
-            throw new Collectives.TransportFailedException($"the rank computes on {request.Device}, which shares no memory with other processes");
+        DeviceKind kind = DeviceBackends.Kind(request.Device);
+        if (kind != DeviceKind.Cuda)
+            throw new Collectives.TransportFailedException($"the rank computes on {(kind == DeviceKind.CudaEmulated ? "cuda-emulated" : "cpu")}, which shares no memory with other processes");
         if (loaded is not null)
             return new OpenedDevice(null, CudaIpcEndpoint.Open(loaded, request.Rank, request.Degree, request.Epoch), request.Device);
         CudaBackend backend = (CudaBackend)DeviceBackends.Open(new LoadRequest { Device = request.Device });
@@ -79,7 +80,7 @@ internal sealed class OpenedDevice : IDisposable
     /// <returns>Null where the load needs another device.</returns>
     public (ITensorBackend Backend, CudaIpcEndpoint? Endpoint)? Take(LoadRequest request)
     {
-        if (_backend is not { } backend || request.Epoch != Epoch || request.Device != _device)
+        if (_backend is not { } backend || request.Epoch != Epoch || !_device.Equals(request.Device))
         {
             Dispose();
             return null;
@@ -101,5 +102,5 @@ internal sealed class OpenedDevice : IDisposable
         _backend?.Dispose();
     }
 
-    private static bool Joins(LoadRequest request) => request.Transport == "cuda-ipc" && request.Degree > 1;
+    private static bool Joins(LoadRequest request) => request.Transport == Transport.CudaIpc && request.Degree > 1;
 }

@@ -208,7 +208,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
                 if (!_buildingIsWanted)
                     membership.ThrowIfRevoked();
             }));
-            KvCache cache = Keep(new KvCache(checkpoint.Config, plan, KvType(request.KvDtype), request.BlockTokens, request.KvBlocks, ops));
+            KvCache cache = Keep(new KvCache(checkpoint.Config, plan, DeviceBackends.Element(request.KvDtype), request.BlockTokens, request.KvBlocks, ops));
             return new LoadedShard(request, ops, relay, model, cache, plan);
         }
         catch
@@ -276,23 +276,15 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         return request switch
         {
             { Degree: 1 } => new SingleRank(request.Epoch, ops),
-            { Transport: "shm" } => OnHost(SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch, patience, over)),
-            { Transport: "ring" } => OnHost(RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch, patience, over)),
-            { Transport: "cuda-ipc" } => endpoint?.Join((CudaBackend)ops, timeout) ?? throw new TransportFailedException($"cuda-ipc: no segment is open for epoch {request.Epoch} on {request.Device}"),
-            _ => throw new ArgumentException($"transport '{request.Transport}' is unknown."),
+            { Transport: Transport.Shm } => OnHost(SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch, patience, over)),
+            { Transport: Transport.Ring } => OnHost(RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch, patience, over)),
+            { Transport: Transport.CudaIpc } => endpoint?.Join((CudaBackend)ops, timeout) ?? throw new TransportFailedException($"cuda-ipc: no segment is open for epoch {request.Epoch}"),
+            _ => throw new ModelLoadException($"the load names no transport ({request.Transport})."),
         };
 
         // These move what lies on the host.
-        ICommunicator OnHost(ICommunicator transport) => request.Device is "cpu" or "" ? transport : new StagedCommunicator(transport, ops);
+        ICommunicator OnHost(ICommunicator transport) => DeviceBackends.Kind(request.Device) == DeviceKind.Cpu ? transport : new StagedCommunicator(transport, ops);
     }
-
-    private static ElementType KvType(string name) => name switch
-    {
-        "f32" => ElementType.Float32,
-        "f16" => ElementType.Float16,
-        "bf16" => ElementType.BFloat16,
-        _ => throw new ArgumentException($"KV cache type '{name}' is unknown."),
-    };
 
     private void LeaveGroup()
     {

@@ -1,6 +1,5 @@
-using System.Collections;
 using System.Text.RegularExpressions;
-using TpServe.Gateway;
+using TpServe.Gateway.Settings;
 using TpServe.Worker;
 
 namespace TpServe.Deploy.Tests;
@@ -20,25 +19,24 @@ internal static partial class KnownSettings
         ["POD_NAME"] = "filled in by Kubernetes, used in other values",
     };
 
-    private static readonly Type[] s_options = [typeof(GatewayOptions), typeof(WorkerOptions)];
-
     /// <summary>Null where the variable is known, else what is wrong with it.</summary>
     public static string? Fault(string variable)
     {
         if (s_others.ContainsKey(variable))
             return null;
-        string[] parts = variable.Split("__");
-        Type? options = parts.Length is 2 or 3 ? s_options.FirstOrDefault(type => Section(type) == parts[0]) : null;
-        if (options?.GetProperty(parts.ElementAtOrDefault(1) ?? "") is not { } setting || !setting.CanWrite)
+        if (WorkerSettings.Table.Any(setting => variable == setting.Variable || variable == setting.Alias))
+            return null;
+        string name = ListItem().Replace(variable, "");
+        if (SettingsTable.All.FirstOrDefault(setting => name == setting.LongVariable || name == setting.Variable) is not { } setting)
             return $"environment variable {variable} is no setting";
-        bool list = setting.PropertyType != typeof(string) && typeof(IEnumerable).IsAssignableFrom(setting.PropertyType);
-        return list == (parts.Length == 3) ? null : $"environment variable {variable}: {parts[1]} is {(list ? "a list" : "no list")}";
+        return setting.IsList == (name != variable) ? null : $"environment variable {variable}: {setting.Name} is {(setting.IsList ? "a list" : "no list")}";
     }
 
     /// <summary>Settings of the gateway or the worker that a text names.</summary>
     public static IEnumerable<string> NamedIn(string text) => Setting().Matches(text).Select(match => match.Value);
 
-    private static string Section(Type options) => (string)options.GetField("Section")!.GetRawConstantValue()!;
+    [GeneratedRegex("__[0-9]+$")]
+    private static partial Regex ListItem();
 
     [GeneratedRegex(@"\b(Gateway|Worker)__[A-Za-z0-9_]+")]
     private static partial Regex Setting();

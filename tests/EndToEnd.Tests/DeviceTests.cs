@@ -64,7 +64,7 @@ public sealed class DeviceTests
         Assert.That(await doctor.WaitForExitAsync(TimeSpan.FromSeconds(60)), Is.EqualTo(1));
         using JsonDocument report = JsonDocument.Parse(doctor.Output);
         JsonElement worker = report.RootElement.GetProperty("checks").EnumerateArray().Single(check => check.GetProperty("check").GetString() == "worker 0");
-        Assert.That(worker.GetProperty("fix").GetString(), Does.Contain("--Worker:Listen=0.0.0.0:9"));
+        Assert.That(worker.GetProperty("fix").GetString(), Does.Contain("--listen 0.0.0.0:9"));
         File.Delete(secret);
     }
 }

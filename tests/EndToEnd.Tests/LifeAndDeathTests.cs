@@ -133,7 +133,7 @@ public sealed class LifeAndDeathTests
     {
         await using ServerProcess server = ServerProcess.Launch("--tp", "0", "--kv-dtype", "q8", "--transport", "pigeon");
         Assert.That(await server.WaitForExitAsync(TimeSpan.FromSeconds(20)), Is.Not.Zero);
-        Assert.That(server.Errors, Does.Contain("Tp").And.Contain("KvDtype").And.Contain("Transport"));
+        Assert.That(server.Errors, Does.Contain("--tp").And.Contain("--kv-dtype").And.Contain("--transport"));
     }
 
     [Test]

@@ -16,13 +16,13 @@ public sealed class OpenIpcTests
     [TearDown]
     public void DisposeHost() => _host.Dispose();
 
-    [TestCase("cpu", "cpu")]
-    [TestCase("cuda-emulated", "cuda-emulated")]
-    [TestCase("cuda:999", "")]
-    [TestCase("cuda:nonsense", "cuda:nonsense")]
-    public async Task OpenIpc_DeviceWithoutSharedMemory_SaysWhyNot(string device, string named)
+    [TestCase(DeviceKind.Cpu, 0, "cpu")]
+    [TestCase(DeviceKind.CudaEmulated, 0, "cuda-emulated")]
+    [TestCase(DeviceKind.Cuda, 999, "")]
+    [TestCase(DeviceKind.Unspecified, 0, "cpu")]
+    public async Task OpenIpc_DeviceWithoutSharedMemory_SaysWhyNot(DeviceKind kind, int ordinal, string named)
     {
-        OpenIpcReply reply = await _host.OpenIpcAsync(new OpenIpcRequest { Epoch = 3, Rank = 0, Degree = 2, Device = device }).WaitAsync(s_patience);
+        OpenIpcReply reply = await _host.OpenIpcAsync(new OpenIpcRequest { Epoch = 3, Rank = 0, Degree = 2, Device = new ComputeDevice { Kind = kind, Ordinal = ordinal } }).WaitAsync(s_patience);
         Assert.Multiple(() =>
         {
             Assert.That(reply.Reason, Is.Not.Empty.And.Contains(named));

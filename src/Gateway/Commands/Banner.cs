@@ -1,5 +1,6 @@
 using System.Globalization;
 using TpServe.Checkpoint;
+using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
 using TpServe.Sharding;
@@ -21,7 +22,7 @@ internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProv
         Line("model", ModelSummary.Of(checkpoint));
         Line("device", plan.Devices.Reason);
         Line("group", string.Create(CultureInfo.InvariantCulture,
-            $"{plan.Degree} workers x {plan.Threads} threads, kv {options.KvDtype}, context {plan.MaxModelLen}, cache {(long)plan.KvBlocks * plan.BlockTokens} tokens"));
+            $"{plan.Degree} workers{(plan.Threads > 0 ? $" x {plan.Threads} threads" : "")}, kv {Words.KvDtypes.Of(options.KvDtype)}, context {plan.MaxModelLen}, cache {(long)plan.KvBlocks * plan.BlockTokens} tokens"));
         foreach (ShardPlan shard in plan.Shards)
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"{shard}, {ShardSizes.WeightBytes(checkpoint, shard) / 1048576.0:F1} MiB"));
     }

@@ -1,8 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
-using Spectre.Console;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Devices;
+using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
 using TpServe.Sharding;
 
@@ -11,28 +11,34 @@ namespace TpServe.Gateway.Commands;
 /// <summary>tpserve plan: prints who would own what, without loading a weight.</summary>
 internal static class PlanCommand
 {
-    public static Command Create()
+    private static readonly string[] s_settings = [nameof(GatewayOptions.Model), nameof(GatewayOptions.Tp), nameof(GatewayOptions.Partition), nameof(GatewayOptions.KvDtype)];
+    private static readonly string[] s_titles = ["rank", "heads", "kv", "mlp", "vocabulary", "weights", "kv/token", "pieces"];
+
+    /// <param name="sources">Where settings come from beside the flags.</param>
+    public static Command Create(SettingSources sources)
     {
-        Option<string> model = new("--model") { Description = "A GGUF file or a Hugging Face folder. Default: the embedded SmolLM2.", HelpName = "FILE|FOLDER" };
-        Option<int> tp = new("--tp") { Description = "Tensor parallel degree.", HelpName = "N", DefaultValueFactory = _ => 2 };
-        Option<string> partition = new("--partition") { Description = "even, or one weight for each worker.", HelpName = "even|w0,w1,…", DefaultValueFactory = _ => "even" };
-        Option<string> kvDtype = new("--kv-dtype") { Description = "Type of the KV cache.", HelpName = "f16|f32|bf16", DefaultValueFactory = _ => "f16" };
-        kvDtype.AcceptOnlyFromAmong("f16", "f32", "bf16");
-        Command plan = new("plan", "Prints the shard plan of a model for a degree, without loading it.") { model, tp, partition, kvDtype };
-        plan.SetAction(parsed => Run(EmbeddedModel.PathOr(parsed.GetValue(model)), parsed.GetValue(tp), parsed.GetValue(partition)!, parsed.GetValue(kvDtype)!));
+        Command plan = new("plan", "Prints the shard plan of a model for a degree, without loading it.");
+        SettingFlags flags = SettingFlags.AddTo(plan, s_settings.Select(SettingsTable.Of));
+        plan.SetAction(parsed => Run(sources, flags.Given(parsed)));
         return plan;
     }
 
-    private static int Run(string model, int degree, string partition, string kvDtype)
+    private static int Run(SettingSources sources, IReadOnlyList<GivenSetting> flags)
     {
+        (GatewayOptions options, IReadOnlyList<string> faults) = GatewaySettings.Read(sources, flags);
+        if (faults.Count > 0)
+        {
+            Console.Error.WriteLine("tpserve: wrong settings: " + string.Join(" ", faults));
+            return 1;
+        }
         try
         {
-            using ModelCheckpoint checkpoint = ModelCheckpoints.Open(model);
+            using ModelCheckpoint checkpoint = ModelCheckpoints.Open(EmbeddedModel.PathOr(options.Model));
+            int degree = options.Workers.Count > 0 ? options.Workers.Count : options.Tp ?? DevicePlanner.DefaultDegree;
             // Planning is for any host: neither this one's cores nor its memory limit the degree.
-            GatewayOptions options = new() { Tp = degree, Partition = partition, KvDtype = kvDtype };
             GroupPlan group = GroupPlan.Create(
                 checkpoint.Config, options, DevicePlan.Cpu(degree, "plan"), freeBytes: long.MaxValue / 8, cores: Partition.MaxDegree, shard => ShardSizes.WeightBytes(checkpoint, shard));
-            Print(checkpoint, group, kvDtype);
+            Print(checkpoint, group, options, Console.Out);
             return 0;
         }
         catch (Exception fault) when (fault is ModelLoadException or ShardingException)
@@ -42,29 +48,32 @@ internal static class PlanCommand
         }
     }
 
-    private static void Print(ModelCheckpoint checkpoint, GroupPlan group, string kvDtype)
+    /// <summary>One line a rank, however narrow the terminal: a number is never broken.</summary>
+    internal static void Print(ModelCheckpoint checkpoint, GroupPlan group, GatewayOptions options, TextWriter output)
     {
-        Console.WriteLine(ModelSummary.Of(checkpoint));
-        Table table = new Table().Border(TableBorder.Simple);
-        foreach (string title in new[] { "rank", "heads", "kv", "mlp", "vocabulary", "weights", "kv/token", "pieces" })
-            table.AddColumn(new TableColumn(title).RightAligned());
+        output.WriteLine(ModelSummary.Of(checkpoint));
+        List<string[]> rows = [s_titles];
         foreach (ShardPlan shard in group.Shards)
-            table.AddRow(
+            rows.Add(
+            [
                 shard.Rank.ToString(CultureInfo.InvariantCulture),
                 Range(shard.FirstHead, shard.LocalHeads),
                 Range(shard.FirstKvHead, shard.LocalKvHeads),
                 Range(shard.FirstIntermediate, shard.LocalIntermediate),
                 Range(shard.FirstVocab, shard.LocalVocab),
-                Mebibytes(ShardSizes.WeightBytes(checkpoint, shard)),
-                string.Create(CultureInfo.InvariantCulture, $"{GroupPlan.KvBytesPerToken(checkpoint.Config, shard, kvDtype)} B"),
-                string.Create(CultureInfo.InvariantCulture, $"{shard.HeadShare.Pieces}+{shard.MlpShare.Pieces}"));
-        AnsiConsole.Write(table);
+                string.Create(CultureInfo.InvariantCulture, $"{ShardSizes.WeightBytes(checkpoint, shard) / 1048576.0:F1} MiB"),
+                string.Create(CultureInfo.InvariantCulture, $"{GroupPlan.KvBytesPerToken(checkpoint.Config, shard, options.KvDtype)} B"),
+                string.Create(CultureInfo.InvariantCulture, $"{shard.HeadShare.Pieces}+{shard.MlpShare.Pieces}"),
+            ]);
+        int[] widths = [.. s_titles.Select((_, column) => rows.Max(row => row[column].Length))];
+        output.WriteLine();
+        foreach (string[] row in rows)
+            output.WriteLine(string.Join("  ", row.Select((cell, column) => cell.PadLeft(widths[column]))));
+        output.WriteLine();
         long pieceFloats = group.Shards.Sum(shard => shard.HeadShare.Pieces + shard.MlpShare.Pieces) * (long)checkpoint.Config.Layers * checkpoint.Config.Hidden;
-        Console.WriteLine($"kv/token: {kvDtype} keys and values of one token on the rank; pieces: partial sums sent by an attention and an mlp output");
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"each decoded token exchanges {(group.Degree == 1 ? 0 : 2 * checkpoint.Config.Layers)} canonical sums, {(group.Degree == 1 ? 0 : pieceFloats * 4 / 1024)} KiB over all ranks"));
+        output.WriteLine($"kv/token: {Words.KvDtypes.Of(options.KvDtype)} keys and values of one token on the rank; pieces: partial sums sent by an attention and an mlp output");
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"each decoded token exchanges {(group.Degree == 1 ? 0 : 2 * checkpoint.Config.Layers)} canonical sums, {(group.Degree == 1 ? 0 : pieceFloats * 4 / 1024)} KiB over all ranks"));
     }
 
     private static string Range(int first, int count) => count == 0 ? "none" : string.Create(CultureInfo.InvariantCulture, $"{first}..{first + count - 1}");
-
-    private static string Mebibytes(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1048576.0:F1} MiB");
 }

@@ -10,6 +10,7 @@ using TpServe.Checkpoint.Config;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Requests;
+using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
 using TpServe.Sharding;
 using TpServe.Tokenization;
@@ -23,13 +24,12 @@ internal static class Server
 
     /// <summary>1. settings, 2. model, 3. plan, 4. services, 5. workers, 6. serve until asked to stop or the first start fails.</summary>
     /// <returns>Exit code: 0 after a requested stop, 1 where the server could not start; then one line on standard error says why.</returns>
-    public static async Task<int> RunAsync(Dictionary<string, string?> overrides, CancellationToken cancellation)
+    public static async Task<int> RunAsync(SettingSources sources, IReadOnlyList<GivenSetting> flags, CancellationToken cancellation)
     {
         try
         {
             // 1. Settings: appsettings.json, environment, flags; every fault is reported together.
-            WebApplicationBuilder builder = GatewaySettings.CreateBuilder(overrides);
-            GatewayOptions options = GatewaySettings.Require(builder.Configuration);
+            GatewayOptions options = GatewaySettings.Require(sources, flags);
 
             // 2. The model's facts and tokenizer; its weights are the workers' business.
             string path = EmbeddedModel.PathOr(options.Model);
@@ -44,6 +44,7 @@ internal static class Server
             banner.Starting(checkpoint, plan, version);
 
             // 4. Services and addresses.
+            WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
             AddLogging(builder, options.LogLevel);
             builder.WebHost.ConfigureKestrel(kestrel =>
             {
@@ -110,10 +111,13 @@ internal static class Server
         ChunkTokens = options.ChunkTokens,
         MaxSequences = options.MaxRunning,
         QueueLimit = options.QueueLimit,
+        RequestTimeout = options.RequestTimeout,
     };
 
     private static GroupPolicy PolicyOf(GatewayOptions options) => new()
     {
+        OnRankLoss = options.OnRankLoss,
+        SuspectAfter = options.SuspectAfter,
         StepTimeout = options.StepTimeout,
         LoadTimeout = options.LoadTimeout,
     };

@@ -1,4 +1,5 @@
 using System.Globalization;
+using TpServe.Gateway.Settings;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Devices;
@@ -15,21 +16,30 @@ public sealed record DevicePlan(IReadOnlyList<RankDevice> Ranks, string Reason)
     public bool OnGpus => Ranks.All(rank => rank.Gpu is not null);
 
     /// <summary>A group whose ranks all compute on the CPU.</summary>
-    public static DevicePlan Cpu(int degree, string reason) => Same(DeviceWish.Cpu, degree, reason);
+    public static DevicePlan Cpu(int degree, string reason) => Same(DeviceKind.Cpu, degree, reason);
 
     /// <summary>A group whose ranks all compute on the same kind of device, none of them a GPU.</summary>
-    internal static DevicePlan Same(string name, int degree, string reason) =>
-        new([.. Enumerable.Repeat(new RankDevice(name, null), degree)], reason);
+    internal static DevicePlan Same(DeviceKind kind, int degree, string reason) =>
+        new([.. Enumerable.Repeat(new RankDevice(kind, null), degree)], reason);
 }
 
 /// <summary>What one rank computes on.</summary>
-/// <param name="Name">As the worker is told: cpu, cuda-emulated, cuda:0.</param>
+/// <param name="Kind">A GPU, the CPU, or the CUDA kernels on the CPU.</param>
 /// <param name="Gpu">The GPU, where it is one.</param>
-public sealed record RankDevice(string Name, GpuFacts? Gpu)
+public sealed record RankDevice(DeviceKind Kind, GpuFacts? Gpu)
 {
+    /// <summary>A GPU.</summary>
+    public static RankDevice OnGpu(GpuFacts gpu) => new(DeviceKind.Cuda, gpu);
+
+    /// <summary>In reports: cpu, cuda-emulated, cuda:0.</summary>
+    public string Name => Gpu is null ? Words.Devices.Of(Kind) : string.Create(CultureInfo.InvariantCulture, $"cuda:{Gpu.Ordinal}");
+
+    /// <summary>As the worker is told.</summary>
+    public ComputeDevice Message => new() { Kind = Kind, Ordinal = Gpu?.Ordinal ?? 0 };
+
     /// <summary>In words; <paramref name="host"/> is what the worker says of its processor.</summary>
     public string Describe(string host) => Gpu is null
-        ? Name == DeviceWish.Cpu ? host : $"{Name} on {host}"
+        ? Kind == DeviceKind.Cpu ? host : $"{Name} on {host}"
         : string.Create(CultureInfo.InvariantCulture, $"{Name} {Gpu.Name}, {Gpu.TotalBytes >> 30} GiB, {Gpu.Uuid}");
 }
 

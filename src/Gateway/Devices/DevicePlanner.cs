@@ -21,10 +21,10 @@ internal static class DevicePlanner
     /// <exception cref="DeviceException">What is wanted is not there.</exception>
     public static DevicePlan Create(GatewayOptions options, IReadOnlyList<HelloReply> hosts)
     {
-        DeviceWish wish = DeviceWish.Parse(options.Device);
+        DeviceWish wish = options.Device;
         int? given = options.Workers.Count > 0 ? options.Workers.Count : options.Tp;
         if (!wish.NeedsSurvey)
-            return DevicePlan.Same(wish.Text, given ?? DefaultDegree, $"--device {wish.Text}");
+            return DevicePlan.Same(wish.Kind, given ?? DefaultDegree, $"--device {wish.Text}");
         return wish.List.Count > 0 ? Listed(wish, given, hosts) : Found(wish, given, options.Workers.Count > 0, hosts);
     }
 
@@ -43,13 +43,13 @@ internal static class DevicePlanner
         return new DevicePlan(ranks, $"--device {wish.Text}");
     }
 
-    private static RankDevice Named(string item, int rank, HelloReply host)
+    private static RankDevice Named(GpuName item, int rank, HelloReply host)
     {
-        GpuFacts? gpu = host.Gpus.FirstOrDefault(gpu => DeviceWish.Names(item, gpu.Ordinal, gpu.Uuid));
+        GpuFacts? gpu = host.Gpus.FirstOrDefault(item.Names);
         if (gpu is { Capability: < LeastCapability })
             throw new DeviceException($"--device: rank {rank}: {TooOld(gpu)}.", "--device auto");
         return gpu is not null
-            ? OnGpu(gpu)
+            ? RankDevice.OnGpu(gpu)
             : throw new DeviceException($"--device: rank {rank} has no {item}; {(host.Gpus.Count == 0 ? $"no GPU is found: {host.GpuReason}" : $"its worker sees {Seen(host)}")}.", "--device auto");
     }
 
@@ -60,7 +60,7 @@ internal static class DevicePlanner
             if (!Usable(hosts[host]).Any())
             {
                 string why = external ? $"worker {host}: {WhyNone(hosts[host])}" : WhyNone(hosts[host]);
-                return wish.Text == DeviceWish.Auto
+                return wish.Kind == DeviceKind.Unspecified
                     ? DevicePlan.Cpu(given ?? DefaultDegree, $"auto: no GPU ({why})")
                     : throw new DeviceException($"--device {wish.Text}: no GPU ({why}).", "--device cpu");
             }
@@ -74,15 +74,13 @@ internal static class DevicePlanner
             GpuFacts? free = Usable(HostOf(hosts, rank)).FirstOrDefault(gpu => taken.Add(gpu.Uuid));
             if (free is null)
             {
-                string shared = string.Join(',', Enumerable.Range(0, degree).Select(i => OnGpu(Usable(HostOf(hosts, i)).ElementAt(i % Usable(HostOf(hosts, i)).Count())).Name));
+                string shared = string.Join(',', Enumerable.Range(0, degree).Select(i => RankDevice.OnGpu(Usable(HostOf(hosts, i)).ElementAt(i % Usable(HostOf(hosts, i)).Count())).Name));
                 throw new DeviceException($"{Count(degree, "worker")}, but rank {rank} finds no GPU of its own: {taken.Count} found ({Seen(HostOf(hosts, rank))}). Lower the degree, use --device cpu, or let workers share a GPU: --device {shared}.", $"--device {shared}");
             }
-            ranks.Add(OnGpu(free));
+            ranks.Add(RankDevice.OnGpu(free));
         }
         return new DevicePlan(ranks, degree == taken.Count && given is null ? $"{wish.Text}: {Count(degree, "GPU")} found" : $"{wish.Text}: {Count(degree, "GPU")} for {Count(degree, "worker")}");
     }
-
-    private static RankDevice OnGpu(GpuFacts gpu) => new(string.Create(CultureInfo.InvariantCulture, $"cuda:{gpu.Ordinal}"), gpu);
 
     private static string TooOld(GpuFacts gpu) => string.Create(CultureInfo.InvariantCulture,
         $"cuda:{gpu.Ordinal} {gpu.Name} has compute capability {gpu.Capability / 10}.{gpu.Capability % 10}; the kernels need {LeastCapability / 10}.{LeastCapability % 10}");

@@ -16,16 +16,17 @@ internal static class DeviceSurvey
     /// <exception cref="WorkerStartException">The worker's program is missing, or an external worker does not answer.</exception>
     public static async Task<IReadOnlyList<HelloReply>> RunAsync(GatewayOptions options, CancellationToken cancellation)
     {
-        if (!DeviceWish.Parse(options.Device).NeedsSurvey)
+        if (!options.Device.NeedsSurvey)
             return [];
         if (options.Workers.Count == 0)
             return [await LocalAsync(Timeout, cancellation)];
         string secret = (await File.ReadAllTextAsync(options.SecretFile, cancellation)).Trim();
-        TimeSpan patience = options.ConnectTimeout > Timeout ? options.ConnectTimeout : Timeout;
         return await Task.WhenAll(options.Workers.Select(async address =>
         {
             using WorkerClient client = new(address, secret);
-            return await client.HelloAsync(surveyGpus: true, patience, cancellation);
+            // Whether it is there at all is known after ConnectTimeout; then its driver may take its time.
+            await client.HelloAsync(surveyGpus: false, options.ConnectTimeout, cancellation);
+            return await client.HelloAsync(surveyGpus: true, Timeout, cancellation);
         }));
     }
 

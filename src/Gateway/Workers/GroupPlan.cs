@@ -1,6 +1,7 @@
-using System.Globalization;
 using TpServe.Checkpoint.Config;
 using TpServe.Gateway.Devices;
+using TpServe.Gateway.Settings;
+using TpServe.Protos.Worker;
 using TpServe.Sharding;
 
 namespace TpServe.Gateway.Workers;
@@ -11,7 +12,7 @@ namespace TpServe.Gateway.Workers;
 /// <param name="MaxModelLen">Longest context in tokens.</param>
 /// <param name="KvBlocks">KV blocks of every layer.</param>
 /// <param name="BlockTokens">Tokens of a block.</param>
-/// <param name="Threads">Compute threads of each worker.</param>
+/// <param name="Threads">Compute threads of each worker; 0 = the cores of its host divided by the workers on it, which is known when they answer.</param>
 /// <param name="Devices">What each rank computes on.</param>
 public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Shards, int MaxModelLen, int KvBlocks, int BlockTokens, int Threads, DevicePlan Devices)
 {
@@ -43,9 +44,9 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
         if (degree < 1 || degree > most)
             throw new ShardingException($"tensor parallel degree {degree} is not in 1..{most}{(local && !devices.OnGpus ? $" (this host has {cores} cores)" : "")}.");
 
-        Partition partition = options.Partition == "even"
+        Partition partition = options.Partition.Count == 0
             ? Sharding.Partition.Even(config, degree)
-            : Sharding.Partition.Weighted(config, ParseWeights(options.Partition, degree));
+            : Sharding.Partition.Weighted(config, WeightsOf(options, degree));
         ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
 
         // KV cache: what the devices hold beside the weights.
@@ -53,19 +54,22 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
         long affordable = devices.OnGpus
             ? GpuMemory.Tokens(devices, options.GpuMemoryUtilization, [.. shards.Select(weightBytes)], tokenBytes, shards.Max(shard => shard.LocalKvHeads) * config.HeadDim)
             : HostTokens(freeBytes, tokenBytes, local);
+        long? asked = options.KvCache.TokensAt(tokenBytes.Max());
+        if (asked < 1)
+            throw new ShardingException($"--kv-cache {options.KvCache} holds no token: one takes {tokenBytes.Max()} bytes on a worker.");
         affordable = Math.Max(affordable - affordable % options.BlockTokens, options.BlockTokens);
         int wanted = options.MaxModelLen > 0 ? options.MaxModelLen : config.MaxPositions;
         if (wanted > config.MaxPositions)
             throw new ShardingException($"max-model-len {wanted} is more than the model's own {config.MaxPositions} positions.");
-        if (options.MaxModelLen > affordable && options.KvCacheTokens == 0)
+        if (options.MaxModelLen > affordable && asked is null)
             throw new ShardingException(
                 $"max-model-len {options.MaxModelLen} needs {options.MaxModelLen * tokenBytes.Max() >> 20} MiB of KV cache on a rank; {(devices.OnGpus ? "the GPUs hold, beside the weights," : "a quarter of the free memory holds")} {affordable} tokens.");
         int maxModelLen = (int)Math.Min(wanted, affordable);
-        long tokens = options.KvCacheTokens > 0 ? options.KvCacheTokens : devices.OnGpus ? affordable : Math.Min(4L * maxModelLen, affordable);
-        if (options.KvCacheTokens > 0)
-            maxModelLen = Math.Min(maxModelLen, options.KvCacheTokens);
+        if (asked is not null)
+            maxModelLen = (int)Math.Min(maxModelLen, asked.Value);
+        long tokens = asked ?? (devices.OnGpus ? affordable : Math.Min(4L * maxModelLen, affordable));
         int blocks = (int)Math.Min((tokens + options.BlockTokens - 1) / options.BlockTokens, int.MaxValue / options.BlockTokens);
-        int threads = options.Threads > 0 ? options.Threads : Math.Max(1, local ? cores / degree : cores);
+        int threads = options.Threads > 0 ? options.Threads : local ? Math.Max(1, cores / degree) : 0;
         return new GroupPlan(partition, shards, maxModelLen, blocks, options.BlockTokens, threads, devices);
     }
 
@@ -74,7 +78,7 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
         freeBytes / 4 / Math.Max(tokenBytes.Max() * (local ? tokenBytes.Length : 1), 1);
 
     /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>
-    public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, string kvDtype) => ShardSizes.KvBytesPerToken(config, shard, kvDtype == "f32" ? 4 : 2);
+    public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, KvDtype kvDtype) => ShardSizes.KvBytesPerToken(config, shard, kvDtype == KvDtype.F32 ? 4 : 2);
 
     /// <summary>Memory that is free on this host, in bytes: what the kernel says is available, or the runtime's limit where that is lower.</summary>
     public static long FreeHostBytes()
@@ -84,18 +88,10 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
             return limit;
         string? line = File.ReadLines("/proc/meminfo").FirstOrDefault(text => text.StartsWith("MemAvailable:", StringComparison.Ordinal));
         string[] parts = line?.Split(' ', StringSplitOptions.RemoveEmptyEntries) ?? [];
-        return parts.Length >= 2 && long.TryParse(parts[1], CultureInfo.InvariantCulture, out long kibibytes) ? Math.Min(limit, kibibytes * 1024) : limit;
+        return parts.Length >= 2 && long.TryParse(parts[1], System.Globalization.CultureInfo.InvariantCulture, out long kibibytes) ? Math.Min(limit, kibibytes * 1024) : limit;
     }
 
-    private static double[] ParseWeights(string text, int degree)
-    {
-        string[] parts = text.Split(',');
-        double[] weights = new double[parts.Length];
-        for (int i = 0; i < parts.Length; i++)
-            if (!double.TryParse(parts[i], NumberStyles.Float, CultureInfo.InvariantCulture, out weights[i]))
-                throw new ShardingException($"partition '{text}': '{parts[i]}' is not a number; write 'even' or one weight for each worker, as in 2,1.");
-        if (parts.Length != degree)
-            throw new ShardingException($"partition '{text}' has {parts.Length} weights for {degree} workers.");
-        return weights;
-    }
+    private static double[] WeightsOf(GatewayOptions options, int degree) => options.Partition.Count == degree
+        ? [.. options.Partition]
+        : throw new ShardingException($"--partition has {options.Partition.Count} weights for {degree} workers.");
 }

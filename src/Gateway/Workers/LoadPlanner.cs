@@ -1,3 +1,4 @@
+using TpServe.Gateway.Settings;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
@@ -5,8 +6,6 @@ namespace TpServe.Gateway.Workers;
 /// <summary>Turns the group's plan and what the workers say of themselves into one LoadRequest a rank.</summary>
 internal static class LoadPlanner
 {
-    private static readonly string[] IsaFromNarrow = ["scalar", "avx2", "avx512", "avx512-vnni"];
-
     /// <exception cref="WorkerStartException">Releases differ: nothing else they say of themselves can be trusted to mean the same.</exception>
     public static void RequireOneRelease(IReadOnlyList<HelloReply> facts)
     {
@@ -19,7 +18,7 @@ internal static class LoadPlanner
     public static LoadRequest[] Requests(
         GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts, TransportChoice transport)
     {
-        string isa = Isa(options.Isa, facts);
+        InstructionSet isa = Isa(options.Isa, facts);
         LoadRequest[] requests = new LoadRequest[plan.Degree];
         for (int rank = 0; rank < requests.Length; rank++)
         {
@@ -33,32 +32,46 @@ internal static class LoadPlanner
                 LeafBoundaries = { plan.Partition.LeafBoundaries },
                 VocabBoundaries = { plan.Partition.VocabBoundaries },
                 Isa = isa,
-                Threads = plan.Threads,
+                Threads = plan.Threads > 0 ? plan.Threads : Threads(facts, rank),
                 KvDtype = options.KvDtype,
                 ActivationDtype = options.Activations,
                 BlockTokens = plan.BlockTokens,
                 KvBlocks = plan.KvBlocks,
                 MaxModelLen = plan.MaxModelLen,
                 MaxStepTokens = options.MaxStepTokens,
-                Transport = transport.Transport,
+                Transport = transport.Kind,
                 TransportReason = transport.Reason,
                 SegmentPrefix = segmentPrefix,
                 RingAddresses = { facts.Select(fact => fact.RingAddress) },
                 CollectiveTimeoutMs = (int)options.CollectiveTimeout.TotalMilliseconds,
-                Device = plan.Devices.Ranks[rank].Name,
+                Device = plan.Devices.Ranks[rank].Message,
             };
         }
         return requests;
     }
 
-    private static string Isa(string wanted, IReadOnlyList<HelloReply> facts)
+    /// <summary>This rank's share of the cores that its workers may use, and of those that the machine has: containers of one machine are different hosts to each other.</summary>
+    private static int Threads(IReadOnlyList<HelloReply> facts, int rank)
     {
-        int widest = facts.Min(fact => Math.Max(0, Array.IndexOf(IsaFromNarrow, fact.Isa)));
-        if (wanted == "auto")
-            return IsaFromNarrow[widest];
-        int index = Array.IndexOf(IsaFromNarrow, wanted);
-        if (index > widest)
-            throw new WorkerStartException($"instruction set path '{wanted}' is not available on every worker; the widest they share is '{IsaFromNarrow[widest]}'.");
+        HelloReply own = facts[rank];
+        int sharing = facts.Count(fact => fact.HostId == own.HostId), onMachine = facts.Count(fact => fact.Machine() == own.Machine());
+        return Math.Max(1, Math.Min(own.Cores / sharing, own.HostCores / onMachine));
+    }
+
+    private static InstructionSet Isa(InstructionSet wanted, IReadOnlyList<HelloReply> facts)
+    {
+        InstructionSet widest = facts.Min(fact => fact.Isa);
+        if (wanted == InstructionSet.Unspecified)
+            return widest;
+        if (wanted > widest)
+            throw new WorkerStartException($"--isa {Words.InstructionSets.Of(wanted)} is not available on every worker; the widest they share is {Words.InstructionSets.Of(widest)}.");
         return wanted;
     }
+}
+
+/// <summary>What a host id says: the machine's boot id, the IPC namespace and the device of /dev/shm.</summary>
+internal static class HostIds
+{
+    /// <summary>Equal for the workers of one machine, in whatever containers they run.</summary>
+    public static string Machine(this HelloReply worker) => worker.HostId.Split('/')[0];
 }

@@ -1,4 +1,5 @@
 using TpServe.Gateway.Devices;
+using TpServe.Gateway.Settings;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
@@ -56,7 +57,7 @@ internal static class TopologyReport
             Address = status.Client.Address,
             Pid = status.Facts.Pid,
             Device = device.Describe(status.Facts.Device),
-            Isa = status.Request.Isa,
+            Isa = Words.InstructionSets.Of(status.Request.Isa),
             Backend = report.Backend,
             Transport = report.Transport,
             TransportReason = report.TransportReason,

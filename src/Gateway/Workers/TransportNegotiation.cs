@@ -1,5 +1,6 @@
 using Grpc.Core;
 using TpServe.Gateway.Devices;
+using TpServe.Gateway.Settings;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
@@ -22,31 +23,32 @@ internal static class TransportNegotiation
     /// <summary>How much longer the call of a proof may take than the waits inside it.</summary>
     private static readonly TimeSpan CallMargin = TimeSpan.FromSeconds(10);
 
+    /// <summary>The transport of an epoch; <paramref name="wanted"/> unspecified = the fastest that proves itself.</summary>
     /// <exception cref="WorkerStartException">The transport asked for by name is not to be had.</exception>
     public static async Task<TransportChoice> ChooseAsync(
-        string wanted, DevicePlan devices, IReadOnlyList<HelloReply> facts, long epoch, IReadOnlyList<IIpcPeer> peers, CancellationToken cancellation)
+        Transport wanted, DevicePlan devices, IReadOnlyList<HelloReply> facts, long epoch, IReadOnlyList<IIpcPeer> peers, CancellationToken cancellation)
     {
         bool oneHost = facts.All(fact => fact.HostId == facts[0].HostId);
-        bool onCpu = devices.Ranks.Any(rank => rank.Name == DeviceWish.Cpu);
-        bool ask = devices.Degree > 1 && oneHost && !onCpu && (wanted == TransportChoice.CudaIpc || (wanted == "auto" && devices.OnGpus));
+        bool onCpu = devices.Ranks.Any(rank => rank.Kind == DeviceKind.Cpu);
+        bool ask = devices.Degree > 1 && oneHost && !onCpu && (wanted == Transport.CudaIpc || (wanted == Transport.Unspecified && devices.OnGpus));
         string? refusal = onCpu ? $"the ranks compute on the CPU ({devices.Reason})" : oneHost ? null : Apart(facts);
         if (ask)
         {
             (refusal, IReadOnlyList<IReadOnlyList<PathInfo>> paths) = await ProveAsync(devices, epoch, peers, cancellation);
             if (refusal is null)
-                return new TransportChoice(TransportChoice.CudaIpc, "every rank proved its path to every peer", paths);
+                return new TransportChoice(Transport.CudaIpc, "every rank proved its path to every peer", paths);
         }
 
         switch (wanted)
         {
-            case TransportChoice.CudaIpc when devices.Degree == 1:
-                return TransportChoice.Unproven(TransportChoice.SharedMemory, 1);
-            case TransportChoice.CudaIpc:
+            case Transport.CudaIpc when devices.Degree == 1:
+                return TransportChoice.Unproven(Transport.Shm, 1);
+            case Transport.CudaIpc:
                 throw new WorkerStartException($"transport cuda-ipc is not to be had: {refusal}. Use auto, shm or ring.");
-            case TransportChoice.SharedMemory when !oneHost:
+            case Transport.Shm when !oneHost:
                 throw new WorkerStartException("transport shm needs all workers on one host; they report different ones. Use auto or ring.");
-            case "auto":
-                return TransportChoice.Unproven(oneHost ? TransportChoice.SharedMemory : TransportChoice.Ring, devices.Degree, refusal is null || onCpu ? "" : $"cuda-ipc is not to be had: {refusal}");
+            case Transport.Unspecified:
+                return TransportChoice.Unproven(oneHost ? Transport.Shm : Transport.Ring, devices.Degree, refusal is null || onCpu ? "" : $"cuda-ipc is not to be had: {refusal}");
             default:
                 return TransportChoice.Unproven(wanted, devices.Degree);
         }
@@ -58,7 +60,7 @@ internal static class TransportNegotiation
         // 1. Segments.
         OpenIpcReply[] segments = await Task.WhenAll(peers.Select((peer, rank) => AskAsync(
             "OpenIpc",
-            () => peer.OpenIpcAsync(new OpenIpcRequest { Epoch = epoch, Rank = rank, Degree = peers.Count, Device = devices.Ranks[rank].Name }, OpenTimeout, cancellation),
+            () => peer.OpenIpcAsync(new OpenIpcRequest { Epoch = epoch, Rank = rank, Degree = peers.Count, Device = devices.Ranks[rank].Message }, OpenTimeout, cancellation),
             reason => new OpenIpcReply { Reason = reason },
             cancellation)));
         if (FirstReason(segments.Select(segment => segment.Reason)) is { } unopened)
@@ -74,8 +76,7 @@ internal static class TransportNegotiation
         return (FirstReason(proofs.Select(proof => proof.Reason)), [.. proofs.Select((proof, rank) => proof.Pairs.Where(pair => pair.Peer != rank).ToArray())]);
     }
 
-    /// <summary>A host id is the boot id, the IPC namespace and the device of /dev/shm.</summary>
-    private static string Apart(IReadOnlyList<HelloReply> facts) => facts.All(fact => fact.HostId.Split('/')[0] == facts[0].HostId.Split('/')[0])
+    private static string Apart(IReadOnlyList<HelloReply> facts) => facts.All(fact => fact.Machine() == facts[0].Machine())
         ? "the workers are on one host, but do not share its IPC namespace and /dev/shm"
         : "the workers are on different hosts";
 
@@ -98,17 +99,16 @@ internal static class TransportNegotiation
 }
 
 /// <summary>How the ranks of one epoch will talk.</summary>
-/// <param name="Transport">As LoadRequest.transport: cuda-ipc, shm, ring.</param>
+/// <param name="Kind">As LoadRequest.transport.</param>
 /// <param name="Reason">Why, where the transport itself does not say; empty else.</param>
 /// <param name="Paths">What each rank measured to each peer, by rank; empty lists where the transport was not proved beforehand.</param>
-internal sealed record TransportChoice(string Transport, string Reason, IReadOnlyList<IReadOnlyList<PathInfo>> Paths)
+internal sealed record TransportChoice(Transport Kind, string Reason, IReadOnlyList<IReadOnlyList<PathInfo>> Paths)
 {
-    public const string CudaIpc = "cuda-ipc";
-    public const string SharedMemory = "shm";
-    public const string Ring = "ring";
+    /// <summary>In words.</summary>
+    public string Transport => Words.Transports.Of(Kind);
 
     /// <summary>A transport that proves itself when the ranks join.</summary>
-    public static TransportChoice Unproven(string transport, int degree, string reason = "") =>
+    public static TransportChoice Unproven(Transport transport, int degree, string reason = "") =>
         new(transport, reason, [.. Enumerable.Repeat<IReadOnlyList<PathInfo>>([], degree)]);
 }
 

@@ -11,6 +11,7 @@ namespace TpServe.Gateway.Workers;
 internal sealed class WorkerFolder : IDisposable
 {
     private const string FirstWord = "tpserve-";
+    private const string NoFolder = "there is no folder for the workers' sockets: ";
     private const string LockName = "lock";
     private const string SocketFirst = "w";
     private const int LongestSocketPath = 107; // sun_path holds 108 bytes, the last one 0
@@ -49,7 +50,24 @@ internal sealed class WorkerFolder : IDisposable
                 reasons.Add(fault.Message);
             }
         }
-        throw new WorkerStartException($"there is no folder for the workers' sockets: {string.Join("; ", reasons)}");
+        throw new WorkerStartException(NoFolder + string.Join("; ", reasons));
+    }
+
+    /// <summary>Where local workers' sockets may go, in order of preference.</summary>
+    public static string[] Roots => [System.IO.Path.GetTempPath(), "/tmp", "/dev/shm"];
+
+    /// <summary>Why no folder can be made under a root; null where one can.</summary>
+    public static string? Fault(string root)
+    {
+        try
+        {
+            using WorkerFolder made = Create(root);
+            return null;
+        }
+        catch (WorkerStartException fault)
+        {
+            return fault.Message[NoFolder.Length..];
+        }
     }
 
     /// <summary>The path of a socket that no worker before had.</summary>

@@ -6,7 +6,7 @@ namespace TpServe.Gateway.Workers;
 internal sealed class LocalWorkers(string logLevel) : IWorkerSource
 {
     private readonly string _secret = Convert.ToHexString(RandomNumberGenerator.GetBytes(32));
-    private readonly Lazy<WorkerFolder> _folder = new(() => WorkerFolder.Create(Path.GetTempPath(), "/tmp", "/dev/shm"), LazyThreadSafetyMode.ExecutionAndPublication);
+    private readonly Lazy<WorkerFolder> _folder = new(() => WorkerFolder.Create(WorkerFolder.Roots), LazyThreadSafetyMode.ExecutionAndPublication);
 
     /// <inheritdoc/>
     public TimeSpan Patience => TimeSpan.FromSeconds(15);

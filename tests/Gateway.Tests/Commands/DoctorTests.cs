@@ -33,7 +33,7 @@ public sealed class DoctorTests
         MemoryLockBytes = 8 << 20,
         OpenFiles = 65536,
         Cores = 4,
-        SparePort = 9999,
+        SparePorts = (9998, 9999),
         TempFolder = "/tmp/",
         NormalizesUnicode = true,
     };
@@ -48,7 +48,7 @@ public sealed class DoctorTests
 
     private static Finding Only(DoctorFacts facts, string check) => Examination.Run(facts).Single(finding => finding.Check == check);
 
-    private static DoctorFacts With(string device, DoctorFacts facts) => facts with { Options = new GatewayOptions { Device = device } };
+    private static DoctorFacts With(string device, DoctorFacts facts) => facts with { Options = new GatewayOptions { Device = DeviceWish.TryParse(device, out DeviceWish wish, out _) ? wish : throw new FormatException(device) } };
 
     private static DoctorFacts External(params WorkerAnswer[] workers) => Healthy with
     {
@@ -89,7 +89,7 @@ public sealed class DoctorTests
             new TestCaseData(facts, check, verdict.ToString(), text, fix).SetArgDisplayNames(name);
 
         DoctorFacts container = Healthy with { InContainer = true };
-        yield return Case("settings", Healthy with { SettingFaults = ["Tp: 0 is not in 1..64."] }, "settings", Verdict.Fail, "Tp: 0", "flag");
+        yield return Case("settings", Healthy with { SettingFaults = ["--tp: '0' is no whole number in 1..64."] }, "settings", Verdict.Fail, "--tp: '0'", "flag");
         yield return Case("model", Healthy with { ModelFault = "/m: no such file." }, "model", Verdict.Fail, "/m", "--model");
         yield return Case("model in a container", container with { ModelFault = "/m: no such file." }, "model", Verdict.Fail, "/m", "volumes");
         yield return Case("plan", Healthy with { Plan = null, PlanFault = "degree 99." }, "plan", Verdict.Fail, "degree 99", "--tp");
@@ -101,7 +101,7 @@ public sealed class DoctorTests
         yield return Case("fabric", Healthy with { Host = TestHosts.Without("cuInit: CUDA_ERROR_SYSTEM_NOT_READY (802)") }, "gpus", Verdict.Warn, "802", "fabricmanager");
         yield return Case("gpu too old", Healthy with { HasNvidiaFiles = true, Host = OldGpu() }, "gpus", Verdict.Warn, "7.5", "--device cpu");
         yield return Case("devices", Healthy with { Devices = null, Plan = null, DeviceFault = "3 workers, 1 GPU.", DeviceRemedy = "--device cuda:0,cuda:0,cuda:0" }, "devices", Verdict.Fail, "3 workers", "cuda:0,cuda:0");
-        yield return Case("scalar", Healthy with { Host = new HelloReply { Isa = "scalar", GpuReason = TestHosts.NoDriver } }, "instruction set", Verdict.Warn, "scalar", "AVX2");
+        yield return Case("scalar", Healthy with { Host = new HelloReply { Isa = InstructionSet.Scalar, GpuReason = TestHosts.NoDriver } }, "instruction set", Verdict.Warn, "scalar", "AVX2");
         yield return Case("memory", Healthy with { GroupBytes = 9L << 30 }, "memory", Verdict.Fail, "9216 MiB", "--max-model-len");
         yield return Case("quota", container with { CpuQuota = 1.5 }, "cpu", Verdict.Warn, "1.5 cores", "cpus: \"4\"");
         yield return Case("threads", Healthy with { Cores = 2 }, "cpu", Verdict.Warn, "4 threads", "--threads 1");
@@ -113,13 +113,13 @@ public sealed class DoctorTests
         yield return Case("few files", Healthy with { OpenFiles = 1024 }, "open files", Verdict.Warn, "1024", "ulimit -n");
         yield return Case("hardly any files", container with { OpenFiles = 64 }, "open files", Verdict.Fail, "64", "nofile");
         yield return Case("read-only root", container with { TempFault = "Read-only file system." }, "temporary folder", Verdict.Fail, "Read-only", "tmpfs");
-        yield return Case("long path", Healthy with { TempFolder = "/" + new string('t', 90) }, "temporary folder", Verdict.Fail, "107", "TMPDIR");
-        yield return Case("port in use", Healthy with { HttpFault = "Address already in use." }, "http", Verdict.Fail, "127.0.0.1:8080", "--http 127.0.0.1:9999");
+        yield return Case("long path", Healthy with { TempFault = "'/long' is too long for the name of a Unix socket", SocketFolder = "/tmp" }, "temporary folder", Verdict.Warn, "go to /tmp.", "TMPDIR");
+        yield return Case("port in use", Healthy with { HttpFault = "Address already in use." }, "http", Verdict.Fail, "127.0.0.1:8080", "--http 127.0.0.1:9998");
         yield return Case("grpc port in use", Healthy with { GrpcFault = "Address already in use." }, "grpc", Verdict.Fail, "127.0.0.1:8081", "--grpc 127.0.0.1:9999");
         yield return Case("loopback in a container", container, "http", Verdict.Warn, "inside this container", "--http 0.0.0.0:8080");
         yield return Case("unicode", Healthy with { NormalizesUnicode = false }, "unicode", Verdict.Fail, "tokenized", "libicu");
         yield return Case("root", container with { IsRoot = true }, "user", Verdict.Warn, "root", "user:");
-        yield return Case("worker away", External(new WorkerAnswer("http://a:5005", null, "worker http://a:5005 did not answer.")), "worker 0", Verdict.Fail, "did not answer", "Worker:Listen=0.0.0.0:5005");
+        yield return Case("worker away", External(new WorkerAnswer("http://a:5005", null, "worker http://a:5005 did not answer.")), "worker 0", Verdict.Fail, "did not answer", "--listen 0.0.0.0:5005");
         yield return Case("wrong secret", External(new WorkerAnswer("http://a:1", null, "worker refused: the group's secret is missing or wrong")), "worker 0", Verdict.Fail, "secret", "--secret-file");
         yield return Case("another release", External(Answer("http://a:1", reply => reply.Version = "2")), "worker 0", Verdict.Fail, "release 2; this gateway is 1", "same image");
         yield return Case("ipc apart", External(Answer("http://a:1"), Answer("http://b:1", reply => reply.IpcNamespace = "ipc:[2]")), "ipc namespace", Verdict.Warn, "2 namespaces", "ipc: \"service:worker-0\"");
@@ -149,7 +149,7 @@ public sealed class DoctorTests
     [Test]
     public void Run_WrongSettings_LeavesOutWhatFollowsFromThem()
     {
-        DoctorFacts facts = Healthy with { SettingFaults = ["Device: wrong."], Host = null, Devices = null, Plan = null };
+        DoctorFacts facts = Healthy with { SettingFaults = ["--device: wrong."], Host = null, Devices = null, Plan = null };
         Assert.That(Examination.Run(facts).Where(finding => finding.Verdict == Verdict.Fail).Select(finding => finding.Check), Is.EqualTo(new[] { "settings" }));
     }
 

@@ -10,10 +10,12 @@ public sealed class DevicePlannerTests
     private static readonly string[] TwoWorkers = ["http://a:1", "http://b:1"];
 
     private static DevicePlan Plan(string device, int? tp, params HelloReply[] hosts) =>
-        DevicePlanner.Create(new GatewayOptions { Device = device, Tp = tp }, hosts);
+        DevicePlanner.Create(new GatewayOptions { Device = Wish(device), Tp = tp }, hosts);
 
     private static DevicePlan PlanExternal(string device, params HelloReply[] hosts) =>
-        DevicePlanner.Create(new GatewayOptions { Device = device, Workers = TwoWorkers }, hosts);
+        DevicePlanner.Create(new GatewayOptions { Device = Wish(device), Workers = TwoWorkers }, hosts);
+
+    private static DeviceWish Wish(string device) => DeviceWish.TryParse(device, out DeviceWish wish, out string? fault) ? wish : throw new FormatException(fault);
 
     private static string[] Names(DevicePlan plan) => [.. plan.Ranks.Select(rank => rank.Name)];
 
@@ -145,16 +147,13 @@ public sealed class DevicePlannerTests
     [TestCase("cuda:0,1", "'1'")]
     [TestCase("cuda:0,cpu", "'cpu'")]
     [TestCase("cuda:GPU-5c24", "'cuda:GPU-5c24'")]
-    public void Rules_DeviceSetting_NamesTheItemThatCannotBeRead(string device, string? named)
+    public void TryParse_DeviceSetting_ReadsBackOrNamesTheItemThatCannotBeRead(string device, string? named)
     {
-        IEnumerable<string> faults = new GatewayOptionsRules().Validate(null, new GatewayOptions { Device = device }).Failures ?? [];
+        bool read = DeviceWish.TryParse(device, out DeviceWish wish, out string? fault);
+        Assert.That((read, fault is null), Is.EqualTo((named is null, named is null)));
         if (named is null)
-            Assert.That(faults, Is.Empty);
+            Assert.That(wish.Text, Is.EqualTo(device));
         else
-            Assert.That(faults, Has.One.StartsWith("Device: ").And.One.Contains(named));
+            Assert.That(fault, Does.Contain(named));
     }
-
-    [Test]
-    public void Rules_CudaIpcOnTheCpu_IsRefused() =>
-        Assert.That(new GatewayOptionsRules().Validate(null, new GatewayOptions { Device = "cpu", Transport = "cuda-ipc" }).Failures, Has.One.Contains("cuda-ipc"));
 }

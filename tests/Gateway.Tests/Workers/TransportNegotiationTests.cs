@@ -1,6 +1,7 @@
 using Grpc.Core;
 using NUnit.Framework;
 using TpServe.Gateway.Devices;
+using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
@@ -11,12 +12,14 @@ public sealed class TransportNegotiationTests
 {
     private static readonly DevicePlan Gpus = new([Gpu(0), Gpu(1)], "test");
 
-    private static RankDevice Gpu(int number) => new($"cuda:{number}", new GpuFacts { Ordinal = number, Uuid = $"GPU-{number}" });
+    private static RankDevice Gpu(int number) => RankDevice.OnGpu(new GpuFacts { Ordinal = number, Uuid = $"GPU-{number}" });
+
+    private static Transport Wanted(string word) => Words.Transports.TryParse(word, out Transport transport) ? transport : throw new FormatException(word);
 
     private static HelloReply[] Hosts(params string[] ids) => [.. ids.Select(id => new HelloReply { HostId = id })];
 
     private static Task<TransportChoice> ChooseAsync(string wanted, DevicePlan devices, HelloReply[] hosts, params FakePeer[] peers) =>
-        TransportNegotiation.ChooseAsync(wanted, devices, hosts, epoch: 7, peers, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(10));
+        TransportNegotiation.ChooseAsync(Wanted(wanted), devices, hosts, epoch: 7, peers, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(10));
 
     [Test]
     public async Task Choose_AllPathsProved_TakesCudaIpcWithTheirCosts()
@@ -25,7 +28,7 @@ public sealed class TransportNegotiationTests
         TransportChoice choice = await ChooseAsync("auto", Gpus, Hosts("a/i/s", "a/i/s"), peers);
         Assert.That(choice.Transport, Is.EqualTo("cuda-ipc"));
         Assert.That(choice.Paths.Select(paths => paths.Single().Peer), Is.EqualTo(new[] { 1, 0 }));
-        Assert.That(peers.Select(peer => (peer.Opened!.Epoch, peer.Opened.Rank, peer.Opened.Degree, peer.Opened.Device)), Is.EqualTo(new[] { (7L, 0, 2, "cuda:0"), (7L, 1, 2, "cuda:1") }));
+        Assert.That(peers.Select(peer => (peer.Opened!.Epoch, peer.Opened.Rank, peer.Opened.Degree, peer.Opened.Device.Kind, peer.Opened.Device.Ordinal)), Is.EqualTo(new[] { (7L, 0, 2, DeviceKind.Cuda, 0), (7L, 1, 2, DeviceKind.Cuda, 1) }));
         // Each rank got the segments of all, in rank order.
         foreach (FakePeer peer in peers)
             Assert.That(peer.Proved!.Segments.Select(segment => segment.Handle.ToStringUtf8()), Is.EqualTo(new[] { "segment 0", "segment 1" }));
@@ -70,7 +73,7 @@ public sealed class TransportNegotiationTests
     [Test]
     public async Task Choose_CudaIpcByNameOnEmulatedRanks_AsksThemAndSaysWhatTheySay()
     {
-        DevicePlan emulated = DevicePlan.Same("cuda-emulated", 2, "test");
+        DevicePlan emulated = DevicePlan.Same(DeviceKind.CudaEmulated, 2, "test");
         WorkerStartException? fault = await Assert.ThrowsAsync<WorkerStartException>(() =>
             ChooseAsync("cuda-ipc", emulated, Hosts("a/i/s", "a/i/s"), new FakePeer { OpenReason = "emulated" }, new FakePeer { OpenReason = "emulated" }));
         Assert.That(fault!.Message, Does.Contain("rank 0: emulated"));
@@ -129,7 +132,7 @@ public sealed class TransportNegotiationTests
         using CancellationTokenSource stopped = new();
         stopped.Cancel();
         FakePeer[] peers = [new() { OpenFault = new RpcException(Status.DefaultCancelled) }, new()];
-        Assert.ThrowsAsync<OperationCanceledException>(() => TransportNegotiation.ChooseAsync("auto", Gpus, Hosts("a/i/s", "a/i/s"), 7, peers, stopped.Token));
+        Assert.ThrowsAsync<OperationCanceledException>(() => TransportNegotiation.ChooseAsync(Transport.Unspecified, Gpus, Hosts("a/i/s", "a/i/s"), 7, peers, stopped.Token));
     }
 
     /// <summary>A rank that says what it is told to.</summary>

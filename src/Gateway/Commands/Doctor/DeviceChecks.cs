@@ -1,5 +1,7 @@
 using System.Globalization;
 using TpServe.Gateway.Devices;
+using TpServe.Gateway.Settings;
+using TpServe.Gateway.Workers;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Commands.Doctor;
@@ -12,13 +14,14 @@ internal static class DeviceChecks
     {
         const string Check = "gpus";
         HelloReply[] hosts = Hosts(facts);
-        if (hosts.Length == 0 || !DeviceWish.TryParse(facts.Options.Device, out DeviceWish wish, out _))
+        if (hosts.Length == 0)
             return null;
+        DeviceWish wish = facts.Options.Device;
         HelloReply[] without = [.. hosts.Where(host => !DevicePlanner.Usable(host).Any())];
         if (without.Length == 0)
             return Finding.Ok(Check, string.Join("; ", hosts.Select(Describe).Distinct()) + ".");
         string reason = DevicePlanner.WhyNone(without[0]);
-        bool wanted = wish.Text == DeviceWish.Cuda || wish.List.Count > 0;
+        bool wanted = wish.Kind == DeviceKind.Cuda;
         if (wanted)
             return Finding.Fail(Check, $"No GPU: {reason}.", GpuFix(facts, reason));
         if (!wish.NeedsSurvey)
@@ -38,14 +41,15 @@ internal static class DeviceChecks
     }
 
     /// <summary>The widest path of the workers; null where none could be asked.</summary>
-    public static Finding? InstructionSet(DoctorFacts facts)
+    public static Finding? InstructionSets(DoctorFacts facts)
     {
         const string Check = "instruction set";
-        string[] paths = [.. Hosts(facts).Select(host => host.Isa).Where(isa => isa.Length > 0).Distinct()];
+        InstructionSet[] paths = [.. Hosts(facts).Select(host => host.Isa).Where(isa => isa != InstructionSet.Unspecified).Distinct()];
         if (paths.Length == 0)
             return null;
-        string text = paths.Length == 1 ? $"{paths[0]}." : $"{string.Join(", ", paths)}; the group uses the narrowest.";
-        return paths.Contains("scalar") && facts.Devices is not { OnGpus: true }
+        string words = string.Join(", ", paths.Select(Words.InstructionSets.Of));
+        string text = paths.Length == 1 ? $"{words}." : $"{words}; the group uses the narrowest.";
+        return paths.Contains(InstructionSet.Scalar) && facts.Devices is not { OnGpus: true }
             ? Finding.Warn(Check, $"{text} Without AVX2 the CPU computes in plain loops.", "run on a processor, or a virtual machine's CPU type (host), that has AVX2")
             : Finding.Ok(Check, text);
     }
@@ -62,7 +66,7 @@ internal static class DeviceChecks
         HelloReply[] external = [.. facts.Workers.Where(worker => worker.Reply is not null).Select(worker => worker.Reply!)];
         if (external.Length == 0)
             return Finding.Ok(check, own.Length == 0 ? "The system has none." : $"{own}, {Whose(own, first)}; local workers share it.");
-        foreach (IGrouping<string, HelloReply> host in external.GroupBy(reply => reply.HostId.Split('/')[0]))
+        foreach (IGrouping<string, HelloReply> host in external.GroupBy(reply => reply.Machine()))
             if (host.Select(of).Distinct().ToArray() is { Length: > 1 } several)
                 return Finding.Warn(
                     check,

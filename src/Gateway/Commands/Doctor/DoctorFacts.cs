@@ -91,13 +91,16 @@ internal sealed record DoctorFacts
     /// <summary>Why the gRPC address cannot be listened on; empty where it can.</summary>
     public string GrpcFault { get; init; } = "";
 
-    /// <summary>A port that is free.</summary>
-    public int SparePort { get; init; }
+    /// <summary>Two ports that are free, for HTTP and for gRPC.</summary>
+    public (int Http, int Grpc) SparePorts { get; init; }
 
-    /// <summary>Where the sockets of local workers go.</summary>
+    /// <summary>Where the sockets of local workers should go.</summary>
     public string TempFolder { get; init; } = "";
 
-    /// <summary>Why no folder can be made there; empty where it can.</summary>
+    /// <summary>Where they go; empty where no folder can be made anywhere.</summary>
+    public string SocketFolder { get; init; } = "";
+
+    /// <summary>Why no folder for them can be made there; empty where one can.</summary>
     public string TempFault { get; init; } = "";
 
     /// <summary>Whether Unicode normalisation works, which needs libicu.</summary>

@@ -13,7 +13,7 @@ internal static class Examination
             .. ServingChecks.Workers(facts),
             DeviceChecks.Gpus(facts),
             DeviceChecks.Placement(facts),
-            DeviceChecks.InstructionSet(facts),
+            DeviceChecks.InstructionSets(facts),
             ServingChecks.Plan(facts),
             HostChecks.Memory(facts),
             HostChecks.Cpu(facts),

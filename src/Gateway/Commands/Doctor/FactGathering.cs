@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Reflection;
@@ -39,9 +40,10 @@ internal static class FactGathering
             CpuQuota = LinuxFacts.CpuQuota(),
             HttpFault = PortFault(options.Http),
             GrpcFault = PortFault(options.Grpc),
-            SparePort = SparePort(),
+            SparePorts = SparePorts(options),
             TempFolder = Path.GetTempPath(),
-            TempFault = TempFault(),
+            TempFault = WorkerFolder.Fault(Path.GetTempPath()) ?? "",
+            SocketFolder = WorkerFolder.Roots.FirstOrDefault(root => WorkerFolder.Fault(root) is null) ?? "",
             NormalizesUnicode = NormalizesUnicode(),
             IsRoot = Environment.IsPrivilegedProcess,
         };
@@ -84,7 +86,7 @@ internal static class FactGathering
     private static DoctorFacts WithDevices(DoctorFacts facts)
     {
         HelloReply?[] hosts = facts.Options.Workers.Count > 0 ? [.. facts.Workers.Select(worker => worker.Reply)] : [facts.Host];
-        if (facts.SettingFaults.Count > 0 || (hosts.Contains(null) && DeviceWish.Parse(facts.Options.Device).NeedsSurvey))
+        if (facts.SettingFaults.Count > 0 || (hosts.Contains(null) && facts.Options.Device.NeedsSurvey))
             return facts;
         try
         {
@@ -151,23 +153,28 @@ internal static class FactGathering
         }
     }
 
-    private static int SparePort()
+    /// <summary>Two different ports that nobody listens on, and that the settings do not name.</summary>
+    private static (int Http, int Grpc) SparePorts(GatewayOptions options)
     {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
-
-    private static string TempFault()
-    {
+        string[] taken = [options.Http, options.Grpc];
+        List<TcpListener> listeners = []; // held until both are found, or the system might give the same one again
         try
         {
-            Directory.CreateTempSubdirectory("tpserve-").Delete();
-            return "";
+            List<int> ports = [];
+            while (ports.Count < 2)
+            {
+                TcpListener listener = new(IPAddress.Loopback, 0);
+                listeners.Add(listener);
+                listener.Start();
+                int port = ((IPEndPoint)listener.LocalEndpoint).Port;
+                if (!taken.Any(address => address.EndsWith(string.Create(CultureInfo.InvariantCulture, $":{port}"), StringComparison.Ordinal)))
+                    ports.Add(port);
+            }
+            return (ports[0], ports[1]);
         }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        finally
         {
-            return fault.Message.TrimEnd('.') + ".";
+            listeners.ForEach(listener => listener.Dispose());
         }
     }
 

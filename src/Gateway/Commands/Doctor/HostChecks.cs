@@ -1,5 +1,5 @@
 using System.Globalization;
-using System.Text;
+using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Commands.Doctor;
 
@@ -9,12 +9,6 @@ internal static class HostChecks
     /// <summary>A rank's segment: two blocks of 512 KiB and their control page, rounded up.</summary>
     private const long ShmBytesPerRank = 2 << 20;
 
-    /// <summary>A Unix socket's path, its closing zero included, must fit sockaddr_un.</summary>
-    private const int LongestSocketPath = 107;
-
-    /// <summary>What is added to the temporary folder: "/tpserve-" with six letters, "/w" with epoch and rank.</summary>
-    private const int SocketNameLength = 15 + 12;
-
     private const int FewFiles = 256;
     private const int EnoughFiles = 4096;
     private const long EnoughLockedBytes = 64 << 20;
@@ -23,8 +17,8 @@ internal static class HostChecks
     {
         const string Check = "shared memory";
         int ranks = facts.Devices?.Degree ?? facts.Options.Tp ?? 2;
-        if (facts.Options.Transport == "ring" || ranks == 1)
-            return Finding.Ok(Check, facts.Options.Transport == "ring" ? "Not needed by the ring." : "Not needed by one worker.");
+        if (facts.Options.Transport == Transport.Ring || ranks == 1)
+            return Finding.Ok(Check, facts.Options.Transport == Transport.Ring ? "Not needed by the ring." : "Not needed by one worker.");
         long needed = ranks * ShmBytesPerRank;
         if (facts.ShmBytes is not { } size)
             return Finding.Fail(Check, $"There is no /dev/shm; {Amounts.Count(ranks, "worker")} need {Amounts.Bytes(needed)}.", "--transport ring");
@@ -95,12 +89,12 @@ internal static class HostChecks
         const string Check = "temporary folder";
         if (facts.Options.Workers.Count > 0)
             return Finding.Ok(Check, "Not needed: no local worker is started.");
-        if (facts.TempFault.Length > 0)
-            return Finding.Fail(Check, $"{facts.TempFolder}: {facts.TempFault} The sockets of the workers go there.", facts.InContainer ? "tmpfs: [/tmp]   (docker run --tmpfs /tmp)" : "TMPDIR=/tmp");
-        int length = Encoding.UTF8.GetByteCount(facts.TempFolder.TrimEnd('/')) + SocketNameLength;
-        return length <= LongestSocketPath
-            ? Finding.Ok(Check, $"{facts.TempFolder} can be written.")
-            : Finding.Fail(Check, string.Create(CultureInfo.InvariantCulture, $"{facts.TempFolder}: a socket's path there takes {length} bytes of {LongestSocketPath}."), "TMPDIR=/tmp");
+        if (facts.TempFault.Length == 0)
+            return Finding.Ok(Check, $"{facts.TempFolder} can be written.");
+        string fix = facts.InContainer ? "tmpfs: [/tmp]   (docker run --tmpfs /tmp)" : "TMPDIR=/tmp", fault = facts.TempFault.TrimEnd('.');
+        return facts.SocketFolder.Length > 0
+            ? Finding.Warn(Check, $"{fault}; the sockets of the workers go to {facts.SocketFolder}.", fix)
+            : Finding.Fail(Check, $"{fault}, and nowhere else can the sockets of the workers go.", fix);
     }
 
     public static Finding Unicode(DoctorFacts facts) => facts.NormalizesUnicode

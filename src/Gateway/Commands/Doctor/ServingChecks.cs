@@ -9,7 +9,7 @@ internal static class ServingChecks
 {
     public static Finding Settings(DoctorFacts facts) => facts.SettingFaults.Count == 0
         ? Finding.Ok("settings", "Every setting is within its limits.")
-        : Finding.Fail("settings", string.Join(" ", facts.SettingFaults), "the flag, the line of appsettings.json, or Gateway__NAME of the environment");
+        : Finding.Fail("settings", string.Join(" ", facts.SettingFaults), "the flag, variable or line of appsettings.json that each names; docs/SETTINGS.md has them all");
 
     public static Finding Model(DoctorFacts facts) => facts.ModelFault.Length == 0
         ? Finding.Ok("model", facts.ModelSummary + ".")
@@ -24,9 +24,9 @@ internal static class ServingChecks
         return facts.PlanFault.Length > 0 ? Finding.Fail("plan", facts.PlanFault, "--tp, --max-model-len, --partition or --gpu-memory-utilization, as the sentence says") : null;
     }
 
-    public static Finding? Http(DoctorFacts facts) => Address(facts, "http", "--http", facts.Options.Http, facts.HttpFault);
+    public static Finding? Http(DoctorFacts facts) => Address(facts, "http", "--http", facts.Options.Http, facts.HttpFault, facts.SparePorts.Http);
 
-    public static Finding? Grpc(DoctorFacts facts) => Address(facts, "grpc", "--grpc", facts.Options.Grpc, facts.GrpcFault);
+    public static Finding? Grpc(DoctorFacts facts) => Address(facts, "grpc", "--grpc", facts.Options.Grpc, facts.GrpcFault, facts.SparePorts.Grpc);
 
     /// <summary>The program of local workers; null where it was not tried.</summary>
     public static Finding? WorkerProgram(DoctorFacts facts) =>
@@ -43,8 +43,8 @@ internal static class ServingChecks
             string check = string.Create(CultureInfo.InvariantCulture, $"worker {rank}");
             if (worker.Reply is not { } reply)
                 yield return Finding.Fail(check, worker.Fault, worker.Fault.Contains("secret", StringComparison.Ordinal)
-                    ? "--secret-file here and --Worker:SecretFile there must hold the same text"
-                    : $"start it: TpServe.Worker --Worker:Listen=0.0.0.0:{PortOf(worker.Address)} --Worker:SecretFile=FILE");
+                    ? "--secret-file here and --secret-file there must hold the same text"
+                    : $"start it: TpServe.Worker --listen 0.0.0.0:{PortOf(worker.Address)} --secret-file FILE");
             else if (reply.Version != facts.Version)
                 yield return Finding.Fail(check, $"{worker.Address} is release {reply.Version}; this gateway is {facts.Version}.", "the same image or build for the gateway and every worker");
             else
@@ -52,12 +52,12 @@ internal static class ServingChecks
         }
     }
 
-    private static Finding? Address(DoctorFacts facts, string check, string flag, string address, string fault)
+    private static Finding? Address(DoctorFacts facts, string check, string flag, string address, string fault, int sparePort)
     {
         if (!Endpoints.TryParse(address, out IPEndPoint endpoint, out _))
             return null; // the settings' fault, and reported there
         if (fault.Length > 0)
-            return Finding.Fail(check, $"{address} cannot be listened on: {fault}", $"{flag} {(IPAddress.IsLoopback(endpoint.Address) ? "127.0.0.1" : "0.0.0.0")}:{Number(facts.SparePort)}");
+            return Finding.Fail(check, $"{address} cannot be listened on: {fault}", $"{flag} {(IPAddress.IsLoopback(endpoint.Address) ? "127.0.0.1" : "0.0.0.0")}:{Number(sparePort)}");
         return facts.InContainer && IPAddress.IsLoopback(endpoint.Address)
             ? Finding.Warn(check, $"{address} is free, but is reached from inside this container alone.", $"{flag} 0.0.0.0:{Number(endpoint.Port)}")
             : Finding.Ok(check, $"{address} is free.");

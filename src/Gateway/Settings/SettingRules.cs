@@ -1,0 +1,45 @@
+using System.Globalization;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Gateway.Settings;
+
+/// <summary>Rules across settings, and what must exist outside; every fault is reported, not only the first.</summary>
+internal static class SettingRules
+{
+    /// <param name="options">The settings, each within its range.</param>
+    /// <param name="unread">Names of those that could not be read: their values are defaults that nobody chose, so no rule looks at them.</param>
+    public static IEnumerable<string> Faults(GatewayOptions options, IReadOnlySet<string> unread)
+    {
+        if (Read(nameof(options.Transport), nameof(options.Device)) && options is { Transport: Transport.CudaIpc, Device.Kind: DeviceKind.Cpu })
+            yield return "--transport: cuda-ipc connects GPUs; --device is cpu.";
+        if (Read(nameof(options.Http), nameof(options.Grpc)) && options.Http == options.Grpc)
+            yield return $"--http and --grpc: both are {options.Http}; they need ports of their own.";
+        if (Read(nameof(options.Workers)) && options.Workers.Count > 0 && options.SecretFile.Length == 0)
+            yield return "--secret-file: external workers need the file with the secret they were started with.";
+        if (options.SecretFile.Length > 0 && FileFault(options.SecretFile) is { } fault)
+            yield return $"--secret-file: '{options.SecretFile}' {fault}";
+        if (Read(nameof(options.ChunkTokens), nameof(options.MaxStepTokens)) && options.ChunkTokens > options.MaxStepTokens)
+            yield return string.Create(CultureInfo.InvariantCulture, $"--chunk-tokens: {options.ChunkTokens} is more than --max-step-tokens, {options.MaxStepTokens}.");
+        if (Read(nameof(options.MaxRunning), nameof(options.MaxStepTokens)) && options.MaxRunning > options.MaxStepTokens)
+            yield return string.Create(CultureInfo.InvariantCulture, $"--max-running: {options.MaxRunning} is more than --max-step-tokens, {options.MaxStepTokens}; each running request takes a token of every step.");
+
+        bool Read(params string[] names) => !names.Any(unread.Contains);
+    }
+
+    private static string? FileFault(string path)
+    {
+        try
+        {
+            using FileStream file = File.OpenRead(path);
+            return file.CanSeek && file.Length == 0 ? "is empty." : null;
+        }
+        catch (Exception fault) when (fault is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return "does not exist.";
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            return $"cannot be read: {fault.Message}";
+        }
+    }
+}

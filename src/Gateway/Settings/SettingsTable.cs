@@ -1,0 +1,117 @@
+using System.Text.RegularExpressions;
+using static TpServe.Gateway.Settings.SettingKinds;
+
+namespace TpServe.Gateway.Settings;
+
+/// <summary>Every setting of the gateway. Flags, environment variables, appsettings.json, checks, --help and docs/SETTINGS.md come from these rows alone.</summary>
+internal static partial class SettingsTable
+{
+    private const string Model = "Model and memory", Group = "Workers", Requests = "Requests", Faults = "Faults and time limits", Server = "Server";
+
+    public static IReadOnlyList<Setting> All { get; } =
+    [
+        Row(Model, nameof(GatewayOptions.Model), "--model", Text("FILE|FOLDER", "a GGUF file or a Hugging Face folder"), o => o.Model, (o, v) => o with { Model = v },
+            "The model to serve.", "the embedded SmolLM2"),
+        Row(Model, nameof(GatewayOptions.MaxModelLen), "--max-model-len", Whole(0, 1 << 24), o => o.MaxModelLen, (o, v) => o with { MaxModelLen = v },
+            "Longest context in tokens, prompt and output together; 0 = the model's own, as far as the KV cache allows.", "0"),
+        Row(Model, nameof(GatewayOptions.KvCache), "--kv-cache", KvCache(), o => o.KvCache, (o, v) => o with { KvCache = v },
+            "Size of the KV cache: tokens over all requests, or bytes on each worker, of which the worker that holds most decides.", "what memory allows: on GPUs all that --gpu-memory-utilization leaves, on the CPU four of the longest contexts within a quarter of the free memory"),
+        Row(Model, nameof(GatewayOptions.KvDtype), "--kv-dtype", Word(Words.KvDtypes), o => o.KvDtype, (o, v) => o with { KvDtype = v },
+            "Type of the keys and values in the KV cache."),
+        Row(Model, nameof(GatewayOptions.BlockTokens), "--block-tokens", Whole(1, 256), o => o.BlockTokens, (o, v) => o with { BlockTokens = v },
+            "Tokens of a KV block."),
+        Row(Model, nameof(GatewayOptions.PrefixCache), "--prefix-cache", OnOff(), o => o.PrefixCache, (o, v) => o with { PrefixCache = v },
+            "Whether requests with an equal beginning share its KV blocks."),
+        Row(Model, nameof(GatewayOptions.GpuMemoryUtilization), "--gpu-memory-utilization", Number(0.1, 1), o => o.GpuMemoryUtilization, (o, v) => o with { GpuMemoryUtilization = v },
+            "Share of a GPU's free memory that weights and KV cache may take; the rest is for activations and the driver."),
+
+        Row(Group, nameof(GatewayOptions.Tp), "--tp", WholeOrNone(1, Sharding.Partition.MaxDegree), o => o.Tp, (o, v) => o with { Tp = v },
+            "Tensor parallel degree: the number of local workers. With --worker it is their number.", "the number of GPUs in use; 2 on the CPU"),
+        Row(Group, nameof(GatewayOptions.Device), "--device", Device(), o => o.Device, (o, v) => o with { Device = v },
+            "What the workers compute on: the GPUs found, else the CPU (auto); the CPU; the GPUs found; one GPU for each worker, the same one again where several share it; cuda-emulated runs the CUDA kernels on the CPU, very slowly, as a proof and not to serve."),
+        Row(Group, nameof(GatewayOptions.Partition), "--partition", Weights(), o => o.Partition, (o, v) => o with { Partition = v },
+            "How the model is split: evenly, or by one weight for each worker."),
+        Row(Group, nameof(GatewayOptions.Threads), "--threads", Whole(0, 256), o => o.Threads, (o, v) => o with { Threads = v },
+            "Compute threads of each worker; 0 = the cores of its host divided by the workers on it."),
+        Row(Group, nameof(GatewayOptions.Isa), "--isa", Word(Words.InstructionSets), o => o.Isa, (o, v) => o with { Isa = v },
+            "Instruction set path of the CPU's matrix products; auto = the widest that all workers have."),
+        Row(Group, nameof(GatewayOptions.Activations), "--activations", Word(Words.Activations), o => o.Activations, (o, v) => o with { Activations = v },
+            "Type of activations entering a product with quantised weights; auto = 8 bits a block, f32 is slower and exact to rounding."),
+        Row(Group, nameof(GatewayOptions.Transport), "--transport", Word(Words.Transports), o => o.Transport, (o, v) => o with { Transport = v },
+            "What collectives between workers go over; auto = on one host CUDA IPC between GPUs where it proves itself, else shared memory; across hosts the ring."),
+        Row(Group, nameof(GatewayOptions.Workers), "--worker", Urls(Sharding.Partition.MaxDegree), o => o.Workers, (o, v) => o with { Workers = v },
+            "Address of a worker that was started elsewhere; repeat it, rank 0 first (in the environment: commas between them). No local worker is started then.", "none: local workers"),
+        Row(Group, nameof(GatewayOptions.SecretFile), "--secret-file", Text("FILE", "a file that can be read"), o => o.SecretFile, (o, v) => o with { SecretFile = v },
+            "File with the secret shared with external workers; its content is trimmed. Local workers get a fresh secret at each start.", "none"),
+
+        Row(Requests, nameof(GatewayOptions.MaxRunning), "--max-running", Whole(1, 1024), o => o.MaxRunning, (o, v) => o with { MaxRunning = v },
+            "Requests that may run at once; no more than --max-step-tokens, since each takes a token of every step."),
+        Row(Requests, nameof(GatewayOptions.QueueLimit), "--queue-limit", Whole(1, 100_000), o => o.QueueLimit, (o, v) => o with { QueueLimit = v },
+            "Requests that may wait; one more is refused with RESOURCE_EXHAUSTED (HTTP 429). Every request passes through the queue, so at least 1."),
+        Row(Requests, nameof(GatewayOptions.QueueTokens), "--queue-tokens", Whole(1, 1 << 28), o => o.QueueTokens, (o, v) => o with { QueueTokens = v },
+            "Prompt tokens that may wait; a request that would bring more is refused likewise."),
+        Row(Requests, nameof(GatewayOptions.RequestTimeout), "--request-timeout", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(168)), o => o.RequestTimeout, (o, v) => o with { RequestTimeout = v },
+            "The longest any request may take, waiting included, whatever deadline its client sets."),
+        Row(Requests, nameof(GatewayOptions.MaxStepTokens), "--max-step-tokens", Whole(1, 8192), o => o.MaxStepTokens, (o, v) => o with { MaxStepTokens = v },
+            "Most tokens in one step, prefill and decode together."),
+        Row(Requests, nameof(GatewayOptions.ChunkTokens), "--chunk-tokens", Whole(1, 8192), o => o.ChunkTokens, (o, v) => o with { ChunkTokens = v },
+            "Most prompt tokens of one request in one step; no more than --max-step-tokens."),
+        Row(Requests, nameof(GatewayOptions.Speculation), "--speculation", Word(Words.Speculations), o => o.Speculation, (o, v) => o with { Speculation = v },
+            "How tokens are guessed ahead where a request does not say: ngram guesses what followed the last tokens when they stood in the request before. It changes speed, never a token."),
+        Row(Requests, nameof(GatewayOptions.DraftTokens), "--draft-tokens", Whole(1, 64), o => o.DraftTokens, (o, v) => o with { DraftTokens = v },
+            "Most tokens guessed ahead in one step of a request."),
+        Row(Requests, nameof(GatewayOptions.ResumeWindow), "--resume-window", Duration(TimeSpan.Zero, TimeSpan.FromHours(1)), o => o.ResumeWindow, (o, v) => o with { ResumeWindow = v },
+            "How long a stream whose client is gone can be taken up again; 0 = not at all, then leaving cancels the request."),
+        Row(Requests, nameof(GatewayOptions.ResumeBytes), "--resume-bytes", Bytes(1 << 10, 16L << 30), o => o.ResumeBytes, (o, v) => o with { ResumeBytes = v },
+            "Memory over all streams for what may be taken up again; the oldest goes first."),
+
+        Row(Faults, nameof(GatewayOptions.OnRankLoss), "--on-rank-loss", Word(Words.RankLosses), o => o.OnRankLoss, (o, v) => o with { OnRankLoss = v },
+            "What happens when a worker is lost: it is started again and what ran goes on (restart); the group stays down and requests are refused, though the process lives (fail); the workers that are left go on, and all of them again when nothing runs (shrink)."),
+        Row(Faults, nameof(GatewayOptions.Recoveries), "--recoveries", Whole(0, 100), o => o.Recoveries, (o, v) => o with { Recoveries = v },
+            "Losses of the group that a request survives; the next one ends it."),
+        Row(Faults, nameof(GatewayOptions.SuspectAfter), "--suspect-after", Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10)), o => o.SuspectAfter, (o, v) => o with { SuspectAfter = v },
+            "How long nothing may be heard of the workers in a step before they are pinged, or 20 times the 99th percentile of the last steps where that is longer."),
+        Row(Faults, nameof(GatewayOptions.StepTimeout), "--step-timeout", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(1)), o => o.StepTimeout, (o, v) => o with { StepTimeout = v },
+            "How long one step may take before the group is declared lost."),
+        Row(Faults, nameof(GatewayOptions.CollectiveTimeout), "--collective-timeout", Duration(TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10)), o => o.CollectiveTimeout, (o, v) => o with { CollectiveTimeout = v },
+            "How long a collective waits for a peer before the group is declared lost."),
+        Row(Faults, nameof(GatewayOptions.ConnectTimeout), "--connect-timeout", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(6)), o => o.ConnectTimeout, (o, v) => o with { ConnectTimeout = v },
+            "How long workers that were started elsewhere may take to answer for the first time."),
+        Row(Faults, nameof(GatewayOptions.LoadTimeout), "--load-timeout", Duration(TimeSpan.FromSeconds(5), TimeSpan.FromHours(6)), o => o.LoadTimeout, (o, v) => o with { LoadTimeout = v },
+            "How long workers may take to load their shards and to join their group."),
+        Row(Faults, nameof(GatewayOptions.DrainTimeout), "--drain-timeout", Duration(TimeSpan.Zero, TimeSpan.FromHours(1)), o => o.DrainTimeout, (o, v) => o with { DrainTimeout = v },
+            "How long requests in flight may go on after SIGTERM; a second one ends the server at once."),
+
+        Row(Server, nameof(GatewayOptions.Http), "--http", Address(), o => o.Http, (o, v) => o with { Http = v },
+            "Address of the HTTP interface."),
+        Row(Server, nameof(GatewayOptions.Grpc), "--grpc", Address(), o => o.Grpc, (o, v) => o with { Grpc = v },
+            "Address of the gRPC interface."),
+        Row(Server, nameof(GatewayOptions.LogLevel), "--log-level", Word("trace", "debug", "information", "warning", "error"), o => o.LogLevel, (o, v) => o with { LogLevel = v },
+            "Least level of what is logged."),
+    ];
+
+    /// <summary>The setting of a property; for commands that have some flags of serve.</summary>
+    public static Setting Of(string name) => All.Single(setting => setting.Name == name);
+
+    /// <summary>Whether a variable that begins like a setting's belongs to somebody else, so that no setting is missing where it is set.</summary>
+    public static bool IsForeign(string variable) => s_foreign.Contains(variable) || Kubernetes().IsMatch(variable);
+
+    private static readonly HashSet<string> s_foreign =
+    [
+        // The worker's, which share an environment with the gateway where both run by hand on one host.
+        "TPSERVE_LISTEN", "TPSERVE_ADVERTISE", "TPSERVE_SUPERVISED",
+        // docker-compose.yml's own; what it hands on of them has other names in the container.
+        "TPSERVE_IMAGE", "TPSERVE_SDK_IMAGE", "TPSERVE_RUNTIME_IMAGE", "TPSERVE_USER", "TPSERVE_MODELS", "TPSERVE_SHM_SIZE", "TPSERVE_BIND", "TPSERVE_HTTP_PORT", "TPSERVE_GRPC_PORT",
+        "TPSERVE_START_PERIOD", "TPSERVE_WORKERS", "TPSERVE_WORKER_BIND", "TPSERVE_WORKER_PORT", "TPSERVE_WORKER_GPU",
+        // The tests'.
+        "TPSERVE_GOLDENS", "TPSERVE_PTXAS",
+    ];
+
+    /// <summary>Kubernetes gives every container of a namespace the addresses of its services: TPSERVE_API_SERVICE_HOST, TPSERVE_API_PORT_8080_TCP_ADDR.</summary>
+    [GeneratedRegex("^TPSERVE_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")]
+    private static partial Regex Kubernetes();
+
+    private static Setting<T> Row<T>(
+        string group, string name, string flag, SettingKind<T> kind, Func<GatewayOptions, T> get, Func<GatewayOptions, T, GatewayOptions> set, string summary, string? defaultInWords = null) =>
+        new(group, name, flag, kind, get, set, summary, defaultInWords);
+}

@@ -1,0 +1,62 @@
+using TpServe.Gateway.Workers;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Gateway.Settings;
+
+/// <summary>What people call the values of an enum: on the command line, in reports and in JSON. Inside, the enum alone is compared.</summary>
+public sealed class Words<T>(params (T Value, string Word)[] entries) where T : struct, Enum
+{
+    /// <summary>Every word, in the order in which help names them.</summary>
+    public IEnumerable<string> All => entries.Select(entry => entry.Word);
+
+    /// <summary>The word of a value.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It has none: a peer sent what this release does not know.</exception>
+    public string Of(T value)
+    {
+        foreach ((T known, string word) in entries)
+            if (EqualityComparer<T>.Default.Equals(known, value))
+                return word;
+        throw new ArgumentOutOfRangeException(nameof(value), value, "has no word");
+    }
+
+    /// <summary>The value of a word, in any case.</summary>
+    public bool TryParse(string text, out T value)
+    {
+        foreach ((T known, string word) in entries)
+            if (word.Equals(text, StringComparison.OrdinalIgnoreCase))
+            {
+                value = known;
+                return true;
+            }
+        value = default;
+        return false;
+    }
+}
+
+/// <summary>The words of every enum that a setting has. "auto" is unspecified: nobody has chosen yet.</summary>
+public static class Words
+{
+    /// <summary>Devices without an ordinal.</summary>
+    public static Words<DeviceKind> Devices { get; } = new(
+        (DeviceKind.Unspecified, "auto"), (DeviceKind.Cpu, "cpu"), (DeviceKind.Cuda, "cuda"), (DeviceKind.CudaEmulated, "cuda-emulated"));
+
+    /// <summary>Transports of collectives.</summary>
+    public static Words<Transport> Transports { get; } = new(
+        (Transport.Unspecified, "auto"), (Transport.CudaIpc, "cuda-ipc"), (Transport.Shm, "shm"), (Transport.Ring, "ring"));
+
+    /// <summary>Types of the KV cache.</summary>
+    public static Words<KvDtype> KvDtypes { get; } = new((KvDtype.F16, "f16"), (KvDtype.F32, "f32"), (KvDtype.Bf16, "bf16"));
+
+    /// <summary>Types of activations.</summary>
+    public static Words<ActivationDtype> Activations { get; } = new((ActivationDtype.Auto, "auto"), (ActivationDtype.F32, "f32"));
+
+    /// <summary>Instruction set paths, narrowest first.</summary>
+    public static Words<InstructionSet> InstructionSets { get; } = new(
+        (InstructionSet.Unspecified, "auto"), (InstructionSet.Scalar, "scalar"), (InstructionSet.Avx2, "avx2"), (InstructionSet.Avx512, "avx512"), (InstructionSet.Avx512Vnni, "avx512-vnni"));
+
+    /// <summary>What to do about a lost rank.</summary>
+    public static Words<OnRankLoss> RankLosses { get; } = new((OnRankLoss.Restart, "restart"), (OnRankLoss.Fail, "fail"), (OnRankLoss.Shrink, "shrink"));
+
+    /// <summary>Ways to guess tokens ahead.</summary>
+    public static Words<Speculation> Speculations { get; } = new((Speculation.Off, "off"), (Speculation.Ngram, "ngram"));
+}

@@ -1,0 +1,146 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json;
+using NUnit.Framework;
+using TpServe.Testing;
+
+namespace TpServe.EndToEnd.Tests;
+
+/// <summary>Settings as the real programs find them: environment, files, folders, proxies, workers started by hand.</summary>
+[Category("MultiProcess"), NonParallelizable]
+public sealed class SettingsTests
+{
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
+
+    // Nothing listens there: whoever asks the proxy is refused.
+    private static readonly Dictionary<string, string> s_deadProxy = new() { ["http_proxy"] = "http://127.0.0.1:9", ["https_proxy"] = "http://127.0.0.1:9", ["all_proxy"] = "http://127.0.0.1:9", ["no_proxy"] = "" };
+
+    private readonly List<Process> _started = [];
+    private string _folder = "";
+
+    [SetUp]
+    public void MakeFolder() => _folder = Directory.CreateTempSubdirectory("e2e-settings-").FullName;
+
+    [TearDown]
+    public async Task EndAll()
+    {
+        foreach (Process process in _started)
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+            await process.WaitForExitAsync().WaitAsync(s_patience);
+            process.Dispose();
+        }
+        _started.Clear();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private Process Start(string room, Dictionary<string, string> environment, params string[] arguments)
+    {
+        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
+        ProcessStartInfo start = new("dotnet", [Path.Combine(TestData.Repository, "src", room, "bin", configuration, "net10.0", $"TpServe.{room}.dll"), .. arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = _folder,
+        };
+        foreach ((string name, string value) in environment)
+            start.Environment[name] = value;
+        Process process = Process.Start(start)!;
+        _started.Add(process);
+        return process;
+    }
+
+    private async Task<(int Code, string Output, string Errors)> RunAsync(string room, Dictionary<string, string> environment, params string[] arguments)
+    {
+        Process process = Start(room, environment, arguments);
+        using CancellationTokenSource deadline = new(s_patience);
+        Task<string> output = process.StandardOutput.ReadToEndAsync(deadline.Token), errors = process.StandardError.ReadToEndAsync(deadline.Token);
+        await process.WaitForExitAsync(deadline.Token);
+        return (process.ExitCode, await output, await errors);
+    }
+
+    private async Task<string> FailAsync(string room, Dictionary<string, string> environment, params string[] arguments)
+    {
+        (int code, string output, string errors) = await RunAsync(room, environment, arguments);
+        Assert.That(code, Is.EqualTo(1), output + errors);
+        Assert.That(errors.TrimEnd('\n').Split('\n'), Has.Length.EqualTo(1), "one line says why");
+        return errors;
+    }
+
+    private string WriteFile(string name, string text)
+    {
+        string path = Path.Combine(_folder, name);
+        File.WriteAllText(path, text);
+        return path;
+    }
+
+    private static string FreeAddress()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        return string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}");
+    }
+
+    [Test]
+    public async Task Gateway_UnknownNamesEverywhere_AreReportedInOneLine()
+    {
+        WriteFile("appsettings.json", """{"Gateway": {"MaxRuning": 3}}""");
+        string errors = await FailAsync("Gateway", new() { ["Gateway__Tpp"] = "3", ["TPSERVE_DEVISE"] = "cpu" }, "--queue-limit", "0");
+        Assert.That(errors, Does.Contain("Gateway:MaxRunning.").And.Contain("Gateway__Tpp=3").And.Contain("TPSERVE_DEVICE.").And.Contain("--queue-limit: '0'"));
+    }
+
+    [Test]
+    public async Task Doctor_TempFolderThatCannotHoldSockets_SaysSoAndWhereTheyGo()
+    {
+        string deep = Directory.CreateDirectory(Path.Combine(_folder, new string('d', 90))).FullName;
+        foreach (string folder in new[] { deep, "/proc" })
+        {
+            using JsonDocument report = JsonDocument.Parse((await RunAsync("Gateway", new() { ["TMPDIR"] = folder }, "doctor", "--json", "--device", "cpu")).Output);
+            JsonElement check = report.RootElement.GetProperty("checks").EnumerateArray().Single(check => check.GetProperty("check").GetString() == "temporary folder");
+            Assert.That(check.GetProperty("verdict").GetString(), Is.EqualTo("WARN"));
+            Assert.That(check.GetProperty("text").GetString(), Does.Contain(folder).And.Contain("go to /tmp."));
+        }
+        Assert.That(Directory.GetFileSystemEntries(deep), Is.Empty);
+    }
+
+    [Test]
+    public async Task Gateway_WorkerThatIsAway_IsGivenUpAfterOneConnectTimeout()
+    {
+        string secret = WriteFile("secret", "a secret");
+        long start = Stopwatch.GetTimestamp();
+        string errors = await FailAsync("Gateway", [], "--worker", "http://127.0.0.1:9", "--secret-file", secret, "--connect-timeout", "1", "--http", FreeAddress(), "--grpc", FreeAddress());
+        Assert.That(errors, Does.Contain("did not answer within 1 s"));
+        Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(20)), "looking for its GPUs has no patience of its own");
+    }
+
+    [Test]
+    public async Task Worker_NameThatNobodyKnows_IsFoundAtStart() =>
+        Assert.That(
+            await FailAsync("Worker", [], "--listen", "no.such.host.invalid:9001", "--secret-file", WriteFile("secret", "a secret")),
+            Does.Contain("--listen: 'no.such.host.invalid:9001' cannot be resolved"));
+
+    [Test]
+    public async Task Group_BehindADeadProxyAndByNames_ServesOverTheRingAndSharesTheCores()
+    {
+        string secret = WriteFile("secret", "a secret"), http = FreeAddress(), grpc = FreeAddress();
+        string[] workers = [FreeAddress().Replace("127.0.0.1", "localhost", StringComparison.Ordinal), FreeAddress().Replace("127.0.0.1", "localhost", StringComparison.Ordinal)];
+        foreach (string worker in workers)
+            Start("Worker", s_deadProxy, "--listen", worker, "--secret-file", secret, "--log-level", "error");
+        Start("Gateway", s_deadProxy, "--worker", "http://" + workers[0], "--worker", "http://" + workers[1], "--secret-file", secret, "--transport", "ring", "--device", "cpu", "--http", http, "--grpc", grpc, "--log-level", "error");
+
+        using CancellationTokenSource deadline = new(s_patience);
+        while ((await RunAsync("Gateway", s_deadProxy, "health", "--server", "http://" + http)).Code != 0)
+            deadline.Token.ThrowIfCancellationRequested();
+        (int code, string text, string errors) = await RunAsync("Gateway", s_deadProxy, "complete", "The capital of France is", "--max-tokens", "3", "--temperature", "0", "--server", "http://" + grpc);
+        Assert.That((code, text.Trim()), Is.EqualTo((0, "Paris.")), errors);
+        Assert.That((await RunAsync("Gateway", s_deadProxy, "health", "--worker", "http://" + workers[0], "--secret-file", secret)).Code, Is.Zero);
+
+        using HttpClient client = new(new SocketsHttpHandler { UseProxy = false });
+        string topology = await client.GetStringAsync(new Uri($"http://{http}/topology"));
+        Assert.That(topology, Does.Contain(string.Create(CultureInfo.InvariantCulture, $", {Math.Max(1, Environment.ProcessorCount / 2)} thread")));
+        Assert.That((await RunAsync("Gateway", s_deadProxy, "drain", "--server", "http://" + grpc)).Code, Is.Zero);
+    }
+}

@@ -1,0 +1,30 @@
+using NUnit.Framework;
+using TpServe.Checkpoint;
+using TpServe.Gateway.Commands;
+using TpServe.Gateway.Devices;
+using TpServe.Gateway.Workers;
+using TpServe.Testing;
+
+namespace TpServe.Gateway.Tests.Commands;
+
+public sealed class PlanCommandTests
+{
+    [Test]
+    public void Print_ManyRanks_KeepsEveryNumberWholeAndARankOnALine()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
+        GatewayOptions options = new() { Tp = 12 };
+        GroupPlan group = GroupPlan.Create(checkpoint.Config, options, DevicePlan.Cpu(12, "plan"), long.MaxValue / 8, cores: 64, _ => 1);
+        StringWriter output = new();
+        PlanCommand.Print(checkpoint, group, options, output);
+        string[] rows = [.. output.ToString().Split('\n').SkipWhile(line => !line.TrimStart().StartsWith("rank ", StringComparison.Ordinal)).Skip(1).TakeWhile(line => line.Length > 0)];
+        Assert.That(rows, Has.Length.EqualTo(12));
+        Assert.That(rows.Select(row => row.Length), Is.All.EqualTo(rows[0].Length));
+        for (int rank = 0; rank < 12; rank++)
+        {
+            string[] cells = rows[rank].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+            Assert.That(cells[0], Is.EqualTo($"{rank}"));
+            Assert.That(cells[4], Is.EqualTo($"{4096 * rank}..{4096 * rank + 4095}"));
+        }
+    }
+}

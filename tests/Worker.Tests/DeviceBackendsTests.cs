@@ -1,0 +1,38 @@
+using NUnit.Framework;
+using TpServe.Checkpoint;
+using TpServe.Kernels;
+using TpServe.Kernels.Cpu;
+using TpServe.Protos.Worker;
+
+namespace TpServe.Worker.Tests;
+
+/// <summary>The enums of a load, and what they are called below.</summary>
+public sealed class DeviceBackendsTests
+{
+    [Test]
+    public void Open_CpuAndPath_GivesThatBackend()
+    {
+        using ITensorBackend backend = DeviceBackends.Open(new LoadRequest { Device = new ComputeDevice { Kind = DeviceKind.Cpu }, Isa = InstructionSet.Scalar, Threads = 1 });
+        Assert.That(backend.Description, Does.StartWith("cpu scalar"));
+    }
+
+    [Test]
+    public void Open_NothingNamed_SaysWhatIsMissing()
+    {
+        Assert.That(Assert.Throws<ModelLoadException>(() => DeviceBackends.Open(new LoadRequest()))!.Message, Does.Contain("device"));
+        Assert.That(Assert.Throws<ModelLoadException>(() => DeviceBackends.Open(new LoadRequest { Device = new ComputeDevice { Kind = DeviceKind.Cpu } }))!.Message, Does.Contain("instruction set"));
+        Assert.That(Assert.Throws<ModelLoadException>(() => DeviceBackends.Element(KvDtype.Unspecified))!.Message, Does.Contain("KV cache"));
+    }
+
+    [Test]
+    public void Message_EveryPath_HasItsOwnAndKeepsTheOrder()
+    {
+        InstructionSet[] sets = [.. Enum.GetValues<IsaPath>().Order().Select(DeviceBackends.Message)];
+        Assert.That(sets, Is.Unique.And.Ordered.And.None.EqualTo(InstructionSet.Unspecified));
+    }
+
+    [TestCase(KvDtype.F32, ElementType.Float32)]
+    [TestCase(KvDtype.F16, ElementType.Float16)]
+    [TestCase(KvDtype.Bf16, ElementType.BFloat16)]
+    public void Element_KvDtype_IsTheType(KvDtype dtype, ElementType element) => Assert.That(DeviceBackends.Element(dtype), Is.EqualTo(element));
+}
