@@ -111,7 +111,7 @@ public sealed class LifeAndDeathTests
         yield return new TestCaseData(new[] { "--tp", "1000" }, "1000").SetArgDisplayNames("degree 1000");
         yield return new TestCaseData(new[] { "--tp", "two" }, "two").SetArgDisplayNames("degree in words");
         yield return new TestCaseData(new[] { "--partition", "1,2,3" }, "1,2,3").SetArgDisplayNames("weights for another degree");
-        yield return new TestCaseData(new[] { "--kv-dtype", "q8" }, "KvDtype").SetArgDisplayNames("unknown kv type");
+        yield return new TestCaseData(new[] { "--kv-dtype", "q8" }, "--kv-dtype").SetArgDisplayNames("unknown kv type");
         yield return new TestCaseData(new[] { "--http", "127.0.0.1:99999" }, "99999").SetArgDisplayNames("port out of range");
         yield return new TestCaseData(new[] { "--max-model-len", "100000" }, "100000").SetArgDisplayNames("context beyond the model");
         yield return new TestCaseData(new[] { "--no-such-flag" }, "--no-such-flag").SetArgDisplayNames("unknown flag");

@@ -158,8 +158,8 @@ internal static class SettingKinds
 
     /// <summary>The KV cache's size.</summary>
     public static SettingKind<KvCacheSize> KvCache() => new(
-        "SIZE|TOKENS",
-        string.Create(CultureInfo.InvariantCulture, $"1..{KvCacheSize.MostTokens} tokens, or bytes as in 512MiB, 2GiB"),
+        "auto|SIZE|TOKENS",
+        string.Create(CultureInfo.InvariantCulture, $"auto, 1..{KvCacheSize.MostTokens} tokens, or bytes as in 512MiB, 2GiB"),
         text => KvCacheSize.TryParse(text, out KvCacheSize size)
             ? (size, null)
             : (size, string.Create(CultureInfo.InvariantCulture, $"'{text}' is neither a number of tokens in 1..{KvCacheSize.MostTokens} nor bytes as in 512MiB, 2GiB.")),

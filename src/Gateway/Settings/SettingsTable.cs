@@ -15,7 +15,7 @@ internal static partial class SettingsTable
         Row(Model, nameof(GatewayOptions.MaxModelLen), "--max-model-len", Whole(0, 1 << 24), o => o.MaxModelLen, (o, v) => o with { MaxModelLen = v },
             "Longest context in tokens, prompt and output together; 0 = the model's own, as far as the KV cache allows.", "0"),
         Row(Model, nameof(GatewayOptions.KvCache), "--kv-cache", KvCache(), o => o.KvCache, (o, v) => o with { KvCache = v },
-            "Size of the KV cache: tokens over all requests, or bytes on each worker, of which the worker that holds most decides.", "what memory allows: on GPUs all that --gpu-memory-utilization leaves, on the CPU four of the longest contexts within a quarter of the free memory"),
+            "Size of the KV cache: tokens over all requests, or bytes on each worker, of which the worker that holds most decides.", "auto, what memory allows: on GPUs all that --gpu-memory-utilization leaves, on the CPU four of the longest contexts within a quarter of the free memory"),
         Row(Model, nameof(GatewayOptions.KvDtype), "--kv-dtype", Word(Words.KvDtypes), o => o.KvDtype, (o, v) => o with { KvDtype = v },
             "Type of the keys and values in the KV cache."),
         Row(Model, nameof(GatewayOptions.BlockTokens), "--block-tokens", Whole(1, 256), o => o.BlockTokens, (o, v) => o with { BlockTokens = v },

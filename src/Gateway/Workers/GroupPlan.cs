@@ -93,5 +93,5 @@ public sealed record GroupPlan(Partition Partition, IReadOnlyList<ShardPlan> Sha
 
     private static double[] WeightsOf(GatewayOptions options, int degree) => options.Partition.Count == degree
         ? [.. options.Partition]
-        : throw new ShardingException($"--partition has {options.Partition.Count} weights for {degree} workers.");
+        : throw new ShardingException(FormattableString.Invariant($"--partition '{string.Join(',', options.Partition)}' has {options.Partition.Count} weights for {degree} workers."));
 }

@@ -154,6 +154,14 @@ public sealed class DoctorTests
     }
 
     [Test]
+    public void SparePorts_ForHttpAndGrpc_AreTwo()
+    {
+        (int http, int grpc) = FactGathering.SparePorts(new GatewayOptions());
+        Assert.That(http, Is.Not.EqualTo(grpc));
+        Assert.That(Math.Min(http, grpc), Is.Positive);
+    }
+
+    [Test]
     public void ToJson_Findings_ReadsBack()
     {
         using JsonDocument document = JsonDocument.Parse(DoctorReport.ToJson([Finding.Ok("a", "Fine."), Finding.Fail("b", "Not \"fine\".", "x: \"y\"")]));

@@ -154,7 +154,7 @@ internal static class FactGathering
     }
 
     /// <summary>Two different ports that nobody listens on, and that the settings do not name.</summary>
-    private static (int Http, int Grpc) SparePorts(GatewayOptions options)
+    internal static (int Http, int Grpc) SparePorts(GatewayOptions options)
     {
         string[] taken = [options.Http, options.Grpc];
         List<TcpListener> listeners = []; // held until both are found, or the system might give the same one again
