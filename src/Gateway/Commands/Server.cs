@@ -9,6 +9,7 @@ using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.Devices;
+using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
@@ -111,7 +112,11 @@ internal static class Server
         ChunkTokens = options.ChunkTokens,
         MaxSequences = options.MaxRunning,
         QueueLimit = options.QueueLimit,
+        QueueTokens = options.QueueTokens,
+        PrefixCache = options.PrefixCache,
+        DraftTokens = options.Speculation == Speculation.Ngram ? options.DraftTokens : 0,
         RequestTimeout = options.RequestTimeout,
+        Engine = new EngineSettings { Recoveries = options.Recoveries, ResumeWindow = options.ResumeWindow, ResumeBytes = options.ResumeBytes },
     };
 
     private static GroupPolicy PolicyOf(GatewayOptions options) => new()
