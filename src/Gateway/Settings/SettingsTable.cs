@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using TpServe.Gateway.Requests;
 using static TpServe.Gateway.Settings.SettingKinds;
 
 namespace TpServe.Gateway.Settings;
@@ -6,7 +7,7 @@ namespace TpServe.Gateway.Settings;
 /// <summary>Every setting of the gateway. Flags, environment variables, appsettings.json, checks, --help and docs/SETTINGS.md come from these rows alone.</summary>
 internal static partial class SettingsTable
 {
-    private const string Model = "Model and memory", Group = "Workers", Requests = "Requests", Faults = "Faults and time limits", Server = "Server";
+    private const string Model = "Model and memory", Group = "Workers", Work = "Requests", Faults = "Faults and time limits", Server = "Server";
 
     public static IReadOnlyList<Setting> All { get; } =
     [
@@ -44,25 +45,25 @@ internal static partial class SettingsTable
         Row(Group, nameof(GatewayOptions.SecretFile), "--secret-file", Text("FILE", "a file that can be read"), o => o.SecretFile, (o, v) => o with { SecretFile = v },
             "File with the secret shared with external workers; its content is trimmed. Local workers get a fresh secret at each start.", "none"),
 
-        Row(Requests, nameof(GatewayOptions.MaxRunning), "--max-running", Whole(1, 1024), o => o.MaxRunning, (o, v) => o with { MaxRunning = v },
+        Row(Work, nameof(GatewayOptions.MaxRunning), "--max-running", Whole(1, 1024), o => o.MaxRunning, (o, v) => o with { MaxRunning = v },
             "Requests that may run at once; no more than --max-step-tokens, since each takes a token of every step."),
-        Row(Requests, nameof(GatewayOptions.QueueLimit), "--queue-limit", Whole(1, 100_000), o => o.QueueLimit, (o, v) => o with { QueueLimit = v },
+        Row(Work, nameof(GatewayOptions.QueueLimit), "--queue-limit", Whole(1, 100_000), o => o.QueueLimit, (o, v) => o with { QueueLimit = v },
             "Requests that may wait; one more is refused with RESOURCE_EXHAUSTED (HTTP 429). Every request passes through the queue, so at least 1."),
-        Row(Requests, nameof(GatewayOptions.QueueTokens), "--queue-tokens", Whole(1, 1 << 28), o => o.QueueTokens, (o, v) => o with { QueueTokens = v },
+        Row(Work, nameof(GatewayOptions.QueueTokens), "--queue-tokens", Whole(1, 1 << 28), o => o.QueueTokens, (o, v) => o with { QueueTokens = v },
             "Prompt tokens that may wait; a request that would bring more is refused likewise."),
-        Row(Requests, nameof(GatewayOptions.RequestTimeout), "--request-timeout", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(168)), o => o.RequestTimeout, (o, v) => o with { RequestTimeout = v },
+        Row(Work, nameof(GatewayOptions.RequestTimeout), "--request-timeout", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(168)), o => o.RequestTimeout, (o, v) => o with { RequestTimeout = v },
             "The longest any request may take, waiting included, whatever deadline its client sets."),
-        Row(Requests, nameof(GatewayOptions.MaxStepTokens), "--max-step-tokens", Whole(1, 8192), o => o.MaxStepTokens, (o, v) => o with { MaxStepTokens = v },
+        Row(Work, nameof(GatewayOptions.MaxStepTokens), "--max-step-tokens", Whole(1, 8192), o => o.MaxStepTokens, (o, v) => o with { MaxStepTokens = v },
             "Most tokens in one step, prefill and decode together."),
-        Row(Requests, nameof(GatewayOptions.ChunkTokens), "--chunk-tokens", Whole(1, 8192), o => o.ChunkTokens, (o, v) => o with { ChunkTokens = v },
+        Row(Work, nameof(GatewayOptions.ChunkTokens), "--chunk-tokens", Whole(1, 8192), o => o.ChunkTokens, (o, v) => o with { ChunkTokens = v },
             "Most prompt tokens of one request in one step; no more than --max-step-tokens."),
-        Row(Requests, nameof(GatewayOptions.Speculation), "--speculation", Word(Words.Speculations), o => o.Speculation, (o, v) => o with { Speculation = v },
+        Row(Work, nameof(GatewayOptions.Speculation), "--speculation", Word(Words.Speculations), o => o.Speculation, (o, v) => o with { Speculation = v },
             "How tokens are guessed ahead where a request does not say: ngram guesses what followed the last tokens when they stood in the request before. It changes speed, never a token."),
-        Row(Requests, nameof(GatewayOptions.DraftTokens), "--draft-tokens", Whole(1, 64), o => o.DraftTokens, (o, v) => o with { DraftTokens = v },
+        Row(Work, nameof(GatewayOptions.DraftTokens), "--draft-tokens", Whole(1, RequestLimits.DraftTokens), o => o.DraftTokens, (o, v) => o with { DraftTokens = v },
             "Most tokens guessed ahead in one step of a request."),
-        Row(Requests, nameof(GatewayOptions.ResumeWindow), "--resume-window", Duration(TimeSpan.Zero, TimeSpan.FromHours(1)), o => o.ResumeWindow, (o, v) => o with { ResumeWindow = v },
+        Row(Work, nameof(GatewayOptions.ResumeWindow), "--resume-window", Duration(TimeSpan.Zero, TimeSpan.FromHours(1)), o => o.ResumeWindow, (o, v) => o with { ResumeWindow = v },
             "How long a stream whose client is gone can be taken up again; 0 = not at all, then leaving cancels the request."),
-        Row(Requests, nameof(GatewayOptions.ResumeBytes), "--resume-bytes", Bytes(1 << 10, 16L << 30), o => o.ResumeBytes, (o, v) => o with { ResumeBytes = v },
+        Row(Work, nameof(GatewayOptions.ResumeBytes), "--resume-bytes", Bytes(1 << 10, 16L << 30), o => o.ResumeBytes, (o, v) => o with { ResumeBytes = v },
             "Memory over all streams for what may be taken up again; the oldest goes first."),
 
         Row(Faults, nameof(GatewayOptions.OnRankLoss), "--on-rank-loss", Word(Words.RankLosses), o => o.OnRankLoss, (o, v) => o with { OnRankLoss = v },
