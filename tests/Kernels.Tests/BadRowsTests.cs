@@ -1,6 +1,7 @@
 using NUnit.Framework;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 using TpServe.Kernels.Reference;
 using TpServe.Kernels.Tests.Cpu;
 using TpServe.Testing;

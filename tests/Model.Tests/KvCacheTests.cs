@@ -2,6 +2,7 @@ using NUnit.Framework;
 using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
 using TpServe.Kernels.Reference;
 using TpServe.Sharding;
 
