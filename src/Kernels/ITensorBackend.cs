@@ -145,6 +145,9 @@ public interface ITensorBackend : IDisposable
     /// <summary>The k largest of each row in descending order, ties to the lower index; ids count from firstId. A NaN counts as −∞.</summary>
     /// <remarks>Shapes   x [n, v], values [n, k] Float32, ids [n, k] Int32; k ≤ 64; where v &lt; k the rest is −∞ and −1.</remarks>
     void TopK(Tensor x, int k, int firstId, Tensor values, Tensor ids);
+
+    /// <summary>Draws tokens on the device; null where the host does, from downloaded logits.</summary>
+    IRowSampler? Sampler => null;
 }
 
 /// <summary>The gate's activation function in a gated MLP.</summary>
@@ -192,5 +195,6 @@ public sealed record StepTensors(Tensor TokenIds, Tensor Positions, Tensor Slots
 /// <summary>Names work whose operations have the same sizes every time.</summary>
 /// <param name="Rows">Rows of the step, padding included.</param>
 /// <param name="TableBlocks">Columns of the block tables, padding included.</param>
-/// <param name="Candidates">Candidates taken of each row; 0 where none are.</param>
-public readonly record struct RecordingKey(int Rows, int TableBlocks, int Candidates);
+/// <param name="Candidates">Candidates taken of each row; 0 where whole rows are.</param>
+/// <param name="Likeliest">Likeliest tokens reported of each row.</param>
+public readonly record struct RecordingKey(int Rows, int TableBlocks, int Candidates, int Likeliest = 0);

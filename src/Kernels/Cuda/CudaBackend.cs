@@ -5,6 +5,7 @@ using TpServe.Kernels.Cuda.Attention;
 using TpServe.Kernels.Cuda.Device;
 using TpServe.Kernels.Cuda.Linear;
 using TpServe.Kernels.Cuda.Ops;
+using TpServe.Kernels.Cuda.Sampling;
 
 namespace TpServe.Kernels.Cuda;
 
@@ -24,6 +25,7 @@ public sealed class CudaBackend : ITensorBackend
     private readonly ElementwiseKernels _elementwise;
     private readonly RowKernels _rows;
     private readonly TopKKernels _topK;
+    private readonly RowSampler _sampler;
     private readonly RotaryKernels _rotary;
     private readonly KvStoreKernels _kvStore;
     private readonly AttentionKernels _attention;
@@ -44,6 +46,7 @@ public sealed class CudaBackend : ITensorBackend
         _elementwise = new ElementwiseKernels(_queue);
         _rows = new RowKernels(_queue);
         _topK = new TopKKernels(_queue, _scratch);
+        _sampler = new RowSampler(_queue, _scratch, _topK);
         _rotary = new RotaryKernels(_queue);
         _kvStore = new KvStoreKernels(_queue);
         _attention = new AttentionKernels(_queue, _scratch, activations);
@@ -167,6 +170,9 @@ public sealed class CudaBackend : ITensorBackend
 
     /// <inheritdoc/>
     public void TopK(Tensor x, int k, int firstId, Tensor values, Tensor ids) => _topK.Run(x, k, firstId, values, ids);
+
+    /// <inheritdoc/>
+    public IRowSampler Sampler => _sampler;
 
     /// <inheritdoc/>
     public void Dispose()

@@ -141,6 +141,9 @@ public sealed class ReferenceBackend : ITensorBackend
     public void TopK(Tensor x, int k, int firstId, Tensor values, Tensor ids) => ReferenceRows.TopK(x, k, firstId, values, ids);
 
     /// <inheritdoc/>
+    public IRowSampler Sampler { get; } = new ReferenceSampler();
+
+    /// <inheritdoc/>
     public void Dispose() => _scratch.Dispose();
 
     private static ReferenceWeight Own(PackedWeight weight) =>

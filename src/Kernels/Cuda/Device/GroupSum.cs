@@ -3,7 +3,7 @@ using TpServe.Kernels.Cuda.Intrinsics;
 
 namespace TpServe.Kernels.Cuda.Device;
 
-/// <summary>Sums over the threads of a group in one fixed order.</summary>
+/// <summary>Sums, and the largest, over the threads of a group in one fixed order.</summary>
 /// <remarks>ILGPU.Algorithms' GroupExtensions.AllReduce does the same on a GPU, but never returns on ILGPU's CPU accelerator.</remarks>
 internal static class GroupSum
 {
@@ -24,5 +24,40 @@ internal static class GroupSum
         for (int warp = 1; warp < Group.DimX / 32; warp++)
             total = DeviceMath.Add(total, sums[warp]);
         return total;
+    }
+
+    /// <summary>As above, of integers: no order is left to tell.</summary>
+    public static ulong Of(ulong value)
+    {
+        ArrayView<ulong> sums = SharedMemory.Allocate<ulong>(MostWarps);
+        for (int offset = 16; offset > 0; offset >>= 1)
+            value += Warp.ShuffleXor(value, offset);
+        Group.Barrier(); // an earlier sum of the same group has been read by all
+        if (Warp.IsFirstLane)
+            sums[Group.IdxX / 32] = value;
+        Group.Barrier();
+        ulong total = sums[0];
+        for (int warp = 1; warp < Group.DimX / 32; warp++)
+            total += sums[warp];
+        return total;
+    }
+
+    /// <summary>The largest of every thread's value, on every thread.</summary>
+    public static ulong Largest(ulong value)
+    {
+        ArrayView<ulong> values = SharedMemory.Allocate<ulong>(MostWarps);
+        for (int offset = 16; offset > 0; offset >>= 1)
+        {
+            ulong other = Warp.ShuffleXor(value, offset);
+            value = other > value ? other : value;
+        }
+        Group.Barrier();
+        if (Warp.IsFirstLane)
+            values[Group.IdxX / 32] = value;
+        Group.Barrier();
+        ulong largest = values[0];
+        for (int warp = 1; warp < Group.DimX / 32; warp++)
+            largest = values[warp] > largest ? values[warp] : largest;
+        return largest;
     }
 }

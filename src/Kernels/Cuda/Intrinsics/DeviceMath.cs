@@ -39,6 +39,11 @@ public static class DeviceMath
     [Ptx("ex2.approx.ftz.f32 {0}, {1};")]
     public static float Exp2(float a) => MathF.Pow(2, a);
 
+    /// <summary>The upper 64 bits of a · b.</summary>
+    [IntrinsicImplementation]
+    [Ptx("mul.hi.u64 {0}, {1}, {2};")]
+    public static ulong MultiplyHigh(ulong a, ulong b) => Math.BigMul(a, b, out _);
+
     /// <summary>c + Σ a_i · b_i over four signed bytes, exact.</summary>
     [IntrinsicImplementation]
     [Ptx("dp4a.s32.s32 {0}, {1}, {2}, {3};")]

@@ -6,8 +6,12 @@ namespace TpServe.Kernels.Cuda.Ops;
 /// <summary>The k largest keys of a source, found by one group of threads.</summary>
 internal static class KeySelection
 {
-    private const int DigitBits = 8;
-    private const int Digits = 1 << DigitBits;
+    /// <summary>Bits of a key that one pass looks at.</summary>
+    public const int DigitBits = 8;
+
+    /// <summary>Values of a digit.</summary>
+    public const int Digits = 1 << DigitBits;
+
     private const int WarpSize = 32;
 
     /// <summary>Puts the largest k keys into <paramref name="best"/>, in no order, and zeros where there are less. All threads call it, once a kernel.</summary>
@@ -61,8 +65,8 @@ internal static class KeySelection
         Group.Barrier();
     }
 
-    /// <summary>The smallest key that is wanted, or a bound just below it. There are more than k keys.</summary>
-    private static ulong Bound<TSource>(TSource source, int count, int k) where TSource : struct, IKeySource
+    /// <summary>The smallest of the k largest keys, or a bound just below it. There are more than k keys. All threads call it, once a kernel.</summary>
+    public static ulong Bound<TSource>(TSource source, int count, int k) where TSource : struct, IKeySource
     {
         ArrayView<int> histogram = SharedMemory.Allocate<int>(Digits);
         ArrayView<int> found = SharedMemory.Allocate<int>(3); // the digit, its keys, how many of them are wanted
