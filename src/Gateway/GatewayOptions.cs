@@ -86,4 +86,10 @@ public sealed class GatewayOptions
 
     /// <summary>How long workers may take to start and load. Default 10 min.</summary>
     [Range(typeof(TimeSpan), "00:00:05", "06:00:00")] public TimeSpan LoadTimeout { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>Losses and failed starts of the group within <see cref="CrashWindow"/> at which requests are refused and it is tried only from time to time. Default 5.</summary>
+    [Range(1, 1_000_000)] public int CrashLimit { get; init; } = 5;
+
+    /// <summary>How long a loss or a failed start counts. Default 10 min.</summary>
+    [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00")] public TimeSpan CrashWindow { get; init; } = TimeSpan.FromMinutes(10);
 }

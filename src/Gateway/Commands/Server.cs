@@ -116,6 +116,8 @@ internal static class Server
     {
         StepTimeout = options.StepTimeout,
         LoadTimeout = options.LoadTimeout,
+        CrashLimit = options.CrashLimit,
+        CrashWindow = options.CrashWindow,
     };
 
     private static IWorkerSource SourceOf(GatewayOptions options) =>
