@@ -75,24 +75,31 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
         // One task reads plans and hands each to the rank at once, another answers in order: the rank never waits for the network between two steps.
         Func<StepPlan, Task<StepResult>> run = rank.OpenLoop();
         Channel<Task<StepResult>> steps = Channel.CreateBounded<Task<StepResult>>(new BoundedChannelOptions(MostStepsAhead) { SingleReader = true, SingleWriter = true });
-        Task answering = AnswerAsync(steps.Reader, responses, context.CancellationToken);
+        using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken);
+        Task answering = AnswerAsync(steps.Reader, responses, context.CancellationToken), reading = ReadAsync();
         try
         {
-            // Where a step fails the answers end first, and with them the call and its reading.
-            await await Task.WhenAny(ReadAsync(), answering);
+            // Where a step fails the answers end first, and with them the call.
+            await await Task.WhenAny(reading, answering);
             await answering;
         }
         catch (Exception) when (context.CancellationToken.IsCancellationRequested)
         {
             // The gateway has closed the stream.
         }
+        finally
+        {
+            // The server carries a later call over the same stream: a read of this one that were still pending would take that one's place.
+            await over.CancelAsync();
+            await reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
 
         async Task ReadAsync()
         {
             try
             {
-                while (await requests.MoveNext(context.CancellationToken))
-                    await steps.Writer.WriteAsync(run(requests.Current), context.CancellationToken);
+                while (await requests.MoveNext(over.Token))
+                    await steps.Writer.WriteAsync(run(requests.Current), over.Token);
             }
             finally
             {
