@@ -113,6 +113,12 @@ public sealed record GatewayOptions
     /// <summary>How long workers may take to load and to join their group.</summary>
     public TimeSpan LoadTimeout { get; init; } = TimeSpan.FromMinutes(10);
 
+    /// <summary>Losses and failed starts of the group within <see cref="CrashWindow"/> at which requests are refused and it is tried only from time to time.</summary>
+    public int CrashLimit { get; init; } = 5;
+
+    /// <summary>How long a loss or a failed start counts.</summary>
+    public TimeSpan CrashWindow { get; init; } = TimeSpan.FromMinutes(10);
+
     /// <summary>How long requests in flight may go on after the server is asked to stop.</summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(30);
 

@@ -134,6 +134,8 @@ internal static class Server
         SuspectAfter = options.SuspectAfter,
         StepTimeout = options.StepTimeout,
         LoadTimeout = options.LoadTimeout,
+        CrashLimit = options.CrashLimit,
+        CrashWindow = options.CrashWindow,
     };
 
     private static IWorkerSource SourceOf(GatewayOptions options) =>

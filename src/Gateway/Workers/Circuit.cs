@@ -43,6 +43,7 @@ internal sealed class Circuit(GroupPolicy policy, TimeProvider time)
         _failures.Enqueue(now);
         while (time.GetElapsedTime(_failures.Peek(), now) > policy.CrashWindow)
             _failures.Dequeue();
+        _inARow = Math.Min(_inARow, _failures.Count); // what does not count any more lengthens no pause
         if (policy.OnRankLoss == OnRankLoss.Fail || _failures.Count >= policy.CrashLimit)
             IsOpen = true;
     }

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using System.Globalization;
 
 namespace TpServe.Gateway.Workers;
 
@@ -93,7 +94,7 @@ internal sealed class WorkerProcess : IWorkerProcess
             await ((Task)Exited).WaitAsync(GracePeriod).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         _process.Dispose();
-        File.Delete(_socket);
+        Sweep();
     }
 
     /// <inheritdoc/>
@@ -106,6 +107,22 @@ internal sealed class WorkerProcess : IWorkerProcess
         catch (Exception fault) when (fault is InvalidOperationException or Win32Exception)
         {
             // It has ended already, or is ending.
+        }
+    }
+
+    /// <summary>Deletes its socket, and those by which the runtime of a process can be asked how it does: a process that was killed leaves them.</summary>
+    private void Sweep()
+    {
+        try
+        {
+            File.Delete(_socket);
+            foreach (string kind in new[] { "dotnet-diagnostic", "clr-debug-pipe" })
+                foreach (string left in Directory.EnumerateFiles(Path.GetTempPath(), string.Create(CultureInfo.InvariantCulture, $"{kind}-{_id}-*")))
+                    File.Delete(left);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            // Nobody needs them: whoever clears the folder will.
         }
     }
 

@@ -1,0 +1,108 @@
+using System.Diagnostics;
+using System.Globalization;
+using TpServe.Chaos.Faults;
+using TpServe.Chaos.Load;
+using TpServe.Chaos.Servers;
+
+namespace TpServe.Chaos;
+
+/// <summary>A run: in each arena a server learns the right answers undisturbed, then faults come while clients ask, and at the end nothing may be left.</summary>
+/// <remarks>
+/// What must hold, and is told as a violation where it does not: every request has a definite end within 20 s of the last fault; what a client was told is what it would have
+/// been told without faults, each token once; what ends otherwise ends for one of the stated reasons; the group serves again; and at idle moments and after the end no
+/// process, descriptor, segment, file, block or sequence is left.
+/// </remarks>
+internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
+{
+    private const int KnownRequests = 32;
+    private const int FaultsBetweenAudits = 25;
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan s_starved = TimeSpan.FromSeconds(15); // an open circuit looks no more often
+
+    private readonly Ledger _ledger = new();
+    private readonly Random _random = new(options.Seed);
+    private readonly long _start = Stopwatch.GetTimestamp();
+    private volatile bool _starving; // requests may be refused
+
+    /// <summary>True where nothing was violated.</summary>
+    public async Task<bool> RunAsync()
+    {
+        Say($"seed {options.Seed}, {options.Faults} faults, {options.Clients} clients, {Path.GetFileName(options.Model)}");
+        IReadOnlyList<KnownRequest> requests = Requests.Create(KnownRequests, _random);
+        int local = options.Arena switch { "local" => options.Faults, "ring" => 0, _ => options.Faults - options.Faults / 3 };
+        if (local > 0)
+            await RunAsync(new LocalArena(options), local, requests);
+        if (options.Faults > local)
+            await RunAsync(new RingArena(options), options.Faults - local, requests);
+        _ledger.Print(output);
+        Say(_ledger.Violations.Count == 0 ? "nothing hung, wrong, lost or left" : $"{_ledger.Violations.Count} violations, seed {options.Seed}");
+        return _ledger.Violations.Count == 0;
+    }
+
+    private async Task RunAsync(Arena arena, int faults, IReadOnlyList<KnownRequest> requests)
+    {
+        await using Arena disposed = arena;
+        await arena.StartAsync();
+        Say($"{arena.Name}: serving; learns the right answers");
+        await using (LoadGenerator learner = Load(arena, requests))
+            _ledger.AddViolations(await learner.LearnAsync());
+        await arena.SettleAsync();
+
+        Queue<Fault> deck = new();
+        for (int done = 0; done < faults;)
+        {
+            LoadGenerator load = Load(arena, requests);
+            await using (load)
+            {
+                load.Start();
+                for (int until = Math.Min(faults, done + FaultsBetweenAudits); done < until; done++)
+                {
+                    await _random.DelayAsync(0.05, 0.8);
+                    if (deck.Count == 0)
+                        deck = _random.Shuffled(arena.Deck);
+                    if (!await InjectAsync(arena, deck.Dequeue(), done + 1, faults))
+                    {
+                        output.WriteLine(arena.Gateway.Tail);
+                        return;
+                    }
+                }
+                await load.StopAsync(s_patience);
+            }
+            _ledger.AddViolations(await arena.AuditAsync());
+        }
+        _ledger.AddViolations(await arena.StopAsync());
+        if (_ledger.Violations.Count > 0)
+            output.WriteLine(arena.Gateway.Tail);
+    }
+
+    private LoadGenerator Load(Arena arena, IReadOnlyList<KnownRequest> requests) =>
+        new(options.Clients, requests, (arena.HttpPort, arena.GrpcPort), new Random(_random.Next()), NoteEnd);
+
+    /// <summary>Makes a fault happen and waits until the group serves again. False where it does not.</summary>
+    private async Task<bool> InjectAsync(Arena arena, Fault fault, int number, int of)
+    {
+        ServerStatus before = await arena.StatusAsync();
+        _starving = fault.Starves;
+        long start = Stopwatch.GetTimestamp();
+        await fault.InjectAsync(_random);
+        TimeSpan lasted = Stopwatch.GetElapsedTime(start);
+        ServerStatus? after = await arena.WaitServiceAsync(before, fault.IsLoss, fault.Starves ? s_patience + s_starved : s_patience);
+        _starving = false;
+        TimeSpan toService = Stopwatch.GetElapsedTime(start) - lasted;
+        if (after is null)
+        {
+            ServerStatus now = await arena.StatusAsync();
+            _ledger.AddViolations([$"{arena.Name}: {fault.Name}: no service {toService.TotalSeconds:F0} s after it: epoch {before.Epoch} before, {now.Epoch} now, {now.State}, {now.Load}"]);
+            return false;
+        }
+        _ledger.Add(new FaultRecord(arena.Name, fault.Name, after.Epoch > before.Epoch, lasted, toService));
+        Say(string.Create(CultureInfo.InvariantCulture,
+            $"{arena.Name}: {number}/{of} {fault.Name}: lasted {lasted.TotalSeconds:F1} s, service after {toService.TotalSeconds:F1} s, epoch {after.Epoch}, {_ledger.Requests} requests, {_ledger.Violations.Count} violations"));
+        return true;
+    }
+
+    private void NoteEnd(Way way, Outcome outcome, TimeSpan took) =>
+        _ledger.Add(way, outcome.Kind == OutcomeKind.Refused && !_starving ? outcome with { Kind = OutcomeKind.Lost } : outcome, took);
+
+    private void Say(string what) => output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Stopwatch.GetElapsedTime(_start).TotalSeconds,7:F1} {what}"));
+}

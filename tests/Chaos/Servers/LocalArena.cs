@@ -1,0 +1,122 @@
+using TpServe.Chaos.Faults;
+using TpServe.Testing;
+
+namespace TpServe.Chaos.Servers;
+
+/// <summary>Workers that the gateway starts, over shared memory.</summary>
+internal sealed class LocalArena(ChaosOptions options) : Arena("local", options)
+{
+    private const string Filler = "/dev/shm/chaos-filler";
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<Fault> Deck
+    {
+        get
+        {
+            List<Fault> deck =
+            [
+                .. Times(11, new Fault("kill a worker", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "KILL")))),
+                .. Times(3, new Fault("terminate a worker", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "TERM")))),
+                .. Times(6, new Fault("kill both at once", IsLoss: true, Starves: false, _ => Now(KillAll))),
+                .. Times(6, new Fault("kill one, another during recovery", IsLoss: true, Starves: false, KillDuringRecoveryAsync)),
+                .. Times(5, new Fault("stop and continue within 1.5 s", IsLoss: false, Starves: false, random => FreezeAsync(random, 0.05, 1.5))),
+                .. Times(2, new Fault("stop about as long as is suspect", IsLoss: false, Starves: false, random => FreezeAsync(random, 2, 5))),
+                .. Times(1, new Fault("freeze for good", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "STOP")))),
+                .. Times(2, new Fault("model taken away, kill", IsLoss: true, Starves: true, random => WithoutModelAsync(random, Model.TakeAway, 0.2, 1))),
+                .. Times(1, new Fault("another model in its place, kill", IsLoss: true, Starves: true, random => WithoutModelAsync(random, Model.Replace, 0.2, 1))),
+                .. Times(1, new Fault("model taken away until requests are refused, kill", IsLoss: true, Starves: true, random => WithoutModelAsync(random, Model.TakeAway, 3, 4))),
+            ];
+            if (Options.Inside)
+                deck.AddRange(Times(2, new Fault("/dev/shm full, kill", IsLoss: true, Starves: true, FillSharedMemoryAsync)));
+            return deck;
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override IEnumerable<string> Flags => ["--tp", $"{Degree}", "--transport", "shm"];
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<int> Workers() => [.. Processes.Children(Gateway.Id).Where(Processes.IsRunning)];
+
+    internal static IEnumerable<Fault> Times(int count, Fault fault) => Enumerable.Repeat(fault, count);
+
+    internal static Task Now(Action inject)
+    {
+        inject();
+        return Task.CompletedTask;
+    }
+
+    private static void Signal(int pid, string name) => Processes.Signal(pid, name);
+
+    private void KillAll()
+    {
+        foreach (int pid in Workers())
+            Signal(pid, "KILL");
+    }
+
+    private async Task KillDuringRecoveryAsync(Random random)
+    {
+        IReadOnlyList<int> before = Workers();
+        int first = random.OneOf(before);
+        Signal(first, "KILL");
+        if (random.Next(2) == 0)
+        {
+            // The one that is started in its place, at whatever it does by then.
+            await UntilAsync(() => Workers().Except(before).Any(), TimeSpan.FromSeconds(10));
+            await random.DelayAsync(0, 0.8);
+            IReadOnlyList<int> born = [.. Workers().Except(before)];
+            Signal(born.Count > 0 ? born[0] : random.OneOf(Workers()), "KILL");
+            return;
+        }
+        await random.DelayAsync(0, 0.5);
+        Signal(random.OneOf([.. before.Where(pid => pid != first)]), "KILL");
+    }
+
+    private async Task FreezeAsync(Random random, double least, double most)
+    {
+        int pid = random.OneOf(Workers());
+        Signal(pid, "STOP");
+        await random.DelayAsync(least, most);
+        Signal(pid, "CONT");
+    }
+
+    private async Task WithoutModelAsync(Random random, Action change, double least, double most)
+    {
+        change();
+        try
+        {
+            Signal(random.OneOf(Workers()), "KILL");
+            await random.DelayAsync(least, most);
+        }
+        finally
+        {
+            Model.PutBack();
+        }
+    }
+
+    private async Task FillSharedMemoryAsync(Random random)
+    {
+        try
+        {
+            await using (FileStream filler = File.Create(Filler))
+            {
+                try
+                {
+                    byte[] zeros = new byte[64 << 10];
+                    while (true)
+                        filler.Write(zeros);
+                }
+                catch (IOException)
+                {
+                    // Full.
+                }
+            }
+            Signal(random.OneOf(Workers()), "KILL");
+            await random.DelayAsync(0.5, 2);
+        }
+        finally
+        {
+            File.Delete(Filler);
+        }
+    }
+}

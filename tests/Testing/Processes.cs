@@ -1,0 +1,67 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+
+namespace TpServe.Testing;
+
+/// <summary>What tests ask Linux of processes, and do to those they started.</summary>
+public static class Processes
+{
+    /// <summary>The folder into which a program of the repository was built, with the configuration of this assembly.</summary>
+    public static string Program(string room)
+    {
+        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
+        return Path.Combine(TestData.Repository, "src", room, "bin", configuration, "net10.0", $"TpServe.{room}.dll");
+    }
+
+    /// <summary>A TCP port that nobody listens on at this moment.</summary>
+    public static int FreePort()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    /// <summary>Sends a signal by name; nothing where the process has gone.</summary>
+    public static void Signal(int pid, string name)
+    {
+        using Process kill = Process.Start(new ProcessStartInfo("kill", ["-" + name, pid.ToString(CultureInfo.InvariantCulture)]) { RedirectStandardError = true })!;
+        kill.WaitForExit(TimeSpan.FromSeconds(5));
+    }
+
+    /// <summary>True where a process with this id runs (a zombie does not).</summary>
+    public static bool IsRunning(int pid)
+    {
+        string status = $"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/stat";
+        try
+        {
+            return File.Exists(status) && File.ReadAllText(status).Split(") ")[1][0] != 'Z';
+        }
+        catch (IOException)
+        {
+            return false; // it ended while we looked
+        }
+    }
+
+    /// <summary>Ids of a process's children.</summary>
+    public static int[] Children(int pid)
+    {
+        string path = $"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/task";
+        try
+        {
+            return [.. Directory.GetDirectories(path)
+                .Select(task => Path.Combine(task, "children"))
+                .Where(File.Exists)
+                .SelectMany(file => File.ReadAllText(file).Split(' ', StringSplitOptions.RemoveEmptyEntries))
+                .Select(id => int.Parse(id, CultureInfo.InvariantCulture))];
+        }
+        catch (IOException)
+        {
+            return []; // it, or a thread of it, ended while we looked
+        }
+    }
+
+    /// <summary>Descriptors that a process has open.</summary>
+    public static int Descriptors(int pid) => Directory.GetFiles($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/fd").Length;
+}
