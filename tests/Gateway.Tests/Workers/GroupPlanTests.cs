@@ -148,37 +148,6 @@ public sealed class GroupPlanTests
     }
 
     [Test]
-    public void Create_KvCacheInTokens_IsTakenAndBoundsTheContext()
-    {
-        GroupPlan plan = Plan(new GatewayOptions { KvCache = KvCacheSize.OfTokens(1000) }, Gpu(0, 8L << 30));
-        Assert.That((plan.KvBlocks, plan.MaxModelLen), Is.EqualTo((63, 1000))); // 1000 rounded up to whole blocks of 16
-    }
-
-    [Test]
-    public void Create_KvCacheInBytes_IsWhatTheRankThatHoldsMostSpends()
-    {
-        // 5 + 4 query heads are KV heads 0..1 and 1..2: two on each rank; 9 alone has all three.
-        GatewayOptions options = new() { KvCache = KvCacheSize.OfBytes(3200 * HeadBytes) };
-        Assert.That(GroupPlan.Create(Config(), options, DevicePlan.Cpu(2, "test"), 1L << 40, cores: 2, _ => Weights).KvBlocks, Is.EqualTo(1600 / 16));
-        Assert.That(GroupPlan.Create(Config(), options, DevicePlan.Cpu(1, "test"), 1L << 40, cores: 2, _ => Weights).MaxModelLen, Is.EqualTo(3200 / 3));
-    }
-
-    [Test]
-    public void Create_KvCacheThatHoldsNoToken_IsRefused() =>
-        Assert.That(
-            Assert.Throws<ShardingException>(() => Plan(new GatewayOptions { KvCache = KvCacheSize.OfBytes(1024) }, Gpu(0, 8L << 30)))!.Message,
-            Does.Contain("--kv-cache 1KiB").And.Contain("23040 bytes"));
-
-    [Test]
-    public void Create_Threads_AreTheCoresSharedOutWhereTheHostIsThisOne()
-    {
-        static int Threads(GatewayOptions options) => GroupPlan.Create(Config(), options, DevicePlan.Cpu(2, "test"), 1L << 40, cores: 8, _ => Weights).Threads;
-        Assert.That(Threads(new GatewayOptions()), Is.EqualTo(4));
-        Assert.That(Threads(new GatewayOptions { Threads = 3 }), Is.EqualTo(3));
-        Assert.That(Threads(new GatewayOptions { Workers = ["http://a:1", "http://b:1"] }), Is.Zero, "known when the workers have said what they have");
-    }
-
-    [Test]
     public void Create_ManyGpus_AreNotLimitedByTheCores()
     {
         Assert.That(Plan(new GatewayOptions(), [.. Enumerable.Range(0, 9).Select(i => Gpu(i, 1L << 30))]).Degree, Is.EqualTo(9));
