@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using NUnit.Framework;
+using TpServe.Gateway;
 
 namespace TpServe.Deploy.Tests;
 
@@ -99,9 +100,8 @@ public sealed class ComposeTests
     [Test]
     public void Compose_StopGracePeriod_IsLongerThanTheServerTakesToEnd()
     {
-        string program = DeployFiles.Read("src/Gateway/Program.cs");
-        Assert.That(program, Does.Contain("ProcessTerminationTimeout = TimeSpan.FromSeconds(10)"));
-        Assert.That(s_files.Compose, Does.Contain("stop_grace_period: 15s"));
+        Assert.That(new GatewayOptions().DrainTimeout, Is.LessThanOrEqualTo(TimeSpan.FromSeconds(30)), "and its workers end within 10 s more");
+        Assert.That(s_files.Compose, Does.Contain("stop_grace_period: 40s"));
     }
 
     [Test]
