@@ -6,7 +6,7 @@ namespace TpServe.Model;
 
 /// <summary>Which steps a device may record and replay, and to which sizes they are padded.</summary>
 /// <remarks>
-/// A decode step (one row of each sequence, each sampled by candidates) does the same operations every time, only on other integers. Padded to few
+/// A decode step (one row of each sequence, each drawn on the device) does the same operations every time, only on other integers. Padded to few
 /// sizes of rows and block tables, a handful of recordings serves a whole run. Rows are independent, so padding changes no bit.
 /// </remarks>
 internal static class DecodeRecording
@@ -14,10 +14,10 @@ internal static class DecodeRecording
     /// <summary>Most rows of a recorded step: bounds the logits held at once.</summary>
     public const int MostRows = 64;
 
-    /// <summary>True for a step that only decodes, all of whose rows are sampled by candidates.</summary>
+    /// <summary>True for a step that only decodes, all of whose rows are drawn on the device.</summary>
     public static bool Fits(StepBatch batch, LogitsPlan plan)
     {
-        if (batch.Rows > MostRows || batch.Rows != batch.Sequences || plan.CandidateSamples.Count != batch.Rows || batch.PromptLogprobs.Count > 0)
+        if (batch.Rows > MostRows || batch.Rows != batch.Sequences || plan.DrawnSamples.Count != batch.Rows || batch.Samples.Count != batch.Rows || batch.PromptLogprobs.Count > 0)
             return false;
         for (int row = 0; row < batch.Rows; row++)
             if (batch.Samples[row].Row != row)
@@ -25,9 +25,10 @@ internal static class DecodeRecording
         return true;
     }
 
-    /// <summary>The sizes a step is padded to: rows 1, 2, 4, 8, then multiples of 8; block tables powers of two from 8 on; candidates 1, 8, 64.</summary>
+    /// <summary>The sizes a step is padded to: rows 1, 2, 4, 8, then multiples of 8; block tables powers of two from 8 on; candidates 1, 8, 64; likeliest tokens 0, 64.</summary>
     public static RecordingKey Key(StepBatch batch, LogitsPlan plan) => new(
         batch.Rows <= 8 ? (int)BitOperations.RoundUpToPowerOf2((uint)batch.Rows) : (batch.Rows + 7) / 8 * 8,
         Math.Max(8, (int)BitOperations.RoundUpToPowerOf2((uint)batch.MostBlocks)),
-        plan.Candidates switch { 1 => 1, <= 8 => 8, _ => LogitsPlan.MostCandidates });
+        plan.DrawnCandidates switch { 0 => 0, 1 => 1, <= 8 => 8, _ => LogitsPlan.MostCandidates },
+        plan.DrawnLikeliest > 0 ? LogitsPlan.MostCandidates : 0);
 }

@@ -12,9 +12,10 @@ namespace TpServe.Model;
 /// A step:
 /// 1. Blocks that are to be copied are; the batch's integers go to the device in one copy.
 /// 2. The forward pass is enqueued: hidden states of every row.
-/// 3. Rows that need only each rank's best tokens send those to rank 0.
+/// 3. Rows whose choice follows from each rank's best tokens send those to rank 0.
 /// 4. Rows that need whole logits send them in batches of <see cref="RowsAtATime"/>, so that a long prompt's logprobs need no memory of its length.
-/// 5. Rank 0 chooses; everyone gets the choices.
+/// 5. Rank 0 chooses, on its device where that has a sampler, else on the host; everyone gets the choices.
+/// A step of which the device draws every row is recorded where the device records: between the upload and the ids nothing waits for the host.
 /// Numerics a row's result has the same bits at every degree, in every batch and chunk.
 /// Threads  the rank's thread; every rank of the group runs the same batches in the same order.
 /// Errors   whatever a collective or a kernel throws leaves the peers waiting: the caller gives up the epoch.
@@ -33,13 +34,14 @@ public sealed class ModelRank
     private readonly ICommunicator _comm;
     private readonly StepUpload _upload;
     private readonly LogitsExchange _exchange;
-    private readonly LogitsPlan _logits = new();
+    private readonly LogitsPlan _logits;
     private readonly Sampler _sampler = new();
     private readonly StepOutput _output = new();
-    private readonly Func<Tensor> _enqueueDecode;
-    private (StepContext Step, int Candidates) _recorded;
+    private readonly Func<DrawnStep> _enqueueDecode;
+    private (UploadedStep Step, RecordingKey Key) _recorded;
     private float[] _values = [];
     private int[] _ids = [];
+    private int[] _drawn = [];
 
     /// <summary>Joins the parts, which stay their makers' to dispose.</summary>
     public ModelRank(DenseTransformer model, KvCache cache, ShardPlan plan, ITensorBackend ops, ICommunicator comm)
@@ -50,7 +52,9 @@ public sealed class ModelRank
         _cache = cache;
         _ops = ops;
         _comm = comm;
-        _upload = new StepUpload(model.Config, model.Limits, cache, ops);
+        bool draws = ops.Sampler is not null && model.Config.Vocab <= IRowSampler.MostColumns;
+        _logits = new LogitsPlan(draws);
+        _upload = new StepUpload(model.Config, model.Limits, cache, ops, draws && comm.Rank == 0);
         _exchange = new LogitsExchange(model, plan.Partition.VocabBoundaries, ops, comm);
         _enqueueDecode = EnqueueDecode;
     }
@@ -79,6 +83,11 @@ public sealed class ModelRank
 
         foreach ((int source, int destination) in batch.Copies)
             _cache.CopyBlock(source, destination, _ops);
+        if (_exchange.Samples)
+        {
+            CollectionsMarshal.SetCount(_output.SampleLogprobs, batch.Samples.Count);
+            CollectionsMarshal.AsSpan(_output.SampleLogprobs).Clear();
+        }
         long mark = _ops.Mark();
         if (_ops.Records && _comm.IsEnqueued && DecodeRecording.Fits(batch, _logits))
         {
@@ -86,16 +95,17 @@ public sealed class ModelRank
         }
         else
         {
-            (StepContext step, Tensor wantedRows) = _upload.Exact(batch, _logits);
-            Tensor hidden = _model.Forward(step);
-            if (wantedRows.Rows > 0)
+            UploadedStep step = _upload.Exact(batch, _logits);
+            Tensor hidden = _model.Forward(step.Context);
+            if (step.WantedRows.Rows > 0)
             {
-                ChooseByCandidates(batch, hidden, wantedRows, chosen);
-                ReadWholeRows(batch, hidden, wantedRows, chosen);
+                Draw(batch, hidden, step, chosen);
+                ChooseByCandidates(batch, hidden, step.WantedRows, chosen);
+                ReadWholeRows(batch, hidden, step.WantedRows, chosen);
             }
+            if (chosen.Length > 0)
+                _exchange.Share(chosen);
         }
-        if (chosen.Length > 0)
-            _exchange.Share(chosen);
         _ops.Release(mark);
         return _output;
     }
@@ -104,11 +114,66 @@ public sealed class ModelRank
     private void RunRecorded(StepBatch batch, Span<int> chosen)
     {
         RecordingKey key = DecodeRecording.Key(batch, _logits);
-        _recorded = (_upload.Padded(batch, key.Rows, key.TableBlocks), key.Candidates);
-        Choose(batch, _ops.Recorded(key, _enqueueDecode), firstSample: 0, batch.Rows, chosen);
+        _recorded = (_upload.Padded(batch, _logits, key), key);
+        DrawnStep drawn = _ops.Recorded(key, _enqueueDecode);
+        _ops.Download(drawn.Chosen.RowSlice(0, batch.Rows), chosen);
+        if (_logits.ReportsDrawn && _exchange.Samples)
+            ReadLikelihoods(batch, drawn.Rows, firstDrawn: 0, batch.Rows, chosen);
     }
 
-    private Tensor EnqueueDecode() => _exchange.Candidates(_model.Forward(_recorded.Step), _recorded.Candidates);
+    private DrawnStep EnqueueDecode()
+    {
+        (UploadedStep step, RecordingKey key) = _recorded;
+        Tensor chosen = _ops.Rent(key.Rows, 1, ElementType.Int32);
+        DrawnRows rows = _exchange.Draw(_model.Forward(step.Context), key.Candidates, key.Likeliest, step.Parameters, step.Edits, chosen);
+        _exchange.ShareDrawn(chosen);
+        return new DrawnStep(chosen, rows);
+    }
+
+    /// <summary>Has the device draw; what it draws comes to rank 0's host.</summary>
+    private void Draw(StepBatch batch, Tensor hidden, UploadedStep step, Span<int> chosen)
+    {
+        int total = _logits.DrawnSamples.Count, candidates = _logits.DrawnCandidates, atATime = candidates == 0 ? RowsAtATime : CandidateRowsAtATime;
+        for (int first = 0; first < total; first += atATime)
+        {
+            int m = Math.Min(atATime, total - first);
+            long mark = _ops.Mark();
+            Tensor tokens = _ops.Rent(m, 1, ElementType.Int32), parameters = _exchange.Samples ? step.Parameters.RowSlice(first, m) : default;
+            DrawnRows rows = _exchange.Draw(Gather(hidden, step.WantedRows.RowSlice(first, m)), candidates, _logits.DrawnLikeliest, parameters, step.Edits, tokens);
+            if (_exchange.Samples)
+            {
+                Reserve(ref _drawn, m);
+                _ops.Download(tokens, _drawn.AsSpan(0, m));
+                for (int i = 0; i < m; i++)
+                    chosen[_logits.DrawnSamples[first + i]] = _drawn[i];
+                if (_logits.ReportsDrawn)
+                    ReadLikelihoods(batch, rows, first, m, chosen);
+            }
+            _ops.Release(mark);
+        }
+    }
+
+    /// <summary>Rank 0 reads the logprobs of some drawn rows.</summary>
+    private void ReadLikelihoods(StepBatch batch, DrawnRows rows, int firstDrawn, int count, ReadOnlySpan<int> chosen)
+    {
+        int k = rows.LikeliestIds.Columns;
+        Reserve(ref _drawn, count * DrawnLikelihood.Words);
+        Reserve(ref _values, count * k);
+        Reserve(ref _ids, count * k);
+        _ops.Download(rows.Likelihoods.RowSlice(0, count), _drawn.AsSpan(0, count * DrawnLikelihood.Words));
+        if (k > 0)
+        {
+            _ops.Download(rows.LikeliestLogits.RowSlice(0, count), _values.AsSpan(0, count * k));
+            _ops.Download(rows.LikeliestIds.RowSlice(0, count), _ids.AsSpan(0, count * k));
+        }
+        ReadOnlySpan<DrawnLikelihood> found = MemoryMarshal.Cast<int, DrawnLikelihood>(_drawn.AsSpan(0, count * DrawnLikelihood.Words));
+        for (int i = 0; i < count; i++)
+        {
+            int sample = _logits.DrawnSamples[firstDrawn + i], top = batch.Samples[sample].TopLogprobs;
+            if (top >= 0 && chosen[sample] != Sampler.NotFinite)
+                _output.SampleLogprobs[sample] = TokenLogprobs.Of(found[i], _ids.AsSpan(i * k, top), _values.AsSpan(i * k, top), top);
+        }
+    }
 
     private void ChooseByCandidates(StepBatch batch, Tensor hidden, Tensor wantedRows, Span<int> chosen)
     {
@@ -117,7 +182,7 @@ public sealed class ModelRank
         {
             int m = Math.Min(CandidateRowsAtATime, total - first);
             long mark = _ops.Mark();
-            Choose(batch, _exchange.Candidates(Gather(hidden, wantedRows.RowSlice(first, m)), _logits.Candidates), first, m, chosen);
+            Choose(batch, _exchange.Candidates(Gather(hidden, wantedRows.RowSlice(_logits.DrawnSamples.Count + first, m)), _logits.Candidates), first, m, chosen);
             _ops.Release(mark);
         }
     }
@@ -141,17 +206,14 @@ public sealed class ModelRank
     private void ReadWholeRows(StepBatch batch, Tensor hidden, Tensor wantedRows, Span<int> chosen)
     {
         int vocab = _model.Config.Vocab, samples = _logits.WholeSamples.Count, total = samples + batch.PromptLogprobs.Count;
+        int before = _logits.DrawnSamples.Count + _logits.CandidateSamples.Count;
         if (_exchange.Samples)
-        {
             Reserve(ref _values, Math.Min(total, RowsAtATime) * vocab);
-            CollectionsMarshal.SetCount(_output.SampleLogprobs, batch.Samples.Count);
-            CollectionsMarshal.AsSpan(_output.SampleLogprobs).Clear();
-        }
         for (int first = 0; first < total; first += RowsAtATime)
         {
             int m = Math.Min(RowsAtATime, total - first);
             long mark = _ops.Mark();
-            _exchange.Rows(Gather(hidden, wantedRows.RowSlice(_logits.CandidateSamples.Count + first, m)), _values);
+            _exchange.Rows(Gather(hidden, wantedRows.RowSlice(before + first, m)), _values);
             _ops.Release(mark);
             if (!_exchange.Samples)
                 continue;
@@ -185,4 +247,9 @@ public sealed class ModelRank
         if (array.Length < elements)
             array = new T[elements];
     }
+
+    /// <summary>What a recorded step leaves.</summary>
+    /// <param name="Chosen">[rows, 1] Int32, on every rank.</param>
+    /// <param name="Rows">What logprobs follow from.</param>
+    private readonly record struct DrawnStep(Tensor Chosen, DrawnRows Rows);
 }

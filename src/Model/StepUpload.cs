@@ -5,75 +5,126 @@ using TpServe.Model.Sampling;
 
 namespace TpServe.Model;
 
-/// <summary>Brings a batch's integers to the device in one copy.</summary>
+/// <summary>Brings a batch's integers, and how its rows are drawn, to the device in one copy.</summary>
 /// <remarks>
-/// One after the other in one tensor: token ids, positions, slots, sequences, rotary rows, wanted rows, block tables. A recorded step is padded with
-/// rows of token 0 at position 0, each a sequence of its own on the cache's spare block.
+/// One after the other in one tensor: token ids, positions, slots, sequences, rotary rows, wanted rows, block tables; on the rank that draws, parameters of the
+/// drawn rows and their edits. A recorded step is padded with rows of token 0 at position 0, each a sequence of its own on the cache's spare block; it rents room for
+/// all edits that its rows can have, so that its tensors lie at the same place every time, and copies those there are.
 /// Threads  the rank's thread.
 /// </remarks>
-internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache cache, ITensorBackend ops)
+internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache cache, ITensorBackend ops, bool draws)
 {
-    private int[] _integers = [];
+    private readonly RowDraws _draws = new(config.Vocab);
+    private int[] _words = [];
 
-    /// <summary>Uploads a batch as it is. Wanted rows: of the samples by candidates, of the samples by whole rows, of the prompts.</summary>
-    public (StepContext Step, Tensor WantedRows) Exact(StepBatch batch, LogitsPlan plan)
+    /// <summary>Uploads a batch as it is. Wanted rows: of the samples that the device draws, that the host chooses by candidates, by whole rows, of the prompts.</summary>
+    public UploadedStep Exact(StepBatch batch, LogitsPlan plan)
     {
-        int n = batch.Rows, wanted = batch.Samples.Count + batch.PromptLogprobs.Count;
-        Span<int> integers = Lay(batch, n, wanted, batch.Sequences, batch.MostBlocks);
-        Span<int> rows = integers.Slice(5 * n, wanted);
+        StepLayout layout = new(batch.Rows, batch.Samples.Count + batch.PromptLogprobs.Count, batch.Sequences, batch.MostBlocks, plan.DrawnSamples.Count);
+        Span<int> words = Lay(batch, plan, layout, out int edits);
+        Span<int> rows = words.Slice(layout.Wanted, layout.WantedRows);
         int at = 0;
-        foreach (int sample in plan.CandidateSamples)
-            rows[at++] = batch.Samples[sample].Row;
-        foreach (int sample in plan.WholeSamples)
-            rows[at++] = batch.Samples[sample].Row;
+        foreach (IReadOnlyList<int> samples in new[] { plan.DrawnSamples, plan.CandidateSamples, plan.WholeSamples })
+            foreach (int sample in samples)
+                rows[at++] = batch.Samples[sample].Row;
         foreach (PromptLogprobRow prompt in batch.PromptLogprobs)
             rows[at++] = prompt.Row;
-        return Send(integers, n, wanted, batch.Sequences, batch.MostBlocks);
+        return Send(words, layout, edits);
     }
 
-    /// <summary>Uploads a batch of one row a sequence, padded to so many rows and so many columns of the block tables.</summary>
-    public StepContext Padded(StepBatch batch, int rows, int tableBlocks)
+    /// <summary>Uploads a batch of one drawn row a sequence, padded to the sizes of a recording.</summary>
+    public UploadedStep Padded(StepBatch batch, LogitsPlan plan, RecordingKey key)
     {
-        Span<int> integers = Lay(batch, rows, 0, rows, tableBlocks);
-        for (int row = batch.Rows; row < rows; row++)
+        StepLayout layout = new(key.Rows, 0, key.Rows, key.TableBlocks, key.Rows);
+        Span<int> words = Lay(batch, plan, layout, out _);
+        for (int row = batch.Rows; row < key.Rows; row++)
         {
-            integers[row] = integers[rows + row] = integers[4 * rows + row] = 0;
-            integers[2 * rows + row] = cache.SpareBlock * cache.BlockTokens;
-            integers[3 * rows + row] = row;
-            integers[5 * rows + row * tableBlocks] = cache.SpareBlock;
+            words[row] = words[layout.Positions + row] = words[layout.RotaryRows + row] = 0;
+            words[layout.Slots + row] = cache.SpareBlock * cache.BlockTokens;
+            words[layout.SequenceOfRow + row] = row;
+            words[layout.Tables + row * key.TableBlocks] = cache.SpareBlock;
         }
-        return Send(integers, rows, 0, rows, tableBlocks).Step;
+        return Send(words, layout, key.Candidates == 0 ? key.Rows * LogitsPlan.MostEdits : 0);
     }
 
-    private Span<int> Lay(StepBatch batch, int n, int wanted, int sequences, int tableBlocks)
+    private Span<int> Lay(StepBatch batch, LogitsPlan plan, StepLayout layout, out int edits)
     {
-        int count = 5 * n + wanted + sequences * tableBlocks;
-        if (_integers.Length < count)
-            _integers = new int[Math.Max(count, 2 * _integers.Length)];
-        Span<int> integers = _integers.AsSpan(0, count);
-        batch.TokenIds.CopyTo(integers);
-        batch.Positions.CopyTo(integers[n..]);
-        batch.Slots.CopyTo(integers[(2 * n)..]);
-        batch.SequenceOfRow.CopyTo(integers[(3 * n)..]);
+        ReadOnlySpan<int> parameters = [], edited = [];
+        if (draws)
+        {
+            _draws.Make(batch.Samples, plan, layout.DrawnRows);
+            parameters = _draws.Parameters;
+            edited = _draws.Edits;
+        }
+        edits = edited.Length / LogitEdit.Words;
+        int count = layout.Parameters + parameters.Length + edited.Length;
+        if (_words.Length < count)
+            _words = new int[Math.Max(count, 2 * _words.Length)];
+        Span<int> words = _words.AsSpan(0, count);
+        batch.TokenIds.CopyTo(words);
+        batch.Positions.CopyTo(words[layout.Positions..]);
+        batch.Slots.CopyTo(words[layout.Slots..]);
+        batch.SequenceOfRow.CopyTo(words[layout.SequenceOfRow..]);
         RopeConfig rope = config.Rope;
         for (int row = 0; row < batch.Rows; row++)
-            integers[4 * n + row] = RotaryTable.Row(rope, limits.MaxModelLength, batch.Positions[row], batch.LongRope(batch.SequenceOfRow[row]));
-        Span<int> blocks = integers[(5 * n + wanted)..];
+            words[layout.RotaryRows + row] = RotaryTable.Row(rope, limits.MaxModelLength, batch.Positions[row], batch.LongRope(batch.SequenceOfRow[row]));
+        Span<int> blocks = words[layout.Tables..layout.Parameters];
         blocks.Fill(-1);
         for (int sequence = 0; sequence < batch.Sequences; sequence++)
-            batch.BlockTable(sequence).CopyTo(blocks[(sequence * tableBlocks)..]);
-        return integers;
+            batch.BlockTable(sequence).CopyTo(blocks[(sequence * layout.TableBlocks)..]);
+        parameters.CopyTo(words[layout.Parameters..]);
+        edited.CopyTo(words[(layout.Parameters + parameters.Length)..]);
+        return words;
     }
 
-    private (StepContext Step, Tensor WantedRows) Send(ReadOnlySpan<int> integers, int n, int wanted, int sequences, int tableBlocks)
+    /// <summary>Copies the words to a tensor with room for so many edits.</summary>
+    private UploadedStep Send(ReadOnlySpan<int> words, StepLayout layout, int edits)
     {
-        Tensor all = ops.Rent(integers.Length, 1, ElementType.Int32);
-        ops.Upload(integers, all);
+        int drawn = draws ? layout.DrawnRows : 0, parameterWords = drawn * DrawParameters.Words;
+        Tensor all = ops.Rent(layout.Parameters + parameterWords + (draws ? edits * LogitEdit.Words : 0), 1, ElementType.Int32);
+        ops.Upload(words, all.RowSlice(0, words.Length));
         StepTensors tensors = new(
-            all.RowSlice(0, n), all.RowSlice(n, n), all.RowSlice(2 * n, n), all.RowSlice(3 * n, n),
-            all.RowSlice(5 * n + wanted, sequences * tableBlocks).Reshape(sequences, tableBlocks));
-        return (new StepContext(tensors, all.RowSlice(4 * n, n), cache), all.RowSlice(5 * n, wanted));
+            all.RowSlice(0, layout.Rows), all.RowSlice(layout.Positions, layout.Rows), all.RowSlice(layout.Slots, layout.Rows), all.RowSlice(layout.SequenceOfRow, layout.Rows),
+            all.RowSlice(layout.Tables, layout.Sequences * layout.TableBlocks).Reshape(layout.Sequences, layout.TableBlocks));
+        UploadedStep step = new(new StepContext(tensors, all.RowSlice(layout.RotaryRows, layout.Rows), cache), all.RowSlice(layout.Wanted, layout.WantedRows));
+        if (!draws)
+            return step;
+        return step with
+        {
+            Parameters = all.RowSlice(layout.Parameters, parameterWords).Reshape(drawn, DrawParameters.Words),
+            Edits = all.RowSlice(layout.Parameters + parameterWords, edits * LogitEdit.Words).Reshape(edits, LogitEdit.Words),
+        };
     }
+
+    /// <summary>Where each part of the upload begins, in words.</summary>
+    private readonly record struct StepLayout(int Rows, int WantedRows, int Sequences, int TableBlocks, int DrawnRows)
+    {
+        public int Positions => Rows;
+
+        public int Slots => 2 * Rows;
+
+        public int SequenceOfRow => 3 * Rows;
+
+        public int RotaryRows => 4 * Rows;
+
+        public int Wanted => 5 * Rows;
+
+        public int Tables => Wanted + WantedRows;
+
+        public int Parameters => Tables + Sequences * TableBlocks;
+    }
+}
+
+/// <summary>A step on the device.</summary>
+/// <param name="Context">What the layers share.</param>
+/// <param name="WantedRows">[wanted, 1] Int32: rows whose logits are wanted.</param>
+internal readonly record struct UploadedStep(StepContext Context, Tensor WantedRows)
+{
+    /// <summary>[drawn, words] Int32: how rows are drawn; default on ranks that do not draw.</summary>
+    public Tensor Parameters { get; init; }
+
+    /// <summary>[edits, words] Int32: what changes their logits; default on ranks that do not draw.</summary>
+    public Tensor Edits { get; init; }
 }
 
 /// <summary>What all layers share in one step.</summary>

@@ -90,5 +90,7 @@ internal sealed class RecordingBackend(ITensorBackend inner) : ITensorBackend
 
     public void TopK(Tensor x, int k, int firstId, Tensor values, Tensor ids) => inner.TopK(x, k, firstId, values, ids);
 
+    public IRowSampler? Sampler => inner.Sampler;
+
     public void Dispose() => inner.Dispose();
 }

@@ -1,5 +1,10 @@
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using NUnit.Framework;
+using TpServe.Kernels;
+using TpServe.Kernels.Cuda;
+using TpServe.Kernels.Cuda.Device;
+using TpServe.Kernels.Reference;
 using TpServe.Model.Sampling;
 using TpServe.Testing;
 
@@ -32,6 +37,37 @@ public sealed class SamplerGoldenTests
         Assert.That(cases, Is.GreaterThan(50));
     }
 
+    /// <summary>What a device draws as a function of the random number: on both sides of every cumulative probability.</summary>
+    [TestCase("reference", 200)]
+    [TestCase("cuda emulated", 64)]
+    public void DrawnTokens_AroundEveryGoldenCumulativeProbability_MatchTransformers(string device, int largestVocabulary)
+    {
+        using JsonDocument document = JsonDocument.Parse(File.ReadAllText(TestData.FindOrIgnore("samplers/samplers.json")));
+        using ITensorBackend ops = device == "reference" ? new ReferenceBackend() : new CudaBackend(CudaContext.Emulated());
+        foreach (IGrouping<int, JsonElement> cases in document.RootElement.EnumerateArray().GroupBy(golden => golden.GetProperty("logits").GetArrayLength()).Where(group => group.Key <= largestVocabulary))
+        {
+            List<(JsonElement Golden, int[] Order, int Place, double Uniform, bool IsBehind)> asked = [];
+            foreach (JsonElement golden in cases)
+            {
+                double[] likely = [.. golden.GetProperty("probabilities").EnumerateArray().Select(v => v.GetDouble())];
+                bool byLikelihood = Row(golden).Settings.TopK is >= 1 and <= LogitsPlan.MostCandidates;
+                int[] order = [.. Enumerable.Range(0, cases.Key).OrderByDescending(id => byLikelihood ? likely[id] : 0)];
+                double sum = 0;
+                for (int place = 0; place < order.Length; place++)
+                {
+                    sum += likely[order[place]];
+                    if (likely[order[place]] > 2 * Bound && sum < 1 - Bound)
+                        asked.AddRange([(golden, order, place, sum - Bound, false), (golden, order, place, sum + Bound, true)]);
+                }
+            }
+            Assert.That(asked, Has.Count.GreaterThan(300));
+            int[] drawn = Draw(
+                ops, [.. asked.Select(each => Row(each.Golden))], [.. asked.SelectMany(each => Floats(each.Golden, "logits"))], cases.Key, [.. asked.Select(each => each.Uniform)]);
+            foreach (((JsonElement golden, int[] order, int place, double uniform, bool isBehind), int token) in asked.Zip(drawn))
+                Assert.That(Array.IndexOf(order, token), isBehind ? Is.GreaterThan(place) : Is.EqualTo(place), $"{uniform} of {golden.GetProperty("parameters")}");
+        }
+    }
+
     [Test]
     public void Choose_ManyPositions_FollowsTheDistribution()
     {
@@ -52,6 +88,31 @@ public sealed class SamplerGoldenTests
                 Assert.That(counts[id], Is.EqualTo(Draws * expected[id]).Within(5 * deviation + 1e-9), $"token {id}: {golden.GetProperty("parameters")}");
             }
         }
+    }
+
+    private static int[] Draw(ITensorBackend ops, SampleRow[] rows, float[] logits, int vocab, double[] uniform)
+    {
+        LogitsPlan plan = new(drawsOnDevice: true);
+        plan.Make(rows);
+        RowDraws draws = new(vocab);
+        draws.Make(rows, plan, rows.Length);
+        DrawParameters[] parameters = MemoryMarshal.Cast<int, DrawParameters>(draws.Parameters).ToArray();
+        for (int i = 0; i < rows.Length; i++)
+        {
+            ulong fraction = (ulong)(uniform[i] * Math.Pow(2, 64));
+            (parameters[i].UniformLow, parameters[i].UniformHigh) = ((uint)fraction, (uint)(fraction >> 32));
+        }
+        long mark = ops.Mark();
+        Tensor x = ops.Rent(rows.Length, vocab), how = ops.Rent(rows.Length, DrawParameters.Words, ElementType.Int32), chosen = ops.Rent(rows.Length, 1, ElementType.Int32);
+        Tensor edits = ops.Rent(draws.Edits.Length / LogitEdit.Words, LogitEdit.Words, ElementType.Int32);
+        ops.Upload<float>(logits, x);
+        ops.Upload(MemoryMarshal.Cast<DrawParameters, int>(parameters.AsSpan()), how);
+        ops.Upload(draws.Edits, edits);
+        ops.Sampler!.DrawWhole(x, edits, how, chosen);
+        int[] tokens = new int[rows.Length];
+        ops.Download<int>(chosen, tokens);
+        ops.Release(mark);
+        return tokens;
     }
 
     private static float[] Floats(JsonElement golden, string name) => [.. golden.GetProperty(name).EnumerateArray().Select(v => v.GetSingle())];

@@ -185,6 +185,25 @@ public sealed class SamplerTests
         });
     }
 
+    [Test]
+    public void LogitsPlan_OnADeviceThatDraws_LeavesTheHostRowsBeyondItsBounds()
+    {
+        SampleRow longHistory = Row(new() { RepetitionPenalty = 1.1f }) with { Tokens = new int[LogitsPlan.MostEdits + 1] };
+        SampleRow[] few = [Row(SamplingSettings.Greedy), Row(new() { Temperature = 1, TopK = 20 }), longHistory with { Settings = SamplingSettings.Greedy }];
+        SampleRow[] all =
+        [
+            .. few, Row(new() { Temperature = 1 }), longHistory, Row(SamplingSettings.Greedy) with { TopLogprobs = 5 }, Row(SamplingSettings.Greedy) with { TopLogprobs = 65 },
+            longHistory with { Settings = new() { PresencePenalty = 1f }, PromptTokens = 5 }, longHistory with { Settings = new() { PresencePenalty = 1f }, PromptTokens = 0 },
+        ];
+        LogitsPlan plan = new(drawsOnDevice: true);
+        plan.Make(few);
+        Assert.That((plan.DrawnSamples, plan.DrawnCandidates, plan.ReportsDrawn), Is.EqualTo((new[] { 0, 1, 2 }, 20, false)));
+        plan.Make(all);
+        Assert.That((plan.DrawnSamples, plan.DrawnCandidates, plan.ReportsDrawn, plan.DrawnLikeliest), Is.EqualTo((new[] { 0, 1, 2, 3, 5, 7 }, 0, true, 5)));
+        Assert.That(plan.WholeSamples, Is.EqualTo(new[] { 4, 6, 8 }));
+        Assert.That(plan.CandidateSamples, Is.Empty);
+    }
+
     private static SampleRow Row(SamplingSettings settings) => new(0, settings, History, History.Length, -1);
 
     private static (float[] Values, int[] Ids) Candidates(float[] logits, int[] boundaries, int k)

@@ -6,7 +6,8 @@ namespace TpServe.Model.Layers;
 /// <summary>Brings what the sampler needs of the ranks' logits to rank 0, and its choices back to all.</summary>
 /// <remarks>
 /// Shapes   hidden [m, hidden] after the final norm. What comes back lies on rank 0's host; on other ranks the spans are left as they are.
-/// Traffic  candidates: one Gather of 2 · m · k elements of each rank; whole rows: one Gather of m · vocab in all; choices: one Broadcast of m ids.
+/// Traffic  candidates: one Gather of 2 · m · k elements of each rank; whole rows: one Gather of m · vocab in all; choices: one Broadcast of m ids. The same
+///          whether the device draws or the host.
 /// </remarks>
 /// <param name="model">Head and hidden states.</param>
 /// <param name="vocabBoundaries">Rank r holds the logits [vocabBoundaries[r], vocabBoundaries[r + 1]).</param>
@@ -18,6 +19,48 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
 
     /// <summary>True where the sampler runs: rank 0.</summary>
     public bool Samples => comm.Rank == 0;
+
+    /// <summary>Draws a token for each row on rank 0's device, into chosen [m, 1] Int32, which every rank passes; only enqueues where the group does.</summary>
+    /// <param name="hidden">[m, hidden] after the final norm.</param>
+    /// <param name="candidates">Candidates of each rank; 0 = draw from whole rows.</param>
+    /// <param name="likeliest">Likeliest tokens of each row to keep; only with whole rows.</param>
+    /// <param name="parameters">How each row is drawn; rank 0.</param>
+    /// <param name="edits">What changes their logits first; rank 0.</param>
+    /// <param name="chosen">Receives the tokens on rank 0.</param>
+    public DrawnRows Draw(Tensor hidden, int candidates, int likeliest, Tensor parameters, Tensor edits, Tensor chosen)
+    {
+        int m = hidden.Rows;
+        if (candidates > 0)
+        {
+            long before = ops.Mark();
+            Tensor found = Candidates(hidden, candidates);
+            if (Samples)
+                ops.Sampler!.Draw(found.RowSlice(0, m), AsIntegers(found.RowSlice(m, m)), parameters, chosen);
+            ops.Release(before);
+            return default;
+        }
+        DrawnRows drawn = !Samples ? default : new(
+            ops.Rent(m, DrawnLikelihood.Words, ElementType.Int32), ops.Rent(m, likeliest), ops.Rent(m, likeliest, ElementType.Int32));
+        long mark = ops.Mark();
+        Tensor logits = Samples ? ops.Rent(m, vocabBoundaries[^1]) : default;
+        comm.Gather(model.Logits(hidden), vocabBoundaries, logits);
+        if (Samples)
+        {
+            ops.Sampler!.DrawWhole(logits, edits, parameters, chosen);
+            ops.Sampler.Likelihoods(logits, parameters, chosen, drawn.Likelihoods);
+            if (likeliest > 0)
+                ops.TopK(logits, likeliest, firstId: 0, drawn.LikeliestLogits, drawn.LikeliestIds);
+        }
+        ops.Release(mark);
+        return drawn;
+    }
+
+    /// <summary>Rank 0's drawn tokens on every rank's device; only enqueues where the group does.</summary>
+    public void ShareDrawn(Tensor chosen)
+    {
+        if (comm.Degree > 1)
+            comm.Broadcast(chosen, root: 0);
+    }
 
     /// <summary>Brings the k best of each rank for each row to rank 0's device, rented there; default elsewhere. Only enqueues where the group does.</summary>
     /// <remarks>Shapes   [2 · m, degree · k]: m rows of values, then m rows of ids with the bits of floats, a row's candidates side by side; id −1 = none.</remarks>
@@ -78,3 +121,9 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
     private static Tensor AsIntegers(Tensor floats) =>
         new(floats.Buffer, floats.OffsetBytes, floats.Rows, floats.Columns, floats.RowStride, ElementType.Int32);
 }
+
+/// <summary>What logprobs of drawn rows follow from, on rank 0's device; default elsewhere.</summary>
+/// <param name="Likelihoods">[m, words] Int32: a <see cref="DrawnLikelihood"/> of each row that asks for one.</param>
+/// <param name="LikeliestLogits">[m, k]: the k largest logits of each row.</param>
+/// <param name="LikeliestIds">[m, k] Int32: theirs.</param>
+public readonly record struct DrawnRows(Tensor Likelihoods, Tensor LikeliestLogits, Tensor LikeliestIds);

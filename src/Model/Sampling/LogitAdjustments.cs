@@ -1,45 +1,87 @@
 using System.Runtime.InteropServices;
+using TpServe.Kernels;
 
 namespace TpServe.Model.Sampling;
 
-/// <summary>What changes logits before temperature and filters: penalties, bias, ids allowed or suppressed.</summary>
+/// <summary>What changes logits before temperature and filters (penalties, bias, ids allowed or suppressed), as edits of single tokens.</summary>
 /// <remarks>
 /// Numerics float32, one operation after the other, as transformers' processors.
 /// Source   repetition: Keskar et al. 2019, §4.1, over prompt and output; presence and frequency: the OpenAI API, over the output.
 /// </remarks>
 internal sealed class LogitAdjustments
 {
+    private readonly Dictionary<int, LogitEdit> _edits = [];
     private readonly Dictionary<int, int> _counts = [];
-    private readonly List<float> _allowed = [];
+    private readonly List<(int Token, float Logit)> _edited = [];
+    private LogitEdit _unused;
 
-    /// <summary>Changes the logits of a whole row in place; ids outside the row are ignored.</summary>
-    public void Apply(Span<float> logits, SampleRow row)
+    /// <summary>The row's edits, one a token; ids outside the vocabulary have none. Valid until the next call.</summary>
+    public IReadOnlyCollection<LogitEdit> Of(SampleRow row, int vocab)
     {
         SamplingSettings settings = row.Settings;
         ReadOnlySpan<int> tokens = row.Tokens.Span;
+        _edits.Clear();
+        foreach (int token in settings.AllowedTokenIds)
+            if ((uint)token < (uint)vocab)
+                _edits.TryAdd(token, new LogitEdit { TokenId = token });
+        bool restricts = Restricts(row);
 
         if (settings.RepetitionPenalty != 1f)
         {
-            Count(tokens, logits.Length);
+            Count(tokens, vocab);
             foreach (int token in _counts.Keys)
-                logits[token] = logits[token] < 0 ? logits[token] * settings.RepetitionPenalty : logits[token] / settings.RepetitionPenalty;
+                Edit(token, restricts).Kind |= LogitEdit.Repeats;
         }
         if (settings.PresencePenalty != 0f || settings.FrequencyPenalty != 0f)
         {
-            Count(tokens[row.PromptTokens..], logits.Length);
+            Count(tokens[row.PromptTokens..], vocab);
             foreach ((int token, int count) in _counts)
-                logits[token] -= (float)((double)settings.FrequencyPenalty * count + settings.PresencePenalty);
+                Edit(token, restricts).Subtract = (float)((double)settings.FrequencyPenalty * count + settings.PresencePenalty);
         }
         foreach ((int token, float bias) in settings.LogitBias)
-            if ((uint)token < (uint)logits.Length)
-                logits[token] += bias;
-        if (settings.AllowedTokenIds.Count > 0)
-            KeepOnly(settings.AllowedTokenIds, logits);
-        bool onlyEndsAllowed = settings.AllowedTokenIds.Count > 0 && settings.AllowedTokenIds.All(settings.EndTokenIds.Contains);
+            if ((uint)token < (uint)vocab)
+                Edit(token, restricts).Add += bias;
+        bool onlyEndsAllowed = restricts && settings.AllowedTokenIds.All(settings.EndTokenIds.Contains);
         if (row.Generated < settings.MinTokens && !onlyEndsAllowed) // suppressing all that is allowed would leave nothing to choose
             foreach (int token in settings.EndTokenIds)
-                if ((uint)token < (uint)logits.Length)
-                    logits[token] = float.NegativeInfinity;
+                if ((uint)token < (uint)vocab)
+                    Edit(token, restricts).Kind |= LogitEdit.Excludes;
+        return _edits.Values;
+    }
+
+    /// <summary>True where ids without an edit are excluded.</summary>
+    public static bool Restricts(SampleRow row) => row.Settings.AllowedTokenIds.Count > 0;
+
+    /// <summary>Changes the logits of a whole row in place.</summary>
+    public void Apply(Span<float> logits, SampleRow row)
+    {
+        _edited.Clear();
+        foreach (LogitEdit edit in Of(row, logits.Length))
+            _edited.Add((edit.TokenId, Edited(logits[edit.TokenId], edit, row.Settings.RepetitionPenalty)));
+        if (Restricts(row))
+            logits.Fill(float.NegativeInfinity);
+        foreach ((int token, float logit) in _edited)
+            logits[token] = logit;
+    }
+
+    private static float Edited(float logit, LogitEdit edit, float repetition)
+    {
+        if ((edit.Kind & LogitEdit.Excludes) != 0)
+            return float.NegativeInfinity;
+        if ((edit.Kind & LogitEdit.Repeats) != 0)
+            logit = logit < 0 ? logit * repetition : logit / repetition;
+        logit -= edit.Subtract;
+        return logit + edit.Add;
+    }
+
+    /// <summary>The edit of a token; one that counts for nothing where the token is not allowed anyway.</summary>
+    private ref LogitEdit Edit(int token, bool restricts)
+    {
+        if (restricts && !_edits.ContainsKey(token))
+            return ref _unused;
+        ref LogitEdit edit = ref CollectionsMarshal.GetValueRefOrAddDefault(_edits, token, out _);
+        edit.TokenId = token;
+        return ref edit;
     }
 
     private void Count(ReadOnlySpan<int> tokens, int vocab)
@@ -48,16 +90,5 @@ internal sealed class LogitAdjustments
         foreach (int token in tokens)
             if ((uint)token < (uint)vocab)
                 CollectionsMarshal.GetValueRefOrAddDefault(_counts, token, out _)++;
-    }
-
-    private void KeepOnly(IReadOnlyList<int> allowed, Span<float> logits)
-    {
-        _allowed.Clear();
-        foreach (int token in allowed)
-            _allowed.Add((uint)token < (uint)logits.Length ? logits[token] : float.NegativeInfinity);
-        logits.Fill(float.NegativeInfinity);
-        for (int i = 0; i < allowed.Count; i++)
-            if ((uint)allowed[i] < (uint)logits.Length)
-                logits[allowed[i]] = _allowed[i];
     }
 }

@@ -7,11 +7,14 @@ public static class Philox
     private const int Rounds = 10;
 
     /// <summary>A number uniform in [0, 1) with 53 bits, for the token at <paramref name="position"/> of one output of a request.</summary>
-    public static double Uniform(ulong seed, long position, int outputIndex)
+    public static double Uniform(ulong seed, long position, int outputIndex) => (Fraction(seed, position, outputIndex) >> 11) * (1.0 / (1UL << 53));
+
+    /// <summary>The same number times 2^64.</summary>
+    public static ulong Fraction(ulong seed, long position, int outputIndex)
     {
         (uint high, uint low, _, _) = Block(
             ((uint)position, (uint)(position >> 32), (uint)outputIndex, 0), ((uint)seed, (uint)(seed >> 32)));
-        return (((ulong)high << 32 | low) >> 11) * (1.0 / (1UL << 53));
+        return ((ulong)high << 32 | low) >> 11 << 11;
     }
 
     /// <summary>Four random words for a counter of four words under a key of two.</summary>
