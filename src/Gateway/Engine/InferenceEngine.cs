@@ -144,6 +144,7 @@ public sealed class InferenceEngine : IDisposable
                 foreach (ActiveOutput output in active.Outputs)
                     _scheduler.Resume(output.Sequence);
                 Wake();
+                active.Readers++;
                 return active;
             }
         }
@@ -278,9 +279,7 @@ public sealed class InferenceEngine : IDisposable
 
     private async IAsyncEnumerable<GenerationEvent> ReadAsync(Func<ActiveRequest> enter, [EnumeratorCancellation] CancellationToken cancellation)
     {
-        ActiveRequest active = enter();
-        lock (_gate)
-            active.Readers++;
+        ActiveRequest active = enter(); // counts this reader under the lock, so that nobody forgets the request meanwhile
         try
         {
             await foreach (GenerationEvent happened in active.Events.ReadAsync(cancellation))
@@ -315,6 +314,7 @@ public sealed class InferenceEngine : IDisposable
                 _outputs.Add(output.Sequence, output);
             if (request.Deadline is { } deadline)
                 StartDeadline(active, deadline - _clock.GetUtcNow());
+            active.Readers++;
             Wake();
         }
         EngineLog.Accepted(_log, request.RequestId, request.PromptTokens.Count, request.Outputs, request.Stopping.MaxTokens);
@@ -506,7 +506,8 @@ public sealed class InferenceEngine : IDisposable
             _steps++;
             (int singles, int others) = _scheduler.RowsInOldestStep();
             foreach (SequenceProgress progress in _scheduler.Apply(result))
-                Take(_outputs[progress.Sequence], progress);
+                if (_outputs.TryGetValue(progress.Sequence, out ActiveOutput? output)) // else an output before it in this step has ended their request
+                    Take(output, progress);
             _pace.Observe(singles, others, result.StepMicroseconds * 1e-6);
             if (_clock.GetElapsedTime(_kept) >= s_housekeeping)
                 KeepHouse();

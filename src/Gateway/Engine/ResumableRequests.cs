@@ -20,8 +20,13 @@ internal sealed class ResumableRequests(long mostBytes)
     private readonly Dictionary<string, ActiveRequest> _byId = [];
     private readonly LinkedList<ActiveRequest> _ended = []; // that nobody reads, longest ago first
 
-    /// <summary>Keeps a request, under its id.</summary>
-    public void Add(ActiveRequest request) => _byId.Add(request.Request.RequestId, request);
+    /// <summary>Keeps a request, under its id; one that has ended and had the id before can no longer be come back to.</summary>
+    public void Add(ActiveRequest request)
+    {
+        if (Find(request.Request.RequestId) is { } before)
+            Remove(before);
+        _byId.Add(request.Request.RequestId, request);
+    }
 
     /// <summary>The request of that id; null where there is none to come back to.</summary>
     public ActiveRequest? Find(string requestId) => _byId.GetValueOrDefault(requestId);

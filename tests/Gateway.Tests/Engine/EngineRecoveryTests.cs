@@ -110,6 +110,36 @@ public sealed class EngineRecoveryTests
     }
 
     [Test]
+    public async Task OneOfSeveralOutputsIsNotFinite_EndsTheRequestAndTheEngineLives()
+    {
+        await using EngineFixture fixture = new(s_settings);
+        int steps = 0;
+        fixture.Group.Spoil = result =>
+        {
+            if (++steps == 4)
+                result.Sequences[0].Fault = "the logits are not finite";
+        };
+        GenerateRequest request = Text("prompt", maxTokens: 8);
+        request.Sampling.N = 3;
+        await Assert.ThatAsync(async () => await fixture.RunAsync(request), Throws.TypeOf<RequestFaultException>());
+        Assert.That((await fixture.AnswerAsync(Text("next", maxTokens: 3))).Text, Has.Length.EqualTo(3));
+        Assert.That(fixture.Engine.Load().UsedBlocks, Is.Zero);
+    }
+
+    [Test]
+    public async Task Add_NameOfAStreamThatEndedAndIsStillRead_IsFree()
+    {
+        await using EngineFixture fixture = new(s_settings);
+        GenerateRequest request = Text("prompt", maxTokens: 2);
+        request.RequestId = "mine";
+        await using IAsyncEnumerator<GenerationEvent> slow = fixture.Engine.GenerateAsync(fixture.Parser.Parse(request), resumable: true).GetAsyncEnumerator();
+        Assert.That(await slow.MoveNextAsync(), Is.True);
+        Assert.That(() => fixture.Engine.Load().GeneratedTokens, Is.EqualTo(2).After(10_000, 5));
+        Assert.That(await ReadAsync(fixture.Engine.GenerateAsync(fixture.Parser.Parse(request), resumable: true)), Is.Not.Empty);
+        Assert.That(await slow.MoveNextAsync(), Is.True, "the first stream goes on to its end");
+    }
+
+    [Test]
     public async Task CircuitOpens_WaitingAndNewAreRefusedWithTheReasonUntilItCloses()
     {
         await using EngineFixture fixture = new(s_settings, new FakeWorkerGroup { Manual = true });
