@@ -40,7 +40,8 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
         for (int row = batch.Rows; row < key.Rows; row++)
         {
             words[row] = words[layout.Positions + row] = words[layout.RotaryRows + row] = 0;
-            words[layout.Slots + row] = cache.SpareBlock * cache.BlockTokens;
+            // Each writes a slot of its own, or their stores would race; all read the first, which holds what each has written.
+            words[layout.Slots + row] = cache.SpareBlock * cache.BlockTokens + (row - batch.Rows) % cache.BlockTokens;
             words[layout.SequenceOfRow + row] = row;
             words[layout.Tables + row * key.TableBlocks] = cache.SpareBlock;
         }

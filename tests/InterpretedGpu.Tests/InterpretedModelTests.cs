@@ -27,6 +27,16 @@ public sealed class InterpretedModelTests
 
     private static readonly Job[] Decoding = [new() { Prompt = [5, 17, 40, 8, 99], NewTokens = 8 }, new() { Prompt = [9, 2, 4], NewTokens = 6, JoinsAt = 1 }];
 
+    /// <summary>Every kind of row: greedy, top-k, whole distributions, penalties, ids allowed and suppressed, logprobs.</summary>
+    private static readonly Job[] Mixture =
+    [
+        new() { Prompt = [5, 17, 40, 8, 99], NewTokens = 7 },
+        new() { Prompt = [9, 2, 4], NewTokens = 7, Settings = new() { Temperature = 1f, Seed = 1 } },
+        new() { Prompt = [3], NewTokens = 7, JoinsAt = 1, TopLogprobs = 3, Settings = new() { Temperature = 0.9f, TopK = 20, TopP = 0.9f, Seed = 2 } },
+        new() { Prompt = [7, 7], NewTokens = 7, JoinsAt = 1, Settings = new() { Temperature = 1.1f, TopP = 0.8f, MinP = 0.01f, Seed = 3, RepetitionPenalty = 1.2f, FrequencyPenalty = 0.3f } },
+        new() { Prompt = [1, 2, 3], NewTokens = 7, JoinsAt = 1, TopLogprobs = 0, Settings = new() { AllowedTokenIds = [4, 5, 6], EndTokenIds = [4], MinTokens = 2, LogitBias = [new(5, 1f)] } },
+    ];
+
     [OneTimeSetUp]
     public void PutTheCardIn()
     {
@@ -116,6 +126,23 @@ public sealed class InterpretedModelTests
     }
 
     [Test]
+    public void DecodeSteps_OfEveryMixtureOfSettings_AreReplayedAndGiveTheBitsOfLaunchedOnes()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore("models/llama-gqa-tied-rope3"));
+        string[] launched = Each(checkpoint, 1, Mixture); // staged collectives run on the host: nothing is recorded, nothing padded
+        using LoneRank lone = new(checkpoint);
+        Assert.That(StepDriver.Run(lone.Rank, Mixture).Select(result => result.ToString()), Is.EqualTo(launched));
+        Assert.That(lone.Rank.RecordingFault, Is.Null);
+        Assert.That(lone.Ops.GraphLaunches, Is.GreaterThan(3));
+        Assert.That(Each(checkpoint, 2, Mixture), Is.EqualTo(launched), "two ranks");
+        for (int i = 1; i < Mixture.Length; i++)
+            Assert.That(Each(checkpoint, 1, [Mixture[i]]), Is.EqualTo(launched[i..(i + 1)]), $"job {i} alone");
+    }
+
+    [Test]
+    public void Sequences_ThatBecomeNaN_EndAlone() => BadSequences.ShortOnesEndAlone(Setup, degree: 1);
+
+    [Test]
     public void DecodeSteps_WhoseRecordingTheDriverRefuses_GiveTheSameTokensAndSayWhy()
     {
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore("models/llama-mha"));
@@ -134,8 +161,10 @@ public sealed class InterpretedModelTests
         Assert.That(lone.Ops.GraphLaunches, Is.Zero);
     }
 
-    private static string Run(ModelCheckpoint checkpoint, int degree, Job[] jobs) =>
-        Text(RankGroup.Run(checkpoint, Partition.Even(checkpoint.Config, degree), Setup, jobs, wrap: (comm, ops) => new StagedCommunicator(comm, ops))[0]);
+    private static string Run(ModelCheckpoint checkpoint, int degree, Job[] jobs) => string.Join("\n", Each(checkpoint, degree, jobs));
+
+    private static string[] Each(ModelCheckpoint checkpoint, int degree, Job[] jobs) =>
+        [.. RankGroup.Run(checkpoint, Partition.Even(checkpoint.Config, degree), Setup, jobs, wrap: (comm, ops) => new StagedCommunicator(comm, ops))[0].Select(result => result.ToString())];
 
     private static string Text(JobResult[] results) => string.Join("\n", results.Select(result => result.ToString()));
 

@@ -52,6 +52,20 @@ public sealed class RecordedDecodeTests
         Assert.That(backends.Select(backend => backend.Counts.Keys), Has.All.InRange(3, 16));
     }
 
+    [TestCase(1)]
+    [TestCase(2)]
+    public void DecodeSteps_WithARowThatTheHostChooses_GiveTheOthersTheSameTokens(int degree)
+    {
+        using ModelCheckpoint checkpoint = OddModels.Create("llama");
+        Partition partition = Partition.Even(checkpoint.Config, degree);
+        Job beyond = new() { Prompt = [11, 12], NewTokens = 30, TopLogprobs = LogitsPlan.MostCandidates + 1 };
+        string[] expected = [.. RankGroup.Run(checkpoint, partition, RankSetup.Reference, Jobs)[0].Select(result => result.ToString())];
+        JobResult[][] actual = RankGroup.Run(checkpoint, partition, RankSetup.Reference, [.. Jobs, beyond]);
+        Assert.That(actual[0].Take(Jobs.Length).Select(result => result.ToString()), Is.EqualTo(expected));
+        Assert.That(actual[0][^1].Logprobs.Select(logprobs => logprobs.TopIds[0]), Is.EqualTo(actual[0][^1].Tokens));
+        Assert.That(actual[^1].Select(result => result.Tokens), Is.EqualTo(actual[0].Select(result => result.Tokens)));
+    }
+
     [TestCase(1, 1)]
     [TestCase(3, 4)]
     [TestCase(8, 8)]
