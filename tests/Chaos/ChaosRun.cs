@@ -3,6 +3,7 @@ using System.Globalization;
 using TpServe.Chaos.Faults;
 using TpServe.Chaos.Load;
 using TpServe.Chaos.Servers;
+using TpServe.Testing;
 
 namespace TpServe.Chaos;
 
@@ -16,13 +17,17 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
 {
     private const int KnownRequests = 32;
     private const int FaultsBetweenAudits = 25;
+    private const int ShareOnTheHeels = 15;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan s_starved = TimeSpan.FromSeconds(15); // an open circuit looks no more often
+
+    private static readonly TimeSpan s_mostBetweenFaults = TimeSpan.FromSeconds(1.5);
 
     private readonly Ledger _ledger = new();
     private readonly Random _random = new(options.Seed);
     private readonly long _start = Stopwatch.GetTimestamp();
     private volatile bool _starving; // requests may be refused
+    private volatile int _crashes;
 
     /// <summary>True where nothing was violated.</summary>
     public async Task<bool> RunAsync()
@@ -44,20 +49,21 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
         await using Arena disposed = arena;
         await arena.StartAsync();
         Say($"{arena.Name}: serving; learns the right answers");
-        await using (LoadGenerator learner = Load(arena, requests))
+        await using (LoadGenerator learner = Load(arena, requests, NoteEnd))
             _ledger.AddViolations(await learner.LearnAsync());
         await arena.SettleAsync();
 
         Queue<Fault> deck = new();
         for (int done = 0; done < faults;)
         {
-            LoadGenerator load = Load(arena, requests);
-            await using (load)
+            await using (LoadGenerator load = Load(arena, requests, NoteEnd))
             {
                 load.Start();
                 for (int until = Math.Min(faults, done + FaultsBetweenAudits); done < until; done++)
                 {
+                    int ended = _ledger.Requests;
                     await _random.DelayAsync(0.05, 0.8);
+                    await Arena.UntilAsync(() => _ledger.Requests >= ended + options.Clients / 4, s_mostBetweenFaults);
                     if (deck.Count == 0)
                         deck = _random.Shuffled(arena.Deck);
                     if (!await InjectAsync(arena, deck.Dequeue(), done + 1, faults))
@@ -68,24 +74,33 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
                 }
                 await load.StopAsync(s_patience);
             }
+            Say($"{arena.Name}: {await arena.DescribeAsync()}");
             _ledger.AddViolations(await arena.AuditAsync());
         }
-        _ledger.AddViolations(await arena.StopAsync());
+        await StopUnderLoadAsync(arena, requests);
         if (_ledger.Violations.Count > 0)
             output.WriteLine(arena.Gateway.Tail);
     }
 
-    private LoadGenerator Load(Arena arena, IReadOnlyList<KnownRequest> requests) =>
-        new(options.Clients, requests, (arena.HttpPort, arena.GrpcPort), new Random(_random.Next()), NoteEnd);
+    private LoadGenerator Load(Arena arena, IReadOnlyList<KnownRequest> requests, Action<Way, Outcome, TimeSpan> ended) =>
+        new(options.Clients, requests, (arena.HttpPort, arena.GrpcPort), new Random(_random.Next()), ended);
 
-    /// <summary>Makes a fault happen and waits until the group serves again. False where it does not.</summary>
+    /// <summary>Makes a fault happen and waits until the group serves again; now and then one comes on the heels of another. False where it does not serve again.</summary>
     private async Task<bool> InjectAsync(Arena arena, Fault fault, int number, int of)
     {
         ServerStatus before = await arena.StatusAsync();
-        _starving = fault.Starves;
+        IReadOnlyList<int> workers = arena.Workers();
+        if (workers.Count == 0)
+            await Arena.UntilAsync(() => (workers = arena.Workers()).Count > 0, s_patience); // on the heels of one that ended all
+        (_starving, _crashes) = (fault.Starves, _crashes + (fault.IsCrash ? 1 : 0));
         long start = Stopwatch.GetTimestamp();
         await fault.InjectAsync(_random);
         TimeSpan lasted = Stopwatch.GetElapsedTime(start);
+        if (!fault.Starves && number < of && _random.Percent(ShareOnTheHeels))
+        {
+            Say($"{arena.Name}: {number}/{of} {fault.Name}: the next comes at once");
+            return true;
+        }
         ServerStatus? after = await arena.WaitServiceAsync(before, fault.IsLoss, fault.Starves ? s_patience + s_starved : s_patience);
         _starving = false;
         TimeSpan toService = Stopwatch.GetElapsedTime(start) - lasted;
@@ -95,14 +110,34 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
             _ledger.AddViolations([$"{arena.Name}: {fault.Name}: no service {toService.TotalSeconds:F0} s after it: epoch {before.Epoch} before, {now.Epoch} now, {now.State}, {now.Load}"]);
             return false;
         }
-        _ledger.Add(new FaultRecord(arena.Name, fault.Name, after.Epoch > before.Epoch, lasted, toService));
+        _ledger.Add(new FaultRecord(arena.Name, fault.Name, after.Epoch > before.Epoch, arena.Workers().Intersect(workers).Count(), lasted, toService));
         Say(string.Create(CultureInfo.InvariantCulture,
             $"{arena.Name}: {number}/{of} {fault.Name}: lasted {lasted.TotalSeconds:F1} s, service after {toService.TotalSeconds:F1} s, epoch {after.Epoch}, {_ledger.Requests} requests, {_ledger.Violations.Count} violations"));
         return true;
     }
 
-    private void NoteEnd(Way way, Outcome outcome, TimeSpan took) =>
-        _ledger.Add(way, outcome.Kind == OutcomeKind.Refused && !_starving ? outcome with { Kind = OutcomeKind.Lost } : outcome, took);
+    /// <summary>The server is asked to stop while clients ask, at times without all its workers: its end is an answer to all of them, and nothing is left.</summary>
+    private async Task StopUnderLoadAsync(Arena arena, IReadOnlyList<KnownRequest> requests)
+    {
+        await using LoadGenerator load = Load(arena, requests, NoteEndWhileStopping);
+        load.Start();
+        await _random.DelayAsync(0.3, 1.5);
+        if (_random.Percent(50))
+            Processes.Signal(_random.OneOf(arena.Workers()), "KILL");
+        Task<IReadOnlyList<string>> stopping = arena.StopAsync();
+        await load.StopAsync(s_patience);
+        _ledger.AddViolations(await stopping);
+        Say($"{arena.Name}: stopped");
+    }
+
+    private void NoteEnd(Way way, Outcome outcome, TimeSpan took)
+    {
+        bool excused = outcome.Kind switch { OutcomeKind.Refused => _starving, OutcomeKind.Suspected => _crashes >= 2, _ => true };
+        _ledger.Add(way, excused ? outcome : outcome with { Kind = OutcomeKind.Lost }, took);
+    }
+
+    private void NoteEndWhileStopping(Way way, Outcome outcome, TimeSpan took) =>
+        _ledger.Add(way, outcome.Kind is OutcomeKind.Lost or OutcomeKind.Refused or OutcomeKind.Suspected ? outcome with { Kind = OutcomeKind.Stopped } : outcome, took);
 
     private void Say(string what) => output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Stopwatch.GetElapsedTime(_start).TotalSeconds,7:F1} {what}"));
 }

@@ -7,9 +7,10 @@ namespace TpServe.Chaos;
 /// <param name="Arena">Where.</param>
 /// <param name="Name">Which.</param>
 /// <param name="LostGroup">The group's epoch ended.</param>
+/// <param name="Kept">Workers that lived through it.</param>
 /// <param name="Lasted">From its beginning until it was put right.</param>
 /// <param name="ToService">From then until the group made steps again.</param>
-internal sealed record FaultRecord(string Arena, string Name, bool LostGroup, TimeSpan Lasted, TimeSpan ToService);
+internal sealed record FaultRecord(string Arena, string Name, bool LostGroup, int Kept, TimeSpan Lasted, TimeSpan ToService);
 
 /// <summary>Everything that happened, and what of it must not have.</summary>
 /// <remarks>Threads  any.</remarks>
@@ -80,12 +81,12 @@ internal sealed class Ledger
     private void PrintFaults(TextWriter to)
     {
         to.WriteLine();
-        to.WriteLine("arena  fault                                                  times  group lost  lasted s  to service s: median  95 %  most");
+        to.WriteLine("arena  fault                                                  times  group lost  workers kept  lasted s  to service s: median  95 %  most");
         foreach (IGrouping<(string Arena, string Name), FaultRecord> kind in _faults.GroupBy(fault => (fault.Arena, fault.Name)).OrderBy(kind => kind.Key))
         {
             double[] service = [.. kind.Select(fault => fault.ToService.TotalSeconds).Order()];
             to.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{kind.Key.Arena,-6} {kind.Key.Name,-54} {service.Length,5}  {kind.Count(fault => fault.LostGroup),10}  {kind.Average(fault => fault.Lasted.TotalSeconds),8:F1}  {At(service, 0.5),20:F1}  {At(service, 0.95),4:F1}  {service[^1],4:F1}"));
+                $"{kind.Key.Arena,-6} {kind.Key.Name,-54} {service.Length,5}  {kind.Count(fault => fault.LostGroup),10}  {kind.Average(fault => fault.Kept),12:F1}  {kind.Average(fault => fault.Lasted.TotalSeconds),8:F1}  {At(service, 0.5),20:F1}  {At(service, 0.95),4:F1}  {service[^1],4:F1}"));
         }
     }
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 
 namespace TpServe.Testing;
 
@@ -61,6 +62,29 @@ public static class Processes
             return []; // it, or a thread of it, ended while we looked
         }
     }
+
+    /// <summary>Ids of the processes that were started with a variable of this value in their environment.</summary>
+    public static int[] WithVariable(string name, string value)
+    {
+        byte[] entry = Encoding.UTF8.GetBytes($"{name}={value}\0");
+        return [.. Directory.GetDirectories("/proc").Select(Path.GetFileName).Where(id => char.IsAsciiDigit(id![0])).Select(id => int.Parse(id!, CultureInfo.InvariantCulture)).Where(Has)];
+
+        bool Has(int pid)
+        {
+            try
+            {
+                return File.ReadAllBytes($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/environ").AsSpan().IndexOf(entry) >= 0;
+            }
+            catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+            {
+                return false; // gone, or another user's
+            }
+        }
+    }
+
+    /// <summary>Memory that a process has resident.</summary>
+    public static long ResidentBytes(int pid) => long.Parse(
+        File.ReadAllText($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/statm").Split(' ')[1], CultureInfo.InvariantCulture) * Environment.SystemPageSize;
 
     /// <summary>Descriptors that a process has open.</summary>
     public static int Descriptors(int pid) => Directory.GetFiles($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/fd").Length;

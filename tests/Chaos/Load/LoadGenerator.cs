@@ -14,6 +14,7 @@ namespace TpServe.Chaos.Load;
 internal sealed class LoadGenerator(int clients, IReadOnlyList<KnownRequest> requests, (int Http, int Grpc) ports, Random random, Action<Way, Outcome, TimeSpan> ended)
     : IAsyncDisposable
 {
+    private static readonly TimeSpan s_afterRefusal = TimeSpan.FromSeconds(0.5);
     private static long s_asked;
 
     private readonly GrpcClient _grpc = new(ports.Grpc);
@@ -80,6 +81,8 @@ internal sealed class LoadGenerator(int clients, IReadOnlyList<KnownRequest> req
             try
             {
                 Outcome outcome = await AskAsync(request, way, id, mine);
+                if (outcome.Kind == OutcomeKind.Refused)
+                    await Task.Delay(s_afterRefusal, _hung.Token);
                 ended(way, outcome.IsViolation ? outcome with { Detail = $"{id}, {way}, {request}: {outcome.Detail}" } : outcome, Stopwatch.GetElapsedTime(start));
             }
             catch (Exception) when (_hung.IsCancellationRequested)

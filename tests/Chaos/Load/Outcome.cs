@@ -18,6 +18,12 @@ internal enum OutcomeKind
     /// <summary>The circuit was open.</summary>
     Refused,
 
+    /// <summary>Taken for the cause of two workers' crashes in a row.</summary>
+    Suspected,
+
+    /// <summary>The server was asked to stop.</summary>
+    Stopped,
+
     /// <summary>By a failure that no fault excuses.</summary>
     Lost,
 
@@ -54,6 +60,7 @@ internal sealed record Outcome(OutcomeKind Kind, string Detail = "")
     {
         "DEADLINE_EXCEEDED" => new Outcome(OutcomeKind.Deadline),
         "WORKER_LOST" when losses is null or >= MostLosses && message.Contains("was lost 4 times", StringComparison.Ordinal) => new Outcome(OutcomeKind.TooManyLosses),
+        "POISON_REQUEST" => new Outcome(OutcomeKind.Suspected, message),
         "GROUP_UNAVAILABLE" => new Outcome(OutcomeKind.Refused, message),
         _ => new Outcome(OutcomeKind.Lost, $"{reason} after {losses} losses: {message}"),
     };

@@ -18,11 +18,10 @@ internal sealed record ServerStatus(long Epoch, GroupState State, GetLoadRespons
 /// <remarks>Everything it makes lies in one folder of its own: what is left there after the end is a leak.</remarks>
 internal abstract class Arena : IAsyncDisposable
 {
-    /// <summary>Workers of the group.</summary>
-    public const int Degree = 2;
-
     // Descriptors that a server may have more at an idle moment than at its first: the runtime's own come and go.
     private const int DescriptorSlack = 12;
+
+    private const string TemporaryVariable = "TMPDIR";
 
     // Three requests of the load fill it: the others wait, and take blocks from each other.
     private const int KvCacheTokens = 768;
@@ -34,10 +33,12 @@ internal abstract class Arena : IAsyncDisposable
     private int _descriptors;
 
     /// <param name="name">For the report.</param>
+    /// <param name="degree">Workers of the group.</param>
     /// <param name="options">What the run is asked.</param>
-    protected Arena(string name, ChaosOptions options)
+    protected Arena(string name, int degree, ChaosOptions options)
     {
         Name = name;
+        Degree = degree;
         Options = options;
         Folder = Directory.CreateTempSubdirectory("chaos-").FullName;
         Temporary = Directory.CreateDirectory(Path.Combine(Folder, "tmp")).FullName;
@@ -45,6 +46,9 @@ internal abstract class Arena : IAsyncDisposable
     }
 
     public string Name { get; }
+
+    /// <summary>Workers of the group.</summary>
+    public int Degree { get; }
 
     public int HttpPort { get; } = Processes.FreePort();
 
@@ -68,7 +72,7 @@ internal abstract class Arena : IAsyncDisposable
 
     protected IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>
     {
-        ["TMPDIR"] = Temporary,
+        [TemporaryVariable] = Temporary,
         ["Gateway__KvCacheTokens"] = KvCacheTokens.ToString(CultureInfo.InvariantCulture),
         // Faults come as often here as losses must never come to a server: the circuit opens where nothing can start, and not because of how many there were.
         ["Gateway__CrashLimit"] = "6",
@@ -136,18 +140,26 @@ internal abstract class Arena : IAsyncDisposable
     /// <summary>Asks the server to stop: what is left after it.</summary>
     public async Task<IReadOnlyList<string>> StopAsync()
     {
-        int[] children = Processes.Children(Gateway.Id);
         List<string> leaks = [];
         if (await Gateway.StopAsync() is not 0 and var code)
             leaks.Add(code is null ? $"{Name}: the gateway did not stop" : $"{Name}: the gateway ended with code {code}");
-        if (!await UntilAsync(() => !children.Any(Processes.IsRunning), s_idleTimeout))
-            leaks.Add($"{Name}: workers outlived the gateway: {string.Join(' ', children.Where(Processes.IsRunning))}");
         await StopOthersAsync();
+        int[] left = [];
+        if (!await UntilAsync(() => (left = Processes.WithVariable(TemporaryVariable, Temporary)).Length == 0, s_idleTimeout))
+            leaks.Add($"{Name}: processes are left: {string.Join(' ', left)}");
         if (Segments() is { Length: > 0 } segments)
             leaks.Add($"{Name}: left in /dev/shm: {string.Join(' ', segments)}");
         if (Directory.GetFileSystemEntries(Temporary) is { Length: > 0 } files)
             leaks.Add($"{Name}: left in the temporary folder: {string.Join(' ', files.Select(Path.GetFileName))}");
         return leaks;
+    }
+
+    /// <summary>What has happened in it so far, for people.</summary>
+    public async Task<string> DescribeAsync()
+    {
+        GetLoadResponse load = (await StatusAsync()).Load;
+        return string.Create(CultureInfo.InvariantCulture,
+            $"{load.Steps} steps, {load.GeneratedTokens} tokens, {load.Recoveries} recoveries, {load.Preemptions} preemptions, {load.CacheTokensFound} of {load.CacheTokensAsked} prompt tokens from the cache, {load.DraftTokensRight} of {load.DraftTokensGuessed} guesses right, {Processes.Descriptors(Gateway.Id)} descriptors, {Processes.ResidentBytes(Gateway.Id) >> 20} MiB");
     }
 
     /// <summary>Waits until the group serves again: past an epoch, and with a step made since.</summary>

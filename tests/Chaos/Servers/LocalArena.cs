@@ -4,9 +4,12 @@ using TpServe.Testing;
 namespace TpServe.Chaos.Servers;
 
 /// <summary>Workers that the gateway starts, over shared memory.</summary>
-internal sealed class LocalArena(ChaosOptions options) : Arena("local", options)
+internal sealed class LocalArena(ChaosOptions options) : Arena("local", degree: 3, options)
 {
     private const string Filler = "/dev/shm/chaos-filler";
+
+    // Ends a process, and is none of those that somebody sends who wants just that: the gateway must take it for the worker's own doing.
+    private const string CrashSignal = "USR2";
 
     /// <inheritdoc/>
     public override IReadOnlyList<Fault> Deck
@@ -15,11 +18,13 @@ internal sealed class LocalArena(ChaosOptions options) : Arena("local", options)
         {
             List<Fault> deck =
             [
-                .. Times(11, new Fault("kill a worker", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "KILL")))),
+                .. Times(10, new Fault("kill a worker", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "KILL")))),
                 .. Times(3, new Fault("terminate a worker", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "TERM")))),
-                .. Times(6, new Fault("kill both at once", IsLoss: true, Starves: false, _ => Now(KillAll))),
-                .. Times(6, new Fault("kill one, another during recovery", IsLoss: true, Starves: false, KillDuringRecoveryAsync)),
-                .. Times(5, new Fault("stop and continue within 1.5 s", IsLoss: false, Starves: false, random => FreezeAsync(random, 0.05, 1.5))),
+                .. Times(4, new Fault("kill two at once", IsLoss: true, Starves: false, random => Now(() => KillAtOnce(random, 2)))),
+                .. Times(2, new Fault("kill all at once", IsLoss: true, Starves: false, random => Now(() => KillAtOnce(random, Degree)))),
+                .. Times(7, new Fault("kill one, another during recovery", IsLoss: true, Starves: false, KillDuringRecoveryAsync)),
+                .. Times(2, new Fault("a worker crashes by itself", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), CrashSignal))) { IsCrash = true }),
+                .. Times(4, new Fault("stop and continue within 1.5 s", IsLoss: false, Starves: false, random => FreezeAsync(random, 0.05, 1.5))),
                 .. Times(2, new Fault("stop about as long as is suspect", IsLoss: false, Starves: false, random => FreezeAsync(random, 2, 5))),
                 .. Times(1, new Fault("freeze for good", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "STOP")))),
                 .. Times(2, new Fault("model taken away, kill", IsLoss: true, Starves: true, random => WithoutModelAsync(random, Model.TakeAway, 0.2, 1))),
@@ -48,9 +53,9 @@ internal sealed class LocalArena(ChaosOptions options) : Arena("local", options)
 
     private static void Signal(int pid, string name) => Processes.Signal(pid, name);
 
-    private void KillAll()
+    private void KillAtOnce(Random random, int count)
     {
-        foreach (int pid in Workers())
+        foreach (int pid in random.Shuffled(Workers()).Take(count))
             Signal(pid, "KILL");
     }
 

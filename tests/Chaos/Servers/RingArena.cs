@@ -6,7 +6,7 @@ using TpServe.Testing;
 namespace TpServe.Chaos.Servers;
 
 /// <summary>Workers that run elsewhere, over gRPC: each link leads through a <see cref="FaultProxy"/>, and in a sandbox each worker is on a host of its own.</summary>
-internal sealed class RingArena(ChaosOptions options) : Arena("ring", options)
+internal sealed class RingArena(ChaosOptions options) : Arena("ring", degree: 2, options)
 {
     private IReadOnlyList<VirtualHost> _hosts = [];
     private IPEndPoint[] _addresses = [];
@@ -99,7 +99,7 @@ internal sealed class RingArena(ChaosOptions options) : Arena("ring", options)
     private async Task KillAsync(Random random, int[] ranks)
     {
         foreach (int rank in ranks)
-            _workers[rank]!.Signal("KILL");
+            _workers[rank]!.Kill(Temporary);
         foreach (int rank in ranks)
         {
             await random.DelayAsync(0, 1);

@@ -54,6 +54,16 @@ internal sealed class ServerProcess : IAsyncDisposable
     /// <summary>Sends a signal by name.</summary>
     public void Signal(string name) => Processes.Signal(Id, name);
 
+    /// <summary>Kills it, and sweeps after it: the runtime of a killed process leaves the files by which it could be asked how it does.</summary>
+    /// <param name="temporary">Its temporary folder.</param>
+    public void Kill(string temporary)
+    {
+        Signal("KILL");
+        _process.WaitForExit();
+        foreach (string left in Directory.GetFiles(temporary, string.Create(CultureInfo.InvariantCulture, $"*-{Id}-*")))
+            File.Delete(left);
+    }
+
     /// <summary>Asks it to stop: its exit code; null where it had to be killed.</summary>
     public async Task<int?> StopAsync()
     {
