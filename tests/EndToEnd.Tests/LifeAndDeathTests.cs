@@ -185,7 +185,7 @@ public sealed class LifeAndDeathTests
         ServerProcess.Signal(server.Id, signal);
         if (times == 2)
         {
-            await ServerProcess.UntilAsync(() => server.Output.Contains("rain", StringComparison.Ordinal), TimeSpan.FromSeconds(5), "it does not drain");
+            await ServerProcess.UntilAsync(() => server.Output.Contains("Asked to stop", StringComparison.Ordinal), TimeSpan.FromSeconds(5), "it does not drain");
             ServerProcess.Signal(server.Id, signal);
         }
         int code = await server.WaitForExitAsync(TimeSpan.FromSeconds(6));

@@ -61,6 +61,21 @@ public sealed class StepRecorderTests
     }
 
     [Test]
+    public void Drop_BetweenRuns_BeginsAnewWithWhatTheWorkEnqueuesNow()
+    {
+        for (int call = 0; call < 3; call++)
+            Step(Key);
+        _recorder.Drop();
+        Assert.That((_recorder.Graphs, _stream.Alive), Is.EqualTo((0, 0)));
+        for (int call = 1; call <= 3; call++)
+        {
+            Step(Key);
+            Assert.That(_calls, Is.EqualTo(2 + Math.Min(call, 2)), "it runs, is recorded and replays once more");
+        }
+        Assert.That(_recorder.Graphs, Is.EqualTo(1));
+    }
+
+    [Test]
     public void Run_EveryCall_CountsTheSameLaunches()
     {
         for (int call = 0; call < 4; call++)
