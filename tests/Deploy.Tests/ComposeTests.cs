@@ -13,7 +13,7 @@ public sealed class ComposeTests
     public void Compose_AsItIs_HasNoFault() => Assert.That(ComposeCheck.Faults(s_files), Is.Empty);
 
     [TestCase("    read_only: true\n    # Compiled", "    read_onyl: true\n    # Compiled", "NoAdditionalPropertiesAllowed")] // a key of a volume
-    [TestCase("  stop_grace_period: 15s", "  stop_grace: 15s", "NoAdditionalPropertiesAllowed")]
+    [TestCase("  stop_grace_period: 40s", "  stop_grace: 40s", "NoAdditionalPropertiesAllowed")]
     [TestCase("  restart: unless-stopped", "  restart: [unless-stopped]", "restart: StringExpected")]
     [TestCase("count: all", "count: all\n              gpus: 1", "NoAdditionalPropertiesAllowed")]
     [TestCase("Gateway__Tp:", "Gateway__Degree:", "Gateway__Degree is no setting")]
