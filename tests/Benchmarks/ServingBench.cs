@@ -10,7 +10,7 @@ namespace TpServe.Benchmarks;
 /// <remarks>
 /// Idle: the ranks' own clocks (GetTopology's totals) between a moment when every stream decodes and one before the first ends. Stutter: gaps between tokens of
 /// four running streams while a prompt of 4,000 tokens prefills. Guesses: a file of code to be repeated, with and without, turn by turn; the tokens must be equal.
-/// Lost worker: kill -9 of rank 1 in the middle of a stream; the longest gap, and equal text.
+/// Lost worker: rank 1 is killed, or frozen, in the middle of a stream; the longest gap, and equal tokens.
 /// </remarks>
 internal static class ServingBench
 {
@@ -36,7 +36,8 @@ internal static class ServingBench
             if (name != "smollm2")
                 continue;
             await GuessesAsync(server, await File.ReadAllTextAsync(Path.Combine(repository, "tests", "Benchmarks", "ServingBench.cs")));
-            await LossAsync(server);
+            await LossAsync(server, "kill -9", "KILL");
+            await LossAsync(server, "freeze", "STOP");
         }
     }
 
@@ -121,7 +122,7 @@ internal static class ServingBench
             $"  guesses  code repeated, batch 1: {without:F0} -> {with:F0} tokens/s = {with / without:F2} x ({guessed.Min() / plain.Max():F2}-{guessed.Max() / plain.Min():F2}); equal tokens"));
     }
 
-    private static async Task LossAsync(ServedModel server)
+    private static async Task LossAsync(ServedModel server, string name, string signal)
     {
         int[] prompt = Prompt(64, 7);
         Stream quiet = await StreamAsync(server, prompt, 200, 0, _ => { });
@@ -130,10 +131,10 @@ internal static class ServingBench
         Stream hit = await StreamAsync(server, prompt, 200, 0, count =>
         {
             if (count == 60)
-                Process.GetProcessById(pid).Kill();
+                Process.Start("kill", ["-" + signal, pid.ToString(CultureInfo.InvariantCulture)]).Dispose();
         });
         double pause = hit.Times.Zip(hit.Times.Skip(1), (a, b) => b - a).Max();
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  loss     kill -9 of rank 1: pause {pause:F2} s, {(quiet.Tokens.SequenceEqual(hit.Tokens) ? "equal tokens" : "TOKENS DIFFER")}"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  loss     {name} of rank 1: pause {pause:F2} s, {(quiet.Tokens.SequenceEqual(hit.Tokens) ? "equal tokens" : "TOKENS DIFFER")}"));
     }
 
     private static int[] Prompt(int tokens, int seed) => [.. Enumerable.Range(0, tokens).Select(i => 1000 + (i * 37 + seed * 1009 + i * i * seed) % 5000)];

@@ -14,7 +14,7 @@ namespace TpServe.EndToEnd.Tests;
 internal sealed class ServerProcess : IAsyncDisposable
 {
     public static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(60);
-    public static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(5);
+    public static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(20);
 
     private readonly Process _process;
     private readonly StringBuilder _output = new();
@@ -197,7 +197,7 @@ internal sealed class ServerProcess : IAsyncDisposable
         }
         try
         {
-            await UntilAsync(() => !workers.Any(IsRunning), TimeSpan.FromSeconds(5), "a worker outlived its gateway");
+            await UntilAsync(() => !workers.Any(IsRunning), TimeSpan.FromSeconds(20), "a worker outlived its gateway");
             if (Segments() is { Length: > 0 } left)
                 throw new InvalidOperationException($"shared memory was left behind: {string.Join(", ", left)}");
         }
