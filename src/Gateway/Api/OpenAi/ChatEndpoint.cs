@@ -23,7 +23,7 @@ internal sealed class ChatEndpoint(
         ValidatedRequest request = parser.Parse(RequestTranslation.ToProto(body), ConversationReader.Read(body), cancellation: http.RequestAborted);
         string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
         if (stream.Streams)
-            await StreamAsync(http, id, stream, request, seen: 0, null);
+            await StreamAsync(http, new ChatChunk { Id = id, Created = clock.Now, Model = model.Name, Choices = [], Usage = stream.UsageOfChunks }, stream, request, seen: 0, null);
         else
             await AnswerAsync(http, id, request);
     }
@@ -54,16 +54,15 @@ internal sealed class ChatEndpoint(
     }
 
     /// <param name="http">The call.</param>
-    /// <param name="id">Of the answer.</param>
+    /// <param name="head">What every chunk has in common, the same for a client that comes back.</param>
     /// <param name="stream">What the client wants of the stream.</param>
     /// <param name="request">What is asked.</param>
     /// <param name="seen">Events that the client saw before it lost its connection.</param>
     /// <param name="resumed">The events of a request that runs already; null = it begins now.</param>
-    private async Task StreamAsync(HttpContext http, string id, StreamChoice stream, ValidatedRequest request, long seen, IAsyncEnumerable<GenerationEvent>? resumed)
+    private async Task StreamAsync(HttpContext http, ChatChunk head, StreamChoice stream, ValidatedRequest request, long seen, IAsyncEnumerable<GenerationEvent>? resumed)
     {
         SseStream events = new(http, request.RequestId, seen);
-        ResumedStream.Presentation again = (call, seenThen, rest) => StreamAsync(call, id, stream, request, seenThen, rest);
-        ChatChunk head = new() { Id = id, Created = clock.Now, Model = model.Name, Choices = [], Usage = stream.UsageOfChunks };
+        ResumedStream.Presentation again = (call, seenThen, rest) => StreamAsync(call, head, stream, request, seenThen, rest);
         RequestTotals? totals = null;
         await foreach (GenerationEvent happened in resumed ?? engine.GenerateAsync(request, resumable: true, again, http.RequestAborted))
         {
