@@ -7,7 +7,7 @@ namespace TpServe.Chaos;
 internal sealed record ChaosOptions
 {
     public const string Usage =
-        "usage: chaos [--faults N] [--seed N] [--arena all|local|ring] [--clients N] [--model FILE.gguf] [--log FOLDER]";
+        "usage: chaos [--faults N] [--seed N] [--arena all|local|shrink|ring] [--clients N] [--model FILE.gguf] [--log FOLDER]";
 
     /// <summary>Faults over all arenas. Default 60.</summary>
     public int Faults { get; init; } = 60;
@@ -15,7 +15,7 @@ internal sealed record ChaosOptions
     /// <summary>Decides what is asked and which fault comes when. Default: the clock's.</summary>
     public int Seed { get; init; } = Environment.TickCount & 0xFFFFFF;
 
-    /// <summary>all, local (workers of the gateway, shared memory) or ring (workers elsewhere, gRPC). Default all.</summary>
+    /// <summary>all, local (workers of the gateway, shared memory), shrink (those, and what is left of a group goes on) or ring (workers elsewhere, gRPC). Default all.</summary>
     public string Arena { get; init; } = "all";
 
     /// <summary>Requests at once. Default 8.</summary>
@@ -47,7 +47,7 @@ internal sealed record ChaosOptions
                 "--faults" => options with { Faults = Number(flag, value, 1) },
                 "--seed" => options with { Seed = Number(flag, value, 0) },
                 "--clients" => options with { Clients = Number(flag, value, 1) },
-                "--arena" when value is "all" or "local" or "ring" => options with { Arena = value },
+                "--arena" when value is "all" or "local" or "shrink" or "ring" => options with { Arena = value },
                 "--model" when File.Exists(value) => options with { Model = Path.GetFullPath(value) },
                 "--log" => options with { Log = Path.GetFullPath(value) },
                 _ => throw new FormatException($"{flag} {value}: there is no such flag, or no such value of it."),

@@ -1,9 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using TpServe.Chaos.Faults;
 using TpServe.Chaos.Load;
 using TpServe.Chaos.Servers;
-using TpServe.Testing;
 
 namespace TpServe.Chaos;
 
@@ -16,8 +16,10 @@ namespace TpServe.Chaos;
 internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
 {
     private const int KnownRequests = 32;
+    private const int FaultsOfARound = 240; // in which every arena has its share
     private const int FaultsBetweenAudits = 25;
-    private const int ShareOnTheHeels = 15;
+    private const int ShareOnTheHeels = 15; // of a hundred faults
+    private const int AllShares = 6;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan s_starved = TimeSpan.FromSeconds(15); // an open circuit looks no more often
 
@@ -28,20 +30,41 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
     private readonly long _start = Stopwatch.GetTimestamp();
     private volatile bool _starving; // requests may be refused
     private volatile int _crashes;
+    private volatile bool _ending;
 
     /// <summary>True where nothing was violated.</summary>
     public async Task<bool> RunAsync()
     {
         Say($"seed {options.Seed}, {options.Faults} faults, {options.Clients} clients, {Path.GetFileName(options.Model)}");
         IReadOnlyList<KnownRequest> requests = Requests.Create(KnownRequests, _random);
-        int local = options.Arena switch { "local" => options.Faults, "ring" => 0, _ => options.Faults - options.Faults / 3 };
-        if (local > 0)
-            await RunAsync(new LocalArena(options), local, requests);
-        if (options.Faults > local)
-            await RunAsync(new RingArena(options), options.Faults - local, requests);
+        using PosixSignalRegistration interrupt = EndOn(PosixSignal.SIGINT), terminate = EndOn(PosixSignal.SIGTERM);
+        for (int done = 0; done < options.Faults && !_ending; done += FaultsOfARound)
+        {
+            int round = Math.Min(FaultsOfARound, options.Faults - done);
+            foreach ((string name, int share, Func<Arena> create) in Arenas())
+            {
+                int faults = options.Arena == name ? round : options.Arena == "all" ? round * share / AllShares : 0;
+                if (faults > 0 && !_ending)
+                    await RunAsync(create(), faults, requests);
+            }
+        }
         _ledger.Print(output);
         Say(_ledger.Violations.Count == 0 ? "nothing hung, wrong, lost or left" : $"{_ledger.Violations.Count} violations, seed {options.Seed}");
         return _ledger.Violations.Count == 0;
+    }
+
+    private PosixSignalRegistration EndOn(PosixSignal signal) => PosixSignalRegistration.Create(signal, asked =>
+    {
+        asked.Cancel = true;
+        _ending = true;
+        Say("asked to end: after this fault");
+    });
+
+    private IEnumerable<(string Name, int Share, Func<Arena> Create)> Arenas()
+    {
+        yield return ("local", 3, () => new LocalArena(options, shrinks: false));
+        yield return ("shrink", 1, () => new LocalArena(options, shrinks: true));
+        yield return ("ring", 2, () => new RingArena(options));
     }
 
     private async Task RunAsync(Arena arena, int faults, IReadOnlyList<KnownRequest> requests)
@@ -54,12 +77,12 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
         await arena.SettleAsync();
 
         Queue<Fault> deck = new();
-        for (int done = 0; done < faults;)
+        for (int done = 0; done < faults && !_ending;)
         {
             await using (LoadGenerator load = Load(arena, requests, NoteEnd))
             {
                 load.Start();
-                for (int until = Math.Min(faults, done + FaultsBetweenAudits); done < until; done++)
+                for (int until = Math.Min(faults, done + FaultsBetweenAudits); done < until && !_ending; done++)
                 {
                     int ended = _ledger.Requests;
                     await _random.DelayAsync(0.05, 0.8);
@@ -68,6 +91,7 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
                         deck = _random.Shuffled(arena.Deck);
                     if (!await InjectAsync(arena, deck.Dequeue(), done + 1, faults))
                     {
+                        await load.StopAsync(s_patience);
                         output.WriteLine(arena.Gateway.Tail);
                         return;
                     }
@@ -89,9 +113,8 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
     private async Task<bool> InjectAsync(Arena arena, Fault fault, int number, int of)
     {
         ServerStatus before = await arena.StatusAsync();
-        IReadOnlyList<int> workers = arena.Workers();
-        if (workers.Count == 0)
-            await Arena.UntilAsync(() => (workers = arena.Workers()).Count > 0, s_patience); // on the heels of one that ended all
+        IReadOnlyList<int> workers = [];
+        await Arena.UntilAsync(() => (workers = arena.Workers()).Count > 1, s_patience); // on the heels of one that ended all
         (_starving, _crashes) = (fault.Starves, _crashes + (fault.IsCrash ? 1 : 0));
         long start = Stopwatch.GetTimestamp();
         await fault.InjectAsync(_random);
@@ -123,7 +146,7 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
         load.Start();
         await _random.DelayAsync(0.3, 1.5);
         if (_random.Percent(50))
-            Processes.Signal(_random.OneOf(arena.Workers()), "KILL");
+            await arena.Deck[0].InjectAsync(_random);
         Task<IReadOnlyList<string>> stopping = arena.StopAsync();
         await load.StopAsync(s_patience);
         _ledger.AddViolations(await stopping);

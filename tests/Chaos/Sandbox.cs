@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
+using TpServe.Testing;
 
 namespace TpServe.Chaos;
 
@@ -30,12 +32,19 @@ internal static class Sandbox
         }
     }
 
-    /// <summary>Runs this program inside; its exit code.</summary>
+    /// <summary>Runs this program inside; its exit code. Ctrl-C reaches it as a wish to end, and its servers not at all: they are of another session.</summary>
     public static async Task<int> RunInsideAsync(IEnumerable<string> args)
     {
-        using Process inside = Process.Start(new ProcessStartInfo("unshare", [.. Flags, .. Self, .. args, InsideFlag]))!;
+        using Process inside = Process.Start(new ProcessStartInfo("setsid", ["unshare", .. Flags, .. Self, .. args, InsideFlag]))!;
+        using PosixSignalRegistration interrupt = PassOn(PosixSignal.SIGINT), terminate = PassOn(PosixSignal.SIGTERM);
         await inside.WaitForExitAsync();
         return inside.ExitCode;
+
+        PosixSignalRegistration PassOn(PosixSignal signal) => PosixSignalRegistration.Create(signal, asked =>
+        {
+            asked.Cancel = true;
+            Processes.Signal(inside.Id, "TERM");
+        });
     }
 
     /// <summary>Inside: loopback, and an empty /dev/shm that is small enough to fill.</summary>

@@ -49,6 +49,8 @@ internal sealed class LoadGenerator(int clients, IReadOnlyList<KnownRequest> req
     /// <summary>No client asks anything new; waits until all have their answers. Those that have none by then are told as hung.</summary>
     public async Task StopAsync(TimeSpan patience)
     {
+        if (_hung.IsCancellationRequested)
+            return;
         _stopping = true;
         Task all = Task.WhenAll(_clients);
         if (await Task.WhenAny(all, Task.Delay(patience)) != all)

@@ -23,8 +23,8 @@ internal abstract class Arena : IAsyncDisposable
 
     private const string TemporaryVariable = "TMPDIR";
 
-    // Three requests of the load fill it: the others wait, and take blocks from each other.
-    private const int KvCacheTokens = 768;
+    // A few requests of the load fill it: they take blocks from each other.
+    private const int KvCacheTokens = 320;
     private static readonly TimeSpan s_startTimeout = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan s_idleTimeout = TimeSpan.FromSeconds(10);
 
@@ -60,7 +60,7 @@ internal abstract class Arena : IAsyncDisposable
     /// <summary>The gateway's process.</summary>
     public ServerProcess Gateway => _gateway!;
 
-    /// <summary>What can happen here, as often as it is to happen among others.</summary>
+    /// <summary>What can happen here, as often as it is to happen among others; the plainest first.</summary>
     public abstract IReadOnlyList<Fault> Deck { get; }
 
     protected ChaosOptions Options { get; }
@@ -70,15 +70,14 @@ internal abstract class Arena : IAsyncDisposable
     /// <summary>TMPDIR of every process of the arena.</summary>
     protected string Temporary { get; }
 
-    protected IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>
-    {
-        [TemporaryVariable] = Temporary,
-        ["Gateway__KvCacheTokens"] = KvCacheTokens.ToString(CultureInfo.InvariantCulture),
-        // Faults come as often here as losses must never come to a server: the circuit opens where nothing can start, and not because of how many there were.
-        ["Gateway__CrashLimit"] = "6",
-        ["Gateway__CrashWindow"] = "00:00:02",
-        ["Gateway__CollectiveTimeout"] = "00:00:04",
-    };
+    private IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string> { [TemporaryVariable] = Temporary };
+
+    // Faults come as often here as losses must never come to a server: the circuit opens where nothing can start, and not because of how many there were.
+    private string[] CommonFlags =>
+    [
+        "--model", Model.Path, "--http", $"127.0.0.1:{HttpPort}", "--grpc", $"127.0.0.1:{GrpcPort}", "--log-level", "information",
+        "--kv-cache", KvCacheTokens.ToString(CultureInfo.InvariantCulture), "--crash-limit", "6", "--crash-window", "3s", "--drain-timeout", "10s",
+    ];
 
     /// <summary>Flags of the gateway beside model and ports.</summary>
     protected abstract IEnumerable<string> Flags { get; }
@@ -86,8 +85,7 @@ internal abstract class Arena : IAsyncDisposable
     /// <summary>Starts everything and waits until it serves.</summary>
     public virtual async Task StartAsync()
     {
-        _gateway = Launch("Gateway", [
-            "--model", Model.Path, "--http", $"127.0.0.1:{HttpPort}", "--grpc", $"127.0.0.1:{GrpcPort}", "--log-level", "information", .. Flags], []);
+        _gateway = Launch("Gateway", [.. CommonFlags, .. Flags], []);
         _channel = GrpcChannel.ForAddress($"http://127.0.0.1:{GrpcPort}");
         if (!await UntilAsync(async () => await TryStatusAsync() is { State: GroupState.Ready }, s_startTimeout))
             throw new InvalidOperationException($"{Name}: the server was not ready within {s_startTimeout.TotalSeconds:F0} s.{System.Environment.NewLine}{Gateway.Tail}");
@@ -111,6 +109,10 @@ internal abstract class Arena : IAsyncDisposable
         GetTopologyResponse topology = await control.GetTopologyAsync(new GetTopologyRequest(), deadline: soon);
         return new ServerStatus(topology.Epoch, topology.State, await control.GetLoadAsync(new GetLoadRequest(), deadline: soon));
     }
+
+    /// <summary>Process ids of the ranks of the group as it is, or was last.</summary>
+    protected async Task<IReadOnlyList<int>> RanksAsync() =>
+        [.. (await new Control.ControlClient(_channel).GetTopologyAsync(new GetTopologyRequest())).Ranks.Select(rank => rank.Pid)];
 
     /// <summary>Nothing is asked of the server: what it holds all the same.</summary>
     public async Task<IReadOnlyList<string>> AuditAsync()

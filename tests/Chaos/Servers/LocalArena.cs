@@ -4,7 +4,9 @@ using TpServe.Testing;
 namespace TpServe.Chaos.Servers;
 
 /// <summary>Workers that the gateway starts, over shared memory.</summary>
-internal sealed class LocalArena(ChaosOptions options) : Arena("local", degree: 3, options)
+/// <param name="options">What the run is asked.</param>
+/// <param name="shrinks">What is left of a group goes on where it is lost, and is whole again once nothing runs.</param>
+internal sealed class LocalArena(ChaosOptions options, bool shrinks) : Arena(shrinks ? "shrink" : "local", degree: 3, options)
 {
     private const string Filler = "/dev/shm/chaos-filler";
 
@@ -18,59 +20,66 @@ internal sealed class LocalArena(ChaosOptions options) : Arena("local", degree: 
         {
             List<Fault> deck =
             [
-                .. Times(10, new Fault("kill a worker", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "KILL")))),
-                .. Times(3, new Fault("terminate a worker", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "TERM")))),
-                .. Times(4, new Fault("kill two at once", IsLoss: true, Starves: false, random => Now(() => KillAtOnce(random, 2)))),
-                .. Times(2, new Fault("kill all at once", IsLoss: true, Starves: false, random => Now(() => KillAtOnce(random, Degree)))),
-                .. Times(7, new Fault("kill one, another during recovery", IsLoss: true, Starves: false, KillDuringRecoveryAsync)),
-                .. Times(2, new Fault("a worker crashes by itself", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), CrashSignal))) { IsCrash = true }),
-                .. Times(4, new Fault("stop and continue within 1.5 s", IsLoss: false, Starves: false, random => FreezeAsync(random, 0.05, 1.5))),
-                .. Times(2, new Fault("stop about as long as is suspect", IsLoss: false, Starves: false, random => FreezeAsync(random, 2, 5))),
-                .. Times(1, new Fault("freeze for good", IsLoss: true, Starves: false, random => Now(() => Signal(random.OneOf(Workers()), "STOP")))),
-                .. Times(2, new Fault("model taken away, kill", IsLoss: true, Starves: true, random => WithoutModelAsync(random, Model.TakeAway, 0.2, 1))),
+                .. Times(6, new Fault("kill a worker", IsLoss: true, Starves: false, random => SignalOneAsync(random, "KILL"))),
+                .. Times(2, new Fault("terminate a worker", IsLoss: true, Starves: false, random => SignalOneAsync(random, "TERM"))),
+                .. Times(3, new Fault("kill two at once", IsLoss: true, Starves: false, random => KillAtOnceAsync(random, 2))),
+                .. Times(1, new Fault("kill all at once", IsLoss: true, Starves: false, random => KillAtOnceAsync(random, Degree))),
+                .. Times(5, new Fault("kill one, another during recovery", IsLoss: true, Starves: false, KillDuringRecoveryAsync)),
+                .. Times(2, new Fault("a worker crashes by itself", IsLoss: true, Starves: false, random => SignalOneAsync(random, CrashSignal)) { IsCrash = true }),
+                .. Times(3, new Fault("stop and continue within 1.5 s", IsLoss: false, Starves: false, random => FreezeAsync(random, 0.05, 1.5))),
+                .. Times(1, new Fault("stop about as long as is suspect", IsLoss: false, Starves: false, random => FreezeAsync(random, 2, 5))),
+                .. Times(1, new Fault("freeze for good", IsLoss: true, Starves: false, random => SignalOneAsync(random, "STOP"))),
+            ];
+            if (shrinks)
+                return deck;
+            deck.AddRange(
+            [
+                .. Times(1, new Fault("model taken away, kill", IsLoss: true, Starves: true, random => WithoutModelAsync(random, Model.TakeAway, 0.2, 1))),
                 .. Times(1, new Fault("another model in its place, kill", IsLoss: true, Starves: true, random => WithoutModelAsync(random, Model.Replace, 0.2, 1))),
                 .. Times(1, new Fault("model taken away until requests are refused, kill", IsLoss: true, Starves: true, random => WithoutModelAsync(random, Model.TakeAway, 3, 4))),
-            ];
+            ]);
             if (Options.Inside)
-                deck.AddRange(Times(2, new Fault("/dev/shm full, kill", IsLoss: true, Starves: true, FillSharedMemoryAsync)));
+                deck.AddRange(Times(1, new Fault("/dev/shm full, kill", IsLoss: true, Starves: true, FillSharedMemoryAsync)));
             return deck;
         }
     }
 
     /// <inheritdoc/>
-    protected override IEnumerable<string> Flags => ["--tp", $"{Degree}", "--transport", "shm"];
+    protected override IEnumerable<string> Flags => ["--tp", $"{Degree}", "--transport", "shm", "--on-rank-loss", shrinks ? "shrink" : "restart"];
 
     /// <inheritdoc/>
     public override IReadOnlyList<int> Workers() => [.. Processes.Children(Gateway.Id).Where(Processes.IsRunning)];
 
     internal static IEnumerable<Fault> Times(int count, Fault fault) => Enumerable.Repeat(fault, count);
 
-    internal static Task Now(Action inject)
-    {
-        inject();
-        return Task.CompletedTask;
-    }
-
     private static void Signal(int pid, string name) => Processes.Signal(pid, name);
 
-    private void KillAtOnce(Random random, int count)
+    /// <summary>Who computes at this moment; where the group is down, all there are. What a shrunk group does without is started again beside it, and no loss to it.</summary>
+    private async Task<IReadOnlyList<int>> MembersAsync()
     {
-        foreach (int pid in random.Shuffled(Workers()).Take(count))
+        IReadOnlyList<int> alive = Workers(), members = [.. (await RanksAsync()).Intersect(alive)];
+        return members.Count > 0 ? members : alive;
+    }
+
+    private async Task SignalOneAsync(Random random, string name) => Signal(random.OneOf(await MembersAsync()), name);
+
+    private async Task KillAtOnceAsync(Random random, int count)
+    {
+        foreach (int pid in random.Shuffled(await MembersAsync()).Take(count))
             Signal(pid, "KILL");
     }
 
     private async Task KillDuringRecoveryAsync(Random random)
     {
         IReadOnlyList<int> before = Workers();
-        int first = random.OneOf(before);
+        int first = random.OneOf(await MembersAsync());
         Signal(first, "KILL");
-        if (random.Next(2) == 0)
+        if (random.Percent(50))
         {
             // The one that is started in its place, at whatever it does by then.
             await UntilAsync(() => Workers().Except(before).Any(), TimeSpan.FromSeconds(10));
             await random.DelayAsync(0, 0.8);
-            IReadOnlyList<int> born = [.. Workers().Except(before)];
-            Signal(born.Count > 0 ? born[0] : random.OneOf(Workers()), "KILL");
+            Signal(Workers().Except(before).FirstOrDefault(random.OneOf(before)), "KILL");
             return;
         }
         await random.DelayAsync(0, 0.5);
@@ -79,7 +88,7 @@ internal sealed class LocalArena(ChaosOptions options) : Arena("local", degree: 
 
     private async Task FreezeAsync(Random random, double least, double most)
     {
-        int pid = random.OneOf(Workers());
+        int pid = random.OneOf(await MembersAsync());
         Signal(pid, "STOP");
         await random.DelayAsync(least, most);
         Signal(pid, "CONT");
@@ -90,7 +99,7 @@ internal sealed class LocalArena(ChaosOptions options) : Arena("local", degree: 
         change();
         try
         {
-            Signal(random.OneOf(Workers()), "KILL");
+            await SignalOneAsync(random, "KILL");
             await random.DelayAsync(least, most);
         }
         finally
@@ -116,7 +125,7 @@ internal sealed class LocalArena(ChaosOptions options) : Arena("local", degree: 
                     // Full.
                 }
             }
-            Signal(random.OneOf(Workers()), "KILL");
+            await SignalOneAsync(random, "KILL");
             await random.DelayAsync(0.5, 2);
         }
         finally

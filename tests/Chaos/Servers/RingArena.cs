@@ -24,10 +24,10 @@ internal sealed class RingArena(ChaosOptions options) : Arena("ring", degree: 2,
             [
                 .. LocalArena.Times(4, new Fault("kill a worker", IsLoss: true, Starves: false, random => KillAsync(random, [random.Next(Degree)]))),
                 .. LocalArena.Times(2, new Fault("kill both at once", IsLoss: true, Starves: false, random => KillAsync(random, [0, 1]))),
-                .. LocalArena.Times(4, new Fault("cut a ring link", IsLoss: true, Starves: false, random => LocalArena.Now(random.OneOf(_fromPeers).Cut))),
+                .. LocalArena.Times(4, new Fault("cut a ring link", IsLoss: true, Starves: false, random => CutAsync(random.OneOf(_fromPeers)))),
                 .. LocalArena.Times(2, new Fault("stall a ring link up to 1.5 s", IsLoss: false, Starves: false, random => StallAsync(random.OneOf(_fromPeers), random, 0.05, 1.5))),
                 .. LocalArena.Times(1, new Fault("stall a ring link longer than a collective waits", IsLoss: true, Starves: false, random => StallAsync(random.OneOf(_fromPeers), random, 6, 7))),
-                .. LocalArena.Times(2, new Fault("cut a gateway's link", IsLoss: true, Starves: false, random => LocalArena.Now(random.OneOf(_fromGateway).Cut))),
+                .. LocalArena.Times(2, new Fault("cut a gateway's link", IsLoss: true, Starves: false, random => CutAsync(random.OneOf(_fromGateway)))),
                 .. LocalArena.Times(1, new Fault("stall a gateway's link 6 s", IsLoss: true, Starves: false, random => StallAsync(random.OneOf(_fromGateway), random, 6, 7))),
                 .. LocalArena.Times(1, new Fault("stop and continue within 1.5 s", IsLoss: false, Starves: false, random => FreezeAsync(random, 0.05, 1.5))),
                 .. LocalArena.Times(1, new Fault("stop and continue after 6 s", IsLoss: true, Starves: false, random => FreezeAsync(random, 6, 7))),
@@ -43,7 +43,7 @@ internal sealed class RingArena(ChaosOptions options) : Arena("ring", degree: 2,
 
     /// <inheritdoc/>
     protected override IEnumerable<string> Flags =>
-        ["--transport", "ring", "--secret-file", _secretFile, .. _fromGateway.SelectMany(link => new[] { "--worker", "http://" + link.Address })];
+        ["--transport", "ring", "--collective-timeout", "4s", "--secret-file", _secretFile, .. _fromGateway.SelectMany(link => new[] { "--worker", "http://" + link.Address })];
 
     /// <inheritdoc/>
     public override async Task StartAsync()
@@ -106,6 +106,12 @@ internal sealed class RingArena(ChaosOptions options) : Arena("ring", degree: 2,
             await _workers[rank]!.DisposeAsync();
             StartWorker(rank);
         }
+    }
+
+    private static Task CutAsync(FaultProxy link)
+    {
+        link.Cut();
+        return Task.CompletedTask;
     }
 
     private static async Task StallAsync(FaultProxy link, Random random, double least, double most)
