@@ -70,8 +70,8 @@ internal sealed class RingHosts : IDisposable
     }
 
     /// <summary>Joins as one rank of the first <paramref name="degree"/> hosts.</summary>
-    public ICommunicator Join(int rank, int degree, TimeSpan timeout, long epoch, int blockBytes = RingExchange.DefaultBlockBytes) =>
-        RingCommunicator.Join(Mailboxes[rank], Addresses[..degree], rank, Secret, timeout, epoch, blockBytes, timeout, default);
+    public ICommunicator Join(int rank, int degree, TimeSpan timeout, long epoch, int blockBytes = RingExchange.DefaultBlockBytes, TimeSpan? patience = null) =>
+        RingCommunicator.Join(Mailboxes[rank], Addresses[..degree], rank, Secret, timeout, epoch, blockBytes, patience ?? timeout, default);
 
     public void Dispose()
     {

@@ -10,6 +10,7 @@ internal sealed class TestGroup : IDisposable
     /// <summary>Every transport that the parametrised tests run over; the small blocks force many chunks.</summary>
     public static readonly string[] Transports = ["local", "shm", "shm-small", "ring", "ring-small"];
 
+    private static readonly TimeSpan s_joining = TimeSpan.FromSeconds(20); // also of groups whose operations wait for moments
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private static int s_groups;
 
@@ -28,10 +29,10 @@ internal sealed class TestGroup : IDisposable
         if (transport == "local")
             return new TestGroup(LocalGroup.Create(degree, timeout, epoch));
         if (transport is "ring" or "ring-small")
-            return Join(degree, rank => RingHosts.Shared.Join(rank, degree, timeout, epoch, transport == "ring" ? RingExchange.DefaultBlockBytes : 4096));
+            return Join(degree, rank => RingHosts.Shared.Join(rank, degree, timeout, epoch, transport == "ring" ? RingExchange.DefaultBlockBytes : 4096, s_joining));
         string prefix = UniquePrefix();
         int blockBytes = transport == "shm-small" ? 4096 : SharedMemoryCommunicator.DefaultBlockBytes;
-        return Join(degree, rank => SharedMemoryCommunicator.Join(prefix, rank, degree, timeout, epoch, blockBytes, timeout, default));
+        return Join(degree, rank => SharedMemoryCommunicator.Join(prefix, rank, degree, timeout, epoch, blockBytes, s_joining, default));
     }
 
     /// <summary>A segment prefix that no other test and no other test process has.</summary>

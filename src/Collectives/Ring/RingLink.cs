@@ -85,9 +85,10 @@ internal sealed class RingLink : IDisposable
                 _stream = call;
                 return;
             }
-            catch (Exception refused) when (IsNotYet(refused) && !cancellation.IsCancellationRequested)
+            catch (Exception refused) when (IsNotYet(refused))
             {
                 call.Dispose();
+                cancellation.ThrowIfCancellationRequested(); // an answer that came with the end of the time is no refusal
                 await Task.Delay(s_retryInterval, cancellation);
             }
             catch (RpcException refused)
