@@ -1,7 +1,7 @@
 # What CI runs, and the shortcuts people want. Every target works on a fresh clone with the .NET 10 SDK alone.
 CONFIGURATION ?= Release
 
-.PHONY: check build format test test-slow bench settings vocabularies run clean
+.PHONY: check build format test test-slow bench chaos settings vocabularies run clean
 
 check: build format test ## what must pass before a commit
 
@@ -19,6 +19,9 @@ vocabularies: ## fetches the public vocabularies that some tokenizer vectors nee
 
 bench: ## kernels, collectives and whole models, printed as tables
 	dotnet run --project tests/Benchmarks -c $(CONFIGURATION) -- peers
+
+chaos: ## 1,000 faults at random moments under load, printed as they come and as a table; FAULTS=60 SEED=8 as in the test
+	dotnet run --project tests/Chaos -c $(CONFIGURATION) -- --faults $(or $(FAULTS),1000) $(if $(SEED),--seed $(SEED))
 
 settings: ## writes docs/SETTINGS.md from the tables of gateway and worker
 	dotnet run --project src/Gateway -c $(CONFIGURATION) -- settings > docs/SETTINGS.md
