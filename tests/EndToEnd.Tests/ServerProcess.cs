@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Json;
-using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using TpServe.Testing;
@@ -63,7 +62,7 @@ internal sealed class ServerProcess : IAsyncDisposable
     /// <summary>Starts the gateway and waits for nothing.</summary>
     public static ServerProcess Launch(params string[] flags)
     {
-        int http = FreePort(), grpc = FreePort();
+        int http = Processes.FreePort(), grpc = Processes.FreePort();
         List<string> arguments = ["--grpc", $"127.0.0.1:{grpc}", .. flags];
         if (!flags.Contains("--http"))
             arguments.AddRange(["--http", $"127.0.0.1:{http}"]);
@@ -73,16 +72,14 @@ internal sealed class ServerProcess : IAsyncDisposable
     /// <summary>Starts another of the gateway's commands and waits for nothing; ports that it looks at are free.</summary>
     public static ServerProcess LaunchCommand(string command, params string[] flags)
     {
-        int http = FreePort(), grpc = FreePort();
+        int http = Processes.FreePort(), grpc = Processes.FreePort();
         return Launch([command, "--http", $"127.0.0.1:{http}", "--grpc", $"127.0.0.1:{grpc}", .. flags], http, grpc);
     }
 
     private static ServerProcess Launch(List<string> arguments, int http, int grpc)
     {
-        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
-        string program = Path.Combine(TestData.Repository, "src", "Gateway", "bin", configuration, "net10.0", "TpServe.Gateway.dll");
         ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
-        start.ArgumentList.Add(program);
+        start.ArgumentList.Add(Processes.Program("Gateway"));
         arguments.ForEach(start.ArgumentList.Add);
         return new ServerProcess(Process.Start(start)!, http, grpc);
     }
@@ -154,26 +151,11 @@ internal sealed class ServerProcess : IAsyncDisposable
     /// <summary>Sends SIGTERM.</summary>
     public void Terminate() => Signal(_process.Id, "TERM");
 
-    /// <summary>Sends a signal by name.</summary>
-    public static void Signal(int pid, string name)
-    {
-        using Process kill = Process.Start("kill", $"-{name} {pid.ToString(CultureInfo.InvariantCulture)}");
-        kill.WaitForExit(TimeSpan.FromSeconds(5));
-    }
+    /// <inheritdoc cref="Processes.Signal"/>
+    public static void Signal(int pid, string name) => Processes.Signal(pid, name);
 
-    /// <summary>True where a process with this id runs (a zombie does not).</summary>
-    public static bool IsRunning(int pid)
-    {
-        string status = $"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/stat";
-        try
-        {
-            return File.Exists(status) && File.ReadAllText(status).Split(") ")[1][0] != 'Z';
-        }
-        catch (IOException)
-        {
-            return false; // it ended while we looked
-        }
-    }
+    /// <inheritdoc cref="Processes.IsRunning"/>
+    public static bool IsRunning(int pid) => Processes.IsRunning(pid);
 
     /// <summary>Segments of this gateway that still have a name.</summary>
     public string[] Segments() =>
@@ -222,22 +204,7 @@ internal sealed class ServerProcess : IAsyncDisposable
     }
 
     /// <summary>Ids of the gateway's child processes.</summary>
-    public int[] Children()
-    {
-        string path = $"/proc/{Id.ToString(CultureInfo.InvariantCulture)}/task";
-        if (!Directory.Exists(path))
-            return [];
-        return [.. Directory.GetDirectories(path)
-            .SelectMany(task => File.Exists(Path.Combine(task, "children")) ? File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries) : [])
-            .Select(id => int.Parse(id, CultureInfo.InvariantCulture))];
-    }
-
-    private static int FreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
+    public int[] Children() => Processes.Children(Id);
 
     private static void Keep(StringBuilder text, string? line)
     {

@@ -42,6 +42,18 @@ public sealed class SupervisionTests
     }
 
     [Test]
+    public void Circuit_FailuresOutsideTheWindow_LengthenNoPause()
+    {
+        Circuit circuit = new(new GroupPolicy { CrashWindow = TimeSpan.FromSeconds(3) }, _time);
+        for (int i = 0; i < 4; i++)
+            circuit.Failed();
+        Assert.That(circuit.Pause, Is.EqualTo(TimeSpan.FromMilliseconds(400)));
+        _time.Advance(TimeSpan.FromSeconds(4));
+        circuit.Failed();
+        Assert.That(circuit.Pause, Is.EqualTo(TimeSpan.Zero));
+    }
+
+    [Test]
     public void Circuit_AGroupThatDiesAsSoonAsItIsReady_IsACrashLoop()
     {
         Circuit circuit = new(new GroupPolicy(), _time);
