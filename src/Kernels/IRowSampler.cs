@@ -112,6 +112,17 @@ public struct LogitEdit
 
     /// <summary>Logit bias.</summary>
     public float Add;
+
+    /// <summary>A logit of the model as it counts, where the row's repetition penalty is <paramref name="repetition"/>.</summary>
+    public readonly float Of(float logit, float repetition)
+    {
+        if ((Kind & Excludes) != 0)
+            return float.NegativeInfinity;
+        if ((Kind & Repeats) != 0)
+            logit = logit < 0 ? logit * repetition : logit / repetition;
+        logit -= Subtract;
+        return logit + Add;
+    }
 }
 
 /// <summary>Where a row's choice stands among its logits.</summary>

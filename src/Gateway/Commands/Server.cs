@@ -41,7 +41,7 @@ internal static class Server
             IReadOnlyList<HelloReply> hosts = await DeviceSurvey.RunAsync(options, cancellation);
             DevicePlan devices = DevicePlanner.Create(options, hosts);
             // Before anything is loaded: what all ranks together may take, however many there are later.
-            long freeBytes = options.Workers.Count == 0 && hosts[0].FreeBytes > 0 ? hosts[0].FreeBytes : GroupPlan.FreeHostBytes();
+            long freeBytes = hosts[0].FreeBytes;
             GroupPlan plan = PlanFor(devices, seats: null);
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             Banner banner = new(Console.Out, options, TimeProvider.System);

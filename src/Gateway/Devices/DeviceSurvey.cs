@@ -70,5 +70,8 @@ internal static class DeviceSurvey
         }
     }
 
-    private static HelloReply NoGpu(string reason) => new() { GpuReason = reason };
+    private static HelloReply NoGpu(string reason) => new() { GpuReason = reason, FreeBytes = RuntimeLimitBytes };
+
+    /// <summary>What this runtime may use of the host's memory, for where no worker says what is free.</summary>
+    public static long RuntimeLimitBytes => GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
 }

@@ -125,7 +125,14 @@ internal sealed class EventLog(bool keeps)
 
     private static TaskCompletionSource Signal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private static long BytesOf(GenerationEvent happened) => happened is DeltaEvent delta
-        ? 96 + 2L * delta.Text.Length + delta.Tokens.Concat(delta.PromptTokens).Sum(token => 48L + 8 * (token.Logprobs?.TopIds.Count ?? 0))
-        : 128;
+    private static long BytesOf(GenerationEvent happened) =>
+        happened is DeltaEvent delta ? 96 + 2L * delta.Text.Length + BytesOf(delta.Tokens) + BytesOf(delta.PromptTokens) : 128;
+
+    private static long BytesOf(IReadOnlyList<ReportedToken> tokens)
+    {
+        long bytes = 0;
+        for (int i = 0; i < tokens.Count; i++)
+            bytes += 48 + 8 * (tokens[i].Logprobs?.TopIds.Count ?? 0);
+        return bytes;
+    }
 }

@@ -214,7 +214,8 @@ public sealed class InferenceEngine : IDisposable
                     epoch = life.Epoch;
                     StartLife(life);
                     await RunLifeAsync(life, stopping);
-                    LoseLife(new WorkerLostException("it began anew", LossCause.External));
+                    lock (_gate)
+                        _scheduler.EndLife(); // nothing ran
                 }
                 catch (WorkerLostException lost)
                 {

@@ -52,13 +52,8 @@ public sealed class RequestParser
         RefuseUnimplemented(request.Constraint, request.HasLora);
         return Parse(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
-            request.Sampling, request.Stopping, request.Response, deadline, () => Prompt(request)) with
-        {
-            Priority = Priority(request.HasPriority ? request.Priority : 0),
-            CacheSalt = Salt(request.Cache),
-            BypassCache = request.Cache?.Bypass ?? false,
-            DraftTokens = DraftTokens(request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens),
-        };
+            request.Sampling, request.Stopping, request.Response, request.Cache, request.Priority,
+            request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline, () => Prompt(request));
     }
 
     /// <summary>Checks a conversation and lays it out.</summary>
@@ -74,13 +69,8 @@ public sealed class RequestParser
             throw RequestRejectedException.Unimplemented("tool_choice");
         return Parse(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
-            request.Sampling, request.Stopping, request.Response, deadline, () => Encoder.Encode(conversation ?? Conversation.Of(request), cancellation)) with
-        {
-            Priority = Priority(request.HasPriority ? request.Priority : 0),
-            CacheSalt = Salt(request.Cache),
-            BypassCache = request.Cache?.Bypass ?? false,
-            DraftTokens = DraftTokens(request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens),
-        };
+            request.Sampling, request.Stopping, request.Response, request.Cache, request.Priority,
+            request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline, () => Encoder.Encode(conversation ?? Conversation.Of(request), cancellation));
     }
 
     /// <summary>Tokens of a text or a conversation.</summary>
@@ -119,8 +109,8 @@ public sealed class RequestParser
     }
 
     private ValidatedRequest Parse(
-        string? requestId, string? model, SamplingOptions? sampling, StoppingOptions? stopping, ResponseOptions? response,
-        DateTimeOffset? deadline, Func<IReadOnlyList<int>> prompt)
+        string? requestId, string? model, SamplingOptions? sampling, StoppingOptions? stopping, ResponseOptions? response, CacheOptions? cache, int priority,
+        int draftTokens, DateTimeOffset? deadline, Func<IReadOnlyList<int>> prompt)
     {
         RequireModel(model);
         if (requestId is not null)
@@ -128,9 +118,11 @@ public sealed class RequestParser
         SamplingParameters resolved = _sampling.Resolve(sampling);
         _stopping.Check(stopping ?? new StoppingOptions());
         int outputs = sampling is { HasN: true } ? sampling.N : 1;
-        if (outputs < 1 || outputs > _settings.Limits.Outputs)
-            throw RequestRejectedException.OutOfRange("n", $"{outputs}", $"1 to {_settings.Limits.Outputs}");
+        RequireWithin("n", outputs, 1, _settings.Limits.Outputs);
         (int? promptLogprobs, int? logprobs) = Reported(response ?? new ResponseOptions());
+        RequireWithin("priority", priority, -RequestLimits.Priority, RequestLimits.Priority);
+        RequireWithin("draft_tokens", draftTokens, 0, RequestLimits.DraftTokens);
+        string salt = Salt(cache);
 
         IReadOnlyList<int> tokens = prompt();
         if (tokens.Count == 0)
@@ -151,6 +143,10 @@ public sealed class RequestParser
             ReturnTokenIds = response?.TokenIds ?? false,
             SkipSpecialTokens = response is not { HasSkipSpecialTokens: true } || response.SkipSpecialTokens,
             TellRecovering = response?.Recovering ?? false,
+            Priority = priority,
+            CacheSalt = salt,
+            BypassCache = cache?.Bypass ?? false,
+            DraftTokens = draftTokens,
             Deadline = Earlier(deadline, _clock.GetUtcNow() + _settings.RequestTimeout),
         };
     }
@@ -172,17 +168,11 @@ public sealed class RequestParser
     private (int? Prompt, int? Output) Reported(ResponseOptions response)
     {
         int? promptLogprobs = response.HasPromptLogprobs ? response.PromptLogprobs : null;
-        RequireTop("prompt_logprobs", promptLogprobs ?? 0);
-        RequireTop("top_logprobs", response.TopLogprobs);
+        RequireWithin("prompt_logprobs", promptLogprobs ?? 0, 0, _settings.Limits.TopLogprobs);
+        RequireWithin("top_logprobs", response.TopLogprobs, 0, _settings.Limits.TopLogprobs);
         if (response.TopLogprobs > 0 && !response.Logprobs)
             throw RequestRejectedException.Invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.");
         return (promptLogprobs, response.Logprobs ? response.TopLogprobs : null);
-    }
-
-    private void RequireTop(string field, int value)
-    {
-        if (value < 0 || value > _settings.Limits.TopLogprobs)
-            throw RequestRejectedException.OutOfRange(field, $"{value}", $"0 to {_settings.Limits.TopLogprobs}");
     }
 
     private void RequireRequestId(string id)
@@ -200,13 +190,11 @@ public sealed class RequestParser
             throw RequestRejectedException.Unimplemented("lora");
     }
 
-    private static int Priority(int value) => value is >= -RequestLimits.Priority and <= RequestLimits.Priority
-        ? value
-        : throw RequestRejectedException.OutOfRange("priority", $"{value}", $"-{RequestLimits.Priority} to {RequestLimits.Priority}");
-
-    private static int DraftTokens(int value) => value is >= 0 and <= RequestLimits.DraftTokens
-        ? value
-        : throw RequestRejectedException.OutOfRange("draft_tokens", $"{value}", $"0 to {RequestLimits.DraftTokens}");
+    private static void RequireWithin(string field, int value, int least, int most)
+    {
+        if (value < least || value > most)
+            throw RequestRejectedException.OutOfRange(field, $"{value}", $"{least} to {most}");
+    }
 
     private static string Salt(CacheOptions? cache)
     {

@@ -272,7 +272,7 @@ public sealed class Scheduler
     public int FlushCache()
     {
         foreach (Sequence sequence in _running) // what they compute from here on follows a prefix that is forgotten
-            sequence.PublishedBlocks = int.MaxValue;
+            sequence.IsPublishing = false;
         return _blocks.Flush();
     }
 
@@ -552,7 +552,7 @@ public sealed class Scheduler
     /// <summary>Blocks that are now full of computed tokens can be found by others.</summary>
     private void Publish(Sequence sequence)
     {
-        if (!_settings.PrefixCache || sequence.Spec.BypassCache || sequence.PublishedBlocks > sequence.Blocks.Count)
+        if (!_settings.PrefixCache || sequence.Spec.BypassCache || !sequence.IsPublishing)
             return;
         int full = Math.Min(sequence.Computed / _blockTokens, sequence.Blocks.Count);
         if (sequence.PublishedBlocks >= full)

@@ -136,6 +136,9 @@ public sealed class Sequence
     /// <summary>Rotated by LongRoPE's factors for long sequences in this admission.</summary>
     internal bool LongRope { get; set; }
 
+    /// <summary>What it computes can become findable: false once the cache has been flushed under it, until it is admitted anew.</summary>
+    internal bool IsPublishing { get; set; } = true;
+
     /// <summary>Leading blocks whose content the pool knows, and the node of the last of them.</summary>
     internal int PublishedBlocks { get; set; }
 
@@ -168,6 +171,7 @@ public sealed class Sequence
         _blocks.Clear();
         Planned = Computed = SamplesInFlight = PublishedBlocks = 0;
         DraftInFlight = false;
+        IsPublishing = true;
         LastPublished = null;
     }
 

@@ -103,17 +103,6 @@ public sealed record GroupPlan(
     /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>
     public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, KvDtype kvDtype) => ShardSizes.KvBytesPerToken(config, shard, kvDtype == KvDtype.F32 ? 4 : 2);
 
-    /// <summary>Memory that is free on this host, in bytes: what the kernel says is available, or the runtime's limit where that is lower.</summary>
-    public static long FreeHostBytes()
-    {
-        long limit = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-        if (!File.Exists("/proc/meminfo"))
-            return limit;
-        string? line = File.ReadLines("/proc/meminfo").FirstOrDefault(text => text.StartsWith("MemAvailable:", StringComparison.Ordinal));
-        string[] parts = line?.Split(' ', StringSplitOptions.RemoveEmptyEntries) ?? [];
-        return parts.Length >= 2 && long.TryParse(parts[1], System.Globalization.CultureInfo.InvariantCulture, out long kibibytes) ? Math.Min(limit, kibibytes * 1024) : limit;
-    }
-
     private static double[] WeightsOf(GatewayOptions options, int degree) => options.Partition.Count == degree
         ? [.. options.Partition]
         : throw new ShardingException(FormattableString.Invariant($"--partition '{string.Join(',', options.Partition)}' has {options.Partition.Count} weights for {degree} workers."));

@@ -40,7 +40,7 @@ internal sealed class ReferenceSampler : IRowSampler
             for (int i = own.FirstEdit; i < own.FirstEdit + own.Edits; i++)
             {
                 LogitEdit edit = MemoryMarshal.Cast<int, LogitEdit>(edits.HostSpan<int>(i))[0];
-                adjusted[edit.TokenId] = Edited(given[edit.TokenId], edit, own.RepetitionPenalty);
+                adjusted[edit.TokenId] = edit.Of(given[edit.TokenId], own.RepetitionPenalty);
             }
             chosen.HostSpan<int>(row)[0] = Token([.. adjusted.Select((value, id) => new Entry(id, value))], own);
         }
@@ -66,16 +66,6 @@ internal sealed class ReferenceSampler : IRowSampler
                 SumHigh = (uint)(sum >> 32),
             };
         }
-    }
-
-    private static float Edited(float logit, LogitEdit edit, float repetition)
-    {
-        if ((edit.Kind & LogitEdit.Excludes) != 0)
-            return float.NegativeInfinity;
-        if ((edit.Kind & LogitEdit.Repeats) != 0)
-            logit = logit < 0 ? logit * repetition : logit / repetition;
-        logit -= edit.Subtract;
-        return logit + edit.Add;
     }
 
     private static int Token(List<Entry> entries, DrawParameters row)

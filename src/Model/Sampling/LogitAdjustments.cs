@@ -57,21 +57,11 @@ internal sealed class LogitAdjustments
     {
         _edited.Clear();
         foreach (LogitEdit edit in Of(row, logits.Length))
-            _edited.Add((edit.TokenId, Edited(logits[edit.TokenId], edit, row.Settings.RepetitionPenalty)));
+            _edited.Add((edit.TokenId, edit.Of(logits[edit.TokenId], row.Settings.RepetitionPenalty)));
         if (Restricts(row))
             logits.Fill(float.NegativeInfinity);
         foreach ((int token, float logit) in _edited)
             logits[token] = logit;
-    }
-
-    private static float Edited(float logit, LogitEdit edit, float repetition)
-    {
-        if ((edit.Kind & LogitEdit.Excludes) != 0)
-            return float.NegativeInfinity;
-        if ((edit.Kind & LogitEdit.Repeats) != 0)
-            logit = logit < 0 ? logit * repetition : logit / repetition;
-        logit -= edit.Subtract;
-        return logit + edit.Add;
     }
 
     /// <summary>The edit of a token; one that counts for nothing where the token is not allowed anyway.</summary>

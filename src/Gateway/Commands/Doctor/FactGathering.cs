@@ -27,7 +27,7 @@ internal static class FactGathering
             SettingFaults = settingFaults,
             Version = typeof(FactGathering).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown",
             ModelPath = EmbeddedModel.PathOr(options.Model),
-            FreeHostBytes = GroupPlan.FreeHostBytes(),
+            FreeHostBytes = DeviceSurvey.RuntimeLimitBytes,
             HasNvidiaFiles = File.Exists("/dev/nvidiactl") || File.Exists("/dev/dxg"),
             InContainer = File.Exists("/.dockerenv") || File.Exists("/run/.containerenv") || (pid.Length > 0 && pid != LinuxFacts.FirstPidNamespace),
             IpcNamespace = LinuxFacts.Namespace("ipc"),
@@ -59,7 +59,8 @@ internal static class FactGathering
         {
             try
             {
-                return facts with { Host = await DeviceSurvey.LocalAsync(gpus: true, DeviceSurvey.Timeout, cancellation) };
+                HelloReply host = await DeviceSurvey.LocalAsync(gpus: true, DeviceSurvey.Timeout, cancellation);
+                return facts with { Host = host, FreeHostBytes = host.FreeBytes };
             }
             catch (WorkerStartException fault)
             {

@@ -19,6 +19,8 @@ public abstract class GenerationBody
 
     [JsonIgnore] public ResponseOptions Response { get; } = new();
 
+    [JsonIgnore] public CacheOptions Cache { get; } = new();
+
     /// <summary>n, in force.</summary>
     [JsonIgnore] public int Outputs => Sampling.HasN ? Sampling.N : 1;
 
@@ -106,13 +108,11 @@ public abstract class GenerationBody
     /// <summary>Larger runs earlier.</summary>
     public int? Priority { get; set; }
 
-    public string? CacheSalt { set => Cache = value is null ? Cache : new CacheOptions(Cache ?? new CacheOptions()) { Salt = value }; }
+    public string? CacheSalt { set => Cache.Salt = value ?? ""; }
 
-    public bool? CacheBypass { set => Cache = value is { } given ? new CacheOptions(Cache ?? new CacheOptions()) { Bypass = given } : Cache; }
+    public bool? CacheBypass { set => Set(value, given => Cache.Bypass = given); }
 
     public int? DraftTokens { get; set; }
-
-    [JsonIgnore] public CacheOptions? Cache { get; private set; }
 
     private protected static void Set<T>(T? value, Action<T> set)
         where T : struct
