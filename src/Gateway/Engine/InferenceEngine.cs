@@ -272,7 +272,7 @@ public sealed class InferenceEngine : IDisposable
                 await _group.RestoreAsync(); // nothing runs: the pause costs nobody anything
                 return;
             }
-            await _work.WaitAsync(stopping);
+            await _work.WaitAsync(s_housekeeping, stopping); // now and then it looks whether the group wants all its ranks back
             if ((await _group.WaitReadyAsync(stopping)).Epoch != life.Epoch)
                 return;
         }

@@ -63,6 +63,18 @@ public sealed class EngineRecoveryTests
     }
 
     [Test]
+    public async Task Idle_GroupWantsItsRanksBack_GetsThemWithoutARequestAndWithoutALoss()
+    {
+        await using EngineFixture fixture = new(s_settings);
+        await fixture.AnswerAsync(Text("prompt", maxTokens: 2));
+        fixture.Group.WantsRestore = true; // while the engine sleeps
+        Assert.That(() => fixture.Group.WantsRestore, Is.False.After(20_000, 20));
+        List<GenerationEvent> events = await fixture.RunAsync(Text("prompt", maxTokens: 2));
+        Assert.That(events.OfType<RecoveringEvent>(), Is.Empty);
+        Assert.That((fixture.Group.Plans[^1].Epoch, fixture.Engine.Load().Recoveries), Is.EqualTo((2L, 0L)));
+    }
+
+    [Test]
     public async Task WorkerLost_AgainAndAgain_EndsTheRequestAfterTheBound()
     {
         await using EngineFixture fixture = new(s_settings, new FakeWorkerGroup { Restarts = true, Dies = _ => LossCause.External });
