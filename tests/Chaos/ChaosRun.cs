@@ -25,10 +25,10 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
 
     private static readonly TimeSpan s_mostBetweenFaults = TimeSpan.FromSeconds(1.5);
 
-    private readonly Ledger _ledger = new();
+    private readonly Ledger _ledger = new(output);
     private readonly Random _random = new(options.Seed);
     private readonly long _start = Stopwatch.GetTimestamp();
-    private volatile bool _starving; // requests may be refused
+    private long _starvedUntil = long.MinValue; // requests asked before this moment may be refused
     private volatile int _crashes;
     private volatile bool _ending;
 
@@ -115,7 +115,9 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
         ServerStatus before = await arena.StatusAsync();
         IReadOnlyList<int> workers = [];
         await Arena.UntilAsync(() => (workers = arena.Workers()).Count > 1, s_patience); // on the heels of one that ended all
-        (_starving, _crashes) = (fault.Starves, _crashes + (fault.IsCrash ? 1 : 0));
+        if (fault.Starves)
+            Volatile.Write(ref _starvedUntil, long.MaxValue);
+        _crashes += fault.IsCrash ? 1 : 0;
         long start = Stopwatch.GetTimestamp();
         await fault.InjectAsync(_random);
         TimeSpan lasted = Stopwatch.GetElapsedTime(start);
@@ -125,7 +127,8 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
             return true;
         }
         ServerStatus? after = await arena.WaitServiceAsync(before, fault.IsLoss, fault.Starves ? s_patience + s_starved : s_patience);
-        _starving = false;
+        if (fault.Starves)
+            Volatile.Write(ref _starvedUntil, Stopwatch.GetTimestamp());
         TimeSpan toService = Stopwatch.GetElapsedTime(start) - lasted;
         if (after is null)
         {
@@ -155,7 +158,8 @@ internal sealed class ChaosRun(ChaosOptions options, TextWriter output)
 
     private void NoteEnd(Way way, Outcome outcome, TimeSpan took)
     {
-        bool excused = outcome.Kind switch { OutcomeKind.Refused => _starving, OutcomeKind.Suspected => _crashes >= 2, _ => true };
+        long asked = Stopwatch.GetTimestamp() - (long)(took.TotalSeconds * Stopwatch.Frequency);
+        bool excused = outcome.Kind switch { OutcomeKind.Refused => asked < Volatile.Read(ref _starvedUntil), OutcomeKind.Suspected => _crashes >= 2, _ => true };
         _ledger.Add(way, excused ? outcome : outcome with { Kind = OutcomeKind.Lost }, took);
     }
 

@@ -14,7 +14,7 @@ internal sealed record FaultRecord(string Arena, string Name, bool LostGroup, in
 
 /// <summary>Everything that happened, and what of it must not have.</summary>
 /// <remarks>Threads  any.</remarks>
-internal sealed class Ledger
+internal sealed class Ledger(TextWriter output)
 {
     private readonly Lock _gate = new();
     private readonly List<FaultRecord> _faults = [];
@@ -56,14 +56,15 @@ internal sealed class Ledger
             if (took > _longest)
                 _longest = took;
             if (outcome.IsViolation)
-                _violations.Add($"{outcome.Kind}: {outcome.Detail}");
+                Add($"{outcome.Kind} after {took.TotalSeconds:F1} s, {way}: {outcome.Detail}");
         }
     }
 
     public void AddViolations(IEnumerable<string> violations)
     {
         lock (_gate)
-            _violations.AddRange(violations);
+            foreach (string violation in violations)
+                Add(violation);
     }
 
     /// <summary>The tables.</summary>
@@ -100,6 +101,13 @@ internal sealed class Ledger
         to.WriteLine($"{"all",-13}{string.Concat(kinds.Select(kind => $"{_outcomes.Where(outcome => outcome.Key.Kind == kind).Sum(outcome => outcome.Value),15}"))}");
         to.WriteLine(string.Create(CultureInfo.InvariantCulture, $"longest request {_longest.TotalSeconds:F1} s"));
         to.WriteLine();
+    }
+
+    // Told at once: a run that ends badly later would take it along.
+    private void Add(string violation)
+    {
+        _violations.Add(violation);
+        output.WriteLine($"VIOLATION {violation}");
     }
 
     private static double At(double[] sorted, double share) => sorted[(int)Math.Ceiling(share * sorted.Length) - 1];

@@ -62,6 +62,9 @@ internal static class Sandbox
             throw new InvalidOperationException(reason);
     }
 
+    /// <summary>Runs a command of the system to its end; it may fail.</summary>
+    public static Task TryRunAsync(string command, params string[] args) => Task.Run(() => TryRun(command, args));
+
     private static string[] Self => [Environment.ProcessPath!, .. Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? [typeof(Sandbox).Assembly.Location] : Array.Empty<string>()];
 
     private static string? TryRun(string command, string[] args)

@@ -37,6 +37,9 @@ internal sealed class VirtualHost : IDisposable
     {
         if (!sandboxed)
             return [.. Enumerable.Range(0, count).Select(_ => new VirtualHost(IPAddress.Loopback, null, ""))];
+        // What an earlier arena has left: its hosts are gone, the kernel takes their cables away when it likes.
+        foreach (string link in Enumerable.Range(0, count).Select(Cable).Append(Bridge))
+            await Sandbox.TryRunAsync("ip", "link", "delete", link);
         await Sandbox.RunAsync("ip", "link", "add", Bridge, "type", "bridge");
         await Sandbox.RunAsync("ip", "address", "add", Middle(sandboxed) + "/24", "dev", Bridge);
         await Sandbox.RunAsync("ip", "link", "set", Bridge, "up");
@@ -61,9 +64,11 @@ internal sealed class VirtualHost : IDisposable
         _holder.Dispose();
     }
 
+    private static string Cable(int index) => string.Create(CultureInfo.InvariantCulture, $"cable{index}");
+
     private static async Task<VirtualHost> CabledAsync(int index)
     {
-        string cable = string.Create(CultureInfo.InvariantCulture, $"cable{index}"), plug = cable + "p";
+        string cable = Cable(index), plug = cable + "p";
         IPAddress address = IPAddress.Parse(string.Create(CultureInfo.InvariantCulture, $"10.213.0.{index + 1}"));
 
         // A process that does nothing keeps the namespace while the worker is dead; it ends when its input does, which is when this program ends.
