@@ -63,9 +63,9 @@ public sealed class LinearTests(IsaPath isa)
         LinearWeights weights = LinearWeights.Random(format, outputs, columns, seed: 1);
         int[] boundaries = Boundaries(columns, 64);
         InputLeaves leaves = LinearTree.Share(boundaries, 0, boundaries.Length - 1);
-        float[] x = Numbers.Uniform(31 * columns, seed: 2);
-        float[][] alone = [.. Enumerable.Range(0, 31).Select(row => Run(weights, leaves, x[(row * columns)..((row + 1) * columns)], 1, activations))];
-        foreach (int rows in new[] { 2, 3, 4, 5, 6, 7, 8, 9, 17, 31 })
+        float[] x = Numbers.Uniform(65 * columns, seed: 2);
+        float[][] alone = [.. Enumerable.Range(0, 65).Select(row => Run(weights, leaves, x[(row * columns)..((row + 1) * columns)], 1, activations))];
+        foreach (int rows in new[] { 2, 3, 4, 5, 6, 7, 8, 9, 13, 17, 20, 31, 65 })
         {
             float[] y = Run(weights, leaves, x[..(rows * columns)], rows, activations);
             for (int row = 0; row < rows; row++)

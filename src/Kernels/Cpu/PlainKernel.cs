@@ -2,11 +2,75 @@ using TpServe.Kernels.Cpu.Packing;
 
 namespace TpServe.Kernels.Cpu;
 
-/// <summary>Plain loops: every CPU, and what the other paths are tested against.</summary>
-internal readonly unsafe struct ScalarMath : IBlockMath
+/// <summary>The panel kernel in plain loops: every CPU, and what the emitted kernels are tested against.</summary>
+internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind) : PanelKernel(new TileShape(8, 1), CorrectionKind.Sum)
 {
+    /// <summary>Bytes used of PanelCall.Scratch: a decoded block with its weights, or the weights of a float one.</summary>
+    public static int ScratchBytes => Math.Max(sizeof(DecodedBlock) + (32 * 16 * sizeof(float)), 32 * 32 * sizeof(float));
+
     /// <inheritdoc/>
-    public static void Decode(PanelFormat format, byte* unit, int block, DecodedBlock* decoded)
+    public override void Run(int rows, int groups, PanelCall* call)
+    {
+        int outputs = format.PanelOutputs, tile = rows * outputs, perUnit = format.BlocksPerUnit;
+        long blockBytes = (long)Layout(format, kind).RowBytes * rows;
+        byte* a = call->Activations;
+        float* acc = call->Stack;
+        for (long leaf = 0; leaf < call->LeafCount; leaf++)
+        {
+            LeafEntry entry = call->Leaves[leaf];
+            byte* unit = call->Panel + entry.UnitOffset;
+            int block = entry.FirstBlock;
+            new Span<float>(acc, tile).Clear();
+            for (int i = 0; i < entry.Blocks; i++, a += blockBytes)
+            {
+                Accumulate(unit, block, a, rows, acc, call->Scratch);
+                if (++block == perUnit)
+                {
+                    block = 0;
+                    unit += format.UnitBytes;
+                }
+            }
+            for (int merge = 0; merge < entry.Merges; merge++, acc -= tile)
+                Merge(acc - tile, acc, tile);
+            acc += tile;
+        }
+        if (call->Pieces != 1)
+            return;
+        for (int row = 0; row < rows; row++)
+            new ReadOnlySpan<float>(call->Stack + (row * outputs), outputs).CopyTo(new Span<float>((byte*)call->Output + (row * call->OutputStride), outputs));
+    }
+
+    private void Accumulate(byte* unit, int block, byte* a, int rows, float* acc, byte* scratch)
+    {
+        if (kind == ActivationKind.BFloat16)
+        {
+            BFloats(unit, a, rows, acc);
+            return;
+        }
+        if (format.IsFloat)
+        {
+            float* values = (float*)unit;
+            if (format.Codes != CodeLayout.Float32)
+            {
+                values = (float*)scratch;
+                Widen(format.Codes, unit, values);
+            }
+            Floats(values, 32, (float*)a, rows, acc);
+            return;
+        }
+        DecodedBlock* decoded = (DecodedBlock*)scratch;
+        Decode(unit, block, decoded);
+        if (kind == ActivationKind.Int8)
+        {
+            Integers(decoded, a, rows, acc);
+            return;
+        }
+        float* weights = (float*)(decoded + 1);
+        Values(decoded, weights);
+        Floats(weights, 16, (float*)a, rows, acc);
+    }
+
+    private void Decode(byte* unit, int block, DecodedBlock* decoded)
     {
         byte* codes = unit + format.HeaderBytes + (block * format.BlockBytes) + format.BlockScaleBytes;
         for (int k = 0; k < 32; k++)
@@ -16,8 +80,7 @@ internal readonly unsafe struct ScalarMath : IBlockMath
             PanelCodes.Scales(format, unit, block, lane, out decoded->Scale0[lane], out decoded->Scale1[lane], out decoded->Min0[lane], out decoded->Min1[lane]);
     }
 
-    /// <inheritdoc/>
-    public static void Values(PanelFormat format, DecodedBlock* decoded, float* values)
+    private void Values(DecodedBlock* decoded, float* values)
     {
         for (int k = 0; k < 32; k++)
         {
@@ -30,8 +93,7 @@ internal readonly unsafe struct ScalarMath : IBlockMath
         }
     }
 
-    /// <inheritdoc/>
-    public static void Widen(CodeLayout layout, byte* codes, float* values)
+    private static void Widen(CodeLayout layout, byte* codes, float* values)
     {
         for (int k = 0; k < 32; k++)
         {
@@ -44,9 +106,7 @@ internal readonly unsafe struct ScalarMath : IBlockMath
         }
     }
 
-    /// <inheritdoc/>
-    public static void Integers<TCodes>(PanelFormat format, DecodedBlock* weights, byte* a, int rows, float* acc)
-        where TCodes : struct, ICodeRange
+    private void Integers(DecodedBlock* weights, byte* a, int rows, float* acc)
     {
         float* scales = (float*)(a + (rows * 32));
         byte* first = a + (rows * 36), second = a + (rows * 40);
@@ -83,8 +143,7 @@ internal readonly unsafe struct ScalarMath : IBlockMath
         }
     }
 
-    /// <inheritdoc/>
-    public static void Floats(float* values, int outputs, float* a, int rows, float* acc)
+    private static void Floats(float* values, int outputs, float* a, int rows, float* acc)
     {
         for (int row = 0; row < rows; row++)
             for (int k = 0; k < 32; k++)
@@ -92,8 +151,7 @@ internal readonly unsafe struct ScalarMath : IBlockMath
                     acc[(row * outputs) + lane] = MathF.FusedMultiplyAdd(values[(k * outputs) + lane], a[(row * 32) + k], acc[(row * outputs) + lane]);
     }
 
-    /// <inheritdoc/>
-    public static void BFloats(byte* codes, byte* a, int rows, float* acc, float* scratch)
+    private static void BFloats(byte* codes, byte* a, int rows, float* acc)
     {
         for (int row = 0; row < rows; row++)
         {
@@ -112,8 +170,7 @@ internal readonly unsafe struct ScalarMath : IBlockMath
         }
     }
 
-    /// <inheritdoc/>
-    public static void Merge(float* lower, float* upper, int count)
+    private static void Merge(float* lower, float* upper, int count)
     {
         for (int i = 0; i < count; i++)
             lower[i] += upper[i];
@@ -122,4 +179,23 @@ internal readonly unsafe struct ScalarMath : IBlockMath
     private static float FromBFloat(ushort bits) => BitConverter.UInt32BitsToSingle((uint)bits << 16);
 
     private static float Flush(float value) => float.IsSubnormal(value) ? MathF.CopySign(0f, value) : value;
+
+    /// <summary>32 inputs × 16 outputs of a quantised panel, decoded.</summary>
+    private struct DecodedBlock
+    {
+        /// <summary>Unsigned codes: vector k / 4, byte 4 · output + (k mod 4).</summary>
+        public fixed byte Codes[512];
+
+        /// <summary>Scales of inputs 0..15, or of all 32.</summary>
+        public fixed float Scale0[16];
+
+        /// <summary>Scales of inputs 16..31.</summary>
+        public fixed float Scale1[16];
+
+        /// <summary>Minima of inputs 0..15, or of all 32, with the file's sign.</summary>
+        public fixed float Min0[16];
+
+        /// <summary>Minima of inputs 16..31.</summary>
+        public fixed float Min1[16];
+    }
 }
