@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
+using TpServe.Kernels.Cpu.Emit;
 
 namespace TpServe.Kernels.Cpu;
 
@@ -7,10 +8,19 @@ namespace TpServe.Kernels.Cpu;
 public static class Isa
 {
     private static readonly string[] Names = ["scalar", "avx2", "avx-vnni", "avx512", "avx512-vnni"];
-    private static readonly IsaPath[] Supported = [.. FindSupported()];
+
+    /// <summary>Why emitted code cannot be executed although the CPU could; null where it can, or where the CPU has no AVX2.</summary>
+    public static string? Fault { get; } = HasAvx2 ? ExecutableMemory.Fault() : null;
+
+    /// <summary>What this machine can execute, narrowest first.</summary>
+    public static IReadOnlyList<IsaPath> Supported { get; } = [.. FindSupported()];
 
     /// <summary>True where VDPBF16PS exists. Without it bf16 products are the same arithmetic in float32.</summary>
     internal static bool HasBFloat16 { get; } = HasAvx512 && Extended(leaf: 7, subleaf: 1).Eax.HasBit(5);
+
+    // Emitted code follows the System V calling convention and needs mmap: Linux only. F16C comes with AVX2 on every CPU that has it.
+    private static bool HasAvx2 =>
+        OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64 && Avx2.IsSupported && Fma.IsSupported;
 
     private static bool HasAvx512 => Avx512BW.IsSupported && Avx512DQ.IsSupported && Avx512BW.VL.IsSupported;
 
@@ -34,8 +44,7 @@ public static class Isa
     private static IEnumerable<IsaPath> FindSupported()
     {
         yield return IsaPath.Scalar;
-        // Emitted code follows the System V calling convention and needs mmap: Linux only. F16C comes with AVX2 on every CPU that has it.
-        if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture != Architecture.X64 || !Avx2.IsSupported || !Fma.IsSupported)
+        if (!HasAvx2 || Fault is not null)
             yield break;
         yield return IsaPath.Avx2;
         if (Extended(leaf: 7, subleaf: 1).Eax.HasBit(4))
