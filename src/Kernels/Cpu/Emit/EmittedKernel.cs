@@ -19,6 +19,15 @@ internal sealed unsafe class EmittedKernel : PanelKernel
 
     private EmittedKernel(PanelFormat format)
     {
+        (byte[] code, int[] offsets) = Emit(format);
+        _memory = new ExecutableMemory(code);
+        for (int rows = 1; rows <= MostRows; rows++)
+            _entries[rows] = _memory.Address + offsets[rows];
+    }
+
+    /// <summary>The bytes of a format's functions, and where the function of each number of rows begins.</summary>
+    public static (byte[] Code, int[] Offsets) Emit(PanelFormat format)
+    {
         using MemoryStream code = new();
         int[] offsets = new int[MostRows + 1];
         for (int rows = 1; rows <= MostRows; rows++)
@@ -29,9 +38,7 @@ internal sealed unsafe class EmittedKernel : PanelKernel
             PanelEmitter emitter = format.IsFloat ? new FloatEmitter(format, rows) : new IntegerEmitter(format, rows);
             emitter.Emit(new StreamCodeWriter(code));
         }
-        _memory = new ExecutableMemory(code.GetBuffer().AsSpan(0, (int)code.Length));
-        for (int rows = 1; rows <= MostRows; rows++)
-            _entries[rows] = _memory.Address + offsets[rows];
+        return (code.ToArray(), offsets);
     }
 
     /// <summary>The kernel of a format, emitted when first asked for.</summary>

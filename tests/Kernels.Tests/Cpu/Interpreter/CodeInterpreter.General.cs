@@ -59,7 +59,7 @@ internal sealed unsafe partial class CodeInterpreter
     {
         int bits = 8 * step.Width;
         ulong top = 1UL << (bits - 1), all = top | (top - 1);
-        ulong a = Read(step, step.Destination), b = Read(step, step.First.Kind == PlaceKind.None ? step.Source : step.First), result;
+        ulong a = Read(step, step.Destination), b = step.Source.Kind == PlaceKind.None ? 0 : Read(step, step.Source), result;
         switch (step.Mnemonic)
         {
             case Mnemonic.Add:

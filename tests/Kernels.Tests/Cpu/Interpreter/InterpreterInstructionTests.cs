@@ -48,6 +48,35 @@ public sealed unsafe class InterpreterInstructionTests
         }
     }
 
+    [TestCase(Code.VEX_Vpdpbusd_xmm_xmm_xmmm128, Code.EVEX_Vpdpbusd_xmm_k1z_xmm_xmmm128b32)]
+    [TestCase(Code.VEX_Vpdpbusd_ymm_ymm_ymmm256, Code.EVEX_Vpdpbusd_ymm_k1z_ymm_ymmm256b32)]
+    public void VexDot_OnAnyMachine_SameBitsAsTheEvexForm(Code vex, Code evex)
+    {
+        OperandNumbers numbers = new(5);
+        bool native = HostFeatures.RunsCode && evex.CpuidFeatures().All(HostFeatures.Has);
+        foreach ((Instruction form, Instruction oracle) in VectorForms.Of(vex, new Random(1)).Zip(VectorForms.Of(evex, new Random(1)).Where(form => form.OpMask == Register.None)))
+        {
+            using VectorFrame frame = new(form, hasAvx512: true), other = new(oracle, hasAvx512: true);
+            for (int round = 0; round < Rounds; round++)
+            {
+                Span<byte> block = new(_native, VectorFrame.Bytes), interpreted = new(_interpreted, VectorFrame.Bytes);
+                Fill(Mnemonic.Vpdpbusd, numbers, block);
+                block.CopyTo(interpreted);
+                if (native)
+                    other.RunNatively(_native);
+                else
+                    other.Interpret(_native);
+                frame.Interpret(_interpreted);
+                Assert.That(interpreted.ToArray(), Is.EqualTo(block.ToArray()), $"{form}, round {round}");
+                int expected = *(int*)(_native + VectorFrame.OldAt + 4);
+                byte* second = _native + (form.Op2Kind == OpKind.Memory ? VectorFrame.MemoryAt : VectorFrame.SecondAt);
+                for (int i = 4; i < 8; i++)
+                    expected = unchecked(expected + (_native[VectorFrame.FirstAt + i] * (sbyte)second[i]));
+                Assert.That(*(int*)(_interpreted + VectorFrame.ResultAt + 4), Is.EqualTo(expected));
+            }
+        }
+    }
+
     // 2^-126 − 1.5 · 2^-151 as a sum: 24 bits make it 2^-126 − 2^-150, which is tiny; the subnormal grid alone would make it 2^-126. At
     // two thirds of that distance from 2^-126, a tie, both make it 2^-126.
     [TestCase(0x99C0u, 0u)]
@@ -99,18 +128,18 @@ public sealed unsafe class InterpreterInstructionTests
         }
     }
 
-    private static void Fill(Mnemonic mnemonic, OperandNumbers numbers, byte[] block)
+    private static void Fill(Mnemonic mnemonic, OperandNumbers numbers, Span<byte> block)
     {
         numbers.Bytes(block);
-        Span<byte> old = block.AsSpan(VectorFrame.OldAt, 64), first = block.AsSpan(VectorFrame.FirstAt, 64);
-        Span<byte> second = block.AsSpan(VectorFrame.SecondAt, 64), memory = block.AsSpan(VectorFrame.MemoryAt, 64);
+        Span<byte> old = block.Slice(VectorFrame.OldAt, 64), first = block.Slice(VectorFrame.FirstAt, 64);
+        Span<byte> second = block.Slice(VectorFrame.SecondAt, 64), memory = block.Slice(VectorFrame.MemoryAt, 64);
         if (mnemonic == Mnemonic.Vdpbf16ps)
             numbers.BFloats(old, first, second);
         else if (VectorOperation.Of(mnemonic).TakesSingles)
             numbers.Singles(old, first, second);
         if (mnemonic == Mnemonic.Vdpbf16ps || VectorOperation.Of(mnemonic).TakesSingles)
             second.CopyTo(memory);
-        BitConverter.TryWriteBytes(block.AsSpan(VectorFrame.ControlAt), numbers.Control());
+        BitConverter.TryWriteBytes(block[VectorFrame.ControlAt..], numbers.Control());
     }
 
     private static string Row(string name, ReadOnlySpan<byte> block, int at) => $"{name}: {BitConverter.ToUInt32(block[at..]):X8}";
