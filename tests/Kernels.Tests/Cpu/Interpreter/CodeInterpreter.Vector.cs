@@ -7,6 +7,7 @@ internal sealed unsafe partial class CodeInterpreter
 {
     private const int Result = VectorCount, Temporary = VectorCount + 1;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void ExecuteVector(in Step step, VectorOperands* o)
     {
         // 1. Where the operands are.
@@ -53,6 +54,7 @@ internal sealed unsafe partial class CodeInterpreter
     }
 
     // Under a mask only its elements are touched, where memory has as many of them as the result; elsewhere the whole operand is.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private byte* Load(in Step step, ulong mask)
     {
         byte* temporary = Vector(Temporary);
@@ -95,6 +97,7 @@ internal sealed unsafe partial class CodeInterpreter
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void WriteVector(in Step step, byte* result, ulong mask)
     {
         byte* register = Vector(step.Destination.Number);

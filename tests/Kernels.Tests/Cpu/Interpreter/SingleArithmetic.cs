@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace TpServe.Kernels.Tests.Cpu.Interpreter;
 
 /// <summary>binary32 arithmetic as vector instructions do it under a given MXCSR, rounded to nearest even.</summary>
@@ -23,6 +25,7 @@ internal static class SingleArithmetic
     private const float Scale = 18446744073709551616f; // 2^64
 
     /// <summary>a · b + c, rounded once. A NaN result is any NaN: <see cref="FirstNaN"/> has its bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float MultiplyAdd(float a, float b, float c, uint control)
     {
         if ((control & DenormalsAreZero) != 0)
