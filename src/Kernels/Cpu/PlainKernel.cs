@@ -162,8 +162,8 @@ internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind
                 {
                     ushort* w = (ushort*)codes + (k * 32) + (lane * 2);
                     float sum = acc[(row * 32) + lane];
-                    sum = Flush(MathF.FusedMultiplyAdd(Flush(FromBFloat(w[1])), Flush(FromBFloat(x[k + 1])), sum));
-                    sum = Flush(MathF.FusedMultiplyAdd(Flush(FromBFloat(w[0])), Flush(FromBFloat(x[k])), sum));
+                    sum = FlushingMultiplyAdd(Flush(FromBFloat(w[1])), Flush(FromBFloat(x[k + 1])), sum);
+                    sum = FlushingMultiplyAdd(Flush(FromBFloat(w[0])), Flush(FromBFloat(x[k])), sum);
                     acc[(row * 32) + lane] = sum;
                 }
             }
@@ -177,6 +177,18 @@ internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind
     }
 
     private static float FromBFloat(ushort bits) => BitConverter.UInt32BitsToSingle((uint)bits << 16);
+
+    // The processor flushes what is below 2^-126 after rounding with an unbounded exponent: also what only the coarser grid of the subnormals
+    // rounds up to it. There factors and sum are small enough to be scaled into the normal numbers.
+    private static float FlushingMultiplyAdd(float a, float b, float sum)
+    {
+        const float smallestNormal = 1.17549435e-38f, scale = 18446744073709551616f;
+        float result = MathF.FusedMultiplyAdd(a, b, sum);
+        if (MathF.Abs(result) != smallestNormal)
+            return Flush(result);
+        float unbounded = MathF.Abs(a) < MathF.Abs(b) ? MathF.FusedMultiplyAdd(a * scale, b, sum * scale) : MathF.FusedMultiplyAdd(a, b * scale, sum * scale);
+        return MathF.Abs(unbounded) < smallestNormal * scale ? MathF.CopySign(0f, result) : result;
+    }
 
     private static float Flush(float value) => float.IsSubnormal(value) ? MathF.CopySign(0f, value) : value;
 
