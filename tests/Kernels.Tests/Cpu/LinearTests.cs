@@ -240,6 +240,23 @@ public sealed class LinearTests(IsaPath isa)
         Assert.That(actual.Select(BitConverter.SingleToInt32Bits), Is.EqualTo(expected.Select(BitConverter.SingleToInt32Bits)));
     }
 
+    /// <summary>2^-126 − c · 2^-151: what is below 2^-126 after rounding as if exponents had no bound is zero, not what rounds to a subnormal.</summary>
+    [TestCase(1f, 1.17549435e-38f)]
+    [TestCase(1.5f, 0f)]
+    [TestCase(2f, 0f)]
+    public void Linear_BFloatsBelowTheSmallestNormal_AreFlushedAsTheHardwareDoes(float c, float expected)
+    {
+        byte[] bytes = new byte[32 * 32 * 2];
+        float[] x = new float[32];
+        (x[1], x[0]) = (MathF.ScaleB(1, -63), -MathF.ScaleB(1, -75)); // the odd input comes first
+        for (int output = 0; output < 32; output++)
+        {
+            BitConverter.TryWriteBytes(bytes.AsSpan((output * 64) + 2), (ushort)(BitConverter.SingleToUInt32Bits(MathF.ScaleB(1, -63)) >> 16));
+            BitConverter.TryWriteBytes(bytes.AsSpan(output * 64), (ushort)(BitConverter.SingleToUInt32Bits(MathF.ScaleB(c, -76)) >> 16));
+        }
+        Assert.That(Run(new LinearWeights(WeightFormat.BF16, 32, 32, bytes), InputLeaves.Whole(32), x, 1, CpuActivations.Auto), Is.All.EqualTo(expected));
+    }
+
     [TestCaseSource(nameof(FormatsAndActivations))]
     public void Linear_AnyBlockBytes_EqualsPlainLoops(WeightFormat format, CpuActivations activations)
     {
