@@ -42,6 +42,7 @@ internal static class DeviceBackends
     {
         IsaPath.Scalar => InstructionSet.Scalar,
         IsaPath.Avx2 => InstructionSet.Avx2,
+        IsaPath.AvxVnni => InstructionSet.AvxVnni,
         IsaPath.Avx512 => InstructionSet.Avx512,
         IsaPath.Avx512Vnni => InstructionSet.Avx512Vnni,
         _ => throw new ArgumentOutOfRangeException(nameof(path), path, "not a path"),
@@ -53,6 +54,7 @@ internal static class DeviceBackends
         {
             InstructionSet.Scalar => IsaPath.Scalar,
             InstructionSet.Avx2 => IsaPath.Avx2,
+            InstructionSet.AvxVnni => IsaPath.AvxVnni,
             InstructionSet.Avx512 => IsaPath.Avx512,
             InstructionSet.Avx512Vnni => IsaPath.Avx512Vnni,
             _ => throw new ModelLoadException($"the load names no instruction set path ({request.Isa})."),

@@ -21,6 +21,8 @@ internal static class HostFacts
             HostId = HostId(),
             Version = Version(),
             Isa = DeviceBackends.Message(Isa.Detect()),
+            Isas = { Isa.Supported.Select(DeviceBackends.Message) },
+            IsaFault = Isa.Fault ?? "",
             Device = Device(),
             FreeBytes = HostMemory.FreeBytes(),
             Cores = Environment.ProcessorCount,

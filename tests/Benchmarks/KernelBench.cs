@@ -12,12 +12,13 @@ namespace TpServe.Benchmarks;
 
 /// <summary>Matrix products of the CPU backend beside the machine's limits: streaming read for few rows, the multiply pipes for many.</summary>
 /// <remarks>
-/// Usage     kernels [threads] [format…]; times are the best of repeats, shares the median of ratios to the limit measured
+/// Usage     kernels [threads] [isa] [format…]; times are the best of repeats, shares the median of ratios to the limit measured
 ///           right before, because a shared host drifts by the second.
 /// </remarks>
 internal static unsafe class KernelBench
 {
     private const int Repeats = 5;
+    private const int Independent = 12; // products in flight: more than latency × pipes of any family
     private static readonly WeightFormat[] DefaultFormats =
         [WeightFormat.Q8_0, WeightFormat.Q4_0, WeightFormat.Q4_1, WeightFormat.Q4_K, WeightFormat.Q6_K, WeightFormat.BF16, WeightFormat.F16, WeightFormat.F32];
 
@@ -35,16 +36,15 @@ internal static unsafe class KernelBench
         WeightFormat[] formats = arguments.Length == 0 ? DefaultFormats : [.. arguments.ToArray().Select(Enum.Parse<WeightFormat>)];
         using CpuThreads threads = new(count);
         using CpuLinear linear = new(threads, isa, CpuActivations.Auto);
-        using Limits limits = new(threads);
+        using Limits limits = new(threads, InstructionFamily.Of(isa));
         foreach (WeightFormat format in formats)
         {
             long start = Stopwatch.GetTimestamp();
-            PanelFormat panel = PanelFormat.Of(format);
-            PanelKernels.For(panel, ActivationLayout.Of(panel, CpuActivations.Auto), isa);
+            PanelKernel.For(PanelFormat.Of(format), CpuActivations.Auto, isa);
             Console.Write($"{format} {Stopwatch.GetElapsedTime(start).TotalMilliseconds:F1} ms, ");
         }
         Console.WriteLine("to make a kernel");
-        Console.WriteLine($"{isa.Name()}, {count} threads: read {limits.ReadGigabytes():F1} GB/s, VPDPBUSD {limits.DotGigaOperations(false):F0} GOP/s, VDPBF16PS {limits.DotGigaOperations(true):F0} GFLOP/s");
+        Console.WriteLine($"{isa.Name()}, {count} threads: read {limits.ReadGigabytes():F1} GB/s, integer dots {limits.GigaOperations(WeightFormat.Q8_0):F0} GOP/s, bf16 {limits.GigaOperations(WeightFormat.BF16):F0}, fma {limits.GigaOperations(WeightFormat.F32):F0} GFLOP/s");
         Console.WriteLine("8192 x 2048:     1 row: us   GB/s  of read |   8 rows: us | 1024 x 2048, 128 rows: GOP/s  of peak | leaves of 64: GOP/s  of whole | pack 8192 x 2048");
         foreach (WeightFormat format in formats)
             Measure(format, linear, limits);
@@ -74,7 +74,7 @@ internal static unsafe class KernelBench
             one.Add(seconds);
             share.Add(weight.Bytes / seconds / 1e9 / read);
             eight.Add(Time(linear, weight, xs, ys, 8));
-            double peak = limits.DotGigaOperations(format == WeightFormat.BF16) / (format is WeightFormat.F16 or WeightFormat.F32 ? 4 : 1);
+            double peak = limits.GigaOperations(format);
             double operations = 2.0 * 128 * small.Outputs * columns / Time(linear, small, xs, ys, 128) / 1e9;
             many.Add(operations);
             ofPeak.Add(operations / peak);
@@ -128,12 +128,13 @@ internal static unsafe class KernelBench
     }
 
     /// <summary>What the machine can do right now.</summary>
-    private sealed class Limits(CpuThreads threads) : IDisposable
+    private sealed class Limits(CpuThreads threads, InstructionFamily family) : IDisposable
     {
         private const long ReadBytes = 96L << 20;
         private readonly WeightMemory _memory = new(ReadBytes);
-        private readonly ExecutableMemory _integers = Loop(false);
-        private readonly ExecutableMemory _floats = Loop(true);
+        private readonly ExecutableMemory _integers = Loop(family, family.HasVnni ? VectorOp.DotBytes : VectorOp.MultiplyAddBytes);
+        private readonly ExecutableMemory _bfloats = Loop(family, family.HasBFloat16 ? VectorOp.DotBFloats : VectorOp.MultiplyAdd231);
+        private readonly ExecutableMemory _floats = Loop(family, VectorOp.MultiplyAdd231);
 
         public double ReadGigabytes()
         {
@@ -150,18 +151,26 @@ internal static unsafe class KernelBench
 
         public void Evict() => ReadGigabytes();
 
-        public double DotGigaOperations(bool floats)
+        /// <summary>
+        /// Multiply-adds counted twice: of the dot instruction, or of fused multiply-adds. Without VNNI, of one VPMADDUBSW and one VPADDW for 16
+        /// products: what 8-bit codes take; codes of fewer bits take less and can exceed it.
+        /// </summary>
+        public double GigaOperations(WeightFormat format)
         {
-            if (Isa.Detect() != IsaPath.Avx512Vnni)
-                return double.NaN; // no such pipes here: only bandwidth shares mean anything
             const int items = 64, loops = 2000;
-            DotWork work = new((floats ? _floats : _integers).Address, loops);
+            (ExecutableMemory code, int operations) = format switch
+            {
+                WeightFormat.BF16 => (_bfloats, family.HasBFloat16 ? 4 : 2),
+                WeightFormat.F16 or WeightFormat.F32 => (_floats, 2),
+                _ => (_integers, family.HasVnni ? 8 : 4),
+            };
+            DotWork work = new(code.Address, loops);
             double best = 0;
             for (int i = 0; i < 3; i++)
             {
                 long start = Stopwatch.GetTimestamp();
                 threads.Run(ref work, items, 1);
-                best = Math.Max(best, (double)items * loops * 16 * 16 * (floats ? 4 : 8) / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9);
+                best = Math.Max(best, (double)items * loops * Independent * family.Lanes * operations / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9);
             }
             return best;
         }
@@ -170,23 +179,28 @@ internal static unsafe class KernelBench
         {
             _memory.Dispose();
             _integers.Dispose();
+            _bfloats.Dispose();
             _floats.Dispose();
         }
 
-        /// <summary>16 independent dot products a round, rounds in edi.</summary>
-        private static ExecutableMemory Loop(bool floats)
+        /// <summary>Independent products a round, rounds in edi.</summary>
+        private static ExecutableMemory Loop(InstructionFamily family, VectorOp op)
         {
-            Assembler c = new(64);
+            VectorAssembler vector = new(family);
+            Assembler c = vector.Code;
             Label loop = c.CreateLabel();
-            for (int i = 0; i < 32; i++)
-                c.vpxord(Zmm(i), Zmm(i), Zmm(i));
-            c.Label(ref loop);
             for (int i = 0; i < 16; i++)
+                vector.Clear(i);
+            c.Label(ref loop);
+            for (int i = 0; i < Independent; i++)
             {
-                if (floats)
-                    c.vdpbf16ps(Zmm(i), zmm30, zmm31);
-                else
-                    c.vpdpbusd(Zmm(i), zmm30, zmm31);
+                if (op == VectorOp.MultiplyAddBytes)
+                {
+                    vector.Op(op, 15, 13, 14);
+                    vector.Op(VectorOp.AddWords, i, i, 15);
+                    continue;
+                }
+                vector.Op(op, i, 13, 14);
             }
             c.dec(edi);
             c.jnz(loop);
@@ -196,8 +210,6 @@ internal static unsafe class KernelBench
             c.Assemble(new StreamCodeWriter(code), 0);
             return new ExecutableMemory(code.ToArray());
         }
-
-        private static AssemblerRegisterZMM Zmm(int number) => new(Register.ZMM0 + number);
 
         private readonly struct ReadWork(byte* memory) : IParallelWork
         {

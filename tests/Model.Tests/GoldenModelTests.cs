@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using TpServe.Checkpoint;
+using TpServe.Kernels.Cpu;
 using TpServe.Model.Families;
 using TpServe.Testing;
 
@@ -16,9 +17,11 @@ public sealed class GoldenModelTests
 
     private static IEnumerable<string> GgufFiles => GoldenModel.Names("gguf-models", "*.gguf");
 
+    private static IEnumerable<string> Checkpoints => Folders.Select(name => $"models/{name}").Concat(GgufFiles.Select(name => $"gguf-models/{name}"));
+
     private static IEnumerable<TestCaseData> InFloat32() =>
         from device in new[] { "reference", "cpu" }
-        from path in Folders.Select(name => $"models/{name}").Concat(GgufFiles.Select(name => $"gguf-models/{name}"))
+        from path in Checkpoints
         select new TestCaseData(device, path);
 
     [TestCaseSource(nameof(InFloat32))]
@@ -48,6 +51,24 @@ public sealed class GoldenModelTests
         (ModelCheckpoint checkpoint, GoldenModel golden) = Open($"gguf-models/{name}");
         using ModelCheckpoint closed = checkpoint;
         AssertNear(checkpoint, golden, golden.LlamaCppYardstick ?? new GoldenDistance { MeanKl = 0.01, MaxAbsLogprobDifferenceInTop = 0.5 });
+    }
+
+    /// <summary>Instruction sets differ in speed alone, so that a group of unlike processors works and a seed means the same on each.</summary>
+    [TestCaseSource(nameof(Checkpoints))]
+    public void Model_OnAnyInstructionPath_GivesTheBitsOfPlainLoops(string path)
+    {
+        (ModelCheckpoint checkpoint, GoldenModel golden) = Open(path);
+        using ModelCheckpoint closed = checkpoint;
+        Job[] jobs = [.. golden.Cases.Select(expected => new Job { Prompt = expected.PromptTokenIds, Chunk = 19, NewTokens = 8, PromptTopLogprobs = 3 })];
+        string[] expected = Run(IsaPath.Scalar);
+        foreach (IsaPath isa in Isa.Supported)
+            Assert.That(Run(isa), Is.EqualTo(expected), isa.Name());
+
+        string[] Run(IsaPath isa)
+        {
+            RankSetup setup = RankSetup.CpuDefault with { Backend = () => new CpuBackend(threads: 2, isa) };
+            return [.. RankGroup.RunAlone(checkpoint, setup, jobs).Select(result => result.ToString())];
+        }
     }
 
     private static void AssertNear(ModelCheckpoint checkpoint, GoldenModel golden, GoldenDistance limit)

@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using TpServe.Checkpoint;
+using TpServe.Kernels.Cpu;
 using TpServe.Sharding;
 using TpServe.Testing;
 
@@ -43,6 +44,18 @@ public sealed class SmolLm2Tests
             foreach ((GoldenCase expected, JobResult actual) in golden.Cases.Zip(results))
                 GoldenComparison.AssertGreedy(expected, actual, 4 * golden.LlamaCppYardstick!.MaxAbsLogprobDifferenceInTop);
         });
+    }
+
+    [Test]
+    public void SmolLm2_RanksOnUnlikeProcessors_EqualOneRank()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
+        Job job = new() { Prompt = [504, 28899, 418, 717, 477, 21817, 43145, 690, 805], NewTokens = 4, PromptTopLogprobs = 5, TopLogprobs = 2, Settings = new() { Temperature = 1, TopP = 0.9f, Seed = 5 } };
+        string alone = RankGroup.RunAlone(checkpoint, RankSetup.CpuDefault, [job])[0].ToString();
+        int made = 0;
+        RankSetup unlike = RankSetup.CpuDefault with { Backend = () => new CpuBackend(threads: 1, Isa.Supported[(Interlocked.Increment(ref made) - 1) % Isa.Supported.Count]) };
+        JobResult[] group = RankGroup.Run(checkpoint, Partition.Even(checkpoint.Config, Math.Max(2, Isa.Supported.Count)), unlike, [job])[0];
+        Assert.That(group[0].ToString(), Is.EqualTo(alone), string.Join(", ", Isa.Supported.Select(isa => isa.Name())));
     }
 
     [TestCase(1.0, 1.0)]

@@ -25,10 +25,10 @@ public sealed class DeviceBackendsTests
     }
 
     [Test]
-    public void Message_EveryPath_HasItsOwnAndKeepsTheOrder()
+    public void Message_EveryPath_HasItsOwn()
     {
-        InstructionSet[] sets = [.. Enum.GetValues<IsaPath>().Order().Select(DeviceBackends.Message)];
-        Assert.That(sets, Is.Unique.And.Ordered.And.None.EqualTo(InstructionSet.Unspecified));
+        InstructionSet[] sets = [.. Enum.GetValues<IsaPath>().Select(DeviceBackends.Message)];
+        Assert.That(sets, Is.Unique.And.None.EqualTo(InstructionSet.Unspecified));
     }
 
     [TestCase(KvDtype.F32, ElementType.Float32)]

@@ -35,7 +35,7 @@ internal static partial class SettingsTable
         Row(Group, nameof(GatewayOptions.Threads), "--threads", Whole(0, 256), o => o.Threads, (o, v) => o with { Threads = v },
             "Compute threads of each worker; 0 = the cores of its host divided by the workers on it."),
         Row(Group, nameof(GatewayOptions.Isa), "--isa", Word(Words.InstructionSets), o => o.Isa, (o, v) => o with { Isa = v },
-            "Instruction set path of the CPU's matrix products; auto = the widest that all workers have."),
+            "Instruction set path of the CPU's matrix products; auto = the widest each worker has. All give the same bits."),
         Row(Group, nameof(GatewayOptions.Activations), "--activations", Word(Words.Activations), o => o.Activations, (o, v) => o with { Activations = v },
             "Type of activations entering a product with quantised weights; auto = 8 bits a block, f32 is slower and exact to rounding."),
         Row(Group, nameof(GatewayOptions.Transport), "--transport", Word(Words.Transports), o => o.Transport, (o, v) => o with { Transport = v },

@@ -52,7 +52,8 @@ public static class Words
 
     /// <summary>Instruction set paths, narrowest first.</summary>
     public static Words<InstructionSet> InstructionSets { get; } = new(
-        (InstructionSet.Unspecified, "auto"), (InstructionSet.Scalar, "scalar"), (InstructionSet.Avx2, "avx2"), (InstructionSet.Avx512, "avx512"), (InstructionSet.Avx512Vnni, "avx512-vnni"));
+        (InstructionSet.Unspecified, "auto"), (InstructionSet.Scalar, "scalar"), (InstructionSet.Avx2, "avx2"), (InstructionSet.AvxVnni, "avx-vnni"),
+        (InstructionSet.Avx512, "avx512"), (InstructionSet.Avx512Vnni, "avx512-vnni"));
 
     /// <summary>What to do about a lost rank.</summary>
     public static Words<OnRankLoss> RankLosses { get; } = new((OnRankLoss.Restart, "restart"), (OnRankLoss.Fail, "fail"), (OnRankLoss.Shrink, "shrink"));

@@ -18,7 +18,6 @@ internal static class LoadPlanner
     public static LoadRequest[] Requests(
         GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts, TransportChoice transport)
     {
-        InstructionSet isa = Isa(options.Isa, facts);
         LoadRequest[] requests = new LoadRequest[plan.Degree];
         for (int rank = 0; rank < requests.Length; rank++)
         {
@@ -31,7 +30,7 @@ internal static class LoadPlanner
                 HeadBoundaries = { plan.Partition.HeadBoundaries },
                 LeafBoundaries = { plan.Partition.LeafBoundaries },
                 VocabBoundaries = { plan.Partition.VocabBoundaries },
-                Isa = isa,
+                Isa = Isa(options.Isa, rank, facts[rank]),
                 Threads = plan.Threads > 0 ? plan.Threads : Threads(facts, rank),
                 KvDtype = options.KvDtype,
                 ActivationDtype = options.Activations,
@@ -58,13 +57,13 @@ internal static class LoadPlanner
         return Math.Max(1, Math.Min(own.Cores / sharing, own.HostCores / onMachine));
     }
 
-    private static InstructionSet Isa(InstructionSet wanted, IReadOnlyList<HelloReply> facts)
+    /// <summary>Every path gives the same bits, so that ranks on unlike processors each take their widest.</summary>
+    private static InstructionSet Isa(InstructionSet wanted, int rank, HelloReply worker)
     {
-        InstructionSet widest = facts.Min(fact => fact.Isa);
         if (wanted == InstructionSet.Unspecified)
-            return widest;
-        if (wanted > widest)
-            throw new WorkerStartException($"--isa {Words.InstructionSets.Of(wanted)} is not available on every worker; the widest they share is {Words.InstructionSets.Of(widest)}.");
+            return worker.Isa;
+        if (!worker.Isas.Contains(wanted))
+            throw new WorkerStartException($"--isa {Words.InstructionSets.Of(wanted)} is not available to rank {rank}, which has {string.Join(", ", worker.Isas.Select(Words.InstructionSets.Of))}.");
         return wanted;
     }
 }

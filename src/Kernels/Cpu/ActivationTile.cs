@@ -12,15 +12,16 @@ namespace TpServe.Kernels.Cpu;
 /// </remarks>
 internal static unsafe class ActivationTile
 {
-    /// <summary>Fills the tile of rows [0, rows) at x, <paramref name="stride"/> floats apart.</summary>
+    /// <summary>Fills one group of a tile with rows [0, rows) at x, <paramref name="stride"/> floats apart.</summary>
+    /// <param name="group">The group's place in the tile's first block.</param>
+    /// <param name="blockBytes">From block to block: the rows of all groups.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Fill(ActivationLayout layout, LeafPlan plan, float* x, long stride, int rows, byte* tile)
+    public static void Fill(ActivationLayout layout, LeafPlan plan, float* x, long stride, int rows, byte* group, long blockBytes)
     {
-        long blockBytes = (long)layout.RowBytes * rows;
         float* padded = stackalloc float[32];
         for (int row = 0; row < rows; row++, x += stride)
         {
-            byte* block = tile;
+            byte* block = group;
             foreach (BlockVisit visit in plan.Visits)
             {
                 float* source = x + visit.Column;
@@ -34,6 +35,10 @@ internal static unsafe class ActivationTile
                 {
                     case ActivationKind.Float32:
                         Unsafe.CopyBlockUnaligned(block + (row * 128), source, 128);
+                        break;
+                    case ActivationKind.RoundedFloat32:
+                        for (int i = 0; i < 32; i += 8)
+                            (Round(Vector256.Load((uint*)source + i)) << 16).Store((uint*)(block + (row * 128)) + i);
                         break;
                     case ActivationKind.BFloat16:
                         Round(source, (ushort*)(block + (row * 64)));
@@ -93,21 +98,33 @@ internal static unsafe class ActivationTile
 
         // 3. What the offset of the codes or the minimum of the weights adds to every output.
         byte* corrections = block + (rows * 36);
-        int sum0 = Vector256.Sum(c0 + c1), sum1 = Vector256.Sum(c2 + c3);
         if (layout.Halves == 1)
         {
-            Correct(layout, scale, sum0 + sum1, corrections, row);
+            Correct(layout, scale, (c0 + c1) + (c2 + c3), corrections, row);
             return;
         }
-        Correct(layout, scale, sum0, corrections, row);
-        Correct(layout, scale, sum1, corrections + (rows * 4), row);
+        Correct(layout, scale, c0 + c1, corrections, row);
+        Correct(layout, scale, c2 + c3, corrections + (rows * 4), row);
     }
 
-    private static void Correct(ActivationLayout layout, float scale, int sum, byte* corrections, int row)
+    // Lane i of the sums holds the codes of the inputs i, i + 8, …
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Correct(ActivationLayout layout, float scale, Vector256<int> sums, byte* corrections, int row)
     {
-        if (layout.HasMinimum)
-            ((float*)corrections)[row] = layout.Correction * (scale * sum);
-        else
-            ((int*)corrections)[row] = layout.Correction * sum;
+        Vector128<int> four = sums.GetLower() + sums.GetUpper();
+        switch (layout.Correction)
+        {
+            case CorrectionKind.Minimum:
+                ((float*)corrections)[row] = layout.Factor * (scale * Vector128.Sum(four));
+                break;
+            case CorrectionKind.PairSums:
+                short* pair = (short*)corrections + (2 * row);
+                pair[0] = (short)(layout.Factor * (four.GetElement(0) + four.GetElement(1)));
+                pair[1] = (short)(layout.Factor * (four.GetElement(2) + four.GetElement(3)));
+                break;
+            default:
+                ((int*)corrections)[row] = layout.Factor * Vector128.Sum(four);
+                break;
+        }
     }
 }

@@ -27,7 +27,7 @@ public sealed class CpuBackend : ITensorBackend
         _threads = new CpuThreads(threads);
         _linear = new CpuLinear(_threads, Path, activations);
         _attention = new Ops.Attention(_threads);
-        Description = $"cpu {Path.Name()}{(activations == CpuActivations.Auto ? "" : ", float32 activations")}, {threads} {(threads == 1 ? "thread" : "threads")}";
+        Description = $"cpu {Path.Name()}{(isa is null && Isa.Fault is { } fault ? $" ({fault})" : "")}{(activations == CpuActivations.Auto ? "" : ", float32 activations")}, {threads} {(threads == 1 ? "thread" : "threads")}";
     }
 
     /// <inheritdoc/>

@@ -2,11 +2,11 @@ using TpServe.Kernels.Cpu.Packing;
 
 namespace TpServe.Kernels.Cpu;
 
-/// <summary>Matrix products of one rank: packs weights, lays activations out in tiles of up to 8 rows, shares panels among the threads.</summary>
+/// <summary>Matrix products of one rank: packs weights, lays activations out in tiles, shares panels among the threads.</summary>
 /// <remarks>
 /// Threads  the rank's thread calls; its threads draw ranges of panels, and every output of a row is computed by one of them alone.
-/// Cost     few rows: the weights are read once, in one ascending stream per panel. More: ⌈n/8⌉ tiles of equal height use a panel while the
-///          next one is prefetched.
+/// Cost     few rows: the weights are read once, in one ascending stream per panel. More: tiles of equal height use a panel while the next one
+///          is prefetched.
 /// Numerics <see cref="PanelKernel"/>; rows, tiles and threads never change a bit.
 /// </remarks>
 internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActivations activations) : IDisposable
@@ -30,7 +30,8 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
     private Tensor _x;
     private Tensor _y;
     private int _rows;
-    private int _tileCount;
+    private RowTiles[] _tilesOf = new RowTiles[8];
+    private int[] _firstFills = new int[9];
 
     /// <summary>Repacks a matrix of the file.</summary>
     public CpuPackedWeight Pack(WeightRows rows, InputLeaves leaves)
@@ -38,9 +39,9 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
         ArgumentNullException.ThrowIfNull(rows);
         ArgumentNullException.ThrowIfNull(leaves);
         PanelFormat panel = PanelFormat.Of(rows.Format);
-        ActivationLayout layout = ActivationLayout.Of(panel, activations);
+        (PanelKernel kernel, ActivationLayout layout) = PanelKernel.For(panel, activations, isa);
         LeafPlan plan = new(leaves);
-        CpuPackedWeight weight = new(rows, plan, panel, layout, PanelKernels.For(panel, layout, isa), threads);
+        CpuPackedWeight weight = new(rows, plan, panel, kernel, layout, threads);
         _scratch.Reserve(plan.MostSums);
         return weight;
     }
@@ -108,10 +109,11 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
             _inputOf = new int[parts];
             _inputs = new int[parts];
             _inputOffsets = new long[parts + 1];
+            _tilesOf = new RowTiles[parts];
+            _firstFills = new int[parts + 1];
         }
         _x = x;
         _rows = x.Rows;
-        _tileCount = (x.Rows + PanelKernel.MostRows - 1) / PanelKernel.MostRows;
         _partCount = _inputCount = 0;
         _firstPanels[0] = 0;
         _inputOffsets[0] = 0;
@@ -126,6 +128,8 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
             input++;
         if (input == _inputCount)
         {
+            _tilesOf[input] = new RowTiles(_rows, part.Activations.Shape);
+            _firstFills[input + 1] = _firstFills[input] + _tilesOf[input].Count;
             _inputs[_inputCount++] = _partCount;
             long bytes = (long)part.Activations.RowBytes * part.Plan.Visits.Length * _rows;
             _inputOffsets[_inputCount] = _inputOffsets[input] + ((bytes + 63) / 64 * 64);
@@ -151,7 +155,7 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
 
         // 2. Lay out the activations, once for all parts that read the same layout. One row is cheaper than waking anybody.
         FillWork fill = new(this);
-        int fills = _inputCount * _tileCount;
+        int fills = _firstFills[_inputCount];
         threads.Run(ref fill, fills, (long)_rows * _x.Columns < SerialFillValues ? fills : 1);
 
         // 3. All panels of all parts as one list of items.
@@ -163,13 +167,6 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
         threads.Run(ref products, panels, Math.Clamp(chunk, 1, Math.Max(1, (panels + threads.Count - 1) / threads.Count)));
     }
 
-    private void TileRows(int tile, out int first, out int count)
-    {
-        int small = _rows / _tileCount, tall = _rows % _tileCount;
-        first = (tile * small) + Math.Min(tile, tall);
-        count = small + (tile < tall ? 1 : 0);
-    }
-
     private byte* TileAt(int input, int firstRow)
     {
         CpuPackedWeight part = _parts[_inputs[input]];
@@ -178,9 +175,15 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
 
     private void Fill(int input, int tile)
     {
-        TileRows(tile, out int first, out int count);
+        (int first, int rows, int groups) = _tilesOf[input][tile];
         CpuPackedWeight part = _parts[_inputs[input]];
-        ActivationTile.Fill(part.Activations, part.Plan, _x.HostRow<float>(first), _x.RowStride, count, TileAt(input, first));
+        long groupBytes = (long)part.Activations.RowBytes * rows;
+        for (int group = 0; group < groups; group++)
+        {
+            ActivationTile.Fill(
+                part.Activations, part.Plan, _x.HostRow<float>(first + (group * rows)), _x.RowStride, rows,
+                TileAt(input, first) + (group * groupBytes), groups * groupBytes);
+        }
     }
 
     private void ComputePanels(int first, int end, int thread)
@@ -202,7 +205,8 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
     {
         int outputs = part.Panel.PanelOutputs, column = panel * outputs;
         int valid = Math.Min(outputs, part.Outputs - column);
-        long visits = (long)part.Plan.Visits.Length * _tileCount;
+        RowTiles tiles = _tilesOf[_inputOf[index]];
+        long visits = (long)part.Plan.Visits.Length * tiles.Count;
         PanelCall call = new()
         {
             Panel = part.PanelAt(panel),
@@ -215,15 +219,15 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
             LinesPerBlock = next is null ? 0 : ((part.PanelBytes / 64) + visits - 1) / visits,
         };
         long ahead = call.LinesPerBlock * 64 * part.Plan.Visits.Length;
-        for (int tile = 0; tile < _tileCount; tile++)
+        for (int tile = 0; tile < tiles.Count; tile++)
         {
-            TileRows(tile, out int first, out int rows);
+            (int first, int rows, int groups) = tiles[tile];
             bool direct = valid == outputs && call.Pieces == 1;
             float* target = _y.HostRow<float>(first) + _columns[index] + column;
             call.Activations = TileAt(_inputOf[index], first);
             call.Output = direct ? target : _scratch.Tile(thread);
             call.OutputStride = sizeof(float) * (long)(direct ? _y.RowStride : outputs);
-            part.Kernel.Run(rows, &call);
+            part.Kernel.Run(rows, groups, &call);
             call.Next += ahead;
             if (next is not null && call.Next - next >= part.PanelBytes)
                 call.LinesPerBlock = 0;
@@ -232,7 +236,7 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
             float* source = call.Pieces == 1 ? call.Output : call.Stack;
             for (int piece = 0; piece < call.Pieces; piece++)
             {
-                for (int row = 0; row < rows; row++, source += outputs)
+                for (int row = 0; row < rows * groups; row++, source += outputs)
                 {
                     float* to = _y.HostRow<float>((piece * _rows) + first + row) + _columns[index] + column;
                     new ReadOnlySpan<float>(source, valid).CopyTo(new Span<float>(to, valid));
@@ -245,8 +249,13 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
     {
         public void Execute(int first, int end, int thread)
         {
+            int input = 0;
             for (int i = first; i < end; i++)
-                owner.Fill(i / owner._tileCount, i % owner._tileCount);
+            {
+                while (i >= owner._firstFills[input + 1])
+                    input++;
+                owner.Fill(input, i - owner._firstFills[input]);
+            }
         }
     }
 

@@ -13,7 +13,7 @@ internal sealed unsafe class CpuPackedWeight : PackedWeight
 
     /// <summary>Packs a matrix; the threads share its panels.</summary>
     /// <exception cref="ArgumentException">The leaves reach beyond the file's columns, or a row has the wrong length.</exception>
-    public CpuPackedWeight(WeightRows rows, LeafPlan plan, PanelFormat panel, ActivationLayout activations, PanelKernel kernel, CpuThreads threads)
+    public CpuPackedWeight(WeightRows rows, LeafPlan plan, PanelFormat panel, PanelKernel kernel, ActivationLayout activations, CpuThreads threads)
     {
         InputLeaves leaves = plan.Leaves;
         if (leaves.Boundaries[0] < 0 || leaves.Boundaries[^1] > rows.FileColumns)

@@ -4,7 +4,7 @@ using TpServe.Kernels.Cpu.Packing;
 
 namespace TpServe.Kernels.Cpu;
 
-/// <summary>1..8 rows of activations × one panel of weights.</summary>
+/// <summary>Up to <see cref="MostRows"/> rows of activations × one panel of weights.</summary>
 /// <remarks>
 /// Numerics each output of each row is one sequence of operations over the visited blocks in order, whatever the number of rows:
 ///          symmetric  acc = fma(float(Σ a·u − bias·Σa), ws · as, acc), a, u the integer codes;
@@ -15,37 +15,88 @@ namespace TpServe.Kernels.Cpu;
 ///          So all instruction paths agree to the bit.
 /// Threads  stateless: any number of threads.
 /// </remarks>
-internal abstract unsafe class PanelKernel
+internal abstract unsafe class PanelKernel(TileShape shape, CorrectionKind correction)
 {
-    /// <summary>Most rows of a call.</summary>
-    public const int MostRows = 8;
+    /// <summary>The most rows of a call.</summary>
+    public const int MostRows = 24;
 
-    /// <summary>Computes <paramref name="rows"/> rows.</summary>
-    public abstract void Run(int rows, PanelCall* call);
+    /// <summary>The most rows × outputs of a call.</summary>
+    public const int MostSums = 24 * 16;
+
+    /// <summary>How the rows of a call are cut.</summary>
+    public TileShape Shape => shape;
+
+    /// <summary>Computes <paramref name="groups"/> × <paramref name="rows"/> rows.</summary>
+    public abstract void Run(int rows, int groups, PanelCall* call);
+
+    /// <summary>What activations must hold for weights of a format.</summary>
+    public ActivationLayout Layout(PanelFormat format, ActivationKind kind)
+    {
+        if (kind != ActivationKind.Int8)
+            return new ActivationLayout(kind, 1, CorrectionKind.None, 0, shape);
+        return format.HasMinimum
+            ? new ActivationLayout(kind, format.Halves, CorrectionKind.Minimum, format.SubtractsMinimum ? -1 : 1, shape)
+            : new ActivationLayout(kind, format.Halves, correction, correction == CorrectionKind.None ? 0 : -format.Bias, shape);
+    }
+
+    /// <summary>The kernel of a format on a path, and the activations it reads.</summary>
+    public static (PanelKernel Kernel, ActivationLayout Layout) For(PanelFormat format, CpuActivations activations, IsaPath isa)
+    {
+        InstructionFamily? family = isa == IsaPath.Scalar ? null : InstructionFamily.Of(isa);
+        ActivationKind kind = (activations, format.Codes) switch
+        {
+            (CpuActivations.Float32, _) or (_, CodeLayout.Float32 or CodeLayout.Float16) => ActivationKind.Float32,
+            (_, CodeLayout.BFloat16) => family is { HasBFloat16: false } ? ActivationKind.RoundedFloat32 : ActivationKind.BFloat16,
+            _ => ActivationKind.Int8,
+        };
+        PanelKernel kernel = family is null ? new PlainKernel(format, kind) : EmittedKernel.Of(family, format, kind);
+        return (kernel, kernel.Layout(format, kind));
+    }
 }
 
-/// <summary>Which kernel computes what on which path.</summary>
-internal static class PanelKernels
-{
-    /// <summary>The kernel of a format and activation layout.</summary>
-    public static PanelKernel For(PanelFormat panel, ActivationLayout layout, IsaPath isa) => isa switch
-    {
-        IsaPath.Avx512Vnni when IsEmitted(panel, layout) => EmittedKernel.Of(panel),
-        IsaPath.Avx512Vnni or IsaPath.Avx512 => new BlockKernel<Avx512Math>(panel, layout),
-        IsaPath.Avx2 => new BlockKernel<Avx2Math>(panel, layout),
-        _ => new BlockKernel<ScalarMath>(panel, layout),
-    };
+/// <summary>How many rows a kernel takes at once.</summary>
+/// <param name="Rows">Most rows of a group: those whose sums are at work together.</param>
+/// <param name="Groups">Most groups of a tile, which share what is decoded of a block.</param>
+internal readonly record struct TileShape(int Rows, int Groups);
 
-    // Exact activations on quantised or bf16 weights, and bf16 products on a CPU without VDPBF16PS, go through the intrinsics.
-    private static bool IsEmitted(PanelFormat panel, ActivationLayout layout) => layout.Kind switch
+/// <summary>The rows of a product, dealt evenly to groups and the groups to tiles.</summary>
+/// <remarks>Numerics a row's bits do not depend on the cut.</remarks>
+internal readonly struct RowTiles
+{
+    private readonly int _groups;
+    private readonly int _small;
+    private readonly int _tall;
+    private readonly int _tallTiles;
+    private readonly int _mostGroups;
+
+    /// <summary>The tiles of <paramref name="rows"/> rows: the first groups are one row taller where it does not come out even.</summary>
+    public RowTiles(int rows, TileShape shape)
     {
-        ActivationKind.Int8 => true,
-        ActivationKind.BFloat16 => Isa.HasBFloat16,
-        _ => panel.Codes is CodeLayout.Float32 or CodeLayout.Float16,
-    };
+        _mostGroups = shape.Groups;
+        _groups = (rows + shape.Rows - 1) / shape.Rows;
+        _small = _groups == 0 ? 0 : rows / _groups;
+        _tall = _groups == 0 ? 0 : rows % _groups;
+        _tallTiles = (_tall + _mostGroups - 1) / _mostGroups;
+        Count = _tallTiles + ((_groups - _tall + _mostGroups - 1) / _mostGroups);
+    }
+
+    /// <summary>Number of tiles.</summary>
+    public int Count { get; }
+
+    /// <summary>A tile: its first row, the rows of each of its groups, and how many groups.</summary>
+    public (int First, int Rows, int Groups) this[int tile]
+    {
+        get
+        {
+            if (tile < _tallTiles)
+                return (tile * _mostGroups * (_small + 1), _small + 1, Math.Min(_mostGroups, _tall - (tile * _mostGroups)));
+            int group = (tile - _tallTiles) * _mostGroups;
+            return ((_tall * (_small + 1)) + (group * _small), _small, Math.Min(_mostGroups, _groups - _tall - group));
+        }
+    }
 }
 
-/// <summary>One register tile: R rows of activations × one panel. Read by emitted code: the layout is fixed.</summary>
+/// <summary>One tile: R rows of activations, in groups, × one panel. Read by emitted code: the layout is fixed.</summary>
 /// <remarks>
 /// A single piece is stored to Output + row · OutputStride; several stay on the stack, piece by piece, each [R, panel outputs].
 /// </remarks>
@@ -76,7 +127,7 @@ internal unsafe struct PanelCall
     /// <summary>Room for the merge stack: its greatest depth · R · panel outputs floats, on a cache line.</summary>
     [FieldOffset(56)] public float* Stack;
 
-    /// <summary>ThreadScratch.BlockBytes for decoded scales or a decoded block, on a cache line.</summary>
+    /// <summary>ThreadScratch.BlockBytes for what is decoded of a block, on a cache line.</summary>
     [FieldOffset(64)] public byte* Scratch;
 
     /// <summary>Memory to prefetch meanwhile.</summary>

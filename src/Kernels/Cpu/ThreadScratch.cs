@@ -8,7 +8,7 @@ internal sealed unsafe class ThreadScratch : IDisposable
     /// <summary>Bytes of <see cref="Block"/>.</summary>
     public const int BlockBytes = 8192;
 
-    private const int TileBytes = PanelKernel.MostRows * 32 * sizeof(float);
+    private const int TileBytes = PanelKernel.MostSums * sizeof(float);
     private readonly int _threads;
     private int _sums;
     private byte* _memory;
@@ -36,7 +36,7 @@ internal sealed unsafe class ThreadScratch : IDisposable
     /// <summary>Room for a decoded block or its scales.</summary>
     public byte* Block(int thread) => _memory + (thread * Stride);
 
-    /// <summary>Room for 8 rows × 32 outputs.</summary>
+    /// <summary>Room for a tile's rows × a panel's outputs.</summary>
     public float* Tile(int thread) => (float*)(Block(thread) + BlockBytes);
 
     /// <summary>The merge stack.</summary>

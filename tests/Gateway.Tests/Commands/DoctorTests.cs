@@ -102,6 +102,7 @@ public sealed class DoctorTests
         yield return Case("gpu too old", Healthy with { HasNvidiaFiles = true, Host = OldGpu() }, "gpus", Verdict.Warn, "7.5", "--device cpu");
         yield return Case("devices", Healthy with { Devices = null, Plan = null, DeviceFault = "3 workers, 1 GPU.", DeviceRemedy = "--device cuda:0,cuda:0,cuda:0" }, "devices", Verdict.Fail, "3 workers", "cuda:0,cuda:0");
         yield return Case("scalar", Healthy with { Host = new HelloReply { Isa = InstructionSet.Scalar, GpuReason = TestHosts.NoDriver } }, "instruction set", Verdict.Warn, "scalar", "AVX2");
+        yield return Case("no executable memory", Healthy with { Host = new HelloReply { Isa = InstructionSet.Scalar, IsaFault = "mprotect: error 13.", GpuReason = TestHosts.NoDriver } }, "instruction set", Verdict.Warn, "error 13", "executable");
         yield return Case("memory", Healthy with { GroupBytes = 9L << 30 }, "memory", Verdict.Fail, "9216 MiB", "--max-model-len");
         yield return Case("quota", container with { CpuQuota = 1.5 }, "cpu", Verdict.Warn, "1.5 cores", "cpus: \"4\"");
         yield return Case("threads", Healthy with { Cores = 2 }, "cpu", Verdict.Warn, "4 threads", "--threads 1");

@@ -63,9 +63,9 @@ public sealed class LinearTests(IsaPath isa)
         LinearWeights weights = LinearWeights.Random(format, outputs, columns, seed: 1);
         int[] boundaries = Boundaries(columns, 64);
         InputLeaves leaves = LinearTree.Share(boundaries, 0, boundaries.Length - 1);
-        float[] x = Numbers.Uniform(31 * columns, seed: 2);
-        float[][] alone = [.. Enumerable.Range(0, 31).Select(row => Run(weights, leaves, x[(row * columns)..((row + 1) * columns)], 1, activations))];
-        foreach (int rows in new[] { 2, 3, 4, 5, 6, 7, 8, 9, 17, 31 })
+        float[] x = Numbers.Uniform(65 * columns, seed: 2);
+        float[][] alone = [.. Enumerable.Range(0, 65).Select(row => Run(weights, leaves, x[(row * columns)..((row + 1) * columns)], 1, activations))];
+        foreach (int rows in new[] { 2, 3, 4, 5, 6, 7, 8, 9, 13, 17, 20, 31, 65 })
         {
             float[] y = Run(weights, leaves, x[..(rows * columns)], rows, activations);
             for (int row = 0; row < rows; row++)
@@ -238,6 +238,23 @@ public sealed class LinearTests(IsaPath isa)
         float[] actual = Run(weights, InputLeaves.Whole(columns), x, 3, CpuActivations.Auto);
         float[] expected = new LinearTests(IsaPath.Scalar) { _threads = _threads }.Run(weights, InputLeaves.Whole(columns), x, 3, CpuActivations.Auto);
         Assert.That(actual.Select(BitConverter.SingleToInt32Bits), Is.EqualTo(expected.Select(BitConverter.SingleToInt32Bits)));
+    }
+
+    /// <summary>2^-126 − c · 2^-151: what is below 2^-126 after rounding as if exponents had no bound is zero, not what rounds to a subnormal.</summary>
+    [TestCase(1f, 1.17549435e-38f)]
+    [TestCase(1.5f, 0f)]
+    [TestCase(2f, 0f)]
+    public void Linear_BFloatsBelowTheSmallestNormal_AreFlushedAsTheHardwareDoes(float c, float expected)
+    {
+        byte[] bytes = new byte[32 * 32 * 2];
+        float[] x = new float[32];
+        (x[1], x[0]) = (MathF.ScaleB(1, -63), -MathF.ScaleB(1, -75)); // the odd input comes first
+        for (int output = 0; output < 32; output++)
+        {
+            BitConverter.TryWriteBytes(bytes.AsSpan((output * 64) + 2), (ushort)(BitConverter.SingleToUInt32Bits(MathF.ScaleB(1, -63)) >> 16));
+            BitConverter.TryWriteBytes(bytes.AsSpan(output * 64), (ushort)(BitConverter.SingleToUInt32Bits(MathF.ScaleB(c, -76)) >> 16));
+        }
+        Assert.That(Run(new LinearWeights(WeightFormat.BF16, 32, 32, bytes), InputLeaves.Whole(32), x, 1, CpuActivations.Auto), Is.All.EqualTo(expected));
     }
 
     [TestCaseSource(nameof(FormatsAndActivations))]

@@ -48,7 +48,9 @@ internal static class DeviceChecks
         if (paths.Length == 0)
             return null;
         string words = string.Join(", ", paths.Select(Words.InstructionSets.Of));
-        string text = paths.Length == 1 ? $"{words}." : $"{words}; the group uses the narrowest.";
+        string text = paths.Length == 1 ? $"{words}." : $"{words}; each worker uses its own, with the same bits.";
+        if (Hosts(facts).Select(host => host.IsaFault).FirstOrDefault(fault => fault.Length > 0) is { } forbidden)
+            return Finding.Warn(Check, $"{text} {forbidden} The CPU computes in plain loops, many times slower.", "allow executable memory: a security module or MemoryDenyWriteExecute= forbids it");
         return paths.Contains(InstructionSet.Scalar) && facts.Devices is not { OnGpus: true }
             ? Finding.Warn(Check, $"{text} Without AVX2 the CPU computes in plain loops.", "run on a processor, or a virtual machine's CPU type (host), that has AVX2")
             : Finding.Ok(Check, text);

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace TpServe.Kernels.Cpu.Emit;
 
 /// <summary>Machine code in memory that is first writable and then executable, never both.</summary>
-/// <remarks>Errors   InvalidOperationException where the system forbids executable memory; the intrinsic path serves there (setting "avx512").</remarks>
+/// <remarks>Errors   InvalidOperationException where the system forbids executable memory; <see cref="Isa"/> then offers plain loops only.</remarks>
 internal sealed unsafe partial class ExecutableMemory : SafeHandle
 {
     private const int ReadWrite = 1 | 2;
@@ -21,7 +21,21 @@ internal sealed unsafe partial class ExecutableMemory : SafeHandle
             throw new InvalidOperationException($"No memory for {code.Length} bytes of machine code (mmap: error {Marshal.GetLastPInvokeError()}).");
         code.CopyTo(new Span<byte>((void*)handle, code.Length));
         if (Protect(handle, _length, ReadExecute) != 0)
-            throw new InvalidOperationException($"Memory cannot be made executable (mprotect: error {Marshal.GetLastPInvokeError()}); choose the isa setting \"avx512\".");
+            throw new InvalidOperationException($"Memory cannot be made executable (mprotect: error {Marshal.GetLastPInvokeError()}).");
+    }
+
+    /// <summary>Why no code can be made executable here; null where it can.</summary>
+    public static string? Fault()
+    {
+        try
+        {
+            using ExecutableMemory page = new([0xC3]);
+            return null;
+        }
+        catch (InvalidOperationException fault)
+        {
+            return fault.Message;
+        }
     }
 
     /// <summary>Address of the first byte.</summary>

@@ -1,280 +1,287 @@
-using Iced.Intel;
 using TpServe.Kernels.Cpu.Packing;
 using static Iced.Intel.AssemblerRegisters;
+using static TpServe.Kernels.Cpu.Emit.VectorAssembler;
 
 namespace TpServe.Kernels.Cpu.Emit;
 
-/// <summary>Quantised panels, 16 outputs: codes decoded in registers, VPDPBUSD with activations broadcast from memory, one scale step a block.</summary>
+/// <summary>Quantised panels, 16 outputs: codes decoded once for all rows, exact integer dot products, one scale step a block.</summary>
 /// <remarks>
-/// Registers zmm0-7 integer sums of each row (first half), zmm8-15 those of the second half where the format has two, zmm16-23 float sums,
-///           zmm24 low bits, zmm25 high bits, zmm26 codes, zmm27 temporary, zmm29-31 masks or table.
-/// Cost      eight dot products and two to four scale steps a row share the multiply pipes; decoding uses the others.
+/// A block has one part, or two where its halves have scales of their own or where the dots do not fit one sum. The wide families take both
+/// parts in one pass over the codes; the narrow ones have registers for one, and what the first has given waits in scratch.
+/// Registers wide: 0-7 sums of the first part, 8-15 of the second, 16-23 float sums, 24-28 codes and temporaries, 29-31 and what is free of 8-15
+///           constants. Narrow: a sum per row and vector, then codes and temporaries, constants from 15 downwards.
 /// </remarks>
-internal sealed class IntegerEmitter(PanelFormat format, int rows) : PanelEmitter(rows)
+internal sealed class IntegerEmitter : PanelEmitter
 {
-    private static readonly AssemblerRegisterZMM LowBits = zmm24;
-    private static readonly AssemblerRegisterZMM HighBits = zmm25;
-    private static readonly AssemblerRegisterZMM Codes = zmm26;
-    private static readonly AssemblerRegisterZMM Temporary = zmm27;
-    private static readonly AssemblerRegisterZMM Table = zmm29;
-    private static readonly AssemblerRegisterZMM NibbleOfDword = zmm29;
-    private static readonly AssemblerRegisterZMM HighMask = zmm30;
-    private static readonly AssemblerRegisterZMM LowMask = zmm31;
+    private const int WideTemporaries = 24;
+    private const int WideRaw = 25;
+    private const int WideDots = 27;
 
-    private Label _table;
+    private readonly DotSequence _dots;
+    private readonly PanelDecoder _decoder;
+    private readonly int _parts;
 
-    /// <inheritdoc/>
-    protected override int Vectors => 1;
-
-    /// <inheritdoc/>
-    protected override int RowBytes => 36 + (4 * format.Halves);
-
-    /// <inheritdoc/>
-    protected override int UnitBytes => format.UnitBytes;
+    /// <summary>A kernel of a quantised format.</summary>
+    public IntegerEmitter(InstructionFamily family, PanelFormat format, int rows, int groups)
+        : base(family, format, rows, groups)
+    {
+        _dots = DotSequence.For(Vector, format.LargestCode);
+        _decoder = new PanelDecoder(Vector, format, _dots.WantsSignedCodes, family.IsWide ? WideRaw : -1);
+        _parts = format.Halves == 2 || (format.HasMinimum && _dots.NeedsTwoParts(format.LargestCode)) ? 2 : 1;
+    }
 
     /// <inheritdoc/>
-    protected override int BlocksPerUnit => format.BlocksPerUnit;
+    protected override int RowBytes => 36 + (4 * Format.Halves);
 
     /// <inheritdoc/>
-    protected override int HeaderBytes => format.HeaderBytes;
+    protected override int UnitTemporaries => Temporary(0);
 
-    /// <inheritdoc/>
-    protected override int BlockBytes => format.BlockBytes;
+    private bool IsWide => Vector.Family.IsWide;
 
-    // A unit of one block has its header in front of the codes; in larger ones rbx points behind the header.
-    private AssemblerMemoryOperand At(int offset) => format.BlocksPerUnit == 1 ? __[rdx + (format.HeaderBytes + offset)] : __[rbx + offset];
+    private int VectorBytes => Vector.Family.VectorBytes;
+
+    private int DotTemporaries => IsWide ? WideDots : Temporary(Vectors);
 
     private int ScaleAt => 32 * Rows;
+
+    // Decoded once for several groups: codes that are not bytes already, scales that are not half floats.
+    private bool SharesCodes => Groups > 1 && Format.Codes != CodeLayout.Bytes;
+
+    private bool SharesScales => Groups > 1 && Format.Scales != ScaleLayout.Block;
 
     private int CorrectionAt(int half) => (36 + (4 * half)) * Rows;
 
     /// <inheritdoc/>
-    protected override AssemblerRegisterZMM Sum(int row, int vector) => Zmm(16 + row);
+    protected override int Sum(int row, int part) => 16 + row;
 
-    private static AssemblerRegisterZMM Integer(int row, int half) => Zmm((8 * half) + row);
+    private int Integer(int row, int part, int vector) => IsWide ? (8 * part) + row : (Vectors * row) + vector;
+
+    private int Temporary(int index) => (IsWide ? WideTemporaries : Vectors * Rows) + index;
 
     /// <inheritdoc/>
-    protected override void EmitConstants()
+    protected override void ReserveConstants()
     {
-        if (format.Steps[0].LowMask != 0xFF)
-            FillBytes(LowMask, format.Steps[0].LowMask);
-        if (format.Steps[0].HighMask != 0)
-            FillBytes(HighMask, format.Steps[0].HighMask);
-        if (format.Scales == ScaleLayout.Nibbles)
-        {
-            Code.mov(eax, 15);
-            Code.vpbroadcastd(NibbleOfDword, eax);
-        }
-        if (format.Codes != CodeLayout.NibbleTable)
-            return;
-        _table = Code.CreateLabel();
-        Code.vbroadcasti32x4(Table, __xmmword_ptr[_table]);
+        Vector.Reserve([.. _dots.Pins]);
+        _decoder.Reserve(values: false);
     }
 
     /// <inheritdoc/>
-    protected override void EmitData()
+    protected override void PinConstants()
     {
-        if (format.Codes != CodeLayout.NibbleTable)
-            return;
-        Code.Label(ref _table);
-        foreach (sbyte value in GgmlBlock.NonLinear4)
-            Code.db((byte)(value + 128));
+        IEnumerable<int> free = IsWide
+            ? Enumerable.Range(29, 3).Concat(Enumerable.Range(8, _parts == 1 ? 8 : 0))
+            : Enumerable.Range(0, 16).Reverse().TakeWhile(register => register >= Temporary(Math.Max(4, Vectors + _dots.Temporaries(Vectors))));
+        foreach ((VectorConstant constant, int register) in _dots.Pins.Concat(_decoder.Pins).Distinct().Zip(free))
+            Vector.Pin(constant, register);
     }
 
     /// <inheritdoc/>
-    protected override void EmitUnitStart()
+    protected override void EmitUnitStart(int temporaries)
     {
-        if (format.Scales != ScaleLayout.SixBit)
-            return;
-        // Three vectors carry the low 6 bits of 192 numbers; their top bits are the other 64 numbers.
-        Assembler c = Code;
-        AssemblerRegisterZMM mask = zmm0, offset = zmm1, tops = zmm2, part = zmm3; // integer sums are not in use between blocks
-        FillBytes(mask, 0x3F);
-        if (!format.HasMinimum)
-            FillBytes(offset, 32);
-        for (int i = 0; i < 3; i++)
-        {
-            c.vmovdqu64(LowBits, __zmmword_ptr[rdx + (format.SixBitOffset + (64 * i))]);
-            c.vpandd(Codes, LowBits, mask);
-            Store(Codes, 64 * i);
-            // Bits 6-7 of each byte become bits 2i, 2i + 1: shifting words lets neighbours in, the mask keeps them out.
-            c.vpsrlw(LowBits, LowBits, (byte)(6 - (2 * i)));
-            FillBytes(part, 3 << (2 * i));
-            c.vpandd(LowBits, LowBits, part);
-            if (i == 0)
-                c.vmovdqa64(tops, LowBits);
-            else
-                c.vpord(tops, tops, LowBits);
-        }
-        Store(tops, 192);
-
-        void Store(AssemblerRegisterZMM numbers, int at)
-        {
-            if (!format.HasMinimum)
-                c.vpsubb(numbers, numbers, offset); // scales of the two halves are stored plus 32
-            c.vmovdqu64(__zmmword_ptr[r12 + at], numbers);
-        }
+        if (Format.Scales == ScaleLayout.SixBit)
+            _decoder.SixBitScales(temporaries);
     }
 
     /// <inheritdoc/>
     protected override void EmitBlock()
     {
-        EmitStart();
-        EmitDots();
-        EmitScales();
-        if (format.Halves == 1)
-            EmitOneScale();
-        else
-            EmitTwoScales();
+        if (SharesCodes)
+            ShareCodes();
+        if (SharesScales)
+            ShareScales();
+        if (!IsWide)
+            Vector.Code.mov(rbp, r11);
+        if (Groups == 1)
+        {
+            EmitGroup();
+            return;
+        }
+        Iced.Intel.Label group = Vector.Code.CreateLabel(), done = Vector.Code.CreateLabel();
+        Vector.Code.lea(rax, __[r11 + (Groups * Rows * RowSumBytes)]);
+        Vector.Code.Label(ref group);
+        EmitGroup();
+        Vector.Code.add(rbp, Rows * RowSumBytes);
+        Vector.Code.cmp(rbp, rax);
+        Vector.Code.je(done);
+        Vector.Code.add(rsi, Rows * RowBytes);
+        Vector.Code.jmp(group);
+        Vector.Code.Label(ref done);
     }
 
-    // The correction for the codes' offset is where the integer sum starts: float() then sees the exact signed sum.
-    private void EmitStart()
+    private void ShareCodes()
     {
-        for (int half = 0; half < format.Halves; half++)
+        foreach (CodeStep step in Format.Steps)
         {
-            for (int row = 0; row < Rows; row++)
+            for (int v = 0; v < Vectors; v++)
             {
-                AssemblerRegisterZMM sum = Integer(row, half);
-                if (format.HasMinimum)
-                    Code.vpxord(sum, sum, sum);
-                else
-                    Code.vpbroadcastd(sum, __dword_ptr[rsi + (CorrectionAt(half) + (4 * row))]);
+                _decoder.Codes(step, v, Temporary(0), Temporary(1));
+                Vector.Store(At(r15, KernelScratch.Codes + (64 * step.K4) + (VectorBytes * v)), Temporary(0));
             }
         }
     }
 
-    private void EmitDots()
+    private void ShareScales()
     {
-        Assembler c = Code;
-        int low = -1, high = -1;
-        foreach (CodeStep step in format.Steps)
+        foreach (BlockScale which in _decoder.BlockScales)
         {
-            if (step.Low != low)
-                c.vmovdqu64(LowBits, At(format.BlockScaleBytes + (64 * step.Low)));
-            if (step.High >= 0 && step.High != high)
-                c.vmovdqu64(HighBits, At(format.BlockScaleBytes + (64 * step.High)));
-            (low, high) = (step.Low, step.High);
-            AssemblerRegisterZMM codes = EmitCodes(step);
-            for (int row = 0; row < Rows; row++)
-                c.vpdpbusd(Integer(row, format.Halves == 2 ? step.K4 >> 2 : 0), codes, __dword_bcst[rsi + ((32 * row) + (4 * step.K4))]);
-        }
-    }
-
-    private AssemblerRegisterZMM EmitCodes(CodeStep step)
-    {
-        Assembler c = Code;
-        if (step.LowMask == 0xFF)
-            return LowBits;
-        AssemblerRegisterZMM source = LowBits;
-        if (step.LowShift != 0)
-        {
-            c.vpsrlw(Codes, LowBits, (byte)step.LowShift);
-            source = Codes;
-        }
-        if (step.High < 0)
-        {
-            c.vpandd(Codes, source, LowMask);
-            if (format.Codes == CodeLayout.NibbleTable)
-                c.vpshufb(Codes, Table, Codes);
-            return Codes;
-        }
-        AssemblerRegisterZMM bits = HighBits;
-        if (step.HighShift != 0)
-        {
-            bits = Temporary;
-            if (step.HighShift > 0)
-                c.vpsllw(bits, HighBits, (byte)step.HighShift);
-            else
-                c.vpsrlw(bits, HighBits, (byte)-step.HighShift);
-        }
-        c.vpandd(Temporary, bits, HighMask);
-        c.vpternlogd(Temporary, source, LowMask, 0xF8); // high | (low & mask)
-        return Temporary;
-    }
-
-    // Leaves the scales of the halves in zmm24 and zmm25, the minima in zmm26 and zmm27.
-    private void EmitScales()
-    {
-        Assembler c = Code;
-        AssemblerRegisterZMM d = zmm28;
-        if (format.Scales == ScaleLayout.Block)
-        {
-            c.vcvtph2ps(zmm24, __ymmword_ptr[rdx]);
-            if (format.HasMinimum)
-                c.vcvtph2ps(zmm26, __ymmword_ptr[rdx + PanelFormat.MinimumOffset]);
-            return;
-        }
-        c.vcvtph2ps(d, __ymmword_ptr[rdx]);
-        if (format.Scales == ScaleLayout.Nibbles)
-        {
-            for (int half = 0; half < 2; half++)
+            for (int v = 0; v < Vectors; v++)
             {
-                c.vpmovzxbd(Zmm(24 + half), __xmmword_ptr[rbx + (16 * half)]);
-                c.vpsrld(Zmm(26 + half), Zmm(24 + half), 4);
-                c.vpandd(Zmm(24 + half), Zmm(24 + half), NibbleOfDword);
-                Scale(Zmm(24 + half), d);
+                _decoder.Scale(which, v, Temporary(0), Temporary(1));
+                Vector.Store(At(r15, SharedScale(which, v)), Temporary(0));
             }
-            c.vcvtph2ps(d, __ymmword_ptr[rdx + PanelFormat.MinimumOffset]);
-            Scale(zmm26, d);
-            Scale(zmm27, d);
-            return;
-        }
-        if (format.HasMinimum)
-        {
-            c.vpmovzxbd(zmm24, __xmmword_ptr[r12]);
-            Scale(zmm24, d);
-            c.vcvtph2ps(d, __ymmword_ptr[rdx + PanelFormat.MinimumOffset]);
-            c.vpmovzxbd(zmm26, __xmmword_ptr[r12 + 16]);
-            Scale(zmm26, d);
-            return;
-        }
-        for (int half = 0; half < 2; half++)
-        {
-            c.vpmovsxbd(Zmm(24 + half), format.Scales == ScaleLayout.SixBit ? __xmmword_ptr[r12 + (16 * half)] : __xmmword_ptr[rbx + (16 * half)]);
-            Scale(Zmm(24 + half), d);
-        }
-
-        void Scale(AssemblerRegisterZMM integers, AssemblerRegisterZMM factor)
-        {
-            c.vcvtdq2ps(integers, integers);
-            c.vmulps(integers, integers, factor);
         }
     }
 
-    private void EmitOneScale()
+    private void EmitGroup()
     {
-        Assembler c = Code;
-        for (int row = 0; row < Rows; row++)
+        if (IsWide || _parts == 1)
         {
-            c.vcvtdq2ps(Integer(row, 0), Integer(row, 0));
-            c.vmulps(zmm28, zmm24, __dword_bcst[rsi + (ScaleAt + (4 * row))]);
-            c.vfmadd231ps(Sum(row, 0), Integer(row, 0), zmm28);
-            if (format.HasMinimum)
-                c.vfmadd231ps(Sum(row, 0), zmm26, __dword_bcst[rsi + (CorrectionAt(0) + (4 * row))]);
+            EmitDots(0, 8);
+            for (int part = 0; part < _parts; part++)
+                EmitEnd(part);
+            return;
+        }
+        for (int part = 0; part < 2; part++)
+        {
+            EmitDots(4 * part, 4);
+            EmitEnd(part);
         }
     }
 
-    private void EmitTwoScales()
+    private void EmitDots(int firstK4, int count)
     {
-        Assembler c = Code;
-        for (int row = 0; row < Rows; row++)
+        bool hasStart = !Format.HasMinimum && _dots.Correction != CorrectionKind.None;
+        Span<bool> begun = [false, false];
+        _decoder.Forget();
+        foreach (CodeStep step in Format.Steps)
         {
-            c.vcvtdq2ps(Integer(row, 0), Integer(row, 0));
-            c.vcvtdq2ps(Integer(row, 1), Integer(row, 1));
-            c.vmulps(Integer(row, 0), Integer(row, 0), zmm24);
-            c.vfmadd231ps(Integer(row, 0), Integer(row, 1), zmm25);
-            c.vfmadd231ps(Sum(row, 0), Integer(row, 0), __dword_bcst[rsi + (ScaleAt + (4 * row))]);
-            if (!format.HasMinimum)
+            if (step.K4 < firstK4 || step.K4 >= firstK4 + count)
                 continue;
-            c.vfmadd231ps(Sum(row, 0), zmm26, __dword_bcst[rsi + (CorrectionAt(0) + (4 * row))]);
-            c.vfmadd231ps(Sum(row, 0), zmm27, __dword_bcst[rsi + (CorrectionAt(1) + (4 * row))]);
+            int part = _parts == 2 ? step.K4 >> 2 : 0;
+            for (int v = 0; v < Vectors; v++)
+            {
+                if (SharesCodes)
+                    Vector.Load(Temporary(v), At(r15, KernelScratch.Codes + (64 * step.K4) + (VectorBytes * v)));
+                else
+                    _decoder.Codes(step, v, Temporary(v), DotTemporaries);
+            }
+            for (int v = 0; v < Vectors; v++)
+                _dots.Prepare(v, Temporary(v), DotTemporaries);
+            for (int row = 0; row < Rows; row++)
+            {
+                int start = begun[part] ? -2 : hasStart ? CorrectionAt(Format.Halves == 2 ? part : 0) + (4 * row) : -1;
+                _dots.Add(Integer(row, part, 0), Temporary(0), Vectors, DotTemporaries, (32 * row) + (4 * step.K4), start);
+            }
+            begun[part] = true;
         }
     }
 
-    private void FillBytes(AssemblerRegisterZMM target, int value)
+    private void EmitEnd(int part)
     {
-        Code.mov(eax, value * 0x01010101);
-        Code.vpbroadcastd(target, eax);
+        bool isLast = part == _parts - 1;
+        int scale = Temporary(0), minimum0 = Temporary(1), minimum1 = Temporary(2), factor = Temporary(3);
+        for (int v = 0; v < Vectors; v++)
+        {
+            bool scales = isLast || Format.Halves == 2;
+            if (scales)
+                LoadScale(Format.Halves == 2 ? BlockScale.Scale0 + part : BlockScale.Scale0, v, scale, factor);
+            if (isLast && Format.HasMinimum)
+            {
+                LoadScale(BlockScale.Minimum0, v, minimum0, factor);
+                if (Format.Halves == 2)
+                    LoadScale(BlockScale.Minimum1, v, minimum1, factor);
+            }
+            for (int row = 0; row < Rows; row++)
+            {
+                int sum = Integer(row, part, v);
+                _dots.End(sum);
+                if (isLast && _parts == 2 && Format.Halves == 1)
+                    AddFirstPart(row, v, sum);
+                if (scales)
+                    Vector.Op(VectorOp.ToFloat, sum, sum);
+                if (!isLast)
+                    KeepFirstPart(row, v, sum, scale);
+                else if (Format.Halves == 2)
+                    AddHalves(row, v, sum, scale, minimum0, minimum1, factor);
+                else
+                    AddBlock(row, v, sum, scale, minimum0, factor);
+            }
+        }
     }
+
+    private void KeepFirstPart(int row, int v, int sum, int scale)
+    {
+        if (Format.Halves == 2)
+            Vector.Op(VectorOp.Multiply, sum, sum, scale);
+        if (!IsWide)
+            Vector.Store(Partial(row, v), sum);
+    }
+
+    private void AddFirstPart(int row, int v, int sum)
+    {
+        if (IsWide)
+            Vector.Op(VectorOp.AddDwords, sum, sum, Integer(row, 0, v));
+        else
+            Vector.Op(VectorOp.AddDwords, sum, sum, Partial(row, v));
+    }
+
+    // acc = fma(float(sum), ws · as, acc), then acc = fma(wm, ±as · Σa, acc).
+    private void AddBlock(int row, int v, int sum, int scale, int minimum, int factor)
+    {
+        Vector.OpBroadcast(VectorOp.Multiply, factor, scale, rsi, ScaleAt + (4 * row), factor);
+        int target = sum;
+        if (IsWide)
+        {
+            target = Sum(row, v);
+            Vector.Op(VectorOp.MultiplyAdd231, target, sum, factor);
+        }
+        else
+        {
+            Vector.Op(VectorOp.MultiplyAdd213, sum, factor, Accumulator(row, v));
+        }
+        if (Format.HasMinimum)
+            Vector.OpBroadcast(VectorOp.MultiplyAdd231, target, minimum, rsi, CorrectionAt(0) + (4 * row), factor);
+        if (!IsWide)
+            Vector.Store(Accumulator(row, v), target);
+    }
+
+    // t = fma(float(sum), w1, t) on the first half's t; acc = fma(t, as, acc), then both minima.
+    private void AddHalves(int row, int v, int sum, int scale, int minimum0, int minimum1, int factor)
+    {
+        int target = sum;
+        if (IsWide)
+        {
+            int halves = Integer(row, 0, v);
+            target = Sum(row, v);
+            Vector.Op(VectorOp.MultiplyAdd231, halves, sum, scale);
+            Vector.OpBroadcast(VectorOp.MultiplyAdd231, target, halves, rsi, ScaleAt + (4 * row), factor);
+        }
+        else
+        {
+            Vector.Op(VectorOp.MultiplyAdd213, sum, scale, Partial(row, v));
+            Vector.Broadcast(factor, rsi, ScaleAt + (4 * row));
+            Vector.Op(VectorOp.MultiplyAdd213, sum, factor, Accumulator(row, v));
+        }
+        if (Format.HasMinimum)
+        {
+            Vector.OpBroadcast(VectorOp.MultiplyAdd231, target, minimum0, rsi, CorrectionAt(0) + (4 * row), factor);
+            Vector.OpBroadcast(VectorOp.MultiplyAdd231, target, minimum1, rsi, CorrectionAt(1) + (4 * row), factor);
+        }
+        if (!IsWide)
+            Vector.Store(Accumulator(row, v), target);
+    }
+
+    private void LoadScale(BlockScale which, int v, int target, int temporary)
+    {
+        if (SharesScales)
+            Vector.Load(target, At(r15, SharedScale(which, v)));
+        else
+            _decoder.Scale(which, v, target, temporary);
+    }
+
+    private int SharedScale(BlockScale which, int v) => KernelScratch.Scales + (64 * (int)which) + (VectorBytes * v);
+
+    private Iced.Intel.MemoryOperand Partial(int row, int v) => At(r15, KernelScratch.Partials + (64 * row) + (VectorBytes * v));
+
+    private Iced.Intel.MemoryOperand Accumulator(int row, int v) => At(rbp, (RowSumBytes * row) + (VectorBytes * v));
 }

@@ -60,6 +60,17 @@ internal sealed class PanelFormat
     /// <summary>What a code is above its value.</summary>
     public int Bias { get; }
 
+    /// <summary>The largest unsigned code.</summary>
+    public int LargestCode => Codes switch
+    {
+        CodeLayout.Pairs => 3,
+        CodeLayout.PairsHigh1 => 7,
+        CodeLayout.Nibbles => 15,
+        CodeLayout.NibblesHigh1 => 31,
+        CodeLayout.NibblesHigh2 => 63,
+        _ => 255,
+    };
+
     /// <summary>How codes come out of a block's vectors; empty for float weights.</summary>
     public CodeStep[] Steps { get; }
 
