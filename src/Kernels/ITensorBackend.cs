@@ -124,6 +124,22 @@ public interface ITensorBackend : IDisposable
     /// <remarks>Shapes   x [n, 2 · m], y [n, m].</remarks>
     void GatedActivation(Tensor x, Activation activation, Tensor y);
 
+    /// <summary>The partial sums of down(act(gate(x)) · up(x)): <see cref="Linear"/>, <see cref="GatedActivation"/> and <see cref="LinearPieces"/> in one.</summary>
+    /// <remarks>
+    /// Shapes   x [n, in], gateUp with 2 · m outputs together, down [out, m], pieces as of LinearPieces.
+    /// Numerics the bits of the three operations one after the other.
+    /// </remarks>
+    void GatedPieces(Tensor x, ReadOnlySpan<PackedWeight> gateUp, Activation activation, PackedWeight down, Tensor pieces)
+    {
+        long mark = Mark();
+        int columns = down.Leaves.Columns;
+        Tensor both = Rent(x.Rows, 2 * columns), activated = Rent(x.Rows, columns);
+        Linear(x, gateUp, both);
+        GatedActivation(both, activation, activated);
+        LinearPieces(activated, down, pieces);
+        Release(mark);
+    }
+
     /// <summary>x ← x + scale · y (one fused multiply-add each; an ordinary sum where scale is 1).</summary>
     void AddScaled(Tensor x, Tensor y, float scale);
 

@@ -31,24 +31,33 @@ internal static unsafe class ActivationTile
                     new ReadOnlySpan<float>(source, visit.Count).CopyTo(new Span<float>(padded + visit.Lead, visit.Count));
                     source = padded;
                 }
-                switch (layout.Kind)
-                {
-                    case ActivationKind.Float32:
-                        Unsafe.CopyBlockUnaligned(block + (row * 128), source, 128);
-                        break;
-                    case ActivationKind.RoundedFloat32:
-                        for (int i = 0; i < 32; i += 8)
-                            (Round(Vector256.Load((uint*)source + i)) << 16).Store((uint*)(block + (row * 128)) + i);
-                        break;
-                    case ActivationKind.BFloat16:
-                        Round(source, (ushort*)(block + (row * 64)));
-                        break;
-                    default:
-                        Quantise(layout, source, block, row, rows);
-                        break;
-                }
+                FillBlock(layout, source, row, rows, block);
                 block += blockBytes;
             }
+        }
+    }
+
+    /// <summary>Fills the 32 values of one row in one block of a group.</summary>
+    /// <param name="rows">Rows of the group.</param>
+    /// <param name="block">The group's place in the block.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void FillBlock(ActivationLayout layout, float* source, int row, int rows, byte* block)
+    {
+        switch (layout.Kind)
+        {
+            case ActivationKind.Float32:
+                Unsafe.CopyBlockUnaligned(block + (row * 128), source, 128);
+                break;
+            case ActivationKind.RoundedFloat32:
+                for (int i = 0; i < 32; i += 8)
+                    (Round(Vector256.Load((uint*)source + i)) << 16).Store((uint*)(block + (row * 128)) + i);
+                break;
+            case ActivationKind.BFloat16:
+                Round(source, (ushort*)(block + (row * 64)));
+                break;
+            default:
+                Quantise(layout, source, block, row, rows);
+                break;
         }
     }
 

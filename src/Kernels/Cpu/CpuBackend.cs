@@ -67,6 +67,20 @@ public sealed class CpuBackend : ITensorBackend
     public void LinearPieces(Tensor x, PackedWeight weight, Tensor pieces) => _linear.Pieces(x, weight, pieces);
 
     /// <inheritdoc/>
+    public void GatedPieces(Tensor x, ReadOnlySpan<PackedWeight> gateUp, Activation activation, PackedWeight down, Tensor pieces)
+    {
+        if (_linear.TryGatedPieces(x, gateUp, activation, down, pieces))
+            return;
+        long mark = Mark();
+        int columns = down.Leaves.Columns;
+        Tensor both = Rent(x.Rows, 2 * columns), activated = Rent(x.Rows, columns);
+        Linear(x, gateUp, both);
+        GatedActivation(both, activation, activated);
+        LinearPieces(activated, down, pieces);
+        Release(mark);
+    }
+
+    /// <inheritdoc/>
     public void Embed(Tensor tokenIds, PackedWeight table, int firstRow, float scale, Tensor y) => _linear.Embed(tokenIds, table, firstRow, scale, y);
 
     /// <inheritdoc/>

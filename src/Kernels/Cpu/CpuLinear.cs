@@ -9,7 +9,7 @@ namespace TpServe.Kernels.Cpu;
 ///          is prefetched.
 /// Numerics <see cref="PanelKernel"/>; rows, tiles and threads never change a bit.
 /// </remarks>
-internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActivations activations) : IDisposable
+internal sealed unsafe partial class CpuLinear(CpuThreads threads, IsaPath isa, CpuActivations activations) : IDisposable
 {
     private const int ChunksPerThread = 8;
     private const long SmallestChunkBytes = 64 << 10;
@@ -72,8 +72,7 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
         Begin(x, 1);
         CpuPackedWeight part = Own(weight);
         Add(part, 0);
-        if (pieces.Rows != x.Rows * part.Leaves.Pieces || pieces.Columns != part.Outputs || pieces.Type != ElementType.Float32 || !pieces.IsContiguous)
-            throw new ArgumentException($"{part.Leaves.Pieces} pieces of {x.Rows} rows and {part.Outputs} outputs do not fit {pieces}.");
+        CheckPieces(part, pieces);
         Compute(pieces);
     }
 
@@ -92,6 +91,13 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
     {
         _scratch.Dispose();
         _tiles.Dispose();
+        _strips.Dispose();
+    }
+
+    private void CheckPieces(CpuPackedWeight part, Tensor pieces)
+    {
+        if (pieces.Rows != _rows * part.Leaves.Pieces || pieces.Columns != part.Outputs || pieces.Type != ElementType.Float32 || !pieces.IsContiguous)
+            throw new ArgumentException($"{part.Leaves.Pieces} pieces of {_rows} rows and {part.Outputs} outputs do not fit {pieces}.");
     }
 
     private static CpuPackedWeight Own(PackedWeight weight) =>
@@ -144,27 +150,37 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
     {
         if (_rows == 0 || _partCount == 0)
             return;
-        _y = y;
+        FillTiles(_inputOffsets[_inputCount]);
+        Multiply(y);
+    }
 
-        // 1. Room for the tiles: grows while batches grow, then never again.
-        if (_inputOffsets[_inputCount] > _tiles.Bytes)
+    private void Multiply(Tensor y)
+    {
+        _y = y;
+        PanelWork products = new(this);
+        int panels = _firstPanels[_partCount];
+        threads.Run(ref products, panels, Grain(panels, _parts[0].PanelBytes * _rows));
+    }
+
+    /// <summary>Lays out the activations, once for all parts that read the same layout, in a buffer of <paramref name="bytes"/>.</summary>
+    private void FillTiles(long bytes)
+    {
+        if (bytes > _tiles.Bytes) // grows while batches grow, then never again
         {
             _tiles.Dispose();
-            _tiles = new HostBuffer(_inputOffsets[_inputCount] * 3 / 2);
+            _tiles = new HostBuffer(bytes * 3 / 2);
         }
-
-        // 2. Lay out the activations, once for all parts that read the same layout. One row is cheaper than waking anybody.
         FillWork fill = new(this);
         int fills = _firstFills[_inputCount];
-        threads.Run(ref fill, fills, (long)_rows * _x.Columns < SerialFillValues ? fills : 1);
+        threads.Run(ref fill, fills, (long)_rows * _x.Columns < SerialFillValues ? fills : 1); // one row is cheaper than waking anybody
+    }
 
-        // 3. All panels of all parts as one list of items.
-        int panels = _firstPanels[_partCount];
-        long work = _parts[0].PanelBytes * _rows;
-        int smallest = (int)Math.Min(panels, (SmallestChunkBytes + work - 1) / work);
-        int chunk = Math.Max(panels / (threads.Count * ChunksPerThread), smallest);
-        PanelWork products = new(this);
-        threads.Run(ref products, panels, Math.Clamp(chunk, 1, Math.Max(1, (panels + threads.Count - 1) / threads.Count)));
+    /// <summary>How many items a thread draws at once: few enough to share evenly, enough to be worth drawing.</summary>
+    private int Grain(int items, long itemBytes)
+    {
+        int smallest = (int)Math.Min(items, (SmallestChunkBytes + itemBytes - 1) / itemBytes);
+        int grain = Math.Max(items / (threads.Count * ChunksPerThread), smallest);
+        return Math.Clamp(grain, 1, Math.Max(1, (items + threads.Count - 1) / threads.Count));
     }
 
     private byte* TileAt(int input, int firstRow)
@@ -206,19 +222,7 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
         int outputs = part.Panel.PanelOutputs, column = panel * outputs;
         int valid = Math.Min(outputs, part.Outputs - column);
         RowTiles tiles = _tilesOf[_inputOf[index]];
-        long visits = (long)part.Plan.Visits.Length * tiles.Count;
-        PanelCall call = new()
-        {
-            Panel = part.PanelAt(panel),
-            Leaves = part.Entries,
-            LeafCount = part.Leaves.Count,
-            Pieces = part.Leaves.Pieces,
-            Stack = _scratch.Stack(thread),
-            Scratch = _scratch.Block(thread),
-            Next = next,
-            LinesPerBlock = next is null ? 0 : ((part.PanelBytes / 64) + visits - 1) / visits,
-        };
-        long ahead = call.LinesPerBlock * 64 * part.Plan.Visits.Length;
+        PanelCall call = NewCall(part, panel, next, tiles.Count, thread);
         for (int tile = 0; tile < tiles.Count; tile++)
         {
             (int first, int rows, int groups) = tiles[tile];
@@ -227,10 +231,7 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
             call.Activations = TileAt(_inputOf[index], first);
             call.Output = direct ? target : _scratch.Tile(thread);
             call.OutputStride = sizeof(float) * (long)(direct ? _y.RowStride : outputs);
-            part.Kernel.Run(rows, groups, &call);
-            call.Next += ahead;
-            if (next is not null && call.Next - next >= part.PanelBytes)
-                call.LinesPerBlock = 0;
+            Run(part, rows, groups, next, ref call);
             if (direct)
                 continue;
             float* source = call.Pieces == 1 ? call.Output : call.Stack;
@@ -243,6 +244,32 @@ internal sealed unsafe class CpuLinear(CpuThreads threads, IsaPath isa, CpuActiv
                 }
             }
         }
+    }
+
+    /// <summary>The call of a panel for <paramref name="tiles"/> tiles, which together prefetch <paramref name="next"/> where it is not null.</summary>
+    private PanelCall NewCall(CpuPackedWeight part, int panel, byte* next, int tiles, int thread)
+    {
+        long visits = (long)part.Plan.Visits.Length * tiles;
+        return new PanelCall
+        {
+            Panel = part.PanelAt(panel),
+            Leaves = part.Entries,
+            LeafCount = part.Leaves.Count,
+            Pieces = part.Leaves.Pieces,
+            Stack = _scratch.Stack(thread),
+            Scratch = _scratch.Block(thread),
+            Next = next,
+            LinesPerBlock = next is null ? 0 : ((part.PanelBytes / 64) + visits - 1) / visits,
+        };
+    }
+
+    private static void Run(CpuPackedWeight part, int rows, int groups, byte* next, ref PanelCall call)
+    {
+        fixed (PanelCall* pinned = &call)
+            part.Kernel.Run(rows, groups, pinned);
+        call.Next += call.LinesPerBlock * 64 * part.Plan.Visits.Length;
+        if (next is not null && call.Next - next >= part.PanelBytes)
+            call.LinesPerBlock = 0;
     }
 
     private readonly struct FillWork(CpuLinear owner) : IParallelWork

@@ -29,6 +29,7 @@ internal sealed class LeafPlan
             depth -= leaves.Merges[leaf];
         }
         Visits = [.. visits];
+        VisitsEachBlockOnce = visits.Select((visit, i) => visit.Column == 32 * i && visit.Count == 32).All(fits => fits);
     }
 
     /// <summary>The leaves planned.</summary>
@@ -42,6 +43,9 @@ internal sealed class LeafPlan
 
     /// <summary>Largest number of partial sums on the merge stack.</summary>
     public int MostSums { get; }
+
+    /// <summary>True where visit i is columns 32 · i to 32 · i + 31.</summary>
+    public bool VisitsEachBlockOnce { get; }
 
     /// <summary>True where the two cut the same columns alike, so that one activation tile serves both.</summary>
     public bool VisitsLike(LeafPlan other) => ReferenceEquals(this, other) || Visits.AsSpan().SequenceEqual(other.Visits);

@@ -14,6 +14,12 @@ public sealed class ColumnParallelLinear(PackedWeight[] parts, Tensor? bias, ITe
     /// <summary>Output features on this rank: those of all parts, side by side.</summary>
     public int LocalOutputs => _outputs;
 
+    /// <summary>The matrices; empty or without outputs where the rank has none.</summary>
+    public ReadOnlySpan<PackedWeight> Parts => parts;
+
+    /// <summary>True where something is added to every output.</summary>
+    public bool HasBias => bias is not null;
+
     /// <summary>This rank's outputs; n × 0 where it has none.</summary>
     public Tensor Forward(Tensor x)
     {
@@ -34,6 +40,9 @@ public sealed class ColumnParallelLinear(PackedWeight[] parts, Tensor? bias, ITe
 /// </remarks>
 public sealed class MergedColumnParallelLinear(ColumnParallelLinear gateUp)
 {
+    /// <summary>The product itself.</summary>
+    public ColumnParallelLinear Product => gateUp;
+
     /// <summary>Gate's and up's outputs of this rank side by side; n × 0 where it owns no MLP column.</summary>
     public Tensor Forward(Tensor x) => gateUp.Forward(x);
 }

@@ -13,6 +13,12 @@ public sealed class GatedMlp(MergedColumnParallelLinear gateUpProj, Activation a
     /// <summary>The MLP's output. Every rank of the group calls it.</summary>
     public Tensor Forward(Tensor x)
     {
+        if (!gateUpProj.Product.HasBias && downProj.Weight is { } down)
+        {
+            PartialSums sums = downProj.Begin(x.Rows);
+            ops.GatedPieces(x, gateUpProj.Product.Parts, activation, down, sums.Pieces);
+            return downProj.End(sums);
+        }
         Tensor gateUp = gateUpProj.Forward(x);
         if (gateUp.Columns == 0) // no MLP column on this rank: it still takes part in the sum
             return downProj.Forward(gateUp);

@@ -13,27 +13,36 @@ namespace TpServe.Model.Layers;
 /// </remarks>
 public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int outputs, LeafShare share, ITensorBackend ops, ICommunicator comm)
 {
+    /// <summary>This rank's matrix; null where it owns no leaf.</summary>
+    public PackedWeight? Weight => weight;
+
     /// <summary>The whole sum, on every rank. Every rank of the group calls it.</summary>
     public Tensor Forward(Tensor x)
     {
-        Tensor y = ops.Rent(x.Rows, outputs);
-        if (comm.Degree == 1 && weight is { Leaves.Pieces: 1 })
-        {
-            ops.LinearPieces(x, weight, y); // the one piece of a single rank is the sum
-            AddBias(y);
-            return y;
-        }
-        long mark = ops.Mark();
-        Tensor pieces = y.RowSlice(0, 0);
+        PartialSums sums = Begin(x.Rows);
         if (weight is not null)
-        {
-            pieces = ops.Rent(share.Pieces * x.Rows, outputs); // unsummed between maximal subtrees
-            ops.LinearPieces(x, weight, pieces);
-        }
-        comm.SumTree(pieces, share, y);
-        ops.Release(mark);
-        AddBias(y);
-        return y;
+            ops.LinearPieces(x, weight, sums.Pieces);
+        return End(sums);
+    }
+
+    /// <summary>Room for the partial sums of n rows, for a caller that computes them as part of something larger.</summary>
+    public PartialSums Begin(int rows)
+    {
+        Tensor y = ops.Rent(rows, outputs);
+        long mark = ops.Mark();
+        if (comm.Degree == 1 && weight is { Leaves.Pieces: 1 })
+            return new PartialSums(y, y, mark); // the one piece of a single rank is the sum
+        return new PartialSums(y, weight is null ? y.RowSlice(0, 0) : ops.Rent(share.Pieces * rows, outputs), mark); // unsummed between maximal subtrees
+    }
+
+    /// <summary>The whole sum of what the caller has computed. Every rank of the group calls it.</summary>
+    public Tensor End(PartialSums sums)
+    {
+        if (comm.Degree > 1 || weight is not { Leaves.Pieces: 1 })
+            comm.SumTree(sums.Pieces, share, sums.Output);
+        ops.Release(sums.Mark);
+        AddBias(sums.Output);
+        return sums.Output;
     }
 
     private void AddBias(Tensor y)
@@ -42,3 +51,9 @@ public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int ou
             ops.AddRow(y, vector);
     }
 }
+
+/// <summary>A row-parallel product under way.</summary>
+/// <param name="Output">Where the sum goes, [n, out].</param>
+/// <param name="Pieces">Where this rank's pieces go, [pieces · n, out].</param>
+/// <param name="Mark">What is rented since is given back with the sum.</param>
+public readonly record struct PartialSums(Tensor Output, Tensor Pieces, long Mark);

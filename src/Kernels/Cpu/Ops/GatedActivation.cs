@@ -26,6 +26,24 @@ internal static class GatedActivation
         }
     }
 
+    /// <summary>gate[i] ← act(gate[i]) · up[i] for a multiple of 16 values.</summary>
+    /// <remarks>Numerics the bits of <see cref="Run"/>.</remarks>
+    public static unsafe void InPlace(Activation activation, float* gate, float* up, int count)
+    {
+        if (activation == Activation.Silu)
+            InPlace(default(Silu), gate, up, count);
+        else
+            InPlace(default(GeluTanh), gate, up, count);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static unsafe void InPlace<TFunction>(TFunction function, float* gate, float* up, int count)
+        where TFunction : struct, IElementFunction
+    {
+        for (int i = 0; i < count; i += VectorMath.Lanes)
+            function.Apply(Vector512.Load(gate + i), Vector512.Load(up + i)).Store(gate + i);
+    }
+
     /// <summary>x · sigmoid(z).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> TimesSigmoid(Vector512<float> x, Vector512<float> z) => x / (VectorMath.Exp(-z) + Vector512<float>.One);
