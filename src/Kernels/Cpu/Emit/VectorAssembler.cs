@@ -57,8 +57,8 @@ internal sealed class VectorAssembler(InstructionFamily family)
         Op(op, target, a, temporary);
     }
 
-    /// <summary>target = op(a).</summary>
-    public void Op(VectorOp op, int target, int a) => Code.AddInstruction(Instruction.Create(Encoding(op), Register(target), SourceRegister(op, a)));
+    /// <summary>target = op(a), of a whole vector.</summary>
+    public void Op(VectorOp op, int target, int a) => Code.AddInstruction(Instruction.Create(Encoding(op), Register(target), Register(a)));
 
     /// <summary>target = op(memory).</summary>
     public void Op(VectorOp op, int target, in MemoryOperand a) => Code.AddInstruction(Instruction.Create(Encoding(op), Register(target), a));
@@ -152,13 +152,6 @@ internal sealed class VectorAssembler(InstructionFamily family)
     }
 
     private Register Register(int number) => (family.IsWide ? Iced.Intel.Register.ZMM0 : Iced.Intel.Register.YMM0) + number;
-
-    private Register SourceRegister(VectorOp op, int number) => op switch
-    {
-        VectorOp.WidenBytes or VectorOp.WidenSignedBytes => Iced.Intel.Register.XMM0 + number,
-        VectorOp.HalfToFloat => (family.IsWide ? Iced.Intel.Register.YMM0 : Iced.Intel.Register.XMM0) + number,
-        _ => Register(number),
-    };
 
     private Code Encoding(VectorOp op)
     {
