@@ -156,6 +156,11 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         // The ranks meet once all have loaded: from here on none waits longer for another than a collective does.
         RelayCommunicator group = _loaded!.Relay;
         group.Barrier(patience);
+        if (request.WarmUp)
+        {
+            progress(new LoadProgress { Stage = "first steps" });
+            _loaded.WarmUp();
+        }
         _ready = request;
         return new LoadReport
         {

@@ -60,6 +60,28 @@ public sealed class RankHostTests
     }
 
     [Test]
+    public async Task Load_WarmedUp_RunsTheSameStepsOnEveryRank([Values(1, 2)] int degree, [Values(1, 2, 40)] int blocks)
+    {
+        string[] results = [await FirstStepAsync(warmUp: false), await FirstStepAsync(warmUp: true)];
+        Assert.That(results[1], Is.EqualTo(results[0]));
+
+        async Task<string> FirstStepAsync(bool warmUp)
+        {
+            RankHost[] hosts = [.. Enumerable.Range(0, degree).Select(_ => NewHost())];
+            LoadRequest[] requests = [.. hosts.Select((_, rank) => Request(warmUp ? 2 : 1, rank, degree))];
+            foreach (LoadRequest request in requests)
+                (request.WarmUp, request.KvBlocks) = (warmUp, blocks);
+            await Task.WhenAll(hosts.Zip(requests, (host, request) => LoadAsync(host, request)));
+            StepPlan plan = Plan(warmUp ? 2 : 1, 1);
+            plan.Sequences[0].NewBlocks[0] = 0; // what the first steps have written
+            StepResult[] steps = await Task.WhenAll(hosts.Select(host => host.OpenLoop()(plan).WaitAsync(s_patience)));
+            foreach (RankHost host in hosts)
+                host.Dispose();
+            return string.Join("; ", steps.Select(step => step.Sequences));
+        }
+    }
+
+    [Test]
     public async Task Load_PeerNeverComes_EndsWithTheRevocationAndTheNextLoadWorks()
     {
         using RankHost host = NewHost();

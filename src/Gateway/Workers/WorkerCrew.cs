@@ -27,6 +27,7 @@ internal sealed class WorkerCrew : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly HeldWorker?[] _seats;
     private readonly Task[] _settling;
+    private bool _hasLoaded;
 
     public WorkerCrew(GatewayOptions options, GroupPolicy policy, IWorkerSource source, GroupModel model, int seats, TimeProvider time)
     {
@@ -163,13 +164,16 @@ internal sealed class WorkerCrew : IAsyncDisposable
         {
             request.LoadTimeoutMs = (int)_policy.LoadTimeout.TotalMilliseconds;
             request.ModelIdentity = _model.Identity.Content;
+            request.WarmUp = !_hasLoaded && !requests.Any(IsSlow);
         }
         Task<LoadReport>[] loads = [.. workers.Select((worker, rank) => LoadAsync(worker, requests[rank], step => loading(rank, step), deadline.Token))];
         Task<IReadOnlyList<HeldWorker>> silent = new Heartbeat(_policy, _time).FindSilentAsync(workers, deadline.Token);
         try
         {
             await UnlessOneExitsAsync([.. loads, silent], workers, cancellation);
-            return await Task.WhenAll(loads);
+            LoadReport[] reports = await Task.WhenAll(loads);
+            _hasLoaded = true;
+            return reports;
         }
         catch (OperationCanceledException) when (expired.IsCancellationRequested)
         {
@@ -183,6 +187,10 @@ internal sealed class WorkerCrew : IAsyncDisposable
             Forget(silent);
         }
     }
+
+    // Streams wait for a group that comes back: their own step is its first. Where a step takes seconds nobody is helped by more of them.
+    private static bool IsSlow(LoadRequest request) =>
+        request.Device.Kind == DeviceKind.CudaEmulated || (request.Device.Kind == DeviceKind.Cpu && request.Isa == InstructionSet.Scalar);
 
     private static async Task<LoadReport> LoadAsync(HeldWorker worker, LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation)
     {
