@@ -44,8 +44,11 @@ public sealed record GatewayOptions
     /// <summary>Type of activations entering a matrix product.</summary>
     public ActivationDtype Activations { get; init; } = ActivationDtype.Auto;
 
-    /// <summary>Instruction set path; unspecified = the widest that the workers share.</summary>
+    /// <summary>Instruction set path; unspecified = each worker's widest.</summary>
     public InstructionSet Isa { get; init; }
+
+    /// <summary>Whether the ranks of one host are bound to CPUs of their own.</summary>
+    public bool Pin { get; init; } = true;
 
     /// <summary>Longest context in tokens; 0 = the model's own, as far as the KV cache allows.</summary>
     public int MaxModelLen { get; init; }

@@ -23,6 +23,7 @@ internal static class HostFacts
             Isa = DeviceBackends.Message(Isa.Detect()),
             Isas = { Isa.Supported.Select(DeviceBackends.Message) },
             IsaFault = Isa.Fault ?? "",
+            Cpus = { CpuAffinity.Allowed() },
             Device = Device(),
             FreeBytes = HostMemory.FreeBytes(),
             Cores = Environment.ProcessorCount,

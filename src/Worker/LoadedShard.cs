@@ -33,7 +33,7 @@ internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, Relay
     /// <summary>Whether the device is the one that a request names.</summary>
     public bool IsOn(ComputeDevice device) => !IsSpoiled && request.Device.Equals(device);
 
-    /// <summary>Whether a load would build the same again: it differs in the epoch, the way to the peers and the first steps alone.</summary>
+    /// <summary>Whether a load would build the same again: it differs in the epoch, the way to the peers, the first steps and where it runs alone.</summary>
     public bool Serves(LoadRequest other) => !IsSpoiled && IsSameShard(request, other);
 
     /// <summary>Whether two loads build the same.</summary>
@@ -49,6 +49,8 @@ internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, Relay
         probe.CollectiveTimeoutMs = built.CollectiveTimeoutMs;
         probe.LoadTimeoutMs = built.LoadTimeoutMs;
         probe.WarmUp = built.WarmUp;
+        probe.Cpus.Clear();
+        probe.Cpus.Add(built.Cpus);
         return probe.Equals(built);
     }
 

@@ -34,6 +34,8 @@ internal static partial class SettingsTable
             "How the model is split: evenly, or by one weight for each worker."),
         Row(Group, nameof(GatewayOptions.Threads), "--threads", Whole(0, 256), o => o.Threads, (o, v) => o with { Threads = v },
             "Compute threads of each worker; 0 = the cores of its host divided by the workers on it."),
+        Row(Group, nameof(GatewayOptions.Pin), "--pin", OnOff(), o => o.Pin, (o, v) => o with { Pin = v },
+            "Whether workers that share CPUs are each bound to their own part of them, along NUMA nodes, where it has as many as they have threads."),
         Row(Group, nameof(GatewayOptions.Isa), "--isa", Word(Words.InstructionSets), o => o.Isa, (o, v) => o with { Isa = v },
             "Instruction set path of the CPU's matrix products; auto = the widest each worker has. All give the same bits."),
         Row(Group, nameof(GatewayOptions.Activations), "--activations", Word(Words.Activations), o => o.Activations, (o, v) => o with { Activations = v },

@@ -45,6 +45,8 @@ internal static class LoadPlanner
                 CollectiveTimeoutMs = (int)options.CollectiveTimeout.TotalMilliseconds,
                 Device = plan.Devices.Ranks[rank].Message,
             };
+            if (options.Pin && requests[rank].Device.Kind == DeviceKind.Cpu)
+                requests[rank].Cpus.Add(Cpus(facts, rank, requests[rank].Threads));
         }
         return requests;
     }
@@ -55,6 +57,15 @@ internal static class LoadPlanner
         HelloReply own = facts[rank];
         int sharing = facts.Count(fact => fact.HostId == own.HostId), onMachine = facts.Count(fact => fact.Machine() == own.Machine());
         return Math.Max(1, Math.Min(own.Cores / sharing, own.HostCores / onMachine));
+    }
+
+    /// <summary>This rank's part of the CPUs that it shares with other ranks; none where there are too few for its threads, or it shares them with nobody.</summary>
+    private static IEnumerable<int> Cpus(IReadOnlyList<HelloReply> facts, int rank, int threads)
+    {
+        HelloReply own = facts[rank];
+        int[] sharing = [.. Enumerable.Range(0, facts.Count).Where(other => facts[other].Machine() == own.Machine() && facts[other].Cpus.ToHashSet().SetEquals(own.Cpus))];
+        int place = Array.IndexOf(sharing, rank), first = own.Cpus.Count * place / sharing.Length, end = own.Cpus.Count * (place + 1) / sharing.Length;
+        return sharing.Length == 1 || end - first < threads ? [] : own.Cpus.Take(first..end);
     }
 
     /// <summary>Every path gives the same bits, so that ranks on unlike processors each take their widest.</summary>

@@ -55,6 +55,19 @@ public sealed class LoadPlannerTests
     public void Requests_ThreadsGiven_AreTaken() =>
         Assert.That(Requests(External with { Threads = 5 }, Worker("h/i/s", 2, 2), Worker("h/i/s", 2, 2)).Select(request => request.Threads), Is.All.EqualTo(5));
 
+    [Test]
+    public void Requests_WorkersThatShareCpus_AreBoundToTheirOwn()
+    {
+        HelloReply[] pair = [Worker("m/i/s", 4, 4), Worker("m/j/s", 4, 4)];
+        foreach (HelloReply worker in pair)
+            worker.Cpus.Add([3, 1, 4, 6]);
+        Assert.That(Requests(External, pair).Select(request => request.Cpus), Is.EqualTo(new[] { new[] { 3, 1 }, [4, 6] }));
+        Assert.That(Requests(External with { Pin = false }, pair).Select(request => request.Cpus), Is.All.Empty);
+        Assert.That(Requests(External with { Threads = 3 }, pair).Select(request => request.Cpus), Is.All.Empty, "more threads than CPUs");
+        pair[1].Cpus[0] = 7;
+        Assert.That(Requests(External, pair).Select(request => request.Cpus), Is.All.Empty, "cpusets of their own");
+    }
+
     [TestCase(InstructionSet.Unspecified, InstructionSet.Avx512Vnni, InstructionSet.Avx2)]
     [TestCase(InstructionSet.Scalar, InstructionSet.Scalar, InstructionSet.Scalar)]
     [TestCase(InstructionSet.Avx2, InstructionSet.Avx2, InstructionSet.Avx2)]
