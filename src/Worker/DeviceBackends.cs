@@ -59,6 +59,6 @@ internal static class DeviceBackends
             InstructionSet.Avx512Vnni => IsaPath.Avx512Vnni,
             _ => throw new ModelLoadException($"the load names no instruction set path ({request.Isa})."),
         };
-        return new CpuBackend(request.Threads, path, request.ActivationDtype == ActivationDtype.F32 ? CpuActivations.Float32 : CpuActivations.Auto);
+        return new CpuBackend(request.Threads, path, request.ActivationDtype == ActivationDtype.F32 ? CpuActivations.Float32 : CpuActivations.Auto, request.Cpus);
     }
 }

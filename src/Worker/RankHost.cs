@@ -7,7 +7,6 @@ using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 using TpServe.Collectives.Staged;
 using TpServe.Kernels;
-using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cuda;
 using TpServe.Model;
 using TpServe.Model.Weights;
@@ -30,7 +29,6 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
     private LoadRequest? _building;
     private volatile bool _buildingIsWanted;
     private OpenedDevice? _opened;
-    private string _bound = ""; // where the rank's threads are bound, in words
     private LoadedShard? _loaded;
     private LoadRequest? _ready; // what the rank has joined with; null while it cannot run steps
 
@@ -172,7 +170,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             Transport = group.Report.Transport,
             TransportReason = request.TransportReason.Length > 0 ? request.TransportReason : group.Report.Reason,
             AllReduceMicroseconds = group.Report.AllReduceMicroseconds,
-            Backend = _loaded.Ops.Description + _bound,
+            Backend = _loaded.Ops.Description,
             Reused = reused,
         };
     }
@@ -199,8 +197,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(request.ModelPath);
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
 
-            // 2. Device and group; the device's threads run where this one does. The group first agrees that it can talk, before minutes go into weights.
-            _bound = CpuAffinity.Bind(request.Cpus) ? $" on {(request.Cpus.Count == 1 ? "CPU" : "CPUs")} {string.Join(",", request.Cpus)}" : "";
+            // 2. Device and group. The group first agrees that it can talk, before minutes go into weights.
             (ITensorBackend ops, CudaIpcEndpoint? endpoint) = OpenDevice(request);
             Keep(ops);
             if (endpoint is not null)

@@ -59,13 +59,13 @@ internal static class LoadPlanner
         return Math.Max(1, Math.Min(own.Cores / sharing, own.HostCores / onMachine));
     }
 
-    /// <summary>This rank's part of the CPUs that it shares with other ranks; none where there are too few for its threads, or it shares them with nobody.</summary>
+    /// <summary>This rank's part of the CPUs that it shares with other ranks; all of them where that is too few for its threads.</summary>
     private static IEnumerable<int> Cpus(IReadOnlyList<HelloReply> facts, int rank, int threads)
     {
         HelloReply own = facts[rank];
         int[] sharing = [.. Enumerable.Range(0, facts.Count).Where(other => facts[other].Machine() == own.Machine() && facts[other].Cpus.ToHashSet().SetEquals(own.Cpus))];
         int place = Array.IndexOf(sharing, rank), first = own.Cpus.Count * place / sharing.Length, end = own.Cpus.Count * (place + 1) / sharing.Length;
-        return sharing.Length == 1 || end - first < threads ? [] : own.Cpus.Take(first..end);
+        return end - first < threads ? own.Cpus : own.Cpus.Take(first..end);
     }
 
     /// <summary>Every path gives the same bits, so that ranks on unlike processors each take their widest.</summary>

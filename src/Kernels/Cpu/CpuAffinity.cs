@@ -29,7 +29,7 @@ public static unsafe partial class CpuAffinity
         }
     }
 
-    /// <summary>Binds the calling thread, and those it starts from now on, to these CPUs. False where the system refuses.</summary>
+    /// <summary>Binds the calling thread to these CPUs. False where the system refuses.</summary>
     public static bool Bind(IReadOnlyCollection<int> cpus)
     {
         ArgumentNullException.ThrowIfNull(cpus);

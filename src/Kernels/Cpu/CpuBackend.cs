@@ -16,18 +16,23 @@ public sealed class CpuBackend : ITensorBackend
     private readonly Ops.Attention _attention;
     private readonly ScratchArena _scratch = new(bytes => new HostBuffer(bytes));
 
-    /// <summary>A backend of <paramref name="threads"/> threads on the given instruction path, or the widest the CPU has.</summary>
+    /// <summary>A backend of <paramref name="threads"/> threads, the caller's among them.</summary>
+    /// <param name="threads">How many.</param>
+    /// <param name="isa">Instruction path; null = the widest the CPU has.</param>
+    /// <param name="activations">What inputs of matrix products are rounded to.</param>
+    /// <param name="cpus">CPUs the threads are bound to; null or none = they are left as they are.</param>
     /// <exception cref="PlatformNotSupportedException">This CPU cannot execute the path.</exception>
-    public CpuBackend(int threads, IsaPath? isa = null, CpuActivations activations = CpuActivations.Auto)
+    public CpuBackend(int threads, IsaPath? isa = null, CpuActivations activations = CpuActivations.Auto, IReadOnlyCollection<int>? cpus = null)
     {
         Path = isa ?? Isa.Detect();
         if (!Path.IsSupported())
             throw new PlatformNotSupportedException($"The instruction path {Path.Name()} was asked for; this machine goes up to {Isa.Detect().Name()}.");
         Activations = activations;
-        _threads = new CpuThreads(threads);
+        bool isBound = cpus is { Count: > 0 } && CpuAffinity.Bind(cpus);
+        _threads = new CpuThreads(threads, isBound ? cpus : null);
         _linear = new CpuLinear(_threads, Path, activations);
         _attention = new Ops.Attention(_threads);
-        Description = $"cpu {Path.Name()}{(isa is null && Isa.Fault is { } fault ? $" ({fault})" : "")}{(activations == CpuActivations.Auto ? "" : ", float32 activations")}, {threads} {(threads == 1 ? "thread" : "threads")}";
+        Description = $"cpu {Path.Name()}{(isa is null && Isa.Fault is { } fault ? $" ({fault})" : "")}{(activations == CpuActivations.Auto ? "" : ", float32 activations")}, {threads} {(threads == 1 ? "thread" : "threads")}{(isBound ? $" on {(cpus!.Count == 1 ? "CPU" : "CPUs")} {string.Join(",", cpus)}" : "")}";
     }
 
     /// <inheritdoc/>

@@ -35,8 +35,8 @@ internal sealed unsafe class CpuThreads : IDisposable
     private Exception? _failure;
     private volatile bool _quit;
 
-    /// <summary>Starts <paramref name="count"/> − 1 helpers.</summary>
-    public CpuThreads(int count)
+    /// <summary>Starts <paramref name="count"/> − 1 helpers, bound to <paramref name="cpus"/> where there are any.</summary>
+    public CpuThreads(int count, IReadOnlyCollection<int>? cpus = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(count, 1024);
@@ -46,7 +46,7 @@ internal sealed unsafe class CpuThreads : IDisposable
         for (int i = 0; i < _helpers.Length; i++)
         {
             int thread = i + 1;
-            _helpers[i] = new Thread(() => Help(thread)) { IsBackground = true, Name = $"cpu-{thread}" };
+            _helpers[i] = new Thread(() => Help(thread, cpus)) { IsBackground = true, Name = $"cpu-{thread}" };
             _helpers[i].Start();
         }
     }
@@ -111,8 +111,10 @@ internal sealed unsafe class CpuThreads : IDisposable
     private static void Execute<TWork>(void* work, int first, int end, int thread)
         where TWork : struct, IParallelWork => Unsafe.AsRef<TWork>(work).Execute(first, end, thread);
 
-    private void Help(int thread)
+    private void Help(int thread, IReadOnlyCollection<int>? cpus)
     {
+        if (cpus is not null)
+            CpuAffinity.Bind(cpus); // threads begin with the process's own set, whoever starts them
         Words* words = _words;
         int seen = 0;
         while (true)

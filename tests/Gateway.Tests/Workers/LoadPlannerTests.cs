@@ -63,9 +63,9 @@ public sealed class LoadPlannerTests
             worker.Cpus.Add([3, 1, 4, 6]);
         Assert.That(Requests(External, pair).Select(request => request.Cpus), Is.EqualTo(new[] { new[] { 3, 1 }, [4, 6] }));
         Assert.That(Requests(External with { Pin = false }, pair).Select(request => request.Cpus), Is.All.Empty);
-        Assert.That(Requests(External with { Threads = 3 }, pair).Select(request => request.Cpus), Is.All.Empty, "more threads than CPUs");
+        Assert.That(Requests(External with { Threads = 3 }, pair).Select(request => request.Cpus), Is.All.EqualTo(new[] { 3, 1, 4, 6 }), "more threads than CPUs");
         pair[1].Cpus[0] = 7;
-        Assert.That(Requests(External, pair).Select(request => request.Cpus), Is.All.Empty, "cpusets of their own");
+        Assert.That(Requests(External, pair).Select(request => request.Cpus), Is.EqualTo(new[] { new[] { 3, 1, 4, 6 }, [7, 1, 4, 6] }), "cpusets of their own");
     }
 
     [TestCase(InstructionSet.Unspecified, InstructionSet.Avx512Vnni, InstructionSet.Avx2)]

@@ -20,26 +20,32 @@ public sealed class CpuAffinityTests
     }
 
     [Test]
-    public void Bind_OneCpu_HoldsForTheThreadAndThoseItStarts()
+    public void Backend_OnOneCpu_AllItsThreadsAreBoundAndTheProcessIsNot()
     {
         int[] allowed = CpuAffinity.Allowed();
-        string[] seen = ["", ""];
-        bool bound = false, refused = true;
-        Thread thread = new(() =>
+        HashSet<string> seen = [];
+        string description = "";
+        Thread rank = new(() =>
         {
-            bound = CpuAffinity.Bind([allowed[^1]]);
-            seen[0] = OwnList();
-            Thread child = new(() => seen[1] = OwnList());
-            child.Start();
-            child.Join();
-            refused = !CpuAffinity.Bind([]) && !CpuAffinity.Bind([100_000]);
+            using CpuBackend backend = new(threads: 3, IsaPath.Scalar, cpus: [allowed[^1]]);
+            description = backend.Description;
+            seen.Add(OwnList("/proc/thread-self/status"));
+            foreach (string task in Directory.EnumerateDirectories("/proc/self/task"))
+                if (File.ReadAllText(Path.Combine(task, "comm")).StartsWith("cpu-", StringComparison.Ordinal))
+                    SpinWait.SpinUntil(() => OwnList(Path.Combine(task, "status")) == OwnList("/proc/thread-self/status"), TimeSpan.FromSeconds(20));
+            foreach (string task in Directory.EnumerateDirectories("/proc/self/task"))
+                if (File.ReadAllText(Path.Combine(task, "comm")).StartsWith("cpu-", StringComparison.Ordinal))
+                    seen.Add(OwnList(Path.Combine(task, "status")));
         });
-        thread.Start();
-        thread.Join();
-        Assert.That((bound, refused), Is.EqualTo((true, true)));
-        Assert.That(seen, Is.All.EqualTo(allowed[^1].ToString(System.Globalization.CultureInfo.InvariantCulture)));
-        Assert.That(CpuAffinity.Allowed(), Is.EqualTo(allowed), "the process keeps its set");
+        rank.Start();
+        rank.Join();
+        Assert.That(seen, Is.EquivalentTo(new[] { $"{allowed[^1]}" }));
+        Assert.That(description, Does.EndWith($"3 threads on CPU {allowed[^1]}"));
+        Assert.That(CpuAffinity.Allowed(), Is.EqualTo(allowed));
 
-        static string OwnList() => File.ReadLines("/proc/thread-self/status").First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal)).Split(':')[1].Trim();
+        static string OwnList(string file) => File.ReadLines(file).First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal)).Split(':')[1].Trim();
     }
+
+    [Test]
+    public void Bind_NoneOrImpossible_IsRefused() => Assert.That((CpuAffinity.Bind([]), CpuAffinity.Bind([100_000])), Is.EqualTo((false, false)));
 }
