@@ -1,5 +1,7 @@
 using System.Runtime.Intrinsics;
+using NUnit.Framework;
 using TpServe.Kernels.Cpu;
+using TpServe.Kernels.Cpu.Emit;
 using TpServe.Kernels.Cpu.Ops;
 using TpServe.Kernels.Reference;
 using TpServe.Testing;
@@ -80,19 +82,27 @@ public sealed class AttentionScene : IDisposable
     public List<(int Sequence, int Position)> Everything() =>
         [.. _lengths.SelectMany((length, sequence) => Enumerable.Range(0, length).Select(position => (sequence, position)))];
 
-    /// <summary>The CPU operation's output for these tokens.</summary>
+    /// <summary>The CPU operation's output for these tokens, which is the same in plain loops and on every path of this machine.</summary>
     internal float[] Run(CpuThreads threads, List<(int Sequence, int Position)> rows)
     {
-        using Attention attention = new(threads);
-        Tensor y = _tensors.Empty(rows.Count, _shape.KvHeadOfHead.Count * _settings.HeadDim, gap: 3);
-        attention.Run(Random(rows, _shape.KvHeadOfHead.Count, salt: 3), _cache, Step(rows), _shape, y);
-        return HostTensors.Values(y);
+        float[] plain = Run(null);
+        foreach (IsaPath path in Isa.Supported.Where(path => path != IsaPath.Scalar))
+            Assert.That(Run(InstructionFamily.Of(path)).Select(BitConverter.SingleToInt32Bits), Is.EqualTo(plain.Select(BitConverter.SingleToInt32Bits)), path.Name());
+        return plain;
+
+        float[] Run(InstructionFamily? family)
+        {
+            using Attention attention = new(threads, family);
+            Tensor y = _tensors.Empty(rows.Count, _shape.KvHeadOfHead.Count * _settings.HeadDim, gap: 3);
+            attention.Run(this.Random(rows, _shape.KvHeadOfHead.Count, salt: 3), _cache, Step(rows), _shape, y);
+            return HostTensors.Values(y);
+        }
     }
 
     /// <summary>Managed bytes of a second call.</summary>
     internal long AllocatedBytes(CpuThreads threads, List<(int Sequence, int Position)> rows)
     {
-        using Attention attention = new(threads);
+        using Attention attention = new(threads, Isa.Detect() == IsaPath.Scalar ? null : InstructionFamily.Of(Isa.Detect()));
         Tensor q = Random(rows, _shape.KvHeadOfHead.Count, salt: 3), y = _tensors.Empty(rows.Count, q.Columns);
         StepTensors step = Step(rows);
         attention.Run(q, _cache, step, _shape, y);

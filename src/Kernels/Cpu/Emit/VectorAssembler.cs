@@ -79,9 +79,12 @@ internal sealed class VectorAssembler(InstructionFamily family)
         Code.AddInstruction(Instruction.Create(family.IsWide ? Iced.Intel.Code.EVEX_Vmovups_zmm_k1z_zmmm512 : Iced.Intel.Code.VEX_Vmovups_ymm_ymmm256, Register(target), Register(source)));
 
     /// <summary>The dword at register + offset in all lanes.</summary>
-    public void Broadcast(int target, AssemblerRegister64 register, int offset) =>
+    public void Broadcast(int target, AssemblerRegister64 register, int offset) => Broadcast(target, At(register, offset));
+
+    /// <summary>A dword of memory in all lanes.</summary>
+    public void Broadcast(int target, in MemoryOperand source) =>
         Code.AddInstruction(Instruction.Create(
-            family.IsWide ? Iced.Intel.Code.EVEX_Vbroadcastss_zmm_k1z_xmmm32 : Iced.Intel.Code.VEX_Vbroadcastss_ymm_m32, Register(target), At(register, offset)));
+            family.IsWide ? Iced.Intel.Code.EVEX_Vbroadcastss_zmm_k1z_xmmm32 : Iced.Intel.Code.VEX_Vbroadcastss_ymm_m32, Register(target), source));
 
     /// <summary>target = 0.</summary>
     public void Clear(int target) => Op(VectorOp.Xor, target, target, target);
@@ -180,6 +183,7 @@ internal sealed class VectorAssembler(InstructionFamily family)
             VectorOp.HalfToFloat => (Iced.Intel.Code.VEX_Vcvtph2ps_ymm_xmmm128, Iced.Intel.Code.EVEX_Vcvtph2ps_zmm_k1z_ymmm256_sae),
             VectorOp.WidenBytes => (Iced.Intel.Code.VEX_Vpmovzxbd_ymm_xmmm64, Iced.Intel.Code.EVEX_Vpmovzxbd_zmm_k1z_xmmm128),
             VectorOp.WidenSignedBytes => (Iced.Intel.Code.VEX_Vpmovsxbd_ymm_xmmm64, Iced.Intel.Code.EVEX_Vpmovsxbd_zmm_k1z_xmmm128),
+            VectorOp.WidenWords => (Iced.Intel.Code.VEX_Vpmovzxwd_ymm_xmmm128, Iced.Intel.Code.EVEX_Vpmovzxwd_zmm_k1z_ymmm256),
             VectorOp.RightWords => (Iced.Intel.Code.VEX_Vpsrlw_ymm_ymm_imm8, Iced.Intel.Code.EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8),
             VectorOp.LeftWords => (Iced.Intel.Code.VEX_Vpsllw_ymm_ymm_imm8, Iced.Intel.Code.EVEX_Vpsllw_zmm_k1z_zmmm512_imm8),
             VectorOp.RightDwords => (Iced.Intel.Code.VEX_Vpsrld_ymm_ymm_imm8, Iced.Intel.Code.EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8),
@@ -263,6 +267,9 @@ internal enum VectorOp
 
     /// <summary>VPMOVSXBD.</summary>
     WidenSignedBytes,
+
+    /// <summary>VPMOVZXWD.</summary>
+    WidenWords,
 
     /// <summary>VPSRLW.</summary>
     RightWords,

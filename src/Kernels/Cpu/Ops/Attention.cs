@@ -1,3 +1,5 @@
+using TpServe.Kernels.Cpu.Emit;
+
 namespace TpServe.Kernels.Cpu.Ops;
 
 /// <summary>y = softmax(scale · q · Kᵀ, causal) · V over the paged cache that <see cref="StoreKv"/> filled.</summary>
@@ -11,12 +13,15 @@ namespace TpServe.Kernels.Cpu.Ops;
 /// Source   Milakov and Gimelshein 2018; paging: Kwon et al. 2023.
 /// Oracle   the reference backend (float64), NMSE ≤ 1e-12.
 /// </remarks>
-internal sealed unsafe class Attention(CpuThreads threads) : IDisposable
+/// <param name="threads">Who works.</param>
+/// <param name="family">Instructions of the emitted loops; null = plain ones.</param>
+internal sealed unsafe class Attention(CpuThreads threads, InstructionFamily? family) : IDisposable
 {
     /// <summary>Below this many multiply-adds a second thread costs more than it saves.</summary>
     private const long WorthThreads = 1 << 17;
 
     private readonly AttentionPlan _plan = new();
+    private readonly OuterProducts _products = new(family);
     private HostBuffer _scratch = new(0);
 
     /// <summary>Attends for every row of the step.</summary>
@@ -57,7 +62,9 @@ internal sealed unsafe class Attention(CpuThreads threads) : IDisposable
             _scratch.Dispose();
             _scratch = new HostBuffer(layout.Bytes * threads.Count);
         }
-        AttentionWork<TElement> work = new(_plan, layout, _scratch, q, cache, step, shape, y);
+        _products.Prepare(TElement.Type);
+        _products.Prepare(ElementType.Float32); // what is converted for several tiles
+        AttentionWork<TElement> work = new(_plan, _products, layout, _scratch, q, cache, step, shape, y);
         int items = _plan.Tiles * _plan.Groups;
         threads.Run(ref work, items, _plan.Scores * shape.HeadDim < WorthThreads ? items : 1);
     }

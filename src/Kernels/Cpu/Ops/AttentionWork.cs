@@ -14,6 +14,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private const int Tile = OuterProducts.Rows;
 
     private readonly AttentionPlan _plan;
+    private readonly OuterProducts _products;
     private readonly AttentionScratch _layout;
     private readonly float* _scratch;
     private readonly Tensor _q;
@@ -26,9 +27,10 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private readonly float _softcap;
 
     public AttentionWork(
-        AttentionPlan plan, AttentionScratch layout, HostBuffer scratch, Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y)
+        AttentionPlan plan, OuterProducts products, AttentionScratch layout, HostBuffer scratch, Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y)
     {
         _plan = plan;
+        _products = products;
         _layout = layout;
         _scratch = (float*)scratch.Pointer;
         _q = q;
@@ -125,8 +127,8 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
 
         // 2. Scores of every group of 16 positions that someone sees; lanes that nobody sees hold anything and are dropped by the softmax.
         int firstVector = anyFrom / L, vectors = (anyTo + L - 1) / L - firstVector;
-        OuterProducts.Add4<TChunk>(
-            scratch + _layout.Queries + pair * (nint)_layout.PaddedDim, 1, _layout.PaddedDim, keys + firstVector, vectors, keyStride, _headDim,
+        _products.Add<TChunk>(
+            scratch + _layout.Queries + pair * (nint)_layout.PaddedDim, _layout.PaddedDim, keys + firstVector, count, vectors, keyStride, _headDim,
             weights + firstVector * L, Chunk, fresh: true);
 
         // 3. Weights; what was summed under a smaller maximum shrinks.
@@ -141,20 +143,20 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         if (allFrom < allTo)
         {
             for (int r = 0; r < count; r++)
-                AddValues<TChunk>(weights + r * Chunk, from[r], allFrom, values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
-            AddValuesTogether<TChunk>(weights, allFrom, allTo, values, valueStride, run, sums);
+                AddValues<TChunk>(weights + r * Chunk, 1, from[r], allFrom, values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
+            AddValues<TChunk>(weights, count, allFrom, allTo, values, valueStride, run, sums);
             for (int r = 0; r < count; r++)
-                AddValues<TChunk>(weights + r * Chunk, allTo, to[r], values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
+                AddValues<TChunk>(weights + r * Chunk, 1, allTo, to[r], values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
         }
         else
         {
             for (int r = 0; r < count; r++)
-                AddValues<TChunk>(weights + r * Chunk, from[r], to[r], values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
+                AddValues<TChunk>(weights + r * Chunk, 1, from[r], to[r], values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
         }
     }
 
-    /// <summary>Positions [from, to) for the four pairs of a micro-tile.</summary>
-    private void AddValuesTogether<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
+    /// <summary>Positions [from, to) for some pairs of a micro-tile.</summary>
+    private void AddValues<TChunk>(float* weights, int pairs, int from, int to, byte** values, nint stride, int run, float* sums)
         where TChunk : struct, IKvElement
     {
         int vectors = _layout.PaddedDim / L, step = L * TChunk.Bytes;
@@ -168,22 +170,8 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
                 int some = Math.Min(OuterProducts.Vectors, vectors - v);
                 for (int i = 0; i < some; i++)
                     four[i] = at + (v + i) * step;
-                OuterProducts.Add4<TChunk>(weights + from, 1, Chunk, four, some, stride, end - from, sums + v * L, _layout.PaddedDim, fresh: false);
+                _products.Add<TChunk>(weights + from, Chunk, four, pairs, some, stride, end - from, sums + v * L, _layout.PaddedDim, fresh: false);
             }
-            from = end;
-        }
-    }
-
-    /// <summary>Positions [from, to) for one pair.</summary>
-    private void AddValues<TChunk>(float* weights, int from, int to, byte** values, nint stride, int run, float* sums)
-        where TChunk : struct, IKvElement
-    {
-        while (from < to)
-        {
-            int end = Math.Min(to, from / run * run + run);
-            byte* at = values[from / run * run / L] + from % run * stride;
-            for (int v = 0; v < _layout.PaddedDim / L; v++)
-                OuterProducts.Add1x1<TChunk>(weights + from, 1, at + v * L * TChunk.Bytes, stride, end - from, sums + v * L);
             from = end;
         }
     }

@@ -9,6 +9,9 @@ namespace TpServe.Kernels.Cpu.Ops;
 /// <remarks>Numerics to float32 is exact, infinities and NaNs included; from float32 rounds to nearest even.</remarks>
 internal unsafe interface IKvElement
 {
+    /// <summary>The tensor type.</summary>
+    static abstract ElementType Type { get; }
+
     /// <summary>Bytes of one element.</summary>
     static abstract int Bytes { get; }
 
@@ -25,6 +28,8 @@ internal unsafe interface IKvElement
 /// <summary>binary32.</summary>
 internal readonly unsafe struct Float32Element : IKvElement
 {
+    public static ElementType Type => ElementType.Float32;
+
     public static int Bytes => 4;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -32,6 +37,7 @@ internal readonly unsafe struct Float32Element : IKvElement
 
     public static float LoadOne(byte* source) => *(float*)source;
 
+    [SkipLocalsInit]
     public static void Store(Vector512<float> values, byte* target, int count, int strideBytes)
     {
         float* lanes = stackalloc float[VectorMath.Lanes];
@@ -44,6 +50,8 @@ internal readonly unsafe struct Float32Element : IKvElement
 /// <summary>binary16. .NET has no vector conversion for it, so the exponent is moved by an exact multiplication.</summary>
 internal readonly unsafe struct Float16Element : IKvElement
 {
+    public static ElementType Type => ElementType.Float16;
+
     public static int Bytes => 2;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -59,6 +67,7 @@ internal readonly unsafe struct Float16Element : IKvElement
 
     public static float LoadOne(byte* source) => (float)*(Half*)source;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector512<float> values, byte* target, int count, int strideBytes)
     {
         Vector512<int> bits = values.AsInt32();
@@ -82,6 +91,8 @@ internal readonly unsafe struct Float16Element : IKvElement
 /// <summary>bfloat16: the upper half of a binary32.</summary>
 internal readonly unsafe struct BFloat16Element : IKvElement
 {
+    public static ElementType Type => ElementType.BFloat16;
+
     public static int Bytes => 2;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -89,6 +100,7 @@ internal readonly unsafe struct BFloat16Element : IKvElement
 
     public static float LoadOne(byte* source) => FloatValues.FromBFloat16(*(ushort*)source);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector512<float> values, byte* target, int count, int strideBytes)
     {
         Vector512<int> bits = values.AsInt32(), upper = bits >>> 16;
@@ -112,11 +124,19 @@ internal static unsafe class Widen16
     }
 
     /// <summary>The low halves of the first <paramref name="count"/> lanes, <paramref name="strideBytes"/> apart.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [SkipLocalsInit]
     public static void Store(Vector512<int> lanes, byte* target, int count, int strideBytes)
     {
-        int* values = stackalloc int[VectorMath.Lanes];
-        lanes.Store(values);
-        for (int i = 0; i < count; i++)
-            *(short*)(target + (nint)i * strideBytes) = (short)values[i];
+        Vector256<short> halves = Vector256.Narrow(lanes.GetLower(), lanes.GetUpper()); // keeps the low bits
+        if (strideBytes == sizeof(short) && count == VectorMath.Lanes)
+        {
+            halves.Store((short*)target);
+            return;
+        }
+        short* values = stackalloc short[VectorMath.Lanes];
+        halves.Store(values);
+        for (int i = 0; i < count; i++, target += strideBytes)
+            *(short*)target = values[i];
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace TpServe.Kernels.Cpu.Ops;
@@ -63,6 +64,7 @@ internal static class StoreKv
             }
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private static void Spread(float* source, byte* target, int count, int strideBytes)
         {
             for (int i = 0; i < count; i += VectorMath.Lanes)

@@ -84,6 +84,7 @@ internal static class VectorMath
     }
 
     /// <summary>The first <paramref name="count"/> lanes from memory, zeros behind; reads nothing else.</summary>
+    [SkipLocalsInit]
     public static unsafe Vector512<float> LoadPartial(float* source, int count)
     {
         float* lanes = stackalloc float[Lanes];
@@ -94,6 +95,7 @@ internal static class VectorMath
     }
 
     /// <summary>The first <paramref name="count"/> lanes to memory; writes nothing else.</summary>
+    [SkipLocalsInit]
     public static unsafe void StorePartial(Vector512<float> value, float* target, int count)
     {
         float* lanes = stackalloc float[Lanes];
