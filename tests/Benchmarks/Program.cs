@@ -15,6 +15,9 @@ switch (args)
     case ["shapes", .. string[] rest]:
         ModelShapesBench.Run(rest);
         return 0;
+    case ["ops", .. string[] rest]:
+        OpsBench.Run(repository, workFolder, rest);
+        return 0;
     case ["collectives", .. string[] rest]:
         return CollectiveBench.Run(rest);
     case ["peers", .. string[] rest]:
@@ -29,6 +32,6 @@ switch (args)
         return await SameBitsCheck.RunAsync(
             Path.Combine(repository, "src", "Gateway", "bin", "Release", "net10.0", "TpServe.Gateway.dll"), Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf"), rest);
     default:
-        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | collectives [DEGREE] | peers [WORD…] | serving [WORD…] | gpu [cuda:N|cuda-emulated] [peer.json] | bits [DEVICE] [MODEL…]");
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | ops [threads] [isa] [smollm2|1b|3b] [format] [long] [--json FILE] | collectives [DEGREE] | peers [WORD…] | serving [WORD…] | gpu [cuda:N|cuda-emulated] [peer.json] | bits [DEVICE] [MODEL…]");
         return 2;
 }
