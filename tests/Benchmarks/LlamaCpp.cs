@@ -62,7 +62,6 @@ internal sealed class LlamaCpp : IAsyncDisposable
         ProcessStartInfo start = new("node") { WorkingDirectory = folder, RedirectStandardInput = true, RedirectStandardOutput = true };
         start.ArgumentList.Add("llama-cpp.mjs");
         start.ArgumentList.Add(file);
-        start.Environment["BENCH_CORES"] = Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture);
         LlamaCpp peer = new(Process.Start(start)!);
         try
         {
@@ -92,6 +91,8 @@ internal sealed class LlamaCpp : IAsyncDisposable
         await _node.StandardInput.FlushAsync();
         using JsonDocument answer = await ReadAsync();
         double first = answer.RootElement.GetProperty("first").GetDouble(), rest = answer.RootElement.GetProperty("rest").GetDouble();
+        if (answer.RootElement.GetProperty("threads").GetInt32() != setting.Threads)
+            throw new InvalidOperationException($"llama.cpp ran on {answer.RootElement.GetProperty("threads").GetInt32()} threads instead of {setting.Threads}.");
         int tokens = answer.RootElement.GetProperty("tokens").GetInt32();
         if (work.Sequences == 1)
             return work.DecodeTokens == 0 ? [work.PromptTokens / first] : [work.PromptTokens / first, tokens / rest];

@@ -1,14 +1,14 @@
 // llama.cpp on one model file: loads it, says which CPU library does the work, then answers one request a line of standard input with one line of JSON each.
 // Usage: node llama-cpp.mjs FILE
-// A request: { threads, flash, sequences, context, prompt, decode }. The answer: { first, rest, tokens, batch }.
+// A request: { threads, flash, sequences, context, prompt, decode }. The answer: { first, rest, tokens, batch, threads }.
 //   sequences = 1: seconds until the first token of a prompt, and from there until `decode` more have come.
 //   sequences > 1: all prompts are evaluated first; seconds of `decode` tokens in each of the sequences, which share batches; `batch` is the mean sequences in one.
 import fs from "node:fs";
 import readline from "node:readline";
 import { getLlama } from "node-llama-cpp";
 
-const cores = Number(process.env.BENCH_CORES);
-const llama = await getLlama({ gpu: false, build: "never", maxThreads: cores, logLevel: "error" });
+// No limit on threads: under one, a context that follows another at once may get fewer than it asks for.
+const llama = await getLlama({ gpu: false, build: "never", maxThreads: 0, logLevel: "error" });
 const model = await llama.loadModel({ modelPath: process.argv[2], useMmap: true, ignoreMemorySafetyChecks: true });
 const contexts = new Map();
 
@@ -31,7 +31,7 @@ const open = async ({ threads, flash, sequences, context }) => {
             contextSize: context, sequences, batchSize: 512, threads, flashAttention: flash, ignoreMemorySafetyChecks: true,
             ...(sequences > 1 ? { batching: { itemPrioritizationStrategy: shared(counts) } } : {}),
         });
-        contexts.set(key, { counts, sequences: Array.from({ length: sequences }, () => made.getSequence()) });
+        contexts.set(key, { counts, context: made, sequences: Array.from({ length: sequences }, () => made.getSequence()) });
     }
     return contexts.get(key);
 };
@@ -67,6 +67,7 @@ console.log(JSON.stringify({ library: [...libraries].join(), system: llama.syste
 for await (const line of readline.createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);
     const opened = await open(request);
-    console.log(JSON.stringify(request.sequences === 1 ? await one(opened.sequences[0], request) : await several(opened, request)));
+    const answer = request.sequences === 1 ? await one(opened.sequences[0], request) : await several(opened, request);
+    console.log(JSON.stringify({ ...answer, threads: opened.context.currentThreads }));
 }
 process.exit(0);
