@@ -43,11 +43,11 @@ internal static class OpsBench
         List<object> groups = [];
         foreach ((int degree, int threads) in new[] { (1, setup.Threads), (2, 1) })
         {
-            string limits = Limits(degree * threads, setup);
+            (string limits, double read) = Limits(degree * threads, setup);
             Console.Error.WriteLine($"{setup.Shape.Name} {setup.Format}, degree {degree}, {threads} threads a rank: loading and {kinds.Count} kinds of step");
-            StepProfile[][] ranks = Measure(checkpoint, degree, threads, setup.Isa, kinds, out string description);
+            StepProfile[][] ranks = Measure(checkpoint, degree, threads, setup.Isa, kinds, out string description, out long weightBytes);
             Console.WriteLine($"\n## {setup.Shape.Name} {setup.Format}, {degree} {(degree == 1 ? "rank" : "ranks over shared memory")}, each {description}");
-            Console.WriteLine(limits);
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{limits}; all weights once: {weightBytes / read / 1e6:F2} ms"));
             for (int kind = 0; kind < kinds.Count; kind++)
                 Console.WriteLine(Table([.. ranks.Select(rank => rank[kind])]));
             groups.Add(new { degree, threads, description, limits, ranks = ranks.Select(rank => rank.Select(Facts)) });
@@ -81,19 +81,21 @@ internal static class OpsBench
         return (setup, json);
     }
 
-    private static string Limits(int threads, Setup setup)
+    private static (string Text, double Read) Limits(int threads, Setup setup)
     {
         using CpuThreads all = new(threads);
         using MachineLimits limits = new(all, InstructionFamily.Of(setup.Isa));
-        return string.Create(CultureInfo.InvariantCulture,
-            $"limits of {threads} threads: read {limits.ReadGigabytes():F1} GB/s, products of {setup.Format} {limits.GigaOperations((WeightFormat)setup.Format):F0} GOP/s, float32 {limits.GigaOperations(WeightFormat.F32):F0} GFLOP/s");
+        double read = limits.ReadGigabytes();
+        return (string.Create(CultureInfo.InvariantCulture,
+            $"limits of {threads} threads: read {read:F1} GB/s, products of {setup.Format} {limits.GigaOperations((WeightFormat)setup.Format):F0} GOP/s, float32 {limits.GigaOperations(WeightFormat.F32):F0} GFLOP/s"), read);
     }
 
     /// <summary>Every kind on every rank; ranks are threads of this process.</summary>
-    private static StepProfile[][] Measure(ModelCheckpoint checkpoint, int degree, int threads, IsaPath isa, List<StepKind> kinds, out string description)
+    private static StepProfile[][] Measure(ModelCheckpoint checkpoint, int degree, int threads, IsaPath isa, List<StepKind> kinds, out string description, out long weightBytes)
     {
         StepProfile[][] profiles = new StepProfile[degree][];
         string[] descriptions = new string[degree];
+        long[] bytes = new long[degree];
         Exception? fault = null;
         using ProfiledRank.Meeting meeting = new(degree);
         Partition partition = Partition.Even(checkpoint.Config, degree);
@@ -105,6 +107,7 @@ internal static class OpsBench
                 using CpuBackend backend = new(threads, isa);
                 using ICommunicator group = degree == 1 ? new SingleRank(1, backend) : SharedMemoryCommunicator.Join(prefix, rank, degree, s_timeout, epoch: 1);
                 using ProfiledRank profiled = new(checkpoint, new ShardPlan(checkpoint.Config, partition, rank), backend, group, kinds, meeting);
+                bytes[rank] = profiled.WeightBytes;
                 descriptions[rank] = string.Create(CultureInfo.InvariantCulture, $"{backend.Description}, {profiled.WeightBytes / 1e6:F0} MB of weights");
                 profiles[rank] = [.. kinds.Select(kind =>
                 {
@@ -124,7 +127,7 @@ internal static class OpsBench
             runner.Join();
         if (fault is not null)
             ExceptionDispatchInfo.Throw(fault);
-        description = descriptions[0];
+        (description, weightBytes) = (descriptions[0], bytes.Sum());
         return profiles;
     }
 
