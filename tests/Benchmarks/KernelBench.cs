@@ -1,12 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Runtime.Intrinsics;
-using Iced.Intel;
 using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cpu.Emit;
 using TpServe.Kernels.Cpu.Packing;
-using static Iced.Intel.AssemblerRegisters;
 
 namespace TpServe.Benchmarks;
 
@@ -18,7 +15,6 @@ namespace TpServe.Benchmarks;
 internal static unsafe class KernelBench
 {
     private const int Repeats = 5;
-    private const int Independent = 12; // products in flight: more than latency × pipes of any family
     private static readonly WeightFormat[] DefaultFormats =
         [WeightFormat.Q8_0, WeightFormat.Q4_0, WeightFormat.Q4_1, WeightFormat.Q4_K, WeightFormat.Q6_K, WeightFormat.BF16, WeightFormat.F16, WeightFormat.F32];
 
@@ -36,7 +32,7 @@ internal static unsafe class KernelBench
         WeightFormat[] formats = arguments.Length == 0 ? DefaultFormats : [.. arguments.ToArray().Select(Enum.Parse<WeightFormat>)];
         using CpuThreads threads = new(count);
         using CpuLinear linear = new(threads, isa, CpuActivations.Auto);
-        using Limits limits = new(threads, InstructionFamily.Of(isa));
+        using MachineLimits limits = new(threads, InstructionFamily.Of(isa));
         foreach (WeightFormat format in formats)
         {
             long start = Stopwatch.GetTimestamp();
@@ -50,7 +46,7 @@ internal static unsafe class KernelBench
             Measure(format, linear, limits);
     }
 
-    private static void Measure(WeightFormat format, CpuLinear linear, Limits limits)
+    private static void Measure(WeightFormat format, CpuLinear linear, MachineLimits limits)
     {
         const int outputs = 8192, columns = 2048;
         RandomRows rows = new(format, outputs, columns);
@@ -124,117 +120,6 @@ internal static unsafe class KernelBench
             Plan(low, middle);
             Plan(middle, high);
             merges[high - 1]++;
-        }
-    }
-
-    /// <summary>What the machine can do right now.</summary>
-    private sealed class Limits(CpuThreads threads, InstructionFamily family) : IDisposable
-    {
-        private const long ReadBytes = 96L << 20;
-        private readonly WeightMemory _memory = new(ReadBytes);
-        private readonly ExecutableMemory _integers = Loop(family, family.HasVnni ? VectorOp.DotBytes : VectorOp.MultiplyAddBytes);
-        private readonly ExecutableMemory _bfloats = Loop(family, family.HasBFloat16 ? VectorOp.DotBFloats : VectorOp.MultiplyAdd231);
-        private readonly ExecutableMemory _floats = Loop(family, VectorOp.MultiplyAdd231);
-
-        public double ReadGigabytes()
-        {
-            ReadWork work = new(_memory.Pointer);
-            double best = 0;
-            for (int i = 0; i < 3; i++)
-            {
-                long start = Stopwatch.GetTimestamp();
-                threads.Run(ref work, (int)(ReadBytes >> 19), 1);
-                best = Math.Max(best, ReadBytes / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9);
-            }
-            return best;
-        }
-
-        public void Evict() => ReadGigabytes();
-
-        /// <summary>
-        /// Multiply-adds counted twice: of the dot instruction, or of fused multiply-adds. Without VNNI, of one VPMADDUBSW and one VPADDW for 16
-        /// products: what 8-bit codes take; codes of fewer bits take less and can exceed it.
-        /// </summary>
-        public double GigaOperations(WeightFormat format)
-        {
-            const int items = 64, loops = 2000;
-            (ExecutableMemory code, int operations) = format switch
-            {
-                WeightFormat.BF16 => (_bfloats, family.HasBFloat16 ? 4 : 2),
-                WeightFormat.F16 or WeightFormat.F32 => (_floats, 2),
-                _ => (_integers, family.HasVnni ? 8 : 4),
-            };
-            DotWork work = new(code.Address, loops);
-            double best = 0;
-            for (int i = 0; i < 3; i++)
-            {
-                long start = Stopwatch.GetTimestamp();
-                threads.Run(ref work, items, 1);
-                best = Math.Max(best, (double)items * loops * Independent * family.Lanes * operations / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9);
-            }
-            return best;
-        }
-
-        public void Dispose()
-        {
-            _memory.Dispose();
-            _integers.Dispose();
-            _bfloats.Dispose();
-            _floats.Dispose();
-        }
-
-        /// <summary>Independent products a round, rounds in edi.</summary>
-        private static ExecutableMemory Loop(InstructionFamily family, VectorOp op)
-        {
-            VectorAssembler vector = new(family);
-            Assembler c = vector.Code;
-            Label loop = c.CreateLabel();
-            for (int i = 0; i < 16; i++)
-                vector.Clear(i);
-            c.Label(ref loop);
-            for (int i = 0; i < Independent; i++)
-            {
-                if (op == VectorOp.MultiplyAddBytes)
-                {
-                    vector.Op(op, 15, 13, 14);
-                    vector.Op(VectorOp.AddWords, i, i, 15);
-                    continue;
-                }
-                vector.Op(op, i, 13, 14);
-            }
-            c.dec(edi);
-            c.jnz(loop);
-            c.vzeroupper();
-            c.ret();
-            using MemoryStream code = new();
-            c.Assemble(new StreamCodeWriter(code), 0);
-            return new ExecutableMemory(code.ToArray());
-        }
-
-        private readonly struct ReadWork(byte* memory) : IParallelWork
-        {
-            public void Execute(int first, int end, int thread)
-            {
-                Vector512<int> a = default, b = default, c = default, d = default;
-                for (byte* p = memory + ((long)first << 19); p < memory + ((long)end << 19); p += 256)
-                {
-                    a |= Vector512.Load((int*)p);
-                    b |= Vector512.Load((int*)(p + 64));
-                    c |= Vector512.Load((int*)(p + 128));
-                    d |= Vector512.Load((int*)(p + 192));
-                }
-                if (Vector512.Sum(a | b | c | d) == 1)
-                    Console.WriteLine();
-            }
-        }
-
-        private readonly struct DotWork(nint code, int loops) : IParallelWork
-        {
-            public void Execute(int first, int end, int thread)
-            {
-                for (int i = first; i < end; i++)
-                    ((delegate* unmanaged<int, void>)code)(loops);
-            }
         }
     }
 }

@@ -1,122 +1,152 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net.Http.Json;
 using System.Text.Json;
-using TpServe.Checkpoint;
+using TpServe.Kernels.Cpu;
+using TpServe.Kernels.Cpu.Emit;
 
 namespace TpServe.Benchmarks;
 
 /// <summary>Whole models beside llama.cpp: the same file, the same machine, turn by turn in one run.</summary>
 /// <remarks>
-/// Ours is what a user gets: the server's own process and its workers, over HTTP, prompts as token ids. Theirs is node-llama-cpp's prebuilt library in its own
-/// process (tests/Benchmarks/peers; `npm install --ignore-scripts` there first), on one thread and on all cores: the better of the two counts in each phase, since
-/// its decode can be slower on two threads than on one here. Turns alternate, because shared machines drift; medians and ranges are printed.
-/// Prefill is a prompt of 128 tokens until the first token; decode is the tokens after the first.
+/// Usage     peers [MODEL…] [batch] [context] [avx2] [--rounds N] [--json FILE]. A model is any part of a name (1b, q8_0, "llama-1b q8_0"); without one all run.
+///           batch: 8 and 32 sequences at once. context: prompts of 2,000 and 8,000 tokens. avx2: both sides on AVX2.
+/// Ours is what a user gets: the server's own process and its workers with their default degree, over HTTP, prompts as token ids. Theirs is llama.cpp in its own
+/// process (<see cref="LlamaCpp"/>). Both stay up with the model loaded and take turns, round by round, because shared machines drift; who begins alternates.
+/// Theirs is tried on one thread, on all cores, and there with and without its fused attention; what is far behind in the first try is dropped, and the best median
+/// counts. A ratio is ours by theirs in one round; printed are the medians and ranges of rates and of ratios.
+/// Where one sequence decodes after a short prompt, the weights of the file are read once a token: their share of the streaming read, measured before each round.
 /// </remarks>
 internal static class PeerBench
 {
-    private const int PromptTokens = 128, DecodeTokens = 64, Rounds = 4, Turns = 2;
+    private const double NearEnough = 0.85;
+    private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true };
 
-    /// <summary>Rates in tokens a second.</summary>
-    private sealed record Rates(List<double> Prefill, List<double> Decode);
-
-    public static async Task RunAsync(string repository, string workFolder, string[] wanted)
+    public static async Task RunAsync(string repository, string workFolder, string[] words)
     {
-        string smol = Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf");
-        Directory.CreateDirectory(workFolder);
-        List<(string Name, string File)> models = [("smollm2-135m q4_1", smol)];
-        foreach (TensorType type in new[] { TensorType.Q4_1, TensorType.Q8_0, TensorType.Q4_0 })
-        {
-            string file = Path.Combine(workFolder, $"llama-1b-{type}.gguf");
-            models.Add(($"llama-1b {type}", file));
-        }
-        Console.WriteLine($"{Environment.ProcessorCount} cores; prefill {PromptTokens} tokens, decode {DecodeTokens}; median (range) of {Rounds * Turns} rounds, tokens/s");
-        Console.WriteLine($"{"model",-20} {"phase",-8} {"llama.cpp",-26} {"TpServe",-26} ratio");
-        foreach ((string name, string file) in models)
-        {
-            if (wanted.Length > 0 && !wanted.Any(word => name.Contains(word, StringComparison.OrdinalIgnoreCase)))
-                continue;
-            if (file != smol)
-                RandomLlama.Write(file, RandomLlama.Shape.Llama1B, Enum.Parse<TensorType>(Path.GetFileNameWithoutExtension(file)["llama-1b-".Length..]), smol);
-            Rates ours = new([], []), one = new([], []), all = new([], []);
-            for (int turn = 0; turn < Turns; turn++)
-            {
-                await TheirsAsync(repository, file, 1, one);
-                await TheirsAsync(repository, file, Environment.ProcessorCount, all);
-                await OursAsync(repository, file, ours);
-            }
-            Print(name, "prefill", Better(one.Prefill, all.Prefill), ours.Prefill);
-            Print(name, "decode", Better(one.Decode, all.Decode), ours.Decode);
-        }
-    }
-
-    private static async Task TheirsAsync(string repository, string file, int threads, Rates rates)
-    {
-        ProcessStartInfo start = new("node") { WorkingDirectory = Path.Combine(repository, "tests", "Benchmarks", "peers"), RedirectStandardOutput = true };
-        foreach (object argument in new object[] { "llama-cpp.mjs", file, threads, PromptTokens, DecodeTokens, Rounds })
-            start.ArgumentList.Add(Convert.ToString(argument, CultureInfo.InvariantCulture)!);
-        using Process node = Process.Start(start)!;
-        string output = await node.StandardOutput.ReadToEndAsync();
-        await node.WaitForExitAsync();
-        string line = output.Split('\n').Last(text => text.StartsWith('{'));
-        using JsonDocument result = JsonDocument.Parse(line);
-        rates.Prefill.AddRange(result.RootElement.GetProperty("prefill").GetProperty("rounds").EnumerateArray().Select(value => value.GetDouble()));
-        rates.Decode.AddRange(result.RootElement.GetProperty("decode").GetProperty("rounds").EnumerateArray().Select(value => value.GetDouble()));
-    }
-
-    private static async Task OursAsync(string repository, string file, Rates rates)
-    {
-        string program = Path.Combine(repository, "src", "Gateway", "bin", "Release", "net10.0", "TpServe.Gateway.dll");
-        await using ServedModel server = await ServedModel.StartAsync(program, "--model", file, "--max-model-len", "1024");
-        int[] prompt = [.. Enumerable.Range(0, PromptTokens).Select(i => 1000 + i * 37 % 5000)];
-        for (int round = 0; round <= Rounds; round++)
-        {
-            (double first, double others) = await TimeAsync(server.Http, prompt);
-            if (round == 0)
-                continue; // warm-up
-            rates.Prefill.Add(PromptTokens / first);
-            rates.Decode.Add(DecodeTokens / others);
-        }
-    }
-
-    /// <summary>Seconds to the first token, and from there to the last.</summary>
-    private static async Task<(double First, double Others)> TimeAsync(HttpClient http, int[] prompt)
-    {
-        using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions")
-        {
-            Content = JsonContent.Create(new { prompt, max_tokens = DecodeTokens + 1, temperature = 0, ignore_eos = true, stream = true, return_token_ids = true, cache_bypass = true }),
-        };
+        Wish wish = Wish.Read(words);
+        string peers = LlamaCpp.Folder(repository), smol = Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf");
+        if (wish.Avx2)
+            peers = LlamaCpp.Avx2Folder(peers, workFolder);
+        using CpuThreads threads = new(Environment.ProcessorCount);
+        using MachineLimits limits = new(threads, InstructionFamily.Of(wish.Avx2 ? IsaPath.Avx2 : Isa.Detect()));
         long start = Stopwatch.GetTimestamp();
-        using HttpResponseMessage answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
-        answer.EnsureSuccessStatusCode();
-        using StreamReader lines = new(await answer.Content.ReadAsStreamAsync());
-        double first = 0;
-        int tokens = 0;
-        while (await lines.ReadLineAsync() is { } line)
+        Console.WriteLine($"{Environment.ProcessorCount} cores, read {limits.ReadGigabytes():F1} GB/s; tokens/s, median (range) of {wish.Rounds} rounds; of read: bytes of weights that decoding reads by the streaming read");
+        List<object> results = [];
+        string library = "";
+        for (int i = 0; i < wish.Models.Count; i++)
         {
-            if (!line.StartsWith("data: {", StringComparison.Ordinal))
-                continue;
-            using JsonDocument chunk = JsonDocument.Parse(line.AsMemory(6));
-            foreach (JsonElement choice in chunk.RootElement.GetProperty("choices").EnumerateArray())
-                if (choice.TryGetProperty("token_ids", out JsonElement ids) && ids.ValueKind == JsonValueKind.Array)
-                    tokens += ids.GetArrayLength();
-            if (first == 0 && tokens > 0)
-                first = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            BenchModel model = wish.Models[i];
+            string file = BenchModel.Write(model.Shape, model.Format, workFolder, smol);
+            Progress(start, $"[{i + 1}/{wish.Models.Count}] {model.Name}: loading");
+            await using LlamaCpp theirs = await LlamaCpp.StartAsync(peers, file);
+            await using ServedModel ours = await ServedModel.StartAsync(
+                ServedModel.Program(repository), wish.Avx2 ? [("DOTNET_EnableAVX512", "0")] : [],
+                ["--model", file, "--max-model-len", wish.Context ? "8192" : "1024", .. wish.Avx2 ? ["--isa", "avx2"] : Array.Empty<string>()]);
+            if (i == 0)
+            {
+                library = theirs.Library;
+                using JsonDocument topology = JsonDocument.Parse(await ours.Http.GetStringAsync(new Uri("/topology", UriKind.Relative)));
+                Console.WriteLine($"llama.cpp: {library}\nTpServe: {string.Join("; ", topology.RootElement.GetProperty("ranks").EnumerateArray().Select(rank => rank.GetProperty("backend").GetString()))}");
+                Console.WriteLine($"{"model",-18} {"phase",-13} {"llama.cpp",-29} {"TpServe",-22} {"ratio",-18} of read: theirs, ours");
+            }
+            foreach (Workload work in wish.Works)
+            {
+                Progress(start, $"[{i + 1}/{wish.Models.Count}] {model.Name}: {string.Join(", ", work.Phases)}");
+                results.AddRange(await MeasureAsync(model, new FileInfo(file).Length, work, wish.Rounds, theirs, ours, limits));
+            }
         }
-        if (tokens != DecodeTokens + 1)
-            throw new InvalidOperationException($"{tokens} tokens came instead of {DecodeTokens + 1}.");
-        return (first, Stopwatch.GetElapsedTime(start).TotalSeconds - first);
+        double minutes = Stopwatch.GetElapsedTime(start).TotalMinutes;
+        Console.WriteLine($"{minutes:F1} minutes");
+        if (wish.Json is { } json)
+            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(new { cores = Environment.ProcessorCount, llamaCpp = library, avx2 = wish.Avx2, minutes, results }, s_json));
     }
 
-    private static void Print(string model, string phase, List<double> theirs, List<double> ours)
+    private static async Task<IEnumerable<object>> MeasureAsync(BenchModel model, long fileBytes, Workload work, int rounds, LlamaCpp theirs, ServedModel ours, MachineLimits limits)
     {
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{model,-20} {phase,-8} {Spread(theirs),-26} {Spread(ours),-26} {Median(ours) / Median(theirs):F2}"));
+        // 1. Both come warm; settings that are far behind in every phase are dropped.
+        int cores = Environment.ProcessorCount;
+        List<(LlamaCppSetting Setting, double[] Rates)> tries = [];
+        await theirs.RunAsync(work with { DecodeTokens = Math.Min(work.DecodeTokens, 2) }, new LlamaCppSetting(cores, false));
+        foreach (LlamaCppSetting setting in new LlamaCppSetting[] { new(cores, false), new(cores, true), new(1, false) }.Distinct())
+            tries.Add((setting, await theirs.RunAsync(work, setting)));
+        double[] best = [.. work.Phases.Select((_, phase) => tries.Max(tried => tried.Rates[phase]))];
+        LlamaCppSetting[] settings = [.. tries.Where(tried => tried.Rates.Where((rate, phase) => rate >= NearEnough * best[phase]).Any()).Select(tried => tried.Setting)];
+        await work.RunAsync(ours);
 
-        static string Spread(List<double> values) => string.Create(CultureInfo.InvariantCulture, $"{Median(values):F1} ({values.Min():F1}-{values.Max():F1})");
+        // 2. Turn by turn.
+        Dictionary<LlamaCppSetting, List<double[]>> theirRates = settings.ToDictionary(setting => setting, _ => new List<double[]>());
+        List<double[]> ourRates = [];
+        List<double> reads = [];
+        for (int round = 0; round < rounds; round++)
+        {
+            reads.Add(limits.ReadGigabytes());
+            if (round % 2 == 1)
+                ourRates.Add(await work.RunAsync(ours));
+            foreach (LlamaCppSetting setting in settings)
+                theirRates[setting].Add(await theirs.RunAsync(work, setting));
+            if (round % 2 == 0)
+                ourRates.Add(await work.RunAsync(ours));
+        }
+
+        // 3. Their best setting of each phase beside ours.
+        List<object> results = [];
+        for (int i = 0; i < work.Phases.Count; i++)
+        {
+            int phase = i;
+            LlamaCppSetting chosen = settings.MaxBy(setting => Spread.Of(theirRates[setting].Select(rates => rates[phase])).Median)!;
+            double[] theirPhase = [.. theirRates[chosen].Select(rates => rates[phase])], ourPhase = [.. ourRates.Select(rates => rates[phase])];
+            Spread their = Spread.Of(theirPhase), our = Spread.Of(ourPhase), ratio = Spread.Of(ourPhase.Zip(theirPhase, (a, b) => a / b));
+            bool readsWeights = Workload.ReadsWeights(work.Phases[phase]);
+            double? theirShare = readsWeights ? Share(theirPhase) : null, ourShare = readsWeights ? Share(ourPhase) : null;
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{model.Name,-18} {work.Phases[phase],-13} {their.Text(1) + " " + chosen,-29} {our.Text(1),-22} {ratio.Text(2),-18} {(readsWeights ? $"{theirShare:F2}, {ourShare:F2}" : "")}").TrimEnd());
+            results.Add(new { model = model.Name, phase = work.Phases[phase], setting = chosen.ToString(), theirs = theirPhase, ours = ourPhase, ratio, theirShare, ourShare });
+        }
+        return results;
+
+        double Share(double[] rates) => Spread.Of(rates.Zip(reads, (rate, read) => fileBytes * rate / 1e9 / read)).Median;
     }
 
-    private static List<double> Better(List<double> a, List<double> b) => Median(a) >= Median(b) ? a : b;
+    private static void Progress(long start, string what) =>
+        Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Stopwatch.GetElapsedTime(start).TotalMinutes,5:F1} min  {what}"));
 
-    private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
+    /// <summary>What the words ask for.</summary>
+    private sealed record Wish(List<BenchModel> Models, List<Workload> Works, bool Context, bool Avx2, int Rounds, string? Json)
+    {
+        public static Wish Read(string[] words)
+        {
+            List<string> names = [];
+            List<Workload> works = [Workload.Usual, new Workload(1, 512, 0)];
+            bool context = false, avx2 = false;
+            int rounds = 4;
+            string? json = null;
+            for (int i = 0; i < words.Length; i++)
+                switch (words[i])
+                {
+                    case "batch":
+                        works.AddRange([new Workload(8, 16, 48), new Workload(32, 16, 48)]);
+                        break;
+                    case "context":
+                        works.AddRange([new Workload(1, 2000, 32), new Workload(1, 8000, 32)]);
+                        context = true;
+                        break;
+                    case "avx2":
+                        avx2 = true;
+                        break;
+                    case "--rounds" when i + 1 < words.Length:
+                        rounds = int.Parse(words[++i], CultureInfo.InvariantCulture);
+                        break;
+                    case "--json" when i + 1 < words.Length:
+                        json = words[++i];
+                        break;
+                    default:
+                        names.Add(words[i]);
+                        break;
+                }
+            List<BenchModel> models = [.. BenchModel.All.Where(model => names.Count == 0 || names.Any(name => model.Name.Contains(name, StringComparison.OrdinalIgnoreCase)))];
+            if (models.Count == 0)
+                throw new ArgumentException($"No model is named {string.Join(" or ", names)}; there are {string.Join(", ", BenchModel.All.Select(model => model.Name))}.");
+            return new Wish(models, works, context, avx2, rounds, json);
+        }
+    }
 }

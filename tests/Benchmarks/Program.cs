@@ -15,10 +15,16 @@ switch (args)
     case ["shapes", .. string[] rest]:
         ModelShapesBench.Run(rest);
         return 0;
+    case ["ops", .. string[] rest]:
+        OpsBench.Run(repository, workFolder, rest);
+        return 0;
     case ["collectives", .. string[] rest]:
         return CollectiveBench.Run(rest);
     case ["peers", .. string[] rest]:
         await PeerBench.RunAsync(repository, workFolder, rest);
+        return 0;
+    case ["tp", .. string[] rest]:
+        await TpBench.RunAsync(repository, workFolder, rest);
         return 0;
     case ["serving", .. string[] rest]:
         await ServingBench.RunAsync(repository, workFolder, rest);
@@ -26,9 +32,8 @@ switch (args)
     case ["gpu", .. string[] rest]:
         return GpuBench.Run(rest);
     case ["bits", .. string[] rest]:
-        return await SameBitsCheck.RunAsync(
-            Path.Combine(repository, "src", "Gateway", "bin", "Release", "net10.0", "TpServe.Gateway.dll"), Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf"), rest);
+        return await SameBitsCheck.RunAsync(ServedModel.Program(repository), Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf"), rest);
     default:
-        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | collectives [DEGREE] | peers [WORD…] | serving [WORD…] | gpu [cuda:N|cuda-emulated] [peer.json] | bits [DEVICE] [MODEL…]");
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | ops [threads] [isa] [smollm2|1b|3b] [format] [long] [--json FILE] | collectives [DEGREE] | peers [MODEL…] [batch] [context] [avx2] [--rounds N] [--json FILE] | tp [smollm2|1b…] [--rounds N] | serving [WORD…] | gpu [cuda:N|cuda-emulated] [peer.json] | bits [DEVICE] [MODEL…]");
         return 2;
 }

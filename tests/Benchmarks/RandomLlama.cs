@@ -17,19 +17,26 @@ internal static class RandomLlama
     /// <summary>Sizes of a model.</summary>
     public sealed record Shape(string Name, int Layers, int Hidden, int Heads, int KvHeads, int Intermediate, int Vocab)
     {
+        /// <summary>SmolLM2 135M.</summary>
+        public static Shape SmolLM2 { get; } = new("smollm2-135m", 30, 576, 9, 3, 1536, 49152);
+
         /// <summary>Llama 3.2 1B.</summary>
         public static Shape Llama1B { get; } = new("llama-1b", 16, 2048, 32, 8, 8192, 128256);
+
+        /// <summary>Llama 3.2 3B: heads of 128.</summary>
+        public static Shape Llama3B { get; } = new("llama-3b", 28, 3072, 24, 8, 8192, 128256);
     }
 
     /// <summary>Writes the file, unless one of the same name is there.</summary>
     /// <param name="path">Where.</param>
     /// <param name="shape">Sizes.</param>
-    /// <param name="type">Q8_0, Q4_0 or Q4_1: every matrix, embedding and head included.</param>
+    /// <param name="type">Q8_0, Q4_0, Q4_1, Q4_K or BF16: every matrix; beside Q4_K the embedding, which is the head too, has Q6_K.</param>
     /// <param name="tokenizerFrom">The model whose tokenizer is copied.</param>
     public static void Write(string path, Shape shape, TensorType type, string tokenizerFrom)
     {
         if (File.Exists(path))
             return;
+        Console.Error.WriteLine($"writing {Path.GetFileName(path)}");
         GgufVocabulary vocabulary;
         using (ModelCheckpoint source = ModelCheckpoints.Open(tokenizerFrom))
             vocabulary = source.Tokenizer.Vocabulary!;
@@ -91,7 +98,7 @@ internal static class RandomLlama
     private static List<(string, int[], TensorType)> Tensors(Shape shape, TensorType type)
     {
         int kv = shape.Hidden / shape.Heads * shape.KvHeads;
-        List<(string, int[], TensorType)> tensors = [("token_embd.weight", [shape.Hidden, shape.Vocab], type), ("output_norm.weight", [shape.Hidden], TensorType.F32)];
+        List<(string, int[], TensorType)> tensors = [("token_embd.weight", [shape.Hidden, shape.Vocab], type == TensorType.Q4_K ? TensorType.Q6_K : type), ("output_norm.weight", [shape.Hidden], TensorType.F32)];
         for (int layer = 0; layer < shape.Layers; layer++)
         {
             string block = $"blk.{layer}.";
@@ -122,20 +129,50 @@ internal static class RandomLlama
         int blockBytes = type.BlockBytes();
         byte[] chunk = new byte[blockBytes * 4096];
         // Values spread over ±1/√columns, so that a product of normed inputs stays near one.
-        double spread = 1 / Math.Sqrt(columns) / (type == TensorType.Q8_0 ? 127 : 8);
+        double spread = 1 / Math.Sqrt(columns);
         for (long left = bytes; left > 0; left -= chunk.Length)
         {
             Span<byte> part = chunk.AsSpan(0, (int)Math.Min(left, chunk.Length));
             random.NextBytes(part);
             for (int start = 0; start < part.Length; start += blockBytes)
-            {
-                double scale = spread * (0.75 + 0.5 * random.NextDouble());
-                Half d = (Half)scale;
-                MemoryMarshal.Write(part[start..], d);
-                if (type == TensorType.Q4_1)
-                    MemoryMarshal.Write(part[(start + 2)..], (Half)(-7.5 * scale));
-            }
+                Scale(part.Slice(start, blockBytes), type, spread, type == TensorType.BF16 ? spread : spread * (0.75 + 0.5 * random.NextDouble()));
             writer.Write(part);
+        }
+    }
+
+    /// <summary>Makes a block of random bytes one whose values spread over ± <paramref name="scale"/>; beside one another they differ a little from <paramref name="spread"/>.</summary>
+    private static void Scale(Span<byte> block, TensorType type, double spread, double scale)
+    {
+        switch (type)
+        {
+            case TensorType.Q8_0:
+                MemoryMarshal.Write(block, (Half)(scale / 127));
+                break;
+            case TensorType.Q4_0:
+                MemoryMarshal.Write(block, (Half)(scale / 8));
+                break;
+            case TensorType.Q4_1: // the minimum makes the mean zero
+                MemoryMarshal.Write(block, (Half)(scale / 8));
+                MemoryMarshal.Write(block[2..], (Half)(-7.5 * scale / 8));
+                break;
+            case TensorType.Q4_K: // d, dmin, 12 bytes of six-bit scales and minima, of which the low four bits stay: below 16
+                MemoryMarshal.Write(block, (Half)(scale / 64));
+                MemoryMarshal.Write(block[2..], (Half)(7.5 * scale / 64));
+                for (int i = 4; i < 12; i++)
+                    block[i] &= 15;
+                break;
+            case TensorType.Q6_K: // 16 signed scales, then d
+                for (int i = 192; i < 208; i++)
+                    block[i] = (byte)((sbyte)block[i] >> 3);
+                MemoryMarshal.Write(block[208..], (Half)(scale / 256));
+                break;
+            case TensorType.BF16: // random sign and mantissa under one exponent
+                int exponent = 127 + (int)Math.Floor(Math.Log2(spread)) - 1;
+                ushort value = MemoryMarshal.Read<ushort>(block);
+                MemoryMarshal.Write(block, (ushort)((value & 0x807F) | (exponent << 7)));
+                break;
+            default:
+                throw new ArgumentOutOfRangeException(nameof(type), type, "no random blocks of this type");
         }
     }
 

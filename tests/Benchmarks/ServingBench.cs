@@ -14,12 +14,10 @@ namespace TpServe.Benchmarks;
 /// </remarks>
 internal static class ServingBench
 {
-    private sealed record Stream(List<double> Times, List<int> Tokens);
-
     public static async Task RunAsync(string repository, string workFolder, string[] wanted)
     {
         Directory.CreateDirectory(workFolder);
-        string program = Path.Combine(repository, "src", "Gateway", "bin", "Release", "net10.0", "TpServe.Gateway.dll");
+        string program = ServedModel.Program(repository);
         string smol = Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf"), large = Path.Combine(workFolder, "llama-1b-Q8_0.gguf");
         bool Wanted(string word) => wanted.Length == 0 || wanted.Contains(word, StringComparer.OrdinalIgnoreCase);
         if (Wanted("1b"))
@@ -45,7 +43,7 @@ internal static class ServingBench
     {
         TaskCompletionSource begun = new(TaskCreationOptions.RunContinuationsAsynchronously), ends = new(TaskCreationOptions.RunContinuationsAsynchronously);
         int running = 0;
-        Task[] all = [.. Enumerable.Range(0, streams).Select(stream => StreamAsync(server, Prompt(16, stream), tokens, 0, count =>
+        Task[] all = [.. Enumerable.Range(0, streams).Select(stream => server.StreamAsync(Prompt(16, stream), tokens, came: count =>
         {
             if (count == 8 && Interlocked.Increment(ref running) == streams)
                 begun.TrySetResult();
@@ -76,13 +74,13 @@ internal static class ServingBench
             long last = 0;
             try
             {
-                await StreamAsync(server, Prompt(16, stream), 4000, 0, count =>
+                await server.StreamAsync(Prompt(16, stream), 4000, came: count =>
                 {
                     if (prefilling && last != 0)
                         lock (gaps)
                             gaps.Add(Stopwatch.GetElapsedTime(last).TotalMilliseconds);
                     last = Stopwatch.GetTimestamp();
-                }, enough.Token);
+                }, cancellation: enough.Token);
             }
             catch (OperationCanceledException) when (enough.IsCancellationRequested)
             {
@@ -92,7 +90,7 @@ internal static class ServingBench
         await Task.Delay(2000);
         prefilling = true;
         long start = Stopwatch.GetTimestamp();
-        await StreamAsync(server, Prompt(promptTokens, 99), 1, 0, _ => { });
+        await server.StreamAsync(Prompt(promptTokens, 99), 1);
         prefilling = false;
         double prefill = Stopwatch.GetElapsedTime(start).TotalSeconds;
         await enough.CancelAsync();
@@ -110,7 +108,7 @@ internal static class ServingBench
         List<int>? tokens = null;
         for (int round = 0; round < 8; round++)
         {
-            Stream stream = await StreamAsync(server, prompt, 256, round % 2 == 0 ? 0 : 8, _ => { });
+            TokenStream stream = await server.StreamAsync(prompt, 256, round % 2 == 0 ? 0 : 8);
             tokens ??= stream.Tokens;
             if (!tokens.SequenceEqual(stream.Tokens))
                 throw new InvalidOperationException("Guesses changed the tokens.");
@@ -125,10 +123,10 @@ internal static class ServingBench
     private static async Task LossAsync(ServedModel server, string name, string signal)
     {
         int[] prompt = Prompt(64, 7);
-        Stream quiet = await StreamAsync(server, prompt, 200, 0, _ => { });
+        TokenStream quiet = await server.StreamAsync(prompt, 200);
         using JsonDocument topology = JsonDocument.Parse(await server.Http.GetStringAsync(new Uri("/topology", UriKind.Relative)));
         int pid = topology.RootElement.GetProperty("ranks")[1].GetProperty("pid").GetInt32();
-        Stream hit = await StreamAsync(server, prompt, 200, 0, count =>
+        TokenStream hit = await server.StreamAsync(prompt, 200, came: count =>
         {
             if (count == 60)
                 Process.Start("kill", ["-" + signal, pid.ToString(CultureInfo.InvariantCulture)]).Dispose();
@@ -153,33 +151,5 @@ internal static class ServingBench
             rank.GetProperty("compute_seconds").GetDouble() + rank.GetProperty("collective_seconds").GetDouble(),
             rank.GetProperty("idle_seconds").GetDouble(),
             long.Parse(rank.GetProperty("steps").GetString()!, CultureInfo.InvariantCulture)))];
-    }
-
-    /// <summary>Streams a completion; tells the count after each event, and when each came, in seconds.</summary>
-    private static async Task<Stream> StreamAsync(ServedModel server, int[] prompt, int tokens, int guesses, Action<int> came, CancellationToken cancellation = default)
-    {
-        using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions")
-        {
-            Content = JsonContent.Create(new { prompt, max_tokens = tokens, temperature = 0, ignore_eos = true, stream = true, return_token_ids = true, draft_tokens = guesses, cache_bypass = true }),
-        };
-        long start = Stopwatch.GetTimestamp();
-        using HttpResponseMessage answer = await server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellation);
-        answer.EnsureSuccessStatusCode();
-        using StreamReader lines = new(await answer.Content.ReadAsStreamAsync(cancellation));
-        Stream stream = new([], []);
-        while (await lines.ReadLineAsync(cancellation) is { } line)
-        {
-            if (!line.StartsWith("data: {", StringComparison.Ordinal))
-                continue;
-            using JsonDocument chunk = JsonDocument.Parse(line.AsMemory(6));
-            foreach (JsonElement choice in chunk.RootElement.GetProperty("choices").EnumerateArray())
-                if (choice.TryGetProperty("token_ids", out JsonElement ids) && ids.ValueKind == JsonValueKind.Array && ids.GetArrayLength() > 0)
-                {
-                    stream.Tokens.AddRange(ids.EnumerateArray().Select(id => id.GetInt32()));
-                    stream.Times.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
-                    came(stream.Tokens.Count);
-                }
-        }
-        return stream;
     }
 }
