@@ -5,7 +5,7 @@ namespace TpServe.Benchmarks;
 /// <summary>What a step consists of; matrix products are told apart by their place in a block.</summary>
 internal enum Operation
 {
-    Embed, Qkv, RopeStoreKv, Attention, Output, GateUp, GatedActivation, Down, AddNorm, RmsNorm, Head, TopK, Elementwise, CopyRows, Transfer, SumTree, SumDisjoint, Gather, Broadcast,
+    Embed, Qkv, RopeStoreKv, Attention, Output, GateUp, GatedActivation, Down, Mlp, AddNorm, RmsNorm, Head, TopK, Elementwise, CopyRows, Transfer, SumTree, SumDisjoint, Gather, Broadcast,
 }
 
 /// <summary>Adds up where one step's time goes.</summary>

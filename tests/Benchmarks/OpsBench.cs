@@ -23,7 +23,7 @@ namespace TpServe.Benchmarks;
 internal static class OpsBench
 {
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(120);
-    private static readonly Operation[] s_products = [Operation.Qkv, Operation.Output, Operation.GateUp, Operation.Down, Operation.Head];
+    private static readonly Operation[] s_products = [Operation.Qkv, Operation.Output, Operation.GateUp, Operation.Down, Operation.Mlp, Operation.Head];
 
     public static void Run(string repository, string workFolder, string[] words)
     {
@@ -173,6 +173,7 @@ internal static class OpsBench
         Operation.Output => "linear o",
         Operation.GateUp => "linear gate-up",
         Operation.Down => "linear down",
+        Operation.Mlp => "gated mlp",
         Operation.Head => "linear head",
         Operation.RopeStoreKv => "rope + store kv",
         Operation.GatedActivation => "gated act.",

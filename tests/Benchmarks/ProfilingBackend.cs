@@ -148,6 +148,21 @@ internal sealed class ProfilingBackend(ITensorBackend inner, OperationClock cloc
         Stop(Operation.GatedActivation, start, Bytes(x) + Bytes(y));
     }
 
+    public void GatedPieces(Tensor x, ReadOnlySpan<PackedWeight> gateUp, Activation activation, PackedWeight down, Tensor pieces)
+    {
+        _columnParallel++;
+        _rowParallel++;
+        long start = Start();
+        inner.GatedPieces(x, gateUp, activation, down, pieces);
+        double bytes = down.Bytes, flops = 2.0 * x.Rows * down.Leaves.Columns * down.Outputs;
+        foreach (PackedWeight part in gateUp)
+        {
+            bytes += part.Bytes;
+            flops += 2.0 * x.Rows * x.Columns * part.Outputs;
+        }
+        Stop(Operation.Mlp, start, bytes, flops);
+    }
+
     public void AddScaled(Tensor x, Tensor y, float scale)
     {
         long start = Start();
