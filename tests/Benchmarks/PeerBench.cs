@@ -14,7 +14,8 @@ namespace TpServe.Benchmarks;
 /// process (<see cref="LlamaCpp"/>). Both stay up with the model loaded and take turns, round by round, because shared machines drift; who begins alternates.
 /// Theirs is tried on one thread, on all cores, and there with and without its fused attention; what is far behind in the first try is dropped, and the best median
 /// counts. A ratio is ours by theirs in one round; printed are the medians and ranges of rates and of ratios.
-/// Where one sequence decodes after a short prompt, the weights of the file are read once a token: their share of the streaming read, measured before each round.
+/// Where one sequence decodes after a short prompt, the weights of the file are read once a token: their share of the streaming read, which is measured
+/// before and after each round; the better counts.
 /// </remarks>
 internal static class PeerBench
 {
@@ -30,7 +31,7 @@ internal static class PeerBench
         using CpuThreads threads = new(Environment.ProcessorCount);
         using MachineLimits limits = new(threads, InstructionFamily.Of(wish.Avx2 ? IsaPath.Avx2 : Isa.Detect()));
         long start = Stopwatch.GetTimestamp();
-        Console.WriteLine($"{Environment.ProcessorCount} cores, read {limits.ReadGigabytes():F1} GB/s; tokens/s, median (range) of {wish.Rounds} rounds; of read: bytes of weights that decoding reads by the streaming read");
+        Console.WriteLine($"{Environment.ProcessorCount} cores, {wish.Rounds} rounds; tokens/s and ratios: median (range); of read: the file's bytes times tokens/s by the streaming read");
         List<object> results = [];
         string library = "";
         for (int i = 0; i < wish.Models.Count; i++)
@@ -79,13 +80,14 @@ internal static class PeerBench
         List<double> reads = [];
         for (int round = 0; round < rounds; round++)
         {
-            reads.Add(limits.ReadGigabytes());
+            double read = limits.ReadGigabytes();
             if (round % 2 == 1)
                 ourRates.Add(await work.RunAsync(ours));
             foreach (LlamaCppSetting setting in settings)
                 theirRates[setting].Add(await theirs.RunAsync(work, setting));
             if (round % 2 == 0)
                 ourRates.Add(await work.RunAsync(ours));
+            reads.Add(Math.Max(read, limits.ReadGigabytes()));
         }
 
         // 3. Their best setting of each phase beside ours.

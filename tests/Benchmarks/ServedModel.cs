@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net;
 using System.Net.Http.Json;
+using System.Net.Sockets;
 using System.Text.Json;
 
 namespace TpServe.Benchmarks;
@@ -8,9 +10,7 @@ namespace TpServe.Benchmarks;
 /// <summary>A server process of this build with its workers, as a user starts it.</summary>
 internal sealed class ServedModel : IAsyncDisposable
 {
-    private const int FirstPort = 18080;
     private static readonly TimeSpan StartTimeout = TimeSpan.FromMinutes(5), AnswerTimeout = TimeSpan.FromMinutes(10);
-    private static int s_started;
     private readonly Process _server;
 
     private ServedModel(Process server, HttpClient http)
@@ -34,12 +34,11 @@ internal sealed class ServedModel : IAsyncDisposable
     /// <exception cref="InvalidOperationException">It ended, or was not ready in time.</exception>
     public static Task<ServedModel> StartAsync(string program, params string[] arguments) => StartAsync(program, [], arguments);
 
-    /// <summary>As above, with variables that its workers get too. Each server of this process has ports of its own.</summary>
+    /// <summary>As above, with variables that its workers get too. It listens on ports that are free.</summary>
     /// <exception cref="InvalidOperationException">It ended, or was not ready in time.</exception>
     public static async Task<ServedModel> StartAsync(string program, IReadOnlyList<(string Name, string Value)> environment, params string[] arguments)
     {
-        int port = FirstPort + 2 * (Interlocked.Increment(ref s_started) - 1);
-        string http = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{port}"), grpc = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{port + 1}");
+        (string http, string grpc) = FreeAddresses();
         ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true };
         foreach (string argument in (string[])[program, .. arguments, "--http", http, "--grpc", grpc, "--log-level", "error"])
             start.ArgumentList.Add(argument);
@@ -106,6 +105,14 @@ internal sealed class ServedModel : IAsyncDisposable
         }
         await _server.WaitForExitAsync();
         _server.Dispose();
+    }
+
+    private static (string Http, string Grpc) FreeAddresses()
+    {
+        using TcpListener first = new(IPAddress.Loopback, 0), second = new(IPAddress.Loopback, 0);
+        first.Start();
+        second.Start();
+        return (first.LocalEndpoint.ToString()!, second.LocalEndpoint.ToString()!);
     }
 
     private async Task WaitReadyAsync()
