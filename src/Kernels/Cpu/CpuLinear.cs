@@ -175,12 +175,11 @@ internal sealed unsafe partial class CpuLinear(CpuThreads threads, IsaPath isa, 
         threads.Run(ref fill, fills, (long)_rows * _x.Columns < SerialFillValues ? fills : 1); // one row is cheaper than waking anybody
     }
 
-    /// <summary>How many items a thread draws at once: few enough to share evenly, enough to be worth drawing.</summary>
+    /// <summary>How many items a thread draws at once: the same number of times each, and each time enough to be worth drawing.</summary>
     private int Grain(int items, long itemBytes)
     {
-        int smallest = (int)Math.Min(items, (SmallestChunkBytes + itemBytes - 1) / itemBytes);
-        int grain = Math.Max(items / (threads.Count * ChunksPerThread), smallest);
-        return Math.Clamp(grain, 1, Math.Max(1, (items + threads.Count - 1) / threads.Count));
+        long turns = Math.Clamp(items * itemBytes / (threads.Count * SmallestChunkBytes), 1, ChunksPerThread) * threads.Count;
+        return (int)Math.Max(1, (items + turns - 1) / turns);
     }
 
     private byte* TileAt(int input, int firstRow)
