@@ -42,7 +42,7 @@ internal sealed unsafe class NeonBFloatKernel(PanelFormat format) : NeonKernel(f
     }
 
     /// <summary>Adds a block's eight outputs; false, and acc as it was, where something had to be flushed.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(NeonKernel.Hot)]
     private static bool TryAdd<TRows>(byte* weights, ushort* x, float* acc)
         where TRows : struct, IRowCount
     {

@@ -49,10 +49,9 @@ internal readonly unsafe struct NibbleTableCodes : INeonCodes
 {
     public static bool AreSigned => true;
 
-    private static Vector128<sbyte> Table => Vector128.Create(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
-
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<sbyte> At(byte* codes, int k4, int v) => AdvSimd.Arm64.VectorTableLookup(Table, CodeBits.Nibbles(codes, k4, v).AsSByte());
+    public static Vector128<sbyte> At(byte* codes, int k4, int v) => AdvSimd.Arm64.VectorTableLookup(
+        Vector128.Create(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113), CodeBits.Nibbles(codes, k4, v).AsSByte());
 }
 
 /// <summary><see cref="CodeLayout.NibblesHigh1"/>.</summary>

@@ -23,7 +23,7 @@ internal sealed unsafe class NeonFloatKernel<TWeights>(PanelFormat format) : Neo
         NeonProducts<SingleWeights>.Add(scratch, 32, (float*)a, rows, groups, acc);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(NeonKernel.Hot)]
     private static void Widen(byte* unit, float* values)
     {
         for (int k4 = 0; k4 < 8; k4++)
@@ -63,7 +63,7 @@ internal sealed unsafe class NeonValueKernel<TCodes>(PanelFormat format) : NeonK
     }
 
     // scale · (code − bias), or scale · code ± minimum, where the product is exact. A dword holds four inputs of one output.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(NeonKernel.Hot)]
     private void Values(int half, NeonBlock* block, float* scales, float* minima, float* values)
     {
         Vector128<int> bias = Vector128.Create(TCodes.AreSigned ? 0 : Format.Bias);
@@ -150,7 +150,7 @@ internal static unsafe class NeonProducts<TWeights>
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(NeonKernel.Hot)]
     private static void AddRows<TRows>(byte* weights, int outputs, int first, float* x, float* acc)
         where TRows : struct, IRowCount
     {

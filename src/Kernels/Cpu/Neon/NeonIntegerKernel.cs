@@ -35,7 +35,7 @@ internal sealed unsafe class NeonIntegerKernel<TCodes>(PanelFormat format)
     }
 
     /// <summary>All codes of a block to scratch.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(NeonKernel.Hot)]
     internal static void Decode(byte* codes, byte* decoded)
     {
         for (int v = 0; v < 4; v++)
@@ -81,7 +81,7 @@ internal static unsafe class NeonDots<TRows, TCodes>
     where TCodes : struct, INeonCodes
 {
     /// <summary>A block with one scale an output.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(NeonKernel.Hot)]
     public static void AddWhole(byte* codes, NeonBlock* block, byte* a, bool hasMinimum, float* acc)
     {
         float* scales = (float*)(a + (32 * TRows.Count)), minima = scales + TRows.Count;
@@ -96,7 +96,7 @@ internal static unsafe class NeonDots<TRows, TCodes>
     }
 
     /// <summary>A block whose halves have scales of their own.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(NeonKernel.Hot)]
     public static void AddHalves(byte* codes, NeonBlock* block, byte* a, bool hasMinimum, float* acc)
     {
         float* scales = (float*)(a + (32 * TRows.Count)), minima = scales + TRows.Count;

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using TpServe.Kernels.Cpu.Packing;
 
 namespace TpServe.Kernels.Cpu.Neon;
@@ -12,6 +13,9 @@ namespace TpServe.Kernels.Cpu.Neon;
 internal abstract unsafe class NeonKernel(PanelFormat format, ActivationKind kind, CorrectionKind correction)
     : BlockwiseKernel(format, kind, new TileShape(Rows, MostSums / (Rows * format.PanelOutputs)), correction)
 {
+    /// <summary>Inner loops: optimised at the first call, and never part of their caller, where the inliner's budget ends before their last part.</summary>
+    public const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining;
+
     /// <summary>Rows of a group: 4 rows × 4 vectors are half of the registers.</summary>
     protected const int Rows = 4;
 

@@ -38,7 +38,7 @@ internal unsafe struct NeonBlock
 internal static unsafe class NeonScales
 {
     /// <summary>d and dmin of a unit; they are all there is where each block is a unit.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(NeonKernel.Hot)]
     public static void BeginUnit(PanelFormat format, byte* unit, NeonBlock* block)
     {
         bool isAll = format.Scales == ScaleLayout.Block;
@@ -52,7 +52,7 @@ internal static unsafe class NeonScales
     }
 
     /// <summary>The scales and minima of one of several blocks of a unit.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(NeonKernel.Hot)]
     public static void Read(PanelFormat format, byte* unit, int index, NeonBlock* block)
     {
         byte* table = unit + format.SixBitOffset, inline = unit + format.HeaderBytes + (index * format.BlockBytes);
