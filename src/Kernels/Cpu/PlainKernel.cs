@@ -2,7 +2,7 @@ using TpServe.Kernels.Cpu.Packing;
 
 namespace TpServe.Kernels.Cpu;
 
-/// <summary>The panel kernel in plain loops: every CPU, and what the emitted kernels are tested against.</summary>
+/// <summary>The panel kernel in plain loops: every CPU, and what the faster kernels are tested against.</summary>
 internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind) : BlockwiseKernel(format, kind, new TileShape(8, 1), CorrectionKind.Sum)
 {
     /// <summary>Bytes used of PanelCall.Scratch: a decoded block with its weights, or the weights of a float one.</summary>

@@ -19,6 +19,9 @@ internal abstract unsafe class NeonKernel(PanelFormat format, ActivationKind kin
     /// <summary>Rows of a group: 4 rows × 4 vectors are half of the registers.</summary>
     protected const int Rows = 4;
 
+    /// <summary>Bytes used of PanelCall.Scratch: a decoded block with its values, or the values of a float one.</summary>
+    public static int ScratchBytes => Math.Max(sizeof(NeonBlock) + (32 * 16 * sizeof(float)), 32 * 32 * sizeof(float));
+
     /// <summary>The kernel of a format.</summary>
     public static NeonKernel Of(PanelFormat format, ActivationKind kind) => (kind, format.Codes) switch
     {
