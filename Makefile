@@ -1,7 +1,7 @@
 # What CI runs, and the shortcuts people want. Every target works on a fresh clone with the .NET 10 SDK alone.
 CONFIGURATION ?= Release
 
-.PHONY: check build format test test-slow bench chaos settings vocabularies run clean
+.PHONY: check build format test test-slow arm64 bench chaos settings vocabularies run clean
 
 check: build format test ## what must pass before a commit
 
@@ -13,6 +13,9 @@ format: ## fails where `dotnet format` would change a file
 
 test: ## every test that needs neither a GPU nor a file outside the clone
 	dotnet test TpServe.sln -c $(CONFIGURATION) --no-build
+
+arm64: ## the arm64 kernels under qemu-user, about three minutes; skips where qemu is missing
+	bash tests/arm64.sh
 
 vocabularies: ## fetches the public vocabularies that some tokenizer vectors need (npm)
 	bash tests/Data/tokenizers/fetch-vocabularies.sh

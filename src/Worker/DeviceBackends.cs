@@ -45,6 +45,7 @@ internal static class DeviceBackends
         IsaPath.AvxVnni => InstructionSet.AvxVnni,
         IsaPath.Avx512 => InstructionSet.Avx512,
         IsaPath.Avx512Vnni => InstructionSet.Avx512Vnni,
+        IsaPath.Neon => InstructionSet.Neon,
         _ => throw new ArgumentOutOfRangeException(nameof(path), path, "not a path"),
     };
 
@@ -57,6 +58,7 @@ internal static class DeviceBackends
             InstructionSet.AvxVnni => IsaPath.AvxVnni,
             InstructionSet.Avx512 => IsaPath.Avx512,
             InstructionSet.Avx512Vnni => IsaPath.Avx512Vnni,
+            InstructionSet.Neon => IsaPath.Neon,
             _ => throw new ModelLoadException($"the load names no instruction set path ({request.Isa})."),
         };
         return new CpuBackend(request.Threads, path, request.ActivationDtype == ActivationDtype.F32 ? CpuActivations.Float32 : CpuActivations.Auto, request.Cpus);

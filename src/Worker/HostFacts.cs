@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Reflection;
+using System.Runtime.InteropServices;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cuda.Driver;
 using TpServe.Protos.Worker;
@@ -53,10 +54,11 @@ internal static class HostFacts
     /// <summary>The processor's name and the number of cores this process may use.</summary>
     public static string Device()
     {
-        string name = File.Exists("/proc/cpuinfo")
-            ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim() ?? "cpu"
-            : "cpu";
-        return string.Create(CultureInfo.InvariantCulture, $"cpu {name}, {Environment.ProcessorCount} cores");
+        // Linux on arm64 gives no name, only numbers of maker and part.
+        string? name = File.Exists("/proc/cpuinfo")
+            ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim()
+            : null;
+        return string.Create(CultureInfo.InvariantCulture, $"cpu {name ?? RuntimeInformation.ProcessArchitecture.ToString()}, {Environment.ProcessorCount} cores");
     }
 
     /// <summary>Processors that the kernel runs, those this process may not use included.</summary>

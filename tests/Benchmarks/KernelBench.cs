@@ -32,7 +32,7 @@ internal static unsafe class KernelBench
         WeightFormat[] formats = arguments.Length == 0 ? DefaultFormats : [.. arguments.ToArray().Select(Enum.Parse<WeightFormat>)];
         using CpuThreads threads = new(count);
         using CpuLinear linear = new(threads, isa, CpuActivations.Auto);
-        using MachineLimits limits = new(threads, InstructionFamily.Of(isa));
+        using MachineLimits limits = new(threads, InstructionFamily.Of(isa) ?? throw new PlatformNotSupportedException("The limits of the machine are measured by emitted code."));
         foreach (WeightFormat format in formats)
         {
             long start = Stopwatch.GetTimestamp();

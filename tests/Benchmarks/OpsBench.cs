@@ -84,7 +84,7 @@ internal static class OpsBench
     private static (string Text, double Read) Limits(int threads, Setup setup)
     {
         using CpuThreads all = new(threads);
-        using MachineLimits limits = new(all, InstructionFamily.Of(setup.Isa));
+        using MachineLimits limits = new(all, InstructionFamily.Of(setup.Isa) ?? throw new PlatformNotSupportedException("The limits of the machine are measured by emitted code."));
         double read = limits.ReadGigabytes();
         return (string.Create(CultureInfo.InvariantCulture,
             $"limits of {threads} threads: read {read:F1} GB/s, products of {setup.Format} {limits.GigaOperations((WeightFormat)setup.Format):F0} GOP/s, float32 {limits.GigaOperations(WeightFormat.F32):F0} GFLOP/s"), read);

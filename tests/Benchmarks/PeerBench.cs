@@ -29,7 +29,7 @@ internal static class PeerBench
         if (wish.Avx2)
             peers = LlamaCpp.Avx2Folder(peers, workFolder);
         using CpuThreads threads = new(Environment.ProcessorCount);
-        using MachineLimits limits = new(threads, InstructionFamily.Of(wish.Avx2 ? IsaPath.Avx2 : Isa.Detect()));
+        using MachineLimits limits = new(threads, InstructionFamily.Of(wish.Avx2 ? IsaPath.Avx2 : Isa.Detect()) ?? throw new PlatformNotSupportedException("The limits of the machine are measured by emitted code."));
         long start = Stopwatch.GetTimestamp();
         Console.WriteLine($"{Environment.ProcessorCount} cores, {wish.Rounds} rounds; tokens/s and ratios: median (range); of read: the file's bytes times tokens/s by the streaming read");
         List<object> results = [];

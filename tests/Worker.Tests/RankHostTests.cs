@@ -3,6 +3,7 @@ using NUnit.Framework;
 using TpServe.Checkpoint;
 using TpServe.Collectives;
 using TpServe.Collectives.Ring;
+using TpServe.Kernels.Cpu;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 using TpServe.Testing;
@@ -202,7 +203,7 @@ public sealed class RankHostTests
             LeafBoundaries = { partition.LeafBoundaries },
             VocabBoundaries = { partition.VocabBoundaries },
             Device = new ComputeDevice { Kind = DeviceKind.Cpu },
-            Isa = InstructionSet.Avx2,
+            Isa = DeviceBackends.Message(Isa.Detect()),
             Threads = 1,
             KvDtype = KvDtype.F16,
             ActivationDtype = ActivationDtype.Auto,

@@ -50,10 +50,10 @@ public static class Words
     /// <summary>Types of activations.</summary>
     public static Words<ActivationDtype> Activations { get; } = new((ActivationDtype.Auto, "auto"), (ActivationDtype.F32, "f32"));
 
-    /// <summary>Instruction set paths, narrowest first.</summary>
+    /// <summary>Instruction set paths, narrowest first within an architecture.</summary>
     public static Words<InstructionSet> InstructionSets { get; } = new(
         (InstructionSet.Unspecified, "auto"), (InstructionSet.Scalar, "scalar"), (InstructionSet.Avx2, "avx2"), (InstructionSet.AvxVnni, "avx-vnni"),
-        (InstructionSet.Avx512, "avx512"), (InstructionSet.Avx512Vnni, "avx512-vnni"));
+        (InstructionSet.Avx512, "avx512"), (InstructionSet.Avx512Vnni, "avx512-vnni"), (InstructionSet.Neon, "neon"));
 
     /// <summary>What to do about a lost rank.</summary>
     public static Words<OnRankLoss> RankLosses { get; } = new((OnRankLoss.Restart, "restart"), (OnRankLoss.Fail, "fail"), (OnRankLoss.Shrink, "shrink"));

@@ -32,7 +32,7 @@ public sealed class CpuBackend : ITensorBackend
         bool isBound = cpus is { Count: > 0 } && CpuAffinity.Bind(cpus);
         _threads = new CpuThreads(threads, isBound ? cpus : null);
         _linear = new CpuLinear(_threads, Path, activations);
-        _attention = new Ops.Attention(_threads, Path == IsaPath.Scalar ? null : InstructionFamily.Of(Path));
+        _attention = new Ops.Attention(_threads, InstructionFamily.Of(Path));
         Description = $"cpu {Path.Name()}{(isa is null && Isa.Fault is { } fault ? $" ({fault})" : "")}{(activations == CpuActivations.Auto ? "" : ", float32 activations")}, {threads} {(threads == 1 ? "thread" : "threads")}{(isBound ? $" on {(cpus!.Count == 1 ? "CPU" : "CPUs")} {string.Join(",", cpus)}" : "")}";
     }
 

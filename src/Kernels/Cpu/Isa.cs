@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 using TpServe.Kernels.Cpu.Emit;
 
@@ -7,7 +8,7 @@ namespace TpServe.Kernels.Cpu;
 /// <summary>What the CPU can execute, and the paths' names in settings and at the handshake.</summary>
 public static class Isa
 {
-    private static readonly string[] Names = ["scalar", "avx2", "avx-vnni", "avx512", "avx512-vnni"];
+    private static readonly string[] Names = ["scalar", "avx2", "avx-vnni", "avx512", "avx512-vnni", "neon"];
 
     /// <summary>Why emitted code cannot be executed although the CPU could; null where it can, or where the CPU has no AVX2.</summary>
     public static string? Fault { get; } = HasAvx2 ? ExecutableMemory.Fault() : null;
@@ -22,6 +23,9 @@ public static class Isa
     private static bool HasAvx2 =>
         OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64 && Avx2.IsSupported && Fma.IsSupported;
 
+    // The kernels are C#: every system that the runtime knows.
+    private static bool HasNeon => AdvSimd.Arm64.IsSupported && Dp.IsSupported;
+
     private static bool HasAvx512 => Avx512BW.IsSupported && Avx512DQ.IsSupported && Avx512BW.VL.IsSupported;
 
     /// <summary>The widest path this machine has.</summary>
@@ -30,10 +34,10 @@ public static class Isa
     /// <summary>True where this machine can execute the path.</summary>
     public static bool IsSupported(this IsaPath path) => Supported.Contains(path);
 
-    /// <summary>The path's name: scalar, avx2, avx-vnni, avx512 or avx512-vnni.</summary>
+    /// <summary>The path's name: scalar, avx2, avx-vnni, avx512, avx512-vnni or neon.</summary>
     public static string Name(this IsaPath path) => Names[(int)path];
 
-    /// <summary>The path of a name; false for anything but the five names.</summary>
+    /// <summary>The path of a name; false for anything but these names.</summary>
     public static bool TryParse(string? name, out IsaPath path)
     {
         int index = Array.IndexOf(Names, name);
@@ -44,6 +48,8 @@ public static class Isa
     private static IEnumerable<IsaPath> FindSupported()
     {
         yield return IsaPath.Scalar;
+        if (HasNeon)
+            yield return IsaPath.Neon;
         if (!HasAvx2 || Fault is not null)
             yield break;
         yield return IsaPath.Avx2;
@@ -62,7 +68,7 @@ public static class Isa
     private static bool HasBit(this int register, int bit) => (register >> bit & 1) != 0;
 }
 
-/// <summary>Which instructions the matrix products use, narrowest first; every path gives the same bits.</summary>
+/// <summary>Which instructions the matrix products use, narrowest first within an architecture; every path gives the same bits.</summary>
 public enum IsaPath
 {
     /// <summary>Plain loops.</summary>
@@ -79,4 +85,7 @@ public enum IsaPath
 
     /// <summary>Emitted code: the same with VPDPBUSD, and VDPBF16PS where the CPU has it.</summary>
     Avx512Vnni,
+
+    /// <summary>arm64: intrinsics of Advanced SIMD with dot products (FEAT_DotProd).</summary>
+    Neon,
 }

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using TpServe.Kernels.Cpu.Emit;
+using TpServe.Kernels.Cpu.Neon;
 using TpServe.Kernels.Cpu.Packing;
 
 namespace TpServe.Kernels.Cpu;
@@ -42,14 +43,14 @@ internal abstract unsafe class PanelKernel(TileShape shape, CorrectionKind corre
     /// <summary>The kernel of a format on a path, and the activations it reads.</summary>
     public static (PanelKernel Kernel, ActivationLayout Layout) For(PanelFormat format, CpuActivations activations, IsaPath isa)
     {
-        InstructionFamily? family = isa == IsaPath.Scalar ? null : InstructionFamily.Of(isa);
+        InstructionFamily? family = InstructionFamily.Of(isa);
         ActivationKind kind = (activations, format.Codes) switch
         {
             (CpuActivations.Float32, _) or (_, CodeLayout.Float32 or CodeLayout.Float16) => ActivationKind.Float32,
             (_, CodeLayout.BFloat16) => family is { HasBFloat16: false } ? ActivationKind.RoundedFloat32 : ActivationKind.BFloat16,
             _ => ActivationKind.Int8,
         };
-        PanelKernel kernel = family is null ? new PlainKernel(format, kind) : EmittedKernel.Of(family, format, kind);
+        PanelKernel kernel = family is not null ? EmittedKernel.Of(family, format, kind) : isa == IsaPath.Neon ? NeonKernel.Of(format, kind) : new PlainKernel(format, kind);
         return (kernel, kernel.Layout(format, kind));
     }
 }

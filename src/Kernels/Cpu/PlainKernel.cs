@@ -2,65 +2,54 @@ using TpServe.Kernels.Cpu.Packing;
 
 namespace TpServe.Kernels.Cpu;
 
-/// <summary>The panel kernel in plain loops: every CPU, and what the emitted kernels are tested against.</summary>
-internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind) : PanelKernel(new TileShape(8, 1), CorrectionKind.Sum)
+/// <summary>The panel kernel in plain loops: every CPU, and what the faster kernels are tested against.</summary>
+internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind) : BlockwiseKernel(format, kind, new TileShape(8, 1), CorrectionKind.Sum)
 {
     /// <summary>Bytes used of PanelCall.Scratch: a decoded block with its weights, or the weights of a float one.</summary>
     public static int ScratchBytes => Math.Max(sizeof(DecodedBlock) + (32 * 16 * sizeof(float)), 32 * 32 * sizeof(float));
 
-    /// <inheritdoc/>
-    public override void Run(int rows, int groups, PanelCall* call)
+    /// <summary>One block of bf16 for outputs [first, first + count) of a panel's 32: pairs of inputs, the odd one first, subnormals flushed.</summary>
+    public static void BFloats(byte* codes, ushort* a, int rows, float* acc, int first, int count)
     {
-        int outputs = format.PanelOutputs, tile = rows * outputs, perUnit = format.BlocksPerUnit;
-        long blockBytes = (long)Layout(format, kind).RowBytes * rows;
-        byte* a = call->Activations;
-        float* acc = call->Stack;
-        for (long leaf = 0; leaf < call->LeafCount; leaf++)
+        for (int row = 0; row < rows; row++)
         {
-            LeafEntry entry = call->Leaves[leaf];
-            byte* unit = call->Panel + entry.UnitOffset;
-            int block = entry.FirstBlock;
-            new Span<float>(acc, tile).Clear();
-            for (int i = 0; i < entry.Blocks; i++, a += blockBytes)
+            ushort* x = a + (row * 32);
+            for (int k = 0; k < 32; k += 2)
             {
-                Accumulate(unit, block, a, rows, acc, call->Scratch);
-                if (++block == perUnit)
+                for (int lane = first; lane < first + count; lane++)
                 {
-                    block = 0;
-                    unit += format.UnitBytes;
+                    ushort* w = (ushort*)codes + (k * 32) + (lane * 2);
+                    float sum = acc[(row * 32) + lane];
+                    sum = FlushingMultiplyAdd(Flush(FromBFloat(w[1])), Flush(FromBFloat(x[k + 1])), sum);
+                    sum = FlushingMultiplyAdd(Flush(FromBFloat(w[0])), Flush(FromBFloat(x[k])), sum);
+                    acc[(row * 32) + lane] = sum;
                 }
             }
-            for (int merge = 0; merge < entry.Merges; merge++, acc -= tile)
-                Merge(acc - tile, acc, tile);
-            acc += tile;
         }
-        if (call->Pieces != 1)
-            return;
-        for (int row = 0; row < rows; row++)
-            new ReadOnlySpan<float>(call->Stack + (row * outputs), outputs).CopyTo(new Span<float>((byte*)call->Output + (row * call->OutputStride), outputs));
     }
 
-    private void Accumulate(byte* unit, int block, byte* a, int rows, float* acc, byte* scratch)
+    /// <inheritdoc/>
+    protected override void Accumulate(byte* unit, int block, byte* a, int rows, int groups, float* acc, byte* scratch)
     {
-        if (kind == ActivationKind.BFloat16)
+        if (Kind == ActivationKind.BFloat16)
         {
-            BFloats(unit, a, rows, acc);
+            BFloats(unit, (ushort*)a, rows, acc, 0, 32);
             return;
         }
-        if (format.IsFloat)
+        if (Format.IsFloat)
         {
             float* values = (float*)unit;
-            if (format.Codes != CodeLayout.Float32)
+            if (Format.Codes != CodeLayout.Float32)
             {
                 values = (float*)scratch;
-                Widen(format.Codes, unit, values);
+                Widen(Format.Codes, unit, values);
             }
             Floats(values, 32, (float*)a, rows, acc);
             return;
         }
         DecodedBlock* decoded = (DecodedBlock*)scratch;
         Decode(unit, block, decoded);
-        if (kind == ActivationKind.Int8)
+        if (Kind == ActivationKind.Int8)
         {
             Integers(decoded, a, rows, acc);
             return;
@@ -72,12 +61,12 @@ internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind
 
     private void Decode(byte* unit, int block, DecodedBlock* decoded)
     {
-        byte* codes = unit + format.HeaderBytes + (block * format.BlockBytes) + format.BlockScaleBytes;
+        byte* codes = Codes(unit, block);
         for (int k = 0; k < 32; k++)
             for (int lane = 0; lane < 16; lane++)
-                decoded->Codes[((k >> 2) * 64) + (lane * 4) + (k & 3)] = PanelCodes.Get(format.Codes, codes, k, lane);
+                decoded->Codes[((k >> 2) * 64) + (lane * 4) + (k & 3)] = PanelCodes.Get(Format.Codes, codes, k, lane);
         for (int lane = 0; lane < 16; lane++)
-            PanelCodes.Scales(format, unit, block, lane, out decoded->Scale0[lane], out decoded->Scale1[lane], out decoded->Min0[lane], out decoded->Min1[lane]);
+            PanelCodes.Scales(Format, unit, block, lane, out decoded->Scale0[lane], out decoded->Scale1[lane], out decoded->Min0[lane], out decoded->Min1[lane]);
     }
 
     private void Values(DecodedBlock* decoded, float* values)
@@ -88,7 +77,7 @@ internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind
             {
                 int code = decoded->Codes[((k >> 2) * 64) + (lane * 4) + (k & 3)];
                 float scale = k < 16 ? decoded->Scale0[lane] : decoded->Scale1[lane], min = k < 16 ? decoded->Min0[lane] : decoded->Min1[lane];
-                values[(k * 16) + lane] = PanelCodes.Value(format, code, scale, min);
+                values[(k * 16) + lane] = PanelCodes.Value(Format, code, scale, min);
             }
         }
     }
@@ -113,7 +102,7 @@ internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind
         for (int row = 0; row < rows; row++)
         {
             sbyte* codes = (sbyte*)a + (row * 32);
-            int start0 = format.HasMinimum ? 0 : ((int*)first)[row], start1 = format.HasMinimum || format.Halves == 1 ? 0 : ((int*)second)[row];
+            int start0 = Format.HasMinimum ? 0 : ((int*)first)[row], start1 = Format.HasMinimum || Format.Halves == 1 ? 0 : ((int*)second)[row];
             for (int lane = 0; lane < 16; lane++)
             {
                 int sum0 = start0, sum1 = start1;
@@ -124,7 +113,7 @@ internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind
                     sum1 += weights->Codes[at + 256] * codes[k + 16];
                 }
                 float sum = acc[(row * 16) + lane];
-                if (format.Halves == 2)
+                if (Format.Halves == 2)
                 {
                     float scaled = sum0 * weights->Scale0[lane];
                     scaled = MathF.FusedMultiplyAdd(sum1, weights->Scale1[lane], scaled);
@@ -134,9 +123,9 @@ internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind
                 {
                     sum = MathF.FusedMultiplyAdd(sum0 + sum1, weights->Scale0[lane] * scales[row], sum);
                 }
-                if (format.HasMinimum)
+                if (Format.HasMinimum)
                     sum = MathF.FusedMultiplyAdd(weights->Min0[lane], ((float*)first)[row], sum);
-                if (format.HasMinimum && format.Halves == 2)
+                if (Format.HasMinimum && Format.Halves == 2)
                     sum = MathF.FusedMultiplyAdd(weights->Min1[lane], ((float*)second)[row], sum);
                 acc[(row * 16) + lane] = sum;
             }
@@ -149,31 +138,6 @@ internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind
             for (int k = 0; k < 32; k++)
                 for (int lane = 0; lane < outputs; lane++)
                     acc[(row * outputs) + lane] = MathF.FusedMultiplyAdd(values[(k * outputs) + lane], a[(row * 32) + k], acc[(row * outputs) + lane]);
-    }
-
-    private static void BFloats(byte* codes, byte* a, int rows, float* acc)
-    {
-        for (int row = 0; row < rows; row++)
-        {
-            ushort* x = (ushort*)a + (row * 32);
-            for (int k = 0; k < 32; k += 2)
-            {
-                for (int lane = 0; lane < 32; lane++)
-                {
-                    ushort* w = (ushort*)codes + (k * 32) + (lane * 2);
-                    float sum = acc[(row * 32) + lane];
-                    sum = FlushingMultiplyAdd(Flush(FromBFloat(w[1])), Flush(FromBFloat(x[k + 1])), sum);
-                    sum = FlushingMultiplyAdd(Flush(FromBFloat(w[0])), Flush(FromBFloat(x[k])), sum);
-                    acc[(row * 32) + lane] = sum;
-                }
-            }
-        }
-    }
-
-    private static void Merge(float* lower, float* upper, int count)
-    {
-        for (int i = 0; i < count; i++)
-            lower[i] += upper[i];
     }
 
     private static float FromBFloat(ushort bits) => BitConverter.UInt32BitsToSingle((uint)bits << 16);

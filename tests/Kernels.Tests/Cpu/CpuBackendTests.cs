@@ -1,7 +1,9 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using NUnit.Framework;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cpu.Emit;
+using TpServe.Kernels.Cpu.Neon;
 using TpServe.Kernels.Cpu.Packing;
 using TpServe.Kernels.Reference;
 using TpServe.Testing;
@@ -31,6 +33,20 @@ public sealed class CpuBackendTests
         }
         Assert.That(Isa.TryParse("avx1024", out _), Is.False);
         Assert.That(Isa.TryParse(null, out _), Is.False);
+    }
+
+    [Test]
+    public void Supported_PathsOfOtherArchitectures_AreNotThere()
+    {
+        IsaPath[] own = RuntimeInformation.ProcessArchitecture switch
+        {
+            Architecture.X64 => [IsaPath.Scalar, IsaPath.Avx2, IsaPath.AvxVnni, IsaPath.Avx512, IsaPath.Avx512Vnni],
+            Architecture.Arm64 => [IsaPath.Scalar, IsaPath.Neon],
+            _ => [IsaPath.Scalar],
+        };
+        Assert.That(Isa.Supported, Is.SubsetOf(own));
+        foreach (IsaPath other in Enum.GetValues<IsaPath>().Except(own))
+            Assert.That(() => new CpuBackend(1, other), Throws.TypeOf<PlatformNotSupportedException>());
     }
 
     [Test]
@@ -122,6 +138,6 @@ public sealed class CpuBackendTests
     {
         Assert.That(Unsafe.SizeOf<PanelCall>(), Is.EqualTo(96));
         Assert.That(Unsafe.SizeOf<LeafEntry>(), Is.EqualTo(LeafEntry.Size));
-        Assert.That(Math.Max(PlainKernel.ScratchBytes, KernelScratch.Bytes), Is.LessThanOrEqualTo(ThreadScratch.BlockBytes));
+        Assert.That(Math.Max(Math.Max(PlainKernel.ScratchBytes, NeonKernel.ScratchBytes), KernelScratch.Bytes), Is.LessThanOrEqualTo(ThreadScratch.BlockBytes));
     }
 }

@@ -52,7 +52,7 @@ internal static class DeviceChecks
         if (Hosts(facts).Select(host => host.IsaFault).FirstOrDefault(fault => fault.Length > 0) is { } forbidden)
             return Finding.Warn(Check, $"{text} {forbidden} The CPU computes in plain loops, many times slower.", "allow executable memory: a security module or MemoryDenyWriteExecute= forbids it");
         return paths.Contains(InstructionSet.Scalar) && facts.Devices is not { OnGpus: true }
-            ? Finding.Warn(Check, $"{text} Without AVX2 the CPU computes in plain loops.", "run on a processor, or a virtual machine's CPU type (host), that has AVX2")
+            ? Finding.Warn(Check, $"{text} Without AVX2, or dot products on arm64, the CPU computes in plain loops.", "run on a processor, or a virtual machine's CPU type (host), that has AVX2 (on arm64: Armv8.2 with dot products)")
             : Finding.Ok(Check, text);
     }
 

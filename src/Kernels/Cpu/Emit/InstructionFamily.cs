@@ -18,14 +18,13 @@ internal sealed record InstructionFamily(int VectorBytes, bool HasVnni, bool Has
     /// </summary>
     public int OneRowPrefetchBytes => IsWide ? 0 : 2048;
 
-    /// <summary>The family of an emitted path.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The path has no emitted kernels.</exception>
-    public static InstructionFamily Of(IsaPath path) => path switch
+    /// <summary>The family of a path; null where its kernels are not emitted.</summary>
+    public static InstructionFamily? Of(IsaPath path) => path switch
     {
         IsaPath.Avx2 => new InstructionFamily(32, false, false),
         IsaPath.AvxVnni => new InstructionFamily(32, true, false),
         IsaPath.Avx512 => new InstructionFamily(64, false, false),
         IsaPath.Avx512Vnni => new InstructionFamily(64, true, Isa.HasBFloat16),
-        _ => throw new ArgumentOutOfRangeException(nameof(path), path, "no emitted kernels"),
+        _ => null,
     };
 }

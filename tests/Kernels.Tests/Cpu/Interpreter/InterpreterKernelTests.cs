@@ -42,7 +42,7 @@ public sealed class InterpreterKernelTests
 
     private void Compare(IsaPath path, PanelFormat panel, LinearWeights weights, InputLeaves leaves, float[] x, bool exact, bool hasBFloat16)
     {
-        InstructionFamily family = InstructionFamily.Of(path);
+        InstructionFamily family = InstructionFamily.Of(path)!;
         if (family.IsWide && family.HasVnni)
             family = family with { HasBFloat16 = hasBFloat16 };
         (ActivationKind kind, ActivationKind plainKind) = (exact || panel.Codes is CodeLayout.Float32 or CodeLayout.Float16) ? (ActivationKind.Float32, ActivationKind.Float32)
