@@ -25,7 +25,7 @@ dotnet build tests/TestRunner -c Release -r linux-arm64 --self-contained --artif
 # before, and tests fail at random. The root has no libicu. A Neoverse N1 is the first server core with dot products.
 arm64() {
     DOTNET_EnableWriteXorExecute=0 DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 \
-        qemu-aarch64 -cpu "$1" -L "$root" "$work/bin/TestRunner/release_linux-arm64/TpServe.TestRunner" "$tests" "$2"
+        timeout 600 qemu-aarch64 -cpu "$1" -L "$root" "$work/bin/TestRunner/release_linux-arm64/TpServe.TestRunner" "$tests" "$2"
 }
 status=0
 arm64 neoverse-n1 'Cpu\.LinearTests\(Neon\)|Cpu\.(LinearEmbed|CpuBackend|CpuThreads)Tests|\.Ops(Row|TopK|VectorMath)Tests' || status=1
