@@ -33,6 +33,7 @@ catch (Exception fault) when (fault is InvalidOperationException or IOException 
 {
     return Fail(fault.Message);
 }
+Environment.SetEnvironmentVariable("DOTNET_hostBuilder__reloadConfigOnChange", "false"); // settings hold for life; watching files costs an inotify instance
 WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
 builder.Host.UseSerilog((_, log) => log
     .MinimumLevel.Is(Enum.Parse<LogEventLevel>(options.LogLevel.Replace("trace", "verbose", StringComparison.Ordinal), ignoreCase: true))

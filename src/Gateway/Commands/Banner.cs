@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Threading.Channels;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
@@ -8,8 +9,8 @@ using TpServe.Sharding;
 namespace TpServe.Gateway.Commands;
 
 /// <summary>What the server says of itself at the terminal while it starts: model, plan, load progress, transport, addresses.</summary>
-/// <remarks>Threads   progress comes from any thread; a lock keeps lines whole. Each rank prints a line at every quarter, so that logs stay readable.</remarks>
-internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProvider time) : IGroupObserver
+/// <remarks>Threads   progress comes from any thread. Each rank prints a line at every quarter, so that logs stay readable.</remarks>
+internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeProvider time) : IGroupObserver
 {
     private readonly Lock _gate = new();
     private readonly long _start = time.GetTimestamp();
@@ -62,9 +63,49 @@ internal sealed class Banner(TextWriter output, GatewayOptions options, TimeProv
         ? string.Create(CultureInfo.InvariantCulture, $"{reason} Requests are refused; the next attempt is in {pause.TotalSeconds:F0} s.")
         : $"{reason} Requests are refused until the server is started anew.");
 
-    private void Line(string what, string text)
+    private void Line(string what, string text) => output.Write($"{what,-9} {text}");
+}
+
+/// <summary>Lines for a terminal that may be slow, full or gone: who prints never waits for it and never fails by it; what it cannot take is dropped.</summary>
+/// <remarks>Threads   any. One thread of its own writes; <see cref="Dispose"/> gives it a moment for what is queued.</remarks>
+internal sealed class TerminalLines : IDisposable
+{
+    private const int MostQueued = 1024;
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
+
+    private readonly Channel<string> _lines = Channel.CreateBounded<string>(new BoundedChannelOptions(MostQueued) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
+    private readonly Thread _writer;
+
+    public TerminalLines(TextWriter output)
     {
-        lock (_gate)
-            output.WriteLine($"{what,-9} {text}");
+        _writer = new Thread(() => Write(output)) { IsBackground = true, Name = "terminal" };
+        _writer.Start();
+    }
+
+    /// <summary>Queues a line.</summary>
+    public void Write(string line) => _lines.Writer.TryWrite(line);
+
+    public void Dispose()
+    {
+        _lines.Writer.TryComplete();
+        _writer.Join(s_patience);
+    }
+
+    private void Write(TextWriter output)
+    {
+        while (_lines.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
+        {
+            while (_lines.Reader.TryRead(out string? line))
+            {
+                try
+                {
+                    output.WriteLine(line);
+                }
+                catch (Exception fault) when (fault is IOException or UnauthorizedAccessException or ObjectDisposedException)
+                {
+                    // Nobody reads it, or its disk is full: perhaps the next line finds room again.
+                }
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Sockets;
 using System.Reflection;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;
@@ -22,12 +23,17 @@ namespace TpServe.Gateway.Commands;
 /// <summary>One life of the server, from settings to a clean end.</summary>
 internal static class Server
 {
+    private const int LeastPoolThreads = 32;
     private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(2);
 
     /// <summary>1. settings, 2. model, 3. plan, 4. services, 5. workers, 6. serve until asked to stop or the first start fails.</summary>
     /// <returns>Exit code: 0 after a requested stop, 1 where the server could not start; then one line on standard error says why.</returns>
     public static async Task<int> RunAsync(SettingSources sources, IReadOnlyList<GivenSetting> flags, CancellationToken cancellation)
     {
+        // Pings of workers and the engine share the pool with the tokenization of whatever clients send: it must not take a second to find a thread for them.
+        ThreadPool.SetMinThreads(LeastPoolThreads, LeastPoolThreads);
+        // Settings hold for a server's life: their files are not watched, which costs an inotify instance each.
+        Environment.SetEnvironmentVariable("DOTNET_hostBuilder__reloadConfigOnChange", "false");
         try
         {
             // 1. Settings: appsettings.json, environment, flags; every fault is reported together.
@@ -44,7 +50,8 @@ internal static class Server
             long freeBytes = hosts[0].FreeBytes;
             GroupPlan plan = PlanFor(devices, seats: null);
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
-            Banner banner = new(Console.Out, options, TimeProvider.System);
+            using TerminalLines terminal = new(Console.Out);
+            Banner banner = new(terminal, options, TimeProvider.System);
             banner.Starting(checkpoint, plan, version);
 
             // 4. Services and addresses.
@@ -92,9 +99,9 @@ internal static class Server
         {
             return Fail(fault.Message);
         }
-        catch (IOException fault)
+        catch (Exception fault) when (fault is IOException or SocketException)
         {
-            return Fail(fault.Message); // an address in use, above all
+            return Fail(fault is SocketException ? $"--http or --grpc: cannot listen there: {fault.Message}" : fault.Message); // an address in use, or of another host
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
@@ -125,7 +132,7 @@ internal static class Server
         PrefixCache = options.PrefixCache,
         DraftTokens = options.Speculation == Speculation.Ngram ? options.DraftTokens : 0,
         RequestTimeout = options.RequestTimeout,
-        Engine = new EngineSettings { Recoveries = options.Recoveries, ResumeWindow = options.ResumeWindow, ResumeBytes = options.ResumeBytes },
+        Engine = new EngineSettings { Recoveries = options.Recoveries, ResumeWindow = options.ResumeWindow, ResumeBytes = options.ResumeBytes, StepTimeout = options.StepTimeout },
     };
 
     private static GroupPolicy PolicyOf(GatewayOptions options) => new()

@@ -6,7 +6,7 @@ internal static partial class EngineLog
     [LoggerMessage(1100, LogLevel.Debug, "Worker group ready: epoch {Epoch}, {KvBlocks} KV blocks of {BlockTokens} tokens")]
     public static partial void Ready(ILogger logger, long epoch, int kvBlocks, int blockTokens);
 
-    [LoggerMessage(1101, LogLevel.Warning, "Worker group lost: {Why}; {Requests} running requests go on when it is back")]
+    [LoggerMessage(1101, LogLevel.Warning, "Worker group lost: {Why} {Requests} running requests go on when it is back")]
     public static partial void Lost(ILogger logger, string why, int requests);
 
     [LoggerMessage(1102, LogLevel.Critical, "The engine's loop failed")]

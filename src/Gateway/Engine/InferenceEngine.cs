@@ -492,7 +492,7 @@ public sealed class InferenceEngine : IDisposable
     {
         lock (_gate)
         {
-            StepPlan? plan = _scheduler.Next(_pace.CatchUpTokens);
+            StepPlan? plan = _scheduler.Next(_pace.CatchUpTokens, _pace.LoneTokens(_settings.StepTimeout));
             if (plan is { NewSequences.Count: > 0 })
                 foreach (Sequence sequence in _scheduler.Running)
                     _outputs[sequence].Request.Start();

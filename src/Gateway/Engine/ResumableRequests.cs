@@ -6,6 +6,9 @@ public sealed record EngineSettings
     /// <summary>Times one request may live through the loss of the group. Default 3.</summary>
     public int Recoveries { get; init; } = 3;
 
+    /// <summary>How long a step may take before the group is given up: a lone prompt's chunks stay well below. Default 2 min.</summary>
+    public TimeSpan StepTimeout { get; init; } = TimeSpan.FromMinutes(2);
+
     /// <summary>How long a client that lost its connection may come back to its stream; zero = leaving ends the request. Default 60 s.</summary>
     public TimeSpan ResumeWindow { get; init; } = TimeSpan.FromSeconds(60);
 

@@ -32,6 +32,10 @@ internal sealed class StepPace
         ? (int)Math.Clamp((Stretch - 1) * decode / token, LeastChunk, int.MaxValue)
         : FirstChunk;
 
+    /// <summary>Most tokens of prompts in a step that carries nothing else: it stays well below what a step may take.</summary>
+    public int LoneTokens(TimeSpan mostOfStep) =>
+        _secondsOfToken is > 0 and { } token ? (int)Math.Clamp(mostOfStep.TotalSeconds / 4 / token, LeastChunk, int.MaxValue) : int.MaxValue;
+
     /// <summary>A step has run.</summary>
     /// <param name="singleRows">Rows of sequences that computed one token.</param>
     /// <param name="catchUpTokens">Tokens of the others.</param>

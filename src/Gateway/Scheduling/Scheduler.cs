@@ -150,7 +150,8 @@ public sealed class Scheduler
 
     /// <summary>The next step, or null where there is nothing to compute. See the class for its order.</summary>
     /// <param name="catchUpTokens">Most tokens beside those of sequences that have a single one to compute, where there are such; at least 1.</param>
-    public StepPlan? Next(int catchUpTokens = int.MaxValue)
+    /// <param name="loneTokens">Most tokens where there are none such; at least 1.</param>
+    public StepPlan? Next(int catchUpTokens = int.MaxValue, int loneTokens = int.MaxValue)
     {
         if (_epoch == 0)
             return null;
@@ -163,8 +164,7 @@ public sealed class Scheduler
         // 2. What runs. A row of one token costs little and keeps a stream flowing: it has room whatever prompts are under way.
         int single = _running.Count(sequence => sequence.Plannable == 1);
         int room = _settings.MaxStepTokens - single;
-        if (single > 0)
-            room = Math.Min(room, Math.Max(catchUpTokens, 1));
+        room = Math.Min(room, Math.Max(single > 0 ? catchUpTokens : loneTokens, 1));
         for (int i = 0; i < _running.Count; i++)
         {
             Sequence sequence = _running[i];

@@ -26,6 +26,21 @@ public sealed class CompletionEndpointTests
             Is.EqualTo("""{"prompt_tokens":3,"completion_tokens":7,"total_tokens":10,"prompt_tokens_details":{"cached_tokens":0}}"""));
     }
 
+    [TestCase("", 20)]
+    [TestCase(",\"cache_salt\":\"mine\"", 0)]
+    [TestCase(""","cache":{"salt":"mine"}""", 0)]
+    [TestCase(""","cache_bypass":true""", 0)]
+    [TestCase(""","cache":{"bypass":true}""", 0)]
+    [TestCase(""","cache":{"bypass":false}""", 20)]
+    [TestCase(""","cache":null""", 20)]
+    public async Task Completion_SamePromptAgain_IsCachedUnlessAskedOtherwise(string how, int cached)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        await api.PostAsync("/v1/completions", """{"prompt":"one prompt of 20 chrs","max_tokens":1}""");
+        (_, JsonElement body) = await api.PostAsync("/v1/completions", """{"prompt":"one prompt of 20 chrs","max_tokens":1""" + how + "}");
+        Assert.That(body.GetProperty("usage").GetProperty("prompt_tokens_details").GetProperty("cached_tokens").GetInt32(), Is.EqualTo(cached));
+    }
+
     [Test]
     public async Task Completion_LettersOfOtherLanguages_AreWrittenAsTheyAre()
     {

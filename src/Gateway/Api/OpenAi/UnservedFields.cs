@@ -8,7 +8,7 @@ internal static class UnservedFields
 {
     private static readonly HashSet<string> s_refused =
     [
-        "audio", "bad_words", "best_of", "chat_template", "documents", "echo", "function_call", "functions", "guided_choice", "guided_decoding_backend",
+        "audio", "bad_words", "best_of", "chat_template", "constraint", "documents", "echo", "function_call", "functions", "guided_choice", "guided_decoding_backend",
         "guided_grammar", "guided_json", "guided_regex", "guided_whitespace_pattern", "kv_transfer_params", "length_penalty", "logits_processors", "lora", "lora_request",
         "mm_processor_kwargs", "modalities", "prediction", "prompt_embeds", "response_format", "structural_tag", "structured_outputs", "suffix",
         "tool_choice", "tools", "truncate_prompt_tokens", "use_beam_search", "web_search_options",

@@ -112,6 +112,17 @@ public abstract class GenerationBody
 
     public bool? CacheBypass { set => Set(value, given => Cache.Bypass = given); }
 
+    /// <summary>The same by the proto's names.</summary>
+    [JsonPropertyName("cache")]
+    public CacheBody? CacheByName
+    {
+        set
+        {
+            CacheSalt = value?.Salt ?? Cache.Salt;
+            CacheBypass = value?.Bypass;
+        }
+    }
+
     public int? DraftTokens { get; set; }
 
     private protected static void Set<T>(T? value, Action<T> set)
@@ -152,4 +163,12 @@ public sealed class CompletionBody : GenerationBody
 
     /// <summary>Default false: the text of a special token is only text.</summary>
     public bool? ParseSpecialTokens { get; set; }
+}
+
+/// <summary>How a request uses the cache of prefixes.</summary>
+public sealed record CacheBody
+{
+    public string? Salt { get; init; }
+
+    public bool? Bypass { get; init; }
 }
