@@ -25,6 +25,7 @@ internal static class Server
 {
     private const int LeastPoolThreads = 32;
     private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(6);
 
     /// <summary>1. settings, 2. model, 3. plan, 4. services, 5. workers, 6. serve until asked to stop or the first start fails.</summary>
     /// <returns>Exit code: 0 after a requested stop, 1 where the server could not start; then one line on standard error says why.</returns>
@@ -71,7 +72,8 @@ internal static class Server
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
             builder.Services.AddTpServeApi(ModelOf(checkpoint), SettingsOf(options, plan, checkpoint.Config.Rope));
-            await using WebApplication app = builder.Build();
+            WebApplication app = builder.Build();
+            await using Ending ending = new(app);
             app.MapTpServeApi();
 
             // 5.–6. Listen first: a port in use must be known before minutes of loading.
@@ -107,6 +109,12 @@ internal static class Server
         {
             return 0;
         }
+    }
+
+    /// <summary>Disposes the application, and waits no longer for it than an end may take: its log cannot be flushed to a terminal that nobody reads.</summary>
+    private sealed class Ending(WebApplication app) : IAsyncDisposable
+    {
+        public async ValueTask DisposeAsync() => await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask()), Task.Delay(EndTimeout));
     }
 
     private static ServingModel ModelOf(ModelCheckpoint checkpoint) => new()
