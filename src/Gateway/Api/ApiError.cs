@@ -56,7 +56,16 @@ public sealed record ApiError(
 internal static partial class ApiLog
 {
     [LoggerMessage(1200, LogLevel.Information, "{Method} refused: {Status} {Reason} {Message}")]
-    public static partial void Refused(ILogger logger, string method, string status, string reason, string message);
+    private static partial void RefusedLine(ILogger logger, string method, string status, string reason, string message);
+
+    /// <summary>A message can quote what a client sent: in a log it stays on its line and commands no terminal.</summary>
+    public static void Refused(ILogger logger, string method, string status, string reason, string message) =>
+        RefusedLine(logger, Printable(method), status, reason, Printable(message));
+
+    /// <summary>The text with its control characters escaped.</summary>
+    public static string Printable(string text) => !text.Any(char.IsControl)
+        ? text
+        : string.Concat(text.Select(letter => char.IsControl(letter) ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"\\u{(int)letter:x4}") : letter.ToString()));
 
     [LoggerMessage(1201, LogLevel.Error, "{Method} failed")]
     public static partial void Failed(ILogger logger, string method, Exception fault);

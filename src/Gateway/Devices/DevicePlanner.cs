@@ -22,6 +22,8 @@ internal static class DevicePlanner
     public static DevicePlan Create(GatewayOptions options, IReadOnlyList<HelloReply> hosts)
     {
         DeviceWish wish = options.Device;
+        if (options.Workers.Count > 0 && options.Tp is { } tp && tp != options.Workers.Count)
+            throw new DeviceException($"--tp {tp} does not fit the {options.Workers.Count} given by --worker: their number is the degree.", $"--tp {options.Workers.Count}");
         int? given = options.Workers.Count > 0 ? options.Workers.Count : options.Tp;
         if (!wish.NeedsSurvey)
             return DevicePlan.Same(wish.Kind, given ?? DefaultDegree, $"--device {wish.Text}");

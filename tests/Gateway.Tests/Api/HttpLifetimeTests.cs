@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json;
 using NUnit.Framework;
+using TpServe.Gateway.Api;
 using TpServe.Gateway.Tests.Engine;
 
 namespace TpServe.Gateway.Tests.Api;
@@ -131,6 +132,23 @@ public sealed class HttpLifetimeTests
         Assert.That(refused.StatusCode, Is.EqualTo(status));
         Assert.That((await ApiFixture.BodyAsync(refused)).GetProperty("error").GetProperty("code").GetString(), Is.EqualTo(code));
     }
+
+    [Test]
+    public async Task Stream_LastEventIdBeyondTheEnd_IsRefusedWithTheNumberOfEvents()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(group: new FakeWorkerGroup { NextToken = FakeWorkerGroup.Says("Hi!") });
+        string[] events = (await (await api.SendAsync("/v1/completions", """{"prompt":"a","stream":true}""")).Content.ReadAsStringAsync()).Split("\n\n", StringSplitOptions.RemoveEmptyEntries);
+        string request = events[0].Split('\n')[1]["id: ".Length..].Split(':')[0];
+        using HttpRequestMessage again = new(HttpMethod.Post, "/v1/completions") { Content = new StringContent("{}") };
+        again.Headers.Add("Last-Event-ID", $"{request}:100000");
+        using HttpResponseMessage refused = await api.Http.SendAsync(again);
+        Assert.That(refused.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest));
+        Assert.That((await ApiFixture.BodyAsync(refused)).GetProperty("error").GetProperty("message").GetString(), Does.Contain("100000").And.Contain($"{events.Length}"));
+    }
+
+    [Test]
+    public void Printable_ControlCharacters_StayOnTheirLine() =>
+        Assert.That(ApiLog.Printable("model 'x\n[INF] forged\u001b[31m'"), Is.EqualTo("model 'x\\u000a[INF] forged\\u001b[31m'"));
 
     private static string TextOf(string events) => string.Concat(events.Split('\n').Where(line => line.StartsWith("data: {", StringComparison.Ordinal)).Select(line =>
     {

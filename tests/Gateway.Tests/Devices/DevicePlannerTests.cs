@@ -19,6 +19,12 @@ public sealed class DevicePlannerTests
 
     private static string[] Names(DevicePlan plan) => [.. plan.Ranks.Select(rank => rank.Name)];
 
+    [Test]
+    public void Create_DegreeThatIsNotTheNumberOfWorkers_IsRefused() =>
+        Assert.That(
+            Assert.Throws<DeviceException>(() => DevicePlanner.Create(new GatewayOptions { Device = Wish("cpu"), Workers = TwoWorkers, Tp = 3 }, []))!.Message,
+            Does.Contain("--tp 3").And.Contain("2 given by --worker"));
+
     [TestCase("cpu", null, 2)]
     [TestCase("cpu", 3, 3)]
     [TestCase("cuda-emulated", null, 2)]

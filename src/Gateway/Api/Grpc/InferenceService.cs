@@ -78,6 +78,8 @@ public sealed class InferenceService(
         await foreach (GenerationEvent happened in happening)
             if ((happened is not RecoveringEvent || request.TellRecovering) && ++seq > seen)
                 await events.WriteAsync(replies.Event(request, happened, seq), context.CancellationToken);
+        if (seq < seen)
+            throw RequestRejectedException.Invalid("after_seq", $"'after_seq' is {seen}; the stream has {seq} events.");
     }
 
     private static DateTimeOffset? Deadline(ServerCallContext context) =>

@@ -47,9 +47,11 @@ internal sealed class SseStream(HttpContext http, string? requestId = null, long
     }
 
     /// <summary>Sends the mark of a stream that has come to its end.</summary>
+    /// <exception cref="RequestRejectedException">The client says that it has seen more than there was.</exception>
     public async Task DoneAsync()
     {
-        _seq++;
+        if (++_seq < seen)
+            throw RequestRejectedException.Invalid("Last-Event-ID", string.Create(CultureInfo.InvariantCulture, $"'Last-Event-ID' names event {seen}; the stream has {_seq}."));
         Begin();
         http.Response.BodyWriter.Write("data: [DONE]"u8);
         EndEvent(http.Response.BodyWriter);
