@@ -2,7 +2,7 @@ namespace TpServe.Kernels.Cpu.Ops;
 
 /// <summary>Where one thread keeps a tile's state, in floats from its region's start; every area begins on a cache line.</summary>
 /// <remarks>
-/// Shapes   pairs are padded to whole micro-tiles of 4. Queries and sums [pairs, paddedDim]; weights [4, 64];
+/// Shapes   queries and sums [pairs, paddedDim]; weights [4, 64], those of a micro-tile;
 ///          keys [headDim, 64] and values [64, paddedDim] hold one chunk as float32 where pairs share it; first and last are integers.
 /// </remarks>
 internal readonly struct AttentionScratch
@@ -12,15 +12,14 @@ internal readonly struct AttentionScratch
     /// <summary>The areas for a head size and a number of (token, head) pairs.</summary>
     public AttentionScratch(int headDim, int pairs)
     {
-        int rows = (pairs + OuterProducts.Rows - 1) / OuterProducts.Rows * OuterProducts.Rows;
         PaddedDim = (headDim + VectorMath.Lanes - 1) / VectorMath.Lanes * VectorMath.Lanes;
         int end = 0;
-        Queries = Take(ref end, rows * PaddedDim);
-        Sums = Take(ref end, rows * PaddedDim);
-        WeightSums = Take(ref end, rows * VectorMath.Lanes);
-        Max = Take(ref end, rows);
-        First = Take(ref end, rows);
-        Last = Take(ref end, rows);
+        Queries = Take(ref end, pairs * PaddedDim);
+        Sums = Take(ref end, pairs * PaddedDim);
+        WeightSums = Take(ref end, pairs * VectorMath.Lanes);
+        Max = Take(ref end, pairs);
+        First = Take(ref end, pairs);
+        Last = Take(ref end, pairs);
         Weights = Take(ref end, OuterProducts.Rows * OnlineSoftmax.ChunkPositions);
         Keys = Take(ref end, headDim * OnlineSoftmax.ChunkPositions);
         Values = Take(ref end, OnlineSoftmax.ChunkPositions * PaddedDim);

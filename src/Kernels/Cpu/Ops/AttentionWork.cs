@@ -189,7 +189,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     /// <summary>Scaled queries, and an empty state for every pair.</summary>
     private void LoadQueries(RowTile tile, HeadGroup group, float* scratch)
     {
-        int pairs = tile.Rows * group.Heads, padded = (pairs + Tile - 1) / Tile * Tile, dim = _layout.PaddedDim;
+        int pairs = tile.Rows * group.Heads, dim = _layout.PaddedDim;
         float* queries = scratch + _layout.Queries;
         int* first = (int*)scratch + _layout.First;
         int* last = (int*)scratch + _layout.Last;
@@ -200,10 +200,9 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
             last[pair] = _step.Positions.HostRow<int>(row)[0];
             first[pair] = AttentionPlan.FirstVisible(last[pair], _window);
         }
-        new Span<float>(queries + pairs * (nint)dim, (padded - pairs) * dim).Clear();
-        new Span<float>(scratch + _layout.Max, padded).Fill(float.NegativeInfinity);
-        new Span<float>(scratch + _layout.Sums, padded * dim).Clear();
-        new Span<float>(scratch + _layout.WeightSums, padded * L).Clear();
+        new Span<float>(scratch + _layout.Max, pairs).Fill(float.NegativeInfinity);
+        new Span<float>(scratch + _layout.Sums, pairs * dim).Clear();
+        new Span<float>(scratch + _layout.WeightSums, pairs * L).Clear();
     }
 
     private void StoreOutputs(RowTile tile, HeadGroup group, float* scratch)
