@@ -129,15 +129,21 @@ public interface ITensorBackend : IDisposable
     /// Shapes   x [n, in], gateUp with 2 · m outputs together, down [out, m], pieces as of LinearPieces.
     /// Numerics the bits of the three operations one after the other.
     /// </remarks>
-    void GatedPieces(Tensor x, ReadOnlySpan<PackedWeight> gateUp, Activation activation, PackedWeight down, Tensor pieces)
+    void GatedPieces(Tensor x, ReadOnlySpan<PackedWeight> gateUp, Activation activation, PackedWeight down, Tensor pieces) =>
+        GatedPiecesInTurn(this, x, gateUp, activation, down, pieces);
+
+    /// <summary><see cref="GatedPieces"/> by a backend's own three operations.</summary>
+    static void GatedPiecesInTurn(ITensorBackend ops, Tensor x, ReadOnlySpan<PackedWeight> gateUp, Activation activation, PackedWeight down, Tensor pieces)
     {
-        long mark = Mark();
+        ArgumentNullException.ThrowIfNull(ops);
+        ArgumentNullException.ThrowIfNull(down);
+        long mark = ops.Mark();
         int columns = down.Leaves.Columns;
-        Tensor both = Rent(x.Rows, 2 * columns), activated = Rent(x.Rows, columns);
-        Linear(x, gateUp, both);
-        GatedActivation(both, activation, activated);
-        LinearPieces(activated, down, pieces);
-        Release(mark);
+        Tensor both = ops.Rent(x.Rows, 2 * columns), activated = ops.Rent(x.Rows, columns);
+        ops.Linear(x, gateUp, both);
+        ops.GatedActivation(both, activation, activated);
+        ops.LinearPieces(activated, down, pieces);
+        ops.Release(mark);
     }
 
     /// <summary>x ← x + scale · y (one fused multiply-add each; an ordinary sum where scale is 1).</summary>

@@ -75,15 +75,8 @@ public sealed class CpuBackend : ITensorBackend
     /// <inheritdoc/>
     public void GatedPieces(Tensor x, ReadOnlySpan<PackedWeight> gateUp, Activation activation, PackedWeight down, Tensor pieces)
     {
-        if (_linear.TryGatedPieces(x, gateUp, activation, down, pieces))
-            return;
-        long mark = Mark();
-        int columns = down.Leaves.Columns;
-        Tensor both = Rent(x.Rows, 2 * columns), activated = Rent(x.Rows, columns);
-        Linear(x, gateUp, both);
-        GatedActivation(both, activation, activated);
-        LinearPieces(activated, down, pieces);
-        Release(mark);
+        if (!_linear.TryGatedPieces(x, gateUp, activation, down, pieces))
+            ITensorBackend.GatedPiecesInTurn(this, x, gateUp, activation, down, pieces);
     }
 
     /// <inheritdoc/>

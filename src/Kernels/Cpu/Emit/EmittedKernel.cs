@@ -47,6 +47,7 @@ internal sealed record KernelCode(TileShape Shape, CorrectionKind Correction, by
         using MemoryStream code = new();
         int[] entries = new int[shape.Groups * (shape.Rows + 1)];
         entries.AsSpan().Fill(-1);
+        CorrectionKind correction = CorrectionKind.None; // the same for all functions
         for (int groups = 1; groups <= shape.Groups; groups++)
         {
             // Rows are dealt evenly, so several groups never have fewer rows than half the most.
@@ -57,11 +58,11 @@ internal sealed record KernelCode(TileShape Shape, CorrectionKind Correction, by
                 PanelEmitter emitter = kind == ActivationKind.Int8
                     ? new IntegerEmitter(family, format, rows, groups)
                     : new FloatEmitter(family, format, kind, rows);
+                correction = emitter.Correction;
                 int start = (int)code.Length;
                 entries[Entry(shape, rows, groups)] = start + emitter.Emit(new StreamCodeWriter(code));
             }
         }
-        CorrectionKind correction = kind == ActivationKind.Int8 ? DotSequence.For(new VectorAssembler(family), format.LargestCode).Correction : CorrectionKind.None;
         return new KernelCode(shape, correction, code.ToArray(), entries);
     }
 

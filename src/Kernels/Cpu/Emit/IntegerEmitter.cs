@@ -31,6 +31,9 @@ internal sealed class IntegerEmitter : PanelEmitter
     }
 
     /// <inheritdoc/>
+    public override CorrectionKind Correction => _dots.Correction;
+
+    /// <inheritdoc/>
     protected override int RowBytes => 36 + (4 * Format.Halves);
 
     /// <inheritdoc/>

@@ -39,6 +39,9 @@ internal abstract class PanelEmitter
         Vectors = format.PanelOutputs / family.Lanes;
     }
 
+    /// <summary>What the kernel wants in the activations for the offset of symmetric codes.</summary>
+    public virtual CorrectionKind Correction => CorrectionKind.None;
+
     /// <summary>The code being written.</summary>
     protected VectorAssembler Vector { get; }
 
