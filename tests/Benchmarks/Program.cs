@@ -12,6 +12,9 @@ switch (args)
     case ["kernels", .. string[] rest]:
         KernelBench.Run(rest);
         return 0;
+    case ["attention", .. string[] rest]:
+        AttentionBench.Run(rest);
+        return 0;
     case ["shapes", .. string[] rest]:
         ModelShapesBench.Run(rest);
         return 0;
@@ -34,6 +37,6 @@ switch (args)
     case ["bits", .. string[] rest]:
         return await SameBitsCheck.RunAsync(ServedModel.Program(repository), Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf"), rest);
     default:
-        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | shapes [threads] [smollm2|llama1b] [format] | ops [threads] [isa] [smollm2|1b|3b] [format] [long] [--json FILE] | collectives [DEGREE] | peers [MODEL…] [batch] [context] [avx2] [--rounds N] [--json FILE] | tp [smollm2|1b…] [--rounds N] | serving [WORD…] | gpu [cuda:N|cuda-emulated] [peer.json] | bits [DEVICE] [MODEL…]");
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | attention [threads] [isa] [Float16|Float32|BFloat16] | shapes [threads] [smollm2|llama1b] [format] | ops [threads] [isa] [smollm2|1b|3b] [format] [long] [--json FILE] | collectives [DEGREE] | peers [MODEL…] [batch] [context] [avx2] [--rounds N] [--json FILE] | tp [smollm2|1b…] [--rounds N] | serving [WORD…] | gpu [cuda:N|cuda-emulated] [peer.json] | bits [DEVICE] [MODEL…]");
         return 2;
 }

@@ -83,29 +83,43 @@ internal sealed unsafe class CpuPackedWeight : PackedWeight
     public void DecodeRow(int output, Span<float> values)
     {
         byte* panel = PanelAt(output / Panel.PanelOutputs);
-        int lane = output % Panel.PanelOutputs, first = Leaves.Boundaries[0], origin = _firstUnit * Panel.BlocksPerUnit * 32;
-        float scale0 = 0, scale1 = 0, min0 = 0, min1 = 0;
-        int known = -1;
-        for (int i = 0; i < values.Length; i++)
+        int lane = output % Panel.PanelOutputs, origin = _firstUnit * Panel.BlocksPerUnit * 32;
+        float* decoded = stackalloc float[32];
+        for (int i = 0, count; i < values.Length; i += count)
         {
-            int column = first + i - origin, block = column / 32, k = column % 32;
-            byte* unit = panel + ((long)(block / Panel.BlocksPerUnit) * Panel.UnitBytes);
-            int inUnit = block % Panel.BlocksPerUnit;
-            if (Panel.IsFloat)
-            {
-                values[i] = Panel.Codes switch
+            int column = Leaves.Boundaries[0] + i - origin, k = column % 32;
+            count = Math.Min(32 - k, values.Length - i);
+            DecodeBlock(panel, column / 32, lane, decoded);
+            new ReadOnlySpan<float>(decoded + k, count).CopyTo(values[i..]);
+        }
+    }
+
+    /// <summary>32 inputs of one output.</summary>
+    private void DecodeBlock(byte* panel, int block, int lane, float* values)
+    {
+        byte* unit = panel + ((long)(block / Panel.BlocksPerUnit) * Panel.UnitBytes);
+        int inUnit = block % Panel.BlocksPerUnit;
+        if (Panel.IsFloat)
+        {
+            for (int k = 0; k < 32; k++)
+                values[k] = Panel.Codes switch
                 {
                     CodeLayout.Float32 => ((float*)unit)[(k * 32) + lane],
                     CodeLayout.Float16 => (float)((Half*)unit)[(k * 32) + lane],
                     _ => BitConverter.UInt32BitsToSingle((uint)((ushort*)unit)[((k >> 1) * 64) + (lane * 2) + (k & 1)] << 16),
                 };
-                continue;
-            }
-            if (block != known)
-                PanelCodes.Scales(Panel, unit, inUnit, lane, out scale0, out scale1, out min0, out min1);
-            known = block;
-            byte* codes = unit + Panel.HeaderBytes + (inUnit * Panel.BlockBytes) + Panel.BlockScaleBytes;
-            values[i] = PanelCodes.Value(Panel, PanelCodes.Get(Panel.Codes, codes, k, lane), k < 16 ? scale0 : scale1, k < 16 ? min0 : min1);
+            return;
+        }
+
+        // Four codes of an output are one dword of a vector.
+        PanelCodes.Scales(Panel, unit, inUnit, lane, out float scale0, out float scale1, out float min0, out float min1);
+        uint* codes = (uint*)(unit + Panel.HeaderBytes + (inUnit * Panel.BlockBytes) + Panel.BlockScaleBytes) + lane;
+        foreach (CodeStep step in Panel.Steps)
+        {
+            uint four = step.Of(codes[16 * step.Low], step.High < 0 ? 0 : codes[16 * step.High]);
+            (float scale, float min) = step.K4 < 4 ? (scale0, min0) : (scale1, min1);
+            for (int j = 0; j < 4; j++, four >>= 8)
+                values[(4 * step.K4) + j] = PanelCodes.Value(Panel, Panel.Codes == CodeLayout.NibbleTable ? GgmlBlock.NonLinear4[(int)(four & 15)] + 128 : (byte)four, scale, min);
         }
     }
 

@@ -20,6 +20,9 @@ internal sealed unsafe class Attention(CpuThreads threads, InstructionFamily? fa
     /// <summary>Below this many multiply-adds a second thread costs more than it saves.</summary>
     private const long WorthThreads = 1 << 17;
 
+    /// <summary>How often each thread draws items: often enough to share them evenly, in ranges, for an item fetches the beginning of the one after it.</summary>
+    private const int DrawsPerThread = 8;
+
     private readonly AttentionPlan _plan = new();
     private readonly OuterProducts _products = new(family);
     private HostBuffer _scratch = new(0);
@@ -66,6 +69,6 @@ internal sealed unsafe class Attention(CpuThreads threads, InstructionFamily? fa
         _products.Prepare(ElementType.Float32); // what is converted for several tiles
         AttentionWork<TElement> work = new(_plan, _products, layout, _scratch, q, cache, step, shape, y);
         int items = _plan.Tiles * _plan.Groups;
-        threads.Run(ref work, items, _plan.Scores * shape.HeadDim < WorthThreads ? items : 1);
+        threads.Run(ref work, items, _plan.Scores * shape.HeadDim < WorthThreads ? items : Math.Max(1, items / (DrawsPerThread * threads.Count)));
     }
 }

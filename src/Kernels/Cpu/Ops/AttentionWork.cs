@@ -51,23 +51,30 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
             (RowTile tile, HeadGroup group) = _plan.Item(item);
             LoadQueries(tile, group, scratch);
             if (_chunks.InPlace && tile.Rows * group.Heads <= Tile)
-                WalkInPlace(tile, group, scratch);
+                WalkInPlace(tile, group, item + 1 < end ? _plan.Item(item + 1) : null, scratch);
             else
                 WalkConverted(tile, group, scratch);
             StoreOutputs(tile, group, scratch);
         }
     }
 
-    /// <summary>One micro-tile: conversion in registers, each element once.</summary>
-    private void WalkInPlace(RowTile tile, HeadGroup group, float* scratch)
+    /// <summary>One micro-tile: conversion in registers, each element once; at the end the first chunk of the following item is fetched.</summary>
+    private void WalkInPlace(RowTile tile, HeadGroup group, (RowTile Tile, HeadGroup Group)? following, float* scratch)
     {
-        byte** keys = stackalloc byte*[Chunk / L];
-        byte** values = stackalloc byte*[Chunk / L];
-        for (int start = tile.MinFirst / Chunk * Chunk; start <= tile.MaxLast; start += Chunk)
+        byte** addresses = stackalloc byte*[4 * (Chunk / L)];
+        KvVectors here = new(addresses, addresses + (Chunk / L)), next = new(addresses + (2 * (Chunk / L)), addresses + (3 * (Chunk / L)));
+        int start = tile.MinFirst / Chunk * Chunk;
+        _chunks.Locate(tile, group, start, here);
+        for (; start <= tile.MaxLast; start += Chunk, (here, next) = (next, here))
         {
-            _chunks.Locate(tile, group, start, keys, values);
-            JoinChunk<TElement>(
-                scratch, 0, tile.Rows * group.Heads, start, keys, _chunks.KeyStride, values, _chunks.ValueStride, L);
+            KvVectors fetched = next;
+            if (start + Chunk <= tile.MaxLast)
+                _chunks.Locate(tile, group, start + Chunk, next);
+            else if (following is { } item)
+                _chunks.Locate(item.Tile, item.Group, item.Tile.MinFirst / Chunk * Chunk, next);
+            else
+                fetched = here;
+            JoinChunk<TElement>(scratch, 0, tile.Rows * group.Heads, start, here, fetched, _chunks.KeyStride, _chunks.ValueStride, L);
         }
     }
 
@@ -75,8 +82,8 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private void WalkConverted(RowTile tile, HeadGroup group, float* scratch)
     {
         int pairs = tile.Rows * group.Heads;
-        byte** keys = stackalloc byte*[Chunk / L];
-        byte** values = stackalloc byte*[Chunk / L];
+        byte** addresses = stackalloc byte*[2 * (Chunk / L)];
+        KvVectors chunk = new(addresses, addresses + (Chunk / L));
         float* chunkKeys = scratch + _layout.Keys;
         float* chunkValues = scratch + _layout.Values;
         for (int start = tile.MinFirst / Chunk * Chunk; start <= tile.MaxLast; start += Chunk)
@@ -84,21 +91,22 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
             _chunks.Convert(tile, group, start, chunkKeys, chunkValues);
             for (int v = 0; v < Chunk / L; v++)
             {
-                keys[v] = (byte*)(chunkKeys + v * L);
-                values[v] = (byte*)(chunkValues + v * L * _layout.PaddedDim);
+                chunk.Keys[v] = (byte*)(chunkKeys + v * L);
+                chunk.Values[v] = (byte*)(chunkValues + v * L * _layout.PaddedDim);
             }
             for (int pair = 0; pair < pairs; pair += Tile)
             {
                 JoinChunk<Float32Element>(
-                    scratch, pair, Math.Min(Tile, pairs - pair), start, keys, Chunk * sizeof(float), values, _layout.PaddedDim * sizeof(float), Chunk);
+                    scratch, pair, Math.Min(Tile, pairs - pair), start, chunk, chunk, Chunk * sizeof(float), _layout.PaddedDim * sizeof(float), Chunk);
             }
         }
     }
 
     /// <summary>One chunk for one micro-tile: scores, softmax, weighted values.</summary>
-    /// <param name="run">Positions that lie one stride apart behind values[v]: 16 in the cache, a whole chunk once converted.</param>
+    /// <param name="next">The chunk after it, which is fetched meanwhile; the chunk itself where there is none.</param>
+    /// <param name="run">Positions that lie one stride apart behind a vector of values: 16 in the cache, a whole chunk once converted.</param>
     private void JoinChunk<TChunk>(
-        float* scratch, int pair, int count, int start, byte** keys, nint keyStride, byte** values, nint valueStride, int run)
+        float* scratch, int pair, int count, int start, KvVectors chunk, KvVectors next, nint keyStride, nint valueStride, int run)
         where TChunk : struct, IKvElement
     {
         int* first = (int*)scratch + _layout.First + pair;
@@ -128,7 +136,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         // 2. Scores of every group of 16 positions that someone sees; lanes that nobody sees hold anything and are dropped by the softmax.
         int firstVector = anyFrom / L, vectors = (anyTo + L - 1) / L - firstVector;
         _products.Add<TChunk>(
-            scratch + _layout.Queries + pair * (nint)_layout.PaddedDim, _layout.PaddedDim, keys + firstVector, count, vectors, keyStride, _headDim,
+            scratch + _layout.Queries + pair * (nint)_layout.PaddedDim, _layout.PaddedDim, chunk.Keys + firstVector, next.Keys + firstVector, count, vectors, keyStride, _headDim,
             weights + firstVector * L, Chunk, fresh: true);
 
         // 3. Weights; what was summed under a smaller maximum shrinks.
@@ -143,34 +151,38 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         if (allFrom < allTo)
         {
             for (int r = 0; r < count; r++)
-                AddValues<TChunk>(weights + r * Chunk, 1, from[r], allFrom, values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
-            AddValues<TChunk>(weights, count, allFrom, allTo, values, valueStride, run, sums);
+                AddValues<TChunk>(weights + r * Chunk, 1, from[r], allFrom, chunk.Values, next.Values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
+            AddValues<TChunk>(weights, count, allFrom, allTo, chunk.Values, next.Values, valueStride, run, sums);
             for (int r = 0; r < count; r++)
-                AddValues<TChunk>(weights + r * Chunk, 1, allTo, to[r], values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
+                AddValues<TChunk>(weights + r * Chunk, 1, allTo, to[r], chunk.Values, next.Values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
         }
         else
         {
             for (int r = 0; r < count; r++)
-                AddValues<TChunk>(weights + r * Chunk, 1, from[r], to[r], values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
+                AddValues<TChunk>(weights + r * Chunk, 1, from[r], to[r], chunk.Values, next.Values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
         }
     }
 
     /// <summary>Positions [from, to) for some pairs of a micro-tile.</summary>
-    private void AddValues<TChunk>(float* weights, int pairs, int from, int to, byte** values, nint stride, int run, float* sums)
+    private void AddValues<TChunk>(float* weights, int pairs, int from, int to, byte** values, byte** nextValues, nint stride, int run, float* sums)
         where TChunk : struct, IKvElement
     {
         int vectors = _layout.PaddedDim / L, step = L * TChunk.Bytes;
         byte** four = stackalloc byte*[OuterProducts.Vectors];
+        byte** nextFour = stackalloc byte*[OuterProducts.Vectors];
         while (from < to)
         {
             int end = Math.Min(to, from / run * run + run);
-            byte* at = values[from / run * run / L] + from % run * stride;
+            byte* at = values[from / run * run / L] + from % run * stride, nextAt = nextValues[from / run * run / L] + from % run * stride;
             for (int v = 0; v < vectors; v += OuterProducts.Vectors)
             {
                 int some = Math.Min(OuterProducts.Vectors, vectors - v);
                 for (int i = 0; i < some; i++)
+                {
                     four[i] = at + (v + i) * step;
-                _products.Add<TChunk>(weights + from, Chunk, four, pairs, some, stride, end - from, sums + v * L, _layout.PaddedDim, fresh: false);
+                    nextFour[i] = nextAt + (v + i) * step;
+                }
+                _products.Add<TChunk>(weights + from, Chunk, four, nextFour, pairs, some, stride, end - from, sums + v * L, _layout.PaddedDim, fresh: false);
             }
             from = end;
         }

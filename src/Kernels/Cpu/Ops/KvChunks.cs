@@ -54,7 +54,7 @@ internal readonly unsafe struct KvChunks<TElement>
     }
 
     /// <summary>Addresses of the four groups of 16 positions of a chunk; a group that the tile does not see borrows the address of one it sees.</summary>
-    public void Locate(RowTile tile, HeadGroup group, int start, byte** keys, byte** values)
+    public void Locate(RowTile tile, HeadGroup group, int start, KvVectors vectors)
     {
         int* table = _step.BlockTables.HostRow<int>(_step.SequenceOfRow.HostRow<int>(tile.First)[0]);
         int from = Math.Max(0, tile.MinFirst - start) / L, to = Math.Min(Chunk / L - 1, (tile.MaxLast - start) / L);
@@ -63,8 +63,8 @@ internal readonly unsafe struct KvChunks<TElement>
             int position = start + Math.Clamp(v, from, to) * L;
             nint tileStart = TileStart(table, position, group.KvHead);
             int inBlock = position % _blockTokens;
-            keys[v] = _keys + (tileStart + inBlock) * TElement.Bytes;
-            values[v] = _values + (tileStart + inBlock * (nint)_headDim) * TElement.Bytes;
+            vectors.Keys[v] = _keys + (tileStart + inBlock) * TElement.Bytes;
+            vectors.Values[v] = _values + (tileStart + inBlock * (nint)_headDim) * TElement.Bytes;
         }
     }
 
@@ -80,16 +80,16 @@ internal readonly unsafe struct KvChunks<TElement>
     /// <summary>Converts what the tile sees of a chunk, 16 elements at a time.</summary>
     private void ConvertVectors(RowTile tile, HeadGroup group, int start, float* chunkKeys, float* chunkValues)
     {
-        byte** keys = stackalloc byte*[Chunk / L];
-        byte** values = stackalloc byte*[Chunk / L];
-        Locate(tile, group, start, keys, values);
+        byte** addresses = stackalloc byte*[2 * (Chunk / L)];
+        KvVectors vectors = new(addresses, addresses + (Chunk / L));
+        Locate(tile, group, start, vectors);
         int from = Math.Max(0, tile.MinFirst - start) / L, to = Math.Min(Chunk / L - 1, (tile.MaxLast - start) / L);
         for (int v = from; v <= to; v++)
         {
-            byte* key = keys[v];
+            byte* key = vectors.Keys[v];
             for (int d = 0; d < _headDim; d++, key += _blockTokens * TElement.Bytes)
                 TElement.Load(key).Store(chunkKeys + d * Chunk + v * L);
-            byte* value = values[v];
+            byte* value = vectors.Values[v];
             float* target = chunkValues + v * L * _headDim;
             for (int i = 0; i < L * _headDim; i += L)
                 TElement.Load(value + i * TElement.Bytes).Store(target + i);
@@ -114,4 +114,12 @@ internal readonly unsafe struct KvChunks<TElement>
             }
         }
     }
+}
+
+/// <summary>Where the four groups of 16 positions of a chunk lie: the first key vector and the first value of each.</summary>
+internal readonly unsafe struct KvVectors(byte** keys, byte** values)
+{
+    public byte** Keys => keys;
+
+    public byte** Values => values;
 }

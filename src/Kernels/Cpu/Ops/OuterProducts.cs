@@ -32,8 +32,8 @@ internal sealed unsafe class OuterProducts(InstructionFamily? family)
             _code[(int)type] ??= OuterProductCode.Of(family, type);
     }
 
-    /// <summary>1..4 rows, 1..4 vectors.</summary>
-    public void Add<TElement>(float* a, nint aRow, byte** b, int rows, int vectors, nint stride, int count, float* sums, nint sumRow, bool fresh)
+    /// <summary>1..4 rows, 1..4 vectors; <paramref name="next"/> is b of the call that reads what comes next, b itself where there is none.</summary>
+    public void Add<TElement>(float* a, nint aRow, byte** b, byte** next, int rows, int vectors, nint stride, int count, float* sums, nint sumRow, bool fresh)
         where TElement : struct, IKvElement
     {
         if (_code[(int)TElement.Type] is { } code)
@@ -43,6 +43,7 @@ internal sealed unsafe class OuterProducts(InstructionFamily? family)
                 A = a,
                 RowBytes = aRow * sizeof(float),
                 B = b,
+                Next = next,
                 StepBytes = stride,
                 Count = count,
                 Sums = sums,

@@ -209,6 +209,10 @@ internal enum ScaleLayout
 /// <param name="HighMask">Which bits of a byte they fill.</param>
 internal readonly record struct CodeStep(int K4, int Low, int LowShift, int LowMask, int High, int HighShift, int HighMask)
 {
+    /// <summary>Four codes side by side, from a dword of each vector. What is shifted across a byte's border is masked off.</summary>
+    public uint Of(uint low, uint high) =>
+        ((low >> LowShift) & ((uint)LowMask * 0x01010101)) | ((HighShift >= 0 ? high << HighShift : high >> -HighShift) & ((uint)HighMask * 0x01010101));
+
     /// <summary>The eight steps of a block, in the order that loads every vector once.</summary>
     public static CodeStep[] Of(CodeLayout layout)
     {
