@@ -18,6 +18,7 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     private readonly SumAlgorithm _sum;
     private readonly GatherAlgorithm _gather;
     private readonly SumSchedule _onePieceEach;
+    private readonly SumRows _rows = new();
     private long _step;
     private long _sequence;
     private long _elapsedTicks;
@@ -65,17 +66,26 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     public void BeginStep(long step) => _step = step;
 
     /// <inheritdoc/>
-    public void SumTree(Tensor pieces, LeafShare share, Tensor y)
+    public void SumTree(Tensor pieces, LeafShare share, Tensor y) => Sum(pieces, share, y, null);
+
+    /// <inheritdoc/>
+    public void SumTree(Tensor pieces, LeafShare share, Tensor y, ISumConsumer consumer)
     {
-        Operands.CheckSum(pieces, share, y, Rank, Degree);
-        SumSchedule schedule = SumSchedule.Of(share);
-        Run(CollectiveOperation.SumTree, y.Rows, y.Columns, schedule.Fingerprint, (pieces, schedule, y), static (me, a) =>
-        {
-            long elements = (long)a.y.Rows * a.y.Columns;
-            float* mine = a.pieces.Rows == 0 ? null : a.pieces.HostRow<float>(0);
-            float* result = elements == 0 ? null : a.y.HostRow<float>(0);
-            me._sum.Run<AddMerge>(me._operation, a.schedule, mine, elements, result);
-        });
+        ArgumentNullException.ThrowIfNull(consumer);
+        _rows.Begin(y, consumer);
+        Sum(pieces, share, y, _rows);
+    }
+
+    /// <inheritdoc/>
+    public Tensor? Window(LeafShare share, int rows, int columns)
+    {
+        ArgumentNullException.ThrowIfNull(share);
+        using Lock.Scope busy = _busy.EnterScope();
+        if (_disposed || _lost is not null)
+            return null; // the operation will say so
+        return _exchange.TryWindow((long)SumSchedule.Of(share).MostPieces * rows * columns * sizeof(float)) is { } block
+            ? new Tensor(block, 0, share.Pieces * rows, columns, columns, ElementType.Float32)
+            : null;
     }
 
     /// <inheritdoc/>
@@ -147,6 +157,19 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
         }
     }
 
+    private void Sum(Tensor pieces, LeafShare share, Tensor y, SumRows? rows)
+    {
+        Operands.CheckSum(pieces, share, y, Rank, Degree);
+        SumSchedule schedule = SumSchedule.Of(share);
+        Run(CollectiveOperation.SumTree, y.Rows, y.Columns, schedule.Fingerprint, (pieces, schedule, y, rows), static (me, a) =>
+        {
+            long elements = (long)a.y.Rows * a.y.Columns;
+            float* mine = a.pieces.Rows == 0 ? null : a.pieces.HostRow<float>(0);
+            float* result = elements == 0 ? null : a.y.HostRow<float>(0);
+            me._sum.Run<AddMerge>(me._operation, a.schedule, mine, elements, result, elements == 0 ? null : a.rows);
+        });
+    }
+
     private void MeetAll()
     {
         _exchange.Open(_operation);
@@ -204,7 +227,7 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
         }
         finally
         {
-            _elapsedTicks += Stopwatch.GetTimestamp() - _operation.StartedAt;
+            _elapsedTicks += Stopwatch.GetTimestamp() - _operation.StartedAt - _rows.TakeTicks();
         }
     }
 }

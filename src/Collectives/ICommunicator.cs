@@ -46,6 +46,18 @@ public interface ICommunicator : IDisposable
     /// <remarks>Shapes   pieces [share.Pieces · n, out] contiguous (0 rows where the rank owns no leaf), y [n, out] contiguous, whole on every rank.</remarks>
     void SumTree(Tensor pieces, LeafShare share, Tensor y);
 
+    /// <summary>The same; finished rows go to the consumer, where that pays while the rest is still being added.</summary>
+    void SumTree(Tensor pieces, LeafShare share, Tensor y, ISumConsumer consumer)
+    {
+        ArgumentNullException.ThrowIfNull(consumer);
+        SumTree(pieces, share, y);
+        consumer.Take(y, 0);
+    }
+
+    /// <summary>Room for this rank's pieces of n rows that the peers read in place: they are summed without being copied. Null where there is none, or not so much.</summary>
+    /// <remarks>Shapes   [share.Pieces · rows, columns], undefined content. Only for the next operation, which must be the SumTree of the same share and size.</remarks>
+    Tensor? Window(LeafShare share, int rows, int columns) => null;
+
     /// <summary>x ← Σ over ranks of x, where for each element at most one rank's value is not +0: exact in any order.</summary>
     /// <remarks>Shapes   x [n, c] contiguous, the same shape on every rank.</remarks>
     void SumDisjoint(Tensor x);
@@ -68,6 +80,13 @@ public interface ICommunicator : IDisposable
 
     /// <summary>Wakes every waiter of the epoch, on every rank that can be reached, with <see cref="RevokedException"/>.</summary>
     void Revoke(string reason);
+}
+
+/// <summary>Takes rows of a sum as they are finished.</summary>
+public interface ISumConsumer
+{
+    /// <summary>Rows [first, first + sums.Rows) are final; ascending, each once. Calls no collective.</summary>
+    void Take(Tensor sums, int first);
 }
 
 /// <summary>Which transport a group uses, why, and what it cost at start.</summary>

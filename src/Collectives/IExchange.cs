@@ -1,3 +1,5 @@
+using TpServe.Kernels;
+
 namespace TpServe.Collectives;
 
 /// <summary>What a transport does: in each round every rank publishes one block and reads what it needs of the others'.</summary>
@@ -14,6 +16,16 @@ internal unsafe interface IExchange : IDisposable
 {
     /// <summary>Most bytes of one block: a multiple of 64.</summary>
     int BlockBytes { get; }
+
+    /// <summary>Most bytes that are copied into a block at once: fewer where a block is larger than what the caches hold well.</summary>
+    int CopyBytes => BlockBytes;
+
+    /// <summary>True where a peer's block is the peer's own memory: nothing travels, and reading all of a block costs no more than reading a part of it.</summary>
+    bool ReadsInPlace => false;
+
+    /// <summary>The block of the next round, to compute in; null where it is not so large, or a peer may still read it.</summary>
+    /// <remarks>Until the next <see cref="Open"/>, which then returns the same memory. It outlives Dispose as long as the buffer is referenced.</remarks>
+    HostBuffer? TryWindow(long bytes) => null;
 
     /// <summary>Bytes of all ranks' pieces from which a sum is cheaper when each rank adds a slice than when every rank adds all.</summary>
     long TwoShotBytes { get; }

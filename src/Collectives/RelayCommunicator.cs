@@ -64,6 +64,12 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     public void SumTree(Tensor pieces, LeafShare share, Tensor y) => Group.SumTree(pieces, share, y);
 
     /// <inheritdoc/>
+    public void SumTree(Tensor pieces, LeafShare share, Tensor y, ISumConsumer consumer) => Group.SumTree(pieces, share, y, consumer);
+
+    /// <inheritdoc/>
+    public Tensor? Window(LeafShare share, int rows, int columns) => Group.Window(share, rows, columns);
+
+    /// <inheritdoc/>
     public void SumDisjoint(Tensor x) => Group.SumDisjoint(x);
 
     /// <inheritdoc/>

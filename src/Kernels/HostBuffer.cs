@@ -9,6 +9,7 @@ public sealed unsafe class HostBuffer : DeviceBuffer
     private const int Alignment = 64;
     private readonly long _bytes;
     private void* _block;
+    private readonly object? _owner;
     private byte* _pointer;
 
     /// <summary>Allocates zeroed memory; large blocks take no physical memory before they are touched.</summary>
@@ -22,9 +23,10 @@ public sealed unsafe class HostBuffer : DeviceBuffer
         _bytes = bytes;
     }
 
-    /// <summary>A window on memory that somebody else owns and that outlives this object (a mapped segment).</summary>
-    public HostBuffer(byte* pointer, long bytes)
+    /// <summary>A window on memory that somebody else owns: <paramref name="owner"/>, which this object keeps alive, or someone that outlives it.</summary>
+    public HostBuffer(byte* pointer, long bytes, object? owner = null)
     {
+        _owner = owner;
         _pointer = pointer;
         _bytes = bytes;
     }

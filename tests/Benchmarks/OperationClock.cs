@@ -22,6 +22,9 @@ internal sealed class OperationClock
     /// <summary>False = operations pass unmeasured.</summary>
     public bool IsOn { get; private set; }
 
+    /// <summary>Ticks of all operations so far: what one that has others within it leaves to them.</summary>
+    public double Added { get; private set; }
+
     /// <summary>Begins a step.</summary>
     public void BeginStep(bool isOn)
     {
@@ -45,7 +48,9 @@ internal sealed class OperationClock
     public void Add(Operation operation, long start, double bytes = 0, double flops = 0)
     {
         ref OperationTimes entry = ref _step.Operations[(int)operation];
-        entry.Ticks += Stopwatch.GetTimestamp() - start;
+        long ticks = Stopwatch.GetTimestamp() - start;
+        entry.Ticks += ticks;
+        Added += ticks;
         entry.Calls++;
         entry.Bytes += bytes;
         entry.Flops += flops;

@@ -120,7 +120,7 @@ internal static class PeerBench
             List<string> names = [];
             List<Workload> works = [Workload.Usual, new Workload(1, 512, 0)];
             bool context = false, avx2 = false;
-            int rounds = 4;
+            int rounds = 3;
             string? json = null;
             for (int i = 0; i < words.Length; i++)
                 switch (words[i])

@@ -32,6 +32,16 @@ internal sealed class ProfilingCommunicator(ICommunicator inner, OperationClock 
         Stop(Operation.SumTree, start, y);
     }
 
+    public void SumTree(Tensor pieces, LeafShare share, Tensor y, ISumConsumer consumer)
+    {
+        long start = Start();
+        double before = clock.Added;
+        inner.SumTree(pieces, share, y, consumer);
+        Stop(Operation.SumTree, start + (long)(clock.Added - before), y);
+    }
+
+    public Tensor? Window(LeafShare share, int rows, int columns) => inner.Window(share, rows, columns);
+
     public void SumDisjoint(Tensor x)
     {
         long start = Start();

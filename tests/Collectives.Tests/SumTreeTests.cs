@@ -33,6 +33,8 @@ public sealed class SumTreeTests(string transport)
     [TestCase(2, 700, 577)]  // two-shot on every transport
     [TestCase(3, 700, 577)]
     [TestCase(5, 300, 1000)]
+    [TestCase(2, 3000, 577)] // more than a block of any transport
+    [TestCase(3, 3000, 577)]
     public void SumTree_LargeMessage_HasTheBitsOfOneRank(int degree, int rows, int columns)
     {
         using TestGroup group = TestGroup.Create(transport, degree);
@@ -77,6 +79,25 @@ public sealed class SumTreeTests(string transport)
         });
     }
 
+    [Test]
+    public void Window_GroupDisposedMeanwhile_CanStillBeWritten()
+    {
+        using TestGroup group = TestGroup.Create(transport, 2);
+        Tensor? window = null;
+        group.Run(end => Sum(end, 8));
+        group.Run(end => window = end.Rank == 0 ? end.Window(Share(end), 1, 8) : window);
+        Assert.That(window is not null, Is.EqualTo(transport.StartsWith("shm", StringComparison.Ordinal)));
+        group.Ends[0].Dispose();
+        window?.HostSpan<float>(0).Fill(1);
+
+        static LeafShare Share(ICommunicator end) => new(new Leaves(1, 2), [0, 1, 2], end.Rank);
+        static void Sum(ICommunicator end, int columns)
+        {
+            using Matrix part = new(1, columns), whole = new(1, columns);
+            end.SumTree(part.View, Share(end), whole.View);
+        }
+    }
+
     private static float[] Sum(string transport, float[][] leaves, int[] boundaries)
     {
         using TestGroup group = TestGroup.Create(transport, boundaries.Length - 1);
@@ -102,6 +123,32 @@ public sealed class SumTreeTests(string transport)
             using Matrix pieces = new(share.Pieces * rows, columns, LeafSums.Pieces(leaves, share)), y = new(rows, columns);
             end.SumTree(pieces.View, share, y.View);
             Assert.That(y.Floats.SequenceEqual(expected), Is.True, $"rank {end.Rank}, {leafCount} leaves at {string.Join(' ', boundaries)}, {rows} x {columns}");
+
+            // Computed where the peers read them, and taken row by row; twice, for each rank has two blocks.
+            for (int round = 0; round < 2; round++)
+            {
+                Tensor parts = end.Window(share, rows, columns) ?? pieces.View;
+                for (int row = 0; row < parts.Rows; row++)
+                    pieces.View.HostSpan<float>(row).CopyTo(parts.HostSpan<float>(row));
+                y.Floats.Clear();
+                TakenRows taken = new(columns);
+                end.SumTree(parts, share, y.View, taken);
+                Assert.That(taken.Values.SequenceEqual(expected), Is.True, $"rank {end.Rank}, {leafCount} leaves at {string.Join(' ', boundaries)}, {rows} x {columns}, in place");
+                Assert.That(y.Floats.SequenceEqual(expected), Is.True);
+            }
         });
+    }
+
+    /// <summary>Keeps the rows it is handed.</summary>
+    private sealed class TakenRows(int columns) : ISumConsumer
+    {
+        public List<float> Values { get; } = [];
+
+        public void Take(Tensor sums, int first)
+        {
+            Assert.That(first * columns, Is.EqualTo(Values.Count));
+            for (int row = 0; row < sums.Rows; row++)
+                Values.AddRange(sums.HostSpan<float>(row));
+        }
     }
 }

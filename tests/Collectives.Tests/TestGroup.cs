@@ -31,7 +31,7 @@ internal sealed class TestGroup : IDisposable
         if (transport is "ring" or "ring-small")
             return Join(degree, rank => RingHosts.Shared.Join(rank, degree, timeout, epoch, transport == "ring" ? RingExchange.DefaultBlockBytes : 4096, s_joining));
         string prefix = UniquePrefix();
-        int blockBytes = transport == "shm-small" ? 4096 : SharedMemoryCommunicator.DefaultBlockBytes;
+        int blockBytes = transport == "shm-small" ? 4096 : SharedMemoryCommunicator.DefaultBlockBytes(degree);
         return Join(degree, rank => SharedMemoryCommunicator.Join(prefix, rank, degree, timeout, epoch, blockBytes, s_joining, default));
     }
 

@@ -150,12 +150,20 @@ internal sealed unsafe class Segment : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        GC.SuppressFinalize(this);
         if (Address is null)
             return;
         Address = null;
         _view.SafeMemoryMappedViewHandle.ReleasePointer();
         _view.Dispose();
         _file.Dispose();
+    }
+
+    /// <summary>Unmaps what nobody disposed: a block may have been computed in when its group was given up.</summary>
+    ~Segment()
+    {
+        if (Address is not null)
+            _view.SafeMemoryMappedViewHandle.ReleasePointer();
     }
 
     private static string Identity(long magic, long epoch, int rank, int degree, int blockBytes) =>

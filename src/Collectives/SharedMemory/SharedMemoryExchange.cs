@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Versioning;
 using System.Text;
+using TpServe.Kernels;
 using static TpServe.Collectives.SharedMemory.SegmentLayout;
 
 namespace TpServe.Collectives.SharedMemory;
@@ -42,7 +43,9 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
     private readonly byte* _mine;
     private readonly int _rank;
     private int _round;
+    private readonly HostBuffer[] _blocks;
     private bool _disposed;
+    private bool _windowIsOut;
 
     /// <summary>Takes the mapped segments over, by rank. Rounds go on from where the counters stand, which is the same in all of them.</summary>
     public SharedMemoryExchange(Segment[] segments, int rank, int blockBytes)
@@ -52,12 +55,19 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
         _rank = rank;
         _mine = segments[rank].Address;
         BlockBytes = blockBytes;
+        _blocks = [Block(0), Block(1)];
         _round = *(int*)(_mine + PublishedAt);
         Array.Fill(_seenClosed, _round);
     }
 
     /// <inheritdoc/>
     public int BlockBytes { get; }
+
+    /// <summary>Measured on sums of 4 MB between 2 ranks: 128 KiB at a time 380 µs, 256 KiB 350, 512 KiB 310, 1 MiB no better.</summary>
+    public int CopyBytes => Math.Min(BlockBytes, 512 << 10);
+
+    /// <inheritdoc/>
+    public bool ReadsInPlace => true;
 
     /// <summary>Measured with 2 ranks on 2 cores: 0.6 MB of pieces take 26 µs two-shot and 28 one-shot, 8 MB 310 and 320; more ranks gain more, for each adds less.</summary>
     public long TwoShotBytes => 512 << 10;
@@ -76,6 +86,7 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
     public byte* Open(OperationContext operation)
     {
         _round++;
+        _windowIsOut = false;
         for (int peer = 0; peer < _segments.Length; peer++)
         {
             if (peer == _rank || _seenClosed[peer] - (_round - 2) >= 0)
@@ -84,6 +95,19 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
             _seenClosed[peer] = _round - 2;
         }
         return MySlot + SlotHeaderBytes;
+    }
+
+    /// <inheritdoc/>
+    public HostBuffer? TryWindow(long bytes)
+    {
+        if (bytes > BlockBytes)
+            return null;
+        int next = _round + 1;
+        for (int peer = 0; peer < _segments.Length; peer++)
+            if (peer != _rank && _seenClosed[peer] - (next - 2) < 0 && Volatile.Read(ref *(int*)(_segments[peer].Address + ClosedAt)) - (next - 2) < 0)
+                return null;
+        _windowIsOut = true;
+        return _blocks[next & 1];
     }
 
     /// <inheritdoc/>
@@ -152,10 +176,13 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
             _disposed = true;
             Volatile.Write(ref *(int*)(_mine + LeftAt), 1);
             RingWaiting();
-            foreach (Segment segment in _segments)
-                segment.Dispose();
+            for (int rank = 0; rank < _segments.Length; rank++)
+                if (rank != _rank || !_windowIsOut) // a rank may be computing in its block: then the last reference frees it
+                    _segments[rank].Dispose();
         }
     }
+
+    private HostBuffer Block(int slot) => new(_mine + SlotAt(slot, BlockBytes) + SlotHeaderBytes, BlockBytes, _segments[_rank]);
 
     private byte* MySlot => _mine + SlotAt(_round & 1, BlockBytes);
 

@@ -86,6 +86,10 @@ public sealed class CpuBackend : ITensorBackend
     public void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor y) => Ops.RmsNorm.Run(_threads, x, weight, epsilon, y);
 
     /// <inheritdoc/>
+    public void AddNorm(Tensor x, Tensor y, float scale, Tensor weight, float epsilon, Tensor normed) =>
+        Ops.RmsNorm.AddNorm(_threads, x, y, scale, weight, epsilon, normed);
+
+    /// <inheritdoc/>
     public void SumSquares(Tensor x, int dim, Tensor sums) => Ops.RmsNorm.SumSquares(_threads, x, dim, sums);
 
     /// <inheritdoc/>

@@ -1,10 +1,11 @@
+using TpServe.Collectives;
 using TpServe.Kernels;
 
 namespace TpServe.Model.Layers;
 
 /// <summary>Causal self-attention of this rank's heads over the paged cache, closed by the output projection.</summary>
 /// <remarks>
-/// Shapes   x [n, hidden], y [n, hidden] rented, both the same on every rank.
+/// Shapes   x [n, hidden], its output [n, hidden] goes to the consumer, both the same on every rank.
 /// Traffic  one SumTree of n · hidden in the output projection; one SumDisjoint before it where the norm of q and k spans all heads.
 /// Source   Vaswani et al. 2017, §3.2; grouped KV heads: Ainslie et al. 2023.
 /// </remarks>
@@ -12,12 +13,15 @@ public sealed class Attention(
     QkvParallelLinear qkvProj, IQueryKeyNorm? norm, RotaryEmbedding? rotary, AttentionShape shape, RowParallelLinear outputProj, ITensorBackend ops)
 {
     /// <summary>Stores the step's keys and values in the layer's cache and attends to them. Every rank of the group calls it.</summary>
-    public Tensor Forward(Tensor x, StepContext step, KvLayer? cache)
+    public void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer)
     {
         (Tensor q, Tensor k, Tensor v) = qkvProj.Forward(x);
         norm?.Forward(q, k);
         if (cache is null) // a rank beyond the number of query heads: it still takes part in the sums
-            return outputProj.Forward(q);
+        {
+            outputProj.Forward(q, consumer);
+            return;
+        }
 
         if (rotary is null)
             ops.StoreKv(k, v, step.Tensors.Slots, cache);
@@ -25,6 +29,6 @@ public sealed class Attention(
             rotary.ForwardAndStore(q, k, v, step.RotaryRows, step.Tensors.Slots, cache);
         Tensor heads = ops.Rent(x.Rows, q.Columns);
         ops.Attention(q, cache, step.Tensors, shape, heads);
-        return outputProj.Forward(heads); // SumTree in outputProj
+        outputProj.Forward(heads, consumer); // SumTree in outputProj
     }
 }

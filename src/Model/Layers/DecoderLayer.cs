@@ -1,3 +1,4 @@
+using TpServe.Collectives;
 using TpServe.Kernels;
 
 namespace TpServe.Model.Layers;
@@ -5,13 +6,16 @@ namespace TpServe.Model.Layers;
 /// <summary>One block: x ← x + s · norm(Attention(norm(x))); x ← x + s · norm(Mlp(norm(x))), each norm only where the family has it.</summary>
 /// <remarks>
 /// Norms before each half are Llama's (pre-norm), after each half OLMo 2's (post-norm), both Gemma 2's and 3's (sandwich). The sum that closes a half
-/// and the norm that opens the next are one operation, so a block computes the norm of the one after it.
+/// and the norm that opens the next are one operation, so a block computes the norm of the one after it; it takes the rows of the half's canonical sum
+/// as they are finished.
 /// Shapes   x, normed [n, hidden] in place, the same on every rank before and after; normed is norm(x) where the half begins with a norm.
 /// Traffic  two SumTree of n · hidden, inside the RowParallelLinear that closes each half.
 /// Source   Touvron et al. 2023, §2.2; Team OLMo 2024, §3.2; Gemma Team 2024, §2.
 /// </remarks>
 public sealed class DecoderLayer(HalfBlockNorms attentionNorms, Attention attention, HalfBlockNorms mlpNorms, GatedMlp mlp, float residualScale, ITensorBackend ops)
 {
+    private readonly HalfBlockEnd _attentionEnd = new(attentionNorms.Output, residualScale, ops), _mlpEnd = new(mlpNorms.Output, residualScale, ops);
+
     /// <summary>The norm that opens the block; null = none.</summary>
     public RmsNorm? InputNorm => attentionNorms.Input;
 
@@ -24,20 +28,35 @@ public sealed class DecoderLayer(HalfBlockNorms attentionNorms, Attention attent
     public void Forward(Tensor x, Tensor normed, StepContext step, KvLayer? cache, RmsNorm? next)
     {
         long mark = ops.Mark();
-        Close(x, attention.Forward(InputNorm is null ? x : normed, step, cache), attentionNorms.Output, mlpNorms.Input, normed);
+        _attentionEnd.Begin(x, normed, mlpNorms.Input);
+        attention.Forward(InputNorm is null ? x : normed, step, cache, _attentionEnd);
         ops.Release(mark);
 
-        Close(x, mlp.Forward(mlpNorms.Input is null ? x : normed), mlpNorms.Output, next, normed);
+        _mlpEnd.Begin(x, normed, next);
+        mlp.Forward(mlpNorms.Input is null ? x : normed, _mlpEnd);
         ops.Release(mark);
     }
+}
 
-    private void Close(Tensor x, Tensor y, RmsNorm? output, RmsNorm? next, Tensor normed)
+/// <summary>What closes one half of a block and opens the next, row by row: x ← x + s · output(y), normed ← next(x).</summary>
+/// <remarks>x and normed are read as the half's input until its sum begins, so rows may change from then on.</remarks>
+internal sealed class HalfBlockEnd(RmsNorm? output, float residualScale, ITensorBackend ops) : ISumConsumer
+{
+    private Tensor _x, _normed;
+    private RmsNorm? _next;
+
+    /// <summary>Says what the coming sum is added to.</summary>
+    public void Begin(Tensor x, Tensor normed, RmsNorm? next) => (_x, _normed, _next) = (x, normed, next);
+
+    /// <inheritdoc/>
+    public void Take(Tensor sums, int first)
     {
-        output?.InPlace(y);
-        if (next is null)
-            ops.AddScaled(x, y, residualScale);
+        Tensor x = _x.RowSlice(first, sums.Rows);
+        output?.InPlace(sums);
+        if (_next is null)
+            ops.AddScaled(x, sums, residualScale);
         else
-            next.AfterAdding(x, y, residualScale, normed);
+            _next.AfterAdding(x, sums, residualScale, _normed.RowSlice(first, sums.Rows));
     }
 }
 

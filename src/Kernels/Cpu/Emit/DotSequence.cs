@@ -18,6 +18,9 @@ internal abstract class DotSequence(VectorAssembler vector)
     /// <summary>What the activation tile holds for a format with an offset.</summary>
     public abstract CorrectionKind Correction { get; }
 
+    /// <summary>A sum begins at that correction.</summary>
+    public virtual bool StartsCorrected => true;
+
     /// <summary>Temporaries beside one register of codes a vector.</summary>
     public abstract int Temporaries(int vectors);
 
@@ -139,8 +142,11 @@ internal sealed class SignDots(VectorAssembler vector) : DotSequence(vector)
     /// <inheritdoc/>
     public override bool WantsSignedCodes => true;
 
+    /// <summary>Not needed here; the same rows in a larger tile are <see cref="SplitCodeEmitter"/>'s, which needs it.</summary>
+    public override CorrectionKind Correction => CorrectionKind.Sum;
+
     /// <inheritdoc/>
-    public override CorrectionKind Correction => CorrectionKind.None;
+    public override bool StartsCorrected => false;
 
     /// <inheritdoc/>
     public override int Temporaries(int vectors) => 2 * vectors;

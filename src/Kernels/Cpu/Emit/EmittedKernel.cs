@@ -55,9 +55,9 @@ internal sealed record KernelCode(TileShape Shape, CorrectionKind Correction, by
             {
                 while (code.Length % 64 != 0)
                     code.WriteByte(0xCC);
-                PanelEmitter emitter = kind == ActivationKind.Int8
-                    ? new IntegerEmitter(family, format, rows, groups)
-                    : new FloatEmitter(family, format, kind, rows);
+                PanelEmitter emitter = kind != ActivationKind.Int8 ? new FloatEmitter(family, format, kind, rows)
+                    : SplitCodeEmitter.Suits(family, format, rows * groups) ? new SplitCodeEmitter(family, format, rows, groups)
+                    : new IntegerEmitter(family, format, rows, groups);
                 correction = emitter.Correction;
                 int start = (int)code.Length;
                 entries[Entry(shape, rows, groups)] = start + emitter.Emit(new StreamCodeWriter(code));
@@ -78,6 +78,6 @@ internal sealed record KernelCode(TileShape Shape, CorrectionKind Correction, by
         if (kind != ActivationKind.Int8)
             return new TileShape(6, 1);
         bool six = family.HasVnni ? format.Halves == 1 : format.HasMinimum && format.Halves == 1;
-        return new TileShape(six ? 6 : 4, format.Codes == CodeLayout.Bytes ? 1 : 4);
+        return new TileShape(six ? 6 : 4, format.Codes == CodeLayout.Bytes && family.HasVnni ? 1 : 4);
     }
 }

@@ -92,23 +92,7 @@ internal sealed class IntegerEmitter : PanelEmitter
             ShareCodes();
         if (SharesScales)
             ShareScales();
-        if (!IsWide)
-            Vector.Code.mov(rbp, r11);
-        if (Groups == 1)
-        {
-            EmitGroup();
-            return;
-        }
-        Iced.Intel.Label group = Vector.Code.CreateLabel(), done = Vector.Code.CreateLabel();
-        Vector.Code.lea(rax, __[r11 + (Groups * Rows * RowSumBytes)]);
-        Vector.Code.Label(ref group);
-        EmitGroup();
-        Vector.Code.add(rbp, Rows * RowSumBytes);
-        Vector.Code.cmp(rbp, rax);
-        Vector.Code.je(done);
-        Vector.Code.add(rsi, Rows * RowBytes);
-        Vector.Code.jmp(group);
-        Vector.Code.Label(ref done);
+        ForEachGroup(EmitGroup);
     }
 
     private void ShareCodes()
@@ -153,7 +137,7 @@ internal sealed class IntegerEmitter : PanelEmitter
 
     private void EmitDots(int firstK4, int count)
     {
-        bool hasStart = !Format.HasMinimum && _dots.Correction != CorrectionKind.None;
+        bool hasStart = !Format.HasMinimum && _dots.StartsCorrected;
         Span<bool> begun = [false, false];
         _decoder.Forget();
         foreach (CodeStep step in Format.Steps)
@@ -231,17 +215,7 @@ internal sealed class IntegerEmitter : PanelEmitter
     // acc = fma(float(sum), ws · as, acc), then acc = fma(wm, ±as · Σa, acc).
     private void AddBlock(int row, int v, int sum, int scale, int minimum, int factor)
     {
-        Vector.OpBroadcast(VectorOp.Multiply, factor, scale, rsi, ScaleAt + (4 * row), factor);
-        int target = sum;
-        if (IsWide)
-        {
-            target = Sum(row, v);
-            Vector.Op(VectorOp.MultiplyAdd231, target, sum, factor);
-        }
-        else
-        {
-            Vector.Op(VectorOp.MultiplyAdd213, sum, factor, Accumulator(row, v));
-        }
+        int target = AddScaled(row, v, sum, scale, ScaleAt + (4 * row), factor);
         if (Format.HasMinimum)
             Vector.OpBroadcast(VectorOp.MultiplyAdd231, target, minimum, rsi, CorrectionAt(0) + (4 * row), factor);
         if (!IsWide)
@@ -285,6 +259,4 @@ internal sealed class IntegerEmitter : PanelEmitter
     private int SharedScale(BlockScale which, int v) => KernelScratch.Scales + (64 * (int)which) + (VectorBytes * v);
 
     private Iced.Intel.MemoryOperand Partial(int row, int v) => At(r15, KernelScratch.Partials + (64 * row) + (VectorBytes * v));
-
-    private Iced.Intel.MemoryOperand Accumulator(int row, int v) => At(rbp, (RowSumBytes * row) + (VectorBytes * v));
 }

@@ -199,6 +199,45 @@ internal abstract class PanelEmitter
     /// <summary>Adds one block's products to the sums of all groups; leaves rsi at the last group's rows.</summary>
     protected abstract void EmitBlock();
 
+    /// <summary>Emits what is done for a group of rows, once for all: rsi at the group's activations, rbp at its sums in the narrow families.</summary>
+    protected void ForEachGroup(Action emitGroup)
+    {
+        Assembler c = Vector.Code;
+        if (!SumsInRegisters)
+            c.mov(rbp, r11);
+        if (Groups == 1)
+        {
+            emitGroup();
+            return;
+        }
+        Label group = c.CreateLabel(), done = c.CreateLabel();
+        c.lea(rax, __[r11 + TileBytes]);
+        c.Label(ref group);
+        emitGroup();
+        c.add(rbp, Rows * RowSumBytes);
+        c.cmp(rbp, rax);
+        c.je(done);
+        c.add(rsi, Rows * RowBytes);
+        c.jmp(group);
+        c.Label(ref done);
+    }
+
+    /// <summary>The row's sum plus sum · (scale · its own scale at <paramref name="scaleAt"/> from rsi); the register it is in, which the narrow families store.</summary>
+    protected int AddScaled(int row, int vector, int sum, int scale, int scaleAt, int factor)
+    {
+        Vector.OpBroadcast(VectorOp.Multiply, factor, scale, rsi, scaleAt, factor);
+        if (SumsInRegisters)
+        {
+            Vector.Op(VectorOp.MultiplyAdd231, Sum(row, vector), sum, factor);
+            return Sum(row, vector);
+        }
+        Vector.Op(VectorOp.MultiplyAdd213, sum, factor, Accumulator(row, vector));
+        return sum;
+    }
+
+    /// <summary>Where the narrow families keep a row's sum.</summary>
+    protected MemoryOperand Accumulator(int row, int vector) => At(rbp, (RowSumBytes * row) + (Vector.Family.VectorBytes * vector));
+
     private static int Offset(string field) => (int)Marshal.OffsetOf<PanelCall>(field);
 
     private static int Field(string field) => (int)Marshal.OffsetOf<LeafEntry>(field);

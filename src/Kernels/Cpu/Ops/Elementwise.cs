@@ -44,22 +44,24 @@ internal static class Elementwise
                 int row = item / segments, start = item % segments * SegmentColumns;
                 int count = Math.Min(SegmentColumns, target.Columns - start);
                 Segment(
-                    a.HostRow<float>(row) + start, b.HostRow<float>(b.Rows == 1 ? 0 : row) + start, target.HostRow<float>(row) + start, count);
+                    function, a.HostRow<float>(row) + start, b.HostRow<float>(b.Rows == 1 ? 0 : row) + start, target.HostRow<float>(row) + start, count);
             }
         }
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        private void Segment(float* x, float* y, float* z, int count)
+    }
+
+    /// <summary>z[i] = f(x[i], y[i]) for one run of elements.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static unsafe void Segment<TFunction>(TFunction f, float* x, float* y, float* z, int count)
+        where TFunction : struct, IElementFunction
+    {
+        int i = 0;
+        for (; i <= count - VectorMath.Lanes; i += VectorMath.Lanes)
+            f.Apply(Vector512.Load(x + i), Vector512.Load(y + i)).Store(z + i);
+        if (i < count)
         {
-            TFunction f = function;
-            int i = 0;
-            for (; i <= count - VectorMath.Lanes; i += VectorMath.Lanes)
-                f.Apply(Vector512.Load(x + i), Vector512.Load(y + i)).Store(z + i);
-            if (i < count)
-            {
-                Vector512<float> tail = f.Apply(VectorMath.LoadPartial(x + i, count - i), VectorMath.LoadPartial(y + i, count - i));
-                VectorMath.StorePartial(tail, z + i, count - i);
-            }
+            Vector512<float> tail = f.Apply(VectorMath.LoadPartial(x + i, count - i), VectorMath.LoadPartial(y + i, count - i));
+            VectorMath.StorePartial(tail, z + i, count - i);
         }
     }
 }
@@ -95,6 +97,9 @@ internal static class AddScaled
         Require.Shape(y, x.Rows, x.Columns);
         Elementwise.Run(threads, new Function(scale), x, y, x);
     }
+
+    /// <summary>The same for one row.</summary>
+    public static unsafe void Add(float* x, float* y, float scale, int count) => Elementwise.Segment(new Function(scale), x, y, x, count);
 
     private readonly struct Function(float scale) : IElementFunction
     {

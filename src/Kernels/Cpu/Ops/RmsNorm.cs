@@ -27,6 +27,18 @@ internal static unsafe class RmsNorm
         threads.Run(ref work, x.Rows, Grain(x));
     }
 
+    /// <summary>x ← x + scale · y, then normed = x / sqrt(mean(x²) + ε) · w: a row is added and normed while it is in the cache.</summary>
+    /// <exception cref="ArgumentException">The shapes disagree.</exception>
+    public static void AddNorm(CpuThreads threads, Tensor x, Tensor y, float scale, Tensor weight, float epsilon, Tensor normed)
+    {
+        Require.Shape(weight, 1, x.Columns);
+        Require.Type(x, ElementType.Float32);
+        Require.Shape(y, x.Rows, x.Columns);
+        Require.Shape(normed, x.Rows, x.Columns);
+        AddNormWork work = new(x, y, scale, new NormWork(x, weight, epsilon, normed));
+        threads.Run(ref work, x.Rows, Grain(x));
+    }
+
     /// <summary>sums[r, g] = Σ x² over each group of dim values.</summary>
     /// <exception cref="ArgumentException">The shapes disagree.</exception>
     public static void SumSquares(CpuThreads threads, Tensor x, int dim, Tensor sums)
@@ -108,6 +120,18 @@ internal static unsafe class RmsNorm
                     float root = MathF.Sqrt(SquareSum(source + group, dim) / dim + epsilon);
                     Apply(source + group, 1f / root, w, target + group, dim);
                 }
+            }
+        }
+    }
+
+    private readonly struct AddNormWork(Tensor x, Tensor y, float scale, NormWork norm) : IParallelWork
+    {
+        public void Execute(int first, int end, int thread)
+        {
+            for (int row = first; row < end; row++)
+            {
+                AddScaled.Add(x.HostRow<float>(row), y.HostRow<float>(row), scale, x.Columns);
+                norm.Execute(row, row + 1, thread);
             }
         }
     }
