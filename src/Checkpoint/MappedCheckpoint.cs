@@ -3,7 +3,7 @@ using TpServe.Checkpoint.Config;
 namespace TpServe.Checkpoint;
 
 /// <summary>A checkpoint of either kind of file: the facts that its reader found, and its tensors' mapped bytes.</summary>
-internal sealed class MappedCheckpoint(string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles tokenizer) : ModelCheckpoint
+internal sealed class MappedCheckpoint(string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles? tokenizer) : ModelCheckpoint
 {
     /// <inheritdoc/>
     public override string Path => path;
@@ -18,7 +18,7 @@ internal sealed class MappedCheckpoint(string path, string name, TensorTable tab
     public override GenerationDefaults Generation => generation;
 
     /// <inheritdoc/>
-    public override TokenizerFiles Tokenizer => tokenizer;
+    public override TokenizerFiles Tokenizer => tokenizer ?? throw new InvalidOperationException($"{path} was opened for its weights alone.");
 
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, TensorInfo> Tensors => table.Tensors;

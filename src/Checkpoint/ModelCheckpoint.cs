@@ -22,6 +22,7 @@ public abstract class ModelCheckpoint : IDisposable
     public abstract GenerationDefaults Generation { get; }
 
     /// <summary>The tokenizer's raw material.</summary>
+    /// <exception cref="InvalidOperationException">The model was opened without it.</exception>
     public abstract TokenizerFiles Tokenizer { get; }
 
     /// <summary>All tensors by their Hugging Face name; none where TpServe does not know the architecture.</summary>

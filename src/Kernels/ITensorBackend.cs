@@ -212,7 +212,23 @@ public sealed record KvLayer(Tensor Keys, Tensor Values, int Heads, int BlockTok
 /// <param name="Slots">[n, 1] Int32: where its key and value are stored: block · blockTokens + position in block.</param>
 /// <param name="SequenceOfRow">[n, 1] Int32: row of BlockTables.</param>
 /// <param name="BlockTables">[s, most blocks of any] Int32: physical block of each logical block; unused entries are −1.</param>
-public sealed record StepTensors(Tensor TokenIds, Tensor Positions, Tensor Slots, Tensor SequenceOfRow, Tensor BlockTables);
+public sealed record StepTensors(Tensor TokenIds, Tensor Positions, Tensor Slots, Tensor SequenceOfRow, Tensor BlockTables)
+{
+    /// <summary>[n, 1] Int32.</summary>
+    public Tensor TokenIds { get; set; } = TokenIds;
+
+    /// <summary>[n, 1] Int32.</summary>
+    public Tensor Positions { get; set; } = Positions;
+
+    /// <summary>[n, 1] Int32.</summary>
+    public Tensor Slots { get; set; } = Slots;
+
+    /// <summary>[n, 1] Int32.</summary>
+    public Tensor SequenceOfRow { get; set; } = SequenceOfRow;
+
+    /// <summary>[s, most blocks of any] Int32.</summary>
+    public Tensor BlockTables { get; set; } = BlockTables;
+}
 
 /// <summary>Names work whose operations have the same sizes every time.</summary>
 /// <param name="Rows">Rows of the step, padding included.</param>

@@ -15,6 +15,7 @@ namespace TpServe.Model;
 internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache cache, ITensorBackend ops, bool draws)
 {
     private readonly RowDraws _draws = new(config.Vocab);
+    private readonly StepContext _context = new(new StepTensors(default, default, default, default, default), cache);
     private int[] _words = [];
 
     /// <summary>Uploads a batch as it is. Wanted rows: of the samples that the device draws, that the host chooses by candidates, by whole rows, of the prompts.</summary>
@@ -24,12 +25,19 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
         Span<int> words = Lay(batch, plan, layout, out int edits);
         Span<int> rows = words.Slice(layout.Wanted, layout.WantedRows);
         int at = 0;
-        foreach (IReadOnlyList<int> samples in new[] { plan.DrawnSamples, plan.CandidateSamples, plan.WholeSamples })
-            foreach (int sample in samples)
-                rows[at++] = batch.Samples[sample].Row;
+        AddRows(batch, plan.DrawnSamples, rows, ref at);
+        AddRows(batch, plan.CandidateSamples, rows, ref at);
+        AddRows(batch, plan.WholeSamples, rows, ref at);
         foreach (PromptLogprobRow prompt in batch.PromptLogprobs)
             rows[at++] = prompt.Row;
         return Send(words, layout, edits);
+    }
+
+    // By index: an enumerator behind an interface is garbage of every step.
+    private static void AddRows(StepBatch batch, IReadOnlyList<int> samples, Span<int> rows, ref int at)
+    {
+        for (int i = 0; i < samples.Count; i++)
+            rows[at++] = batch.Samples[samples[i]].Row;
     }
 
     /// <summary>Uploads a batch of one drawn row a sequence, padded to the sizes of a recording.</summary>
@@ -84,10 +92,14 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
         int drawn = draws ? layout.DrawnRows : 0, parameterWords = drawn * DrawParameters.Words;
         Tensor all = ops.Rent(layout.Parameters + parameterWords + (draws ? edits * LogitEdit.Words : 0), 1, ElementType.Int32);
         ops.Upload(words, all.RowSlice(0, words.Length));
-        StepTensors tensors = new(
-            all.RowSlice(0, layout.Rows), all.RowSlice(layout.Positions, layout.Rows), all.RowSlice(layout.Slots, layout.Rows), all.RowSlice(layout.SequenceOfRow, layout.Rows),
-            all.RowSlice(layout.Tables, layout.Sequences * layout.TableBlocks).Reshape(layout.Sequences, layout.TableBlocks));
-        UploadedStep step = new(new StepContext(tensors, all.RowSlice(layout.RotaryRows, layout.Rows), cache), all.RowSlice(layout.Wanted, layout.WantedRows));
+        StepTensors tensors = _context.Tensors;
+        tensors.TokenIds = all.RowSlice(0, layout.Rows);
+        tensors.Positions = all.RowSlice(layout.Positions, layout.Rows);
+        tensors.Slots = all.RowSlice(layout.Slots, layout.Rows);
+        tensors.SequenceOfRow = all.RowSlice(layout.SequenceOfRow, layout.Rows);
+        tensors.BlockTables = all.RowSlice(layout.Tables, layout.Sequences * layout.TableBlocks).Reshape(layout.Sequences, layout.TableBlocks);
+        _context.RotaryRows = all.RowSlice(layout.RotaryRows, layout.Rows);
+        UploadedStep step = new(_context, all.RowSlice(layout.Wanted, layout.WantedRows));
         if (!draws)
             return step;
         return step with
@@ -128,8 +140,15 @@ internal readonly record struct UploadedStep(StepContext Context, Tensor WantedR
     public Tensor Edits { get; init; }
 }
 
-/// <summary>What all layers share in one step.</summary>
-/// <param name="Tensors">Which token stands where.</param>
-/// <param name="RotaryRows">[n, 1] Int32: each token's row of the rotary tables; its position, except for LongRoPE.</param>
-/// <param name="Cache">Keys and values of this rank.</param>
-public sealed record StepContext(StepTensors Tensors, Tensor RotaryRows, KvCache Cache);
+/// <summary>What all layers share in one step; laid anew for the next.</summary>
+public sealed class StepContext(StepTensors tensors, KvCache cache)
+{
+    /// <summary>Which token stands where.</summary>
+    public StepTensors Tensors => tensors;
+
+    /// <summary>[n, 1] Int32: each token's row of the rotary tables; its position, except for LongRoPE.</summary>
+    public Tensor RotaryRows { get; internal set; }
+
+    /// <summary>Keys and values of this rank.</summary>
+    public KvCache Cache => cache;
+}

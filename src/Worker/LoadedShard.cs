@@ -2,7 +2,6 @@ using TpServe.Checkpoint;
 using TpServe.Collectives;
 using TpServe.Kernels;
 using TpServe.Model;
-using TpServe.Model.Sampling;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 
@@ -52,30 +51,6 @@ internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, Relay
         probe.Cpus.Clear();
         probe.Cpus.Add(built.Cpus);
         return probe.Equals(built);
-    }
-
-    /// <summary>Runs a prompt and decode steps, greedy and sampled: what the first request needs is compiled and its memory touched.</summary>
-    /// <remarks>Writes the first blocks of the cache, which belong to nobody yet. Every rank of the group calls it.</remarks>
-    public void WarmUp()
-    {
-        const int prompt = 32, decodeSteps = 3; // with two calls a layer the runtime then knows what is called often
-        int room = Math.Min(Math.Min(model.Limits.MaxStepTokens, model.Limits.MaxModelLength), cache.Blocks * cache.BlockTokens);
-        int count = Math.Min(prompt, room - decodeSteps);
-        if (count < 1)
-            return;
-        int[] tokens = new int[count + decodeSteps], blocks = [.. Enumerable.Range(0, cache.Blocks).Take(tokens.Length)];
-        StepBatch batch = new(cache.BlockTokens);
-        for (int step = 0, known = 0; step <= decodeSteps; step++)
-        {
-            int start = known;
-            known = count + step;
-            batch.Clear(0);
-            batch.AddSequence(tokens.AsSpan(start, known - start), start, blocks);
-            SamplingSettings settings = step == decodeSteps ? new SamplingSettings { Temperature = 1 } : SamplingSettings.Greedy;
-            batch.Samples.Add(new SampleRow(known - start - 1, settings, tokens.AsMemory(0, known), count, -1));
-            Rank.Run(batch);
-        }
-        relay.TakeElapsed();
     }
 
     /// <summary>Frees everything but the device, which is the caller's now.</summary>

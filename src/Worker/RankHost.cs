@@ -144,6 +144,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
     private LoadReport Load(LoadRequest request, Membership membership, Action<LoadProgress> progress)
     {
         long start = Stopwatch.GetTimestamp();
+        LoadStages stages = new();
         TimeSpan patience = TimeSpan.FromMilliseconds(request.LoadTimeoutMs);
         membership.ThrowIfRevoked();
         LeaveGroup();
@@ -151,15 +152,17 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         if (reused)
             Rejoin(_loaded!, request, membership, progress);
         else
-            _loaded = Build(request, membership, progress);
+            _loaded = Build(request, membership, progress, stages);
 
         // The ranks meet once all have loaded: from here on none waits longer for another than a collective does.
         RelayCommunicator group = _loaded!.Relay;
         group.Barrier(patience);
+        stages.Ended("meeting");
         if (request.WarmUp)
         {
             progress(new LoadProgress { Stage = "first steps" });
-            _loaded.WarmUp();
+            FirstSteps.Run(_loaded, request);
+            stages.Ended("first steps");
         }
         _ready = request;
         return new LoadReport
@@ -172,6 +175,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             AllReduceMicroseconds = group.Report.AllReduceMicroseconds,
             Backend = _loaded.Ops.Description,
             Reused = reused,
+            Stages = stages.ToString(),
         };
     }
 
@@ -185,7 +189,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         Enter(shard.Relay, request, shard.Ops, endpoint, membership, progress);
     }
 
-    private LoadedShard Build(LoadRequest request, Membership membership, Action<LoadProgress> progress)
+    private LoadedShard Build(LoadRequest request, Membership membership, Action<LoadProgress> progress, LoadStages stages)
     {
         List<IDisposable> built = [];
         lock (_gate)
@@ -194,8 +198,9 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         {
             // 1. The model's facts, and what this rank owns of it.
             RequireIdentity(request);
-            using ModelCheckpoint checkpoint = ModelCheckpoints.Open(request.ModelPath);
+            using ModelCheckpoint checkpoint = ModelCheckpoints.OpenWeights(request.ModelPath);
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
+            stages.Ended("model");
 
             // 2. Device and group. The group first agrees that it can talk, before minutes go into weights.
             (ITensorBackend ops, CudaIpcEndpoint? endpoint) = OpenDevice(request);
@@ -203,7 +208,9 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             if (endpoint is not null)
                 Keep(endpoint);
             RelayCommunicator relay = Keep(new RelayCommunicator(request.Rank, request.Degree));
+            stages.Ended("device");
             Enter(relay, request, ops, endpoint, membership, progress);
+            stages.Ended("joining");
 
             // 3. Weights, cache, sampler.
             ModelLimits limits = new(request.MaxModelLen, request.MaxStepTokens);
@@ -213,7 +220,9 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
                 if (!_buildingIsWanted)
                     membership.ThrowIfRevoked();
             }));
+            stages.Ended("weights");
             KvCache cache = Keep(new KvCache(checkpoint.Config, plan, DeviceBackends.Element(request.KvDtype), request.BlockTokens, request.KvBlocks, ops));
+            stages.Ended("cache");
             return new LoadedShard(request, ops, relay, model, cache, plan);
         }
         catch

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
@@ -8,16 +9,33 @@ using System.Text.Json;
 namespace TpServe.Benchmarks;
 
 /// <summary>A server process of this build with its workers, as a user starts it.</summary>
-internal sealed class ServedModel : IAsyncDisposable
+internal sealed class ServedModel : IAsyncDisposable, IDisposable
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromMinutes(5), AnswerTimeout = TimeSpan.FromMinutes(10);
     private readonly Process _server;
 
-    private ServedModel(Process server, HttpClient http)
+    private readonly ConcurrentDictionary<string, TaskCompletionSource<double>> _said = new();
+
+    private ServedModel(Process server, double started, HttpClient http, Action<string> told)
     {
         _server = server;
+        Started = started;
         Http = http;
+        server.OutputDataReceived += (_, line) =>
+        {
+            if (line.Data is not { Length: > 0 } text)
+                return;
+            told(text);
+            Said(text.Split(' ')[0]).TrySetResult(Now());
+        };
+        server.BeginOutputReadLine();
     }
+
+    /// <summary>Its process.</summary>
+    public int Id => _server.Id;
+
+    /// <summary>When its process was started, by <see cref="Now"/>.</summary>
+    public double Started { get; }
 
     /// <summary>Talks to it.</summary>
     public HttpClient Http { get; }
@@ -38,16 +56,7 @@ internal sealed class ServedModel : IAsyncDisposable
     /// <exception cref="InvalidOperationException">It ended, or was not ready in time.</exception>
     public static async Task<ServedModel> StartAsync(string program, IReadOnlyList<(string Name, string Value)> environment, params string[] arguments)
     {
-        (string http, string grpc) = FreeAddresses();
-        ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true };
-        foreach (string argument in (string[])[program, .. arguments, "--http", http, "--grpc", grpc, "--log-level", "error"])
-            start.ArgumentList.Add(argument);
-        foreach ((string name, string value) in environment)
-            start.Environment[name] = value;
-        Process server = Process.Start(start)!;
-        server.OutputDataReceived += (_, _) => { };
-        server.BeginOutputReadLine();
-        ServedModel served = new(server, new HttpClient { BaseAddress = new Uri($"http://{http}"), Timeout = AnswerTimeout });
+        ServedModel served = Launch(program, environment, arguments, _ => { });
         try
         {
             await served.WaitReadyAsync();
@@ -58,6 +67,25 @@ internal sealed class ServedModel : IAsyncDisposable
             await served.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>Starts the gateway's program, a library or an executable, and waits for nothing.</summary>
+    /// <param name="program">The program.</param>
+    /// <param name="arguments">Its flags.</param>
+    /// <param name="told">Given every line it prints, on any thread.</param>
+    public static ServedModel Launch(string program, IReadOnlyList<string> arguments, Action<string> told) => Launch(program, [], arguments, told);
+
+    /// <summary>Seconds of the clock that all times here are of.</summary>
+    public static double Now() => Stopwatch.GetElapsedTime(0).TotalSeconds;
+
+    /// <summary>When it printed a line that begins with this word.</summary>
+    /// <exception cref="InvalidOperationException">It ended first.</exception>
+    public async Task<double> SaidAsync(string word)
+    {
+        Task<double> said = Said(word).Task;
+        if (await Task.WhenAny(said, _server.WaitForExitAsync()).WaitAsync(StartTimeout) != said)
+            throw new InvalidOperationException($"The server ended with exit code {_server.ExitCode}.");
+        return await said;
     }
 
     /// <summary>Streams a greedy completion that goes on to its last token.</summary>
@@ -90,22 +118,49 @@ internal sealed class ServedModel : IAsyncDisposable
                 }
         }
         return stream;
-
-        static double Now() => Stopwatch.GetElapsedTime(0).TotalSeconds;
     }
 
-    /// <summary>Ends it as Ctrl-C does.</summary>
-    public async ValueTask DisposeAsync()
+    /// <summary>Ends it as Ctrl-C does, and waits for its end.</summary>
+    public async Task StopAsync()
     {
-        Http.Dispose();
         if (!_server.HasExited)
         {
             using Process stop = Process.Start("kill", _server.Id.ToString(CultureInfo.InvariantCulture));
             await stop.WaitForExitAsync();
         }
         await _server.WaitForExitAsync();
+    }
+
+    /// <inheritdoc cref="StopAsync"/>
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        Dispose();
+    }
+
+    /// <summary>Lets go of a server that has ended.</summary>
+    public void Dispose()
+    {
+        Http.Dispose();
         _server.Dispose();
     }
+
+    private static ServedModel Launch(string program, IReadOnlyList<(string Name, string Value)> environment, IReadOnlyList<string> arguments, Action<string> told)
+    {
+        (string http, string grpc) = FreeAddresses();
+        bool isLibrary = program.EndsWith(".dll", StringComparison.Ordinal);
+        ProcessStartInfo start = new(isLibrary ? "dotnet" : program) { RedirectStandardOutput = true };
+        if (isLibrary)
+            start.ArgumentList.Add(program);
+        foreach (string argument in (string[])[.. arguments, "--http", http, "--grpc", grpc, .. arguments.Contains("--log-level") ? (string[])[] : ["--log-level", "error"]])
+            start.ArgumentList.Add(argument);
+        foreach ((string name, string value) in environment)
+            start.Environment[name] = value;
+        double started = Now();
+        return new ServedModel(Process.Start(start)!, started, new HttpClient { BaseAddress = new Uri($"http://{http}"), Timeout = AnswerTimeout }, told);
+    }
+
+    private TaskCompletionSource<double> Said(string word) => _said.GetOrAdd(word, _ => new TaskCompletionSource<double>(TaskCreationOptions.RunContinuationsAsynchronously));
 
     private static (string Http, string Grpc) FreeAddresses()
     {

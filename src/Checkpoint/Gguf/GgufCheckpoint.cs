@@ -10,8 +10,10 @@ internal static partial class GgufCheckpoint
     private const int MaxSplits = 999;
 
     /// <summary>Opens a file; of a split model the first, its siblings are found beside it.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="withTokenizer">Read the tokenizer's material too.</param>
     /// <exception cref="ModelLoadException">Something in the files is wrong.</exception>
-    public static ModelCheckpoint Open(string path)
+    public static ModelCheckpoint Open(string path, bool withTokenizer)
     {
         TensorTable table = new();
         try
@@ -37,7 +39,8 @@ internal static partial class GgufCheckpoint
 
             // 3. Facts.
             ModelConfig config = GgufModelConfig.Read(architecture, metadata, table.Tensors, rope);
-            return new MappedCheckpoint(path, NameOf(path), table, config, GgufTokenizer.ReadGeneration(metadata), GgufTokenizer.Read(metadata, required: known));
+            TokenizerFiles? tokenizer = withTokenizer ? GgufTokenizer.Read(metadata, required: known) : null;
+            return new MappedCheckpoint(path, NameOf(path), table, config, GgufTokenizer.ReadGeneration(metadata), tokenizer);
         }
         catch
         {

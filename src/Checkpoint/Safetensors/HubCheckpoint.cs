@@ -9,15 +9,17 @@ internal static class HubCheckpoint
     private const int MaxShards = 10_000;
 
     /// <summary>Opens a folder with config.json.</summary>
+    /// <param name="path">The folder.</param>
+    /// <param name="withTokenizer">Read the tokenizer's material too.</param>
     /// <exception cref="ModelLoadException">Something in the files is wrong.</exception>
-    public static ModelCheckpoint Open(string path)
+    public static ModelCheckpoint Open(string path, bool withTokenizer)
     {
         string configPath = Path.Combine(path, "config.json");
         JsonSection root = JsonSection.ReadFile(configPath, MaxConfigBytes) ?? throw new ModelLoadException($"{configPath}: there is no such file.");
         ModelConfig config = HubModelConfig.Read(root);
         GenerationDefaults generation = HubGeneration.Read(root, JsonSection.ReadFile(Path.Combine(path, "generation_config.json"), MaxConfigBytes));
         bool known = HubFamily.Find(config.Architecture) is not null;
-        TokenizerFiles tokenizer = HubTokenizer.Read(path, required: known);
+        TokenizerFiles? tokenizer = withTokenizer ? HubTokenizer.Read(path, required: known) : null;
 
         TensorTable table = new();
         // Of an architecture that is refused anyway, the reason to give is the architecture, not the kind of its weights.

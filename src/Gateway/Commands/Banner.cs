@@ -9,8 +9,12 @@ using TpServe.Sharding;
 namespace TpServe.Gateway.Commands;
 
 /// <summary>What the server says of itself at the terminal while it starts: model, plan, load progress, transport, addresses.</summary>
+/// <param name="output">The terminal.</param>
+/// <param name="options">Checked settings.</param>
+/// <param name="time">The clock.</param>
+/// <param name="before">How long the process has run.</param>
 /// <remarks>Threads   progress comes from any thread. Each rank prints a line at every quarter, so that logs stay readable.</remarks>
-internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeProvider time) : IGroupObserver
+internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeProvider time, TimeSpan before) : IGroupObserver
 {
     private readonly Lock _gate = new();
     private readonly long _start = time.GetTimestamp();
@@ -54,7 +58,7 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeP
         RankInfo first = topology.Ranks[0];
         Line("transport", string.Create(CultureInfo.InvariantCulture, $"{first.Transport}: {first.TransportReason}; small all-reduce {first.AllReduceMicroseconds:F1} us"));
         Line("serving", string.Create(CultureInfo.InvariantCulture,
-            $"HTTP http://{options.Http}   gRPC {options.Grpc}   ready after {time.GetElapsedTime(_start).TotalSeconds:F1} s"));
+            $"HTTP http://{options.Http}   gRPC {options.Grpc}   ready after {(before + time.GetElapsedTime(_start)).TotalSeconds:F1} s"));
     }
 
     public void Lost(long epoch, string reason) => Line("lost", string.Create(CultureInfo.InvariantCulture, $"epoch {epoch}: {reason} Starting over."));

@@ -21,13 +21,13 @@ using TpServe.Tokenization;
 namespace TpServe.Gateway.Commands;
 
 /// <summary>One life of the server, from settings to a clean end.</summary>
-internal static class Server
+internal static partial class Server
 {
     private const int LeastPoolThreads = 32;
     private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(6);
 
-    /// <summary>1. settings, 2. model, 3. plan, 4. services, 5. workers, 6. serve until asked to stop or the first start fails.</summary>
+    /// <summary>1. settings, 2. workers' processes and the model, 3. plan, 4. services, 5. shards, 6. serve until asked to stop or the first start fails.</summary>
     /// <returns>Exit code: 0 after a requested stop, 1 where the server could not start; then one line on standard error says why.</returns>
     public static async Task<int> RunAsync(SettingSources sources, IReadOnlyList<GivenSetting> flags, CancellationToken cancellation)
     {
@@ -35,25 +35,38 @@ internal static class Server
         ThreadPool.SetMinThreads(LeastPoolThreads, LeastPoolThreads);
         // Settings hold for a server's life: their files are not watched, which costs an inotify instance each.
         Environment.SetEnvironmentVariable("DOTNET_hostBuilder__reloadConfigOnChange", "false");
+        StartTimes times = new();
+        times.Ended("runtime");
         try
         {
             // 1. Settings: appsettings.json, environment, flags; every fault is reported together.
             GatewayOptions options = GatewaySettings.Require(sources, flags);
 
-            // 2. The model's facts and tokenizer; its weights are the workers' business.
+            times.Ended("settings");
+
+            // 2. Workers, whose runtimes come up while the model's facts are read and the services built; its weights are their business.
+            using IWorkerSource source = SourceOf(options);
+            LocalWorkers? local = source as LocalWorkers;
+            local?.StartAhead(DeviceSurvey.WorkersAhead(options));
+            times.Ended("worker processes");
             string path = EmbeddedModel.PathOr(options.Model);
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(path);
+            times.Ended("model");
+            Task<ServingModel> serving = Task.Run(() => ModelOf(checkpoint), cancellation);
 
             // 3. How many ranks on what, and who owns what.
-            IReadOnlyList<HelloReply> hosts = await DeviceSurvey.RunAsync(options, cancellation);
+            IReadOnlyList<HelloReply> hosts = await DeviceSurvey.RunAsync(options, local, cancellation);
+            times.Ended("devices");
             DevicePlan devices = DevicePlanner.Create(options, hosts);
             // Before anything is loaded: what all ranks together may take, however many there are later.
             long freeBytes = hosts[0].FreeBytes;
             GroupPlan plan = PlanFor(devices, seats: null);
+            local?.EndSpare(plan.Degree);
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             using TerminalLines terminal = new(Console.Out);
-            Banner banner = new(terminal, options, TimeProvider.System);
+            Banner banner = new(terminal, options, TimeProvider.System, times.Elapsed);
             banner.Starting(checkpoint, plan, version);
+            times.Ended("plan");
 
             // 4. Services and addresses.
             WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
@@ -67,19 +80,24 @@ internal static class Server
             builder.Services.AddSingleton<IGroupObserver>(banner);
             GroupModel model = GroupModel.At(path);
             builder.Services.AddSingleton(provider => new WorkerGroup(
-                options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, SourceOf(options), banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>()));
+                options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, source, banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>()));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
-            builder.Services.AddTpServeApi(ModelOf(checkpoint), SettingsOf(options, plan, checkpoint.Config.Rope));
+            builder.Services.AddTpServeApi(await serving, SettingsOf(options, plan, checkpoint.Config.Rope));
             WebApplication app = builder.Build();
             await using Ending ending = new(app);
             app.MapTpServeApi();
+            times.Ended("services");
 
             // 5.–6. Listen first: a port in use must be known before minutes of loading.
             await app.StartAsync(cancellation);
+            times.Ended("listening");
+            LogListening(app.Logger, times);
             WorkerGroup group = app.Services.GetRequiredService<WorkerGroup>();
-            group.Start();
+            ServingSettings settings = app.Services.GetRequiredService<ServingSettings>();
+            Task rehearsal = Task.Run(async () => LogRehearsed(app.Logger, await Rehearsal.RunAsync(await serving, settings, Endpoints.Parse(options.Http), cancellation) ?? "done"), cancellation);
+            group.Start(rehearsal);
             Task stopped = app.WaitForShutdownAsync(cancellation);
             if (await Task.WhenAny(stopped, group.Failed) == group.Failed)
             {
@@ -169,6 +187,12 @@ internal static class Server
             // A terminal that is slow to print holds up nobody: what logs under a lock only queues a line.
             .WriteTo.Async(queue => queue.Console(formatProvider: CultureInfo.InvariantCulture)));
     }
+
+    [LoggerMessage(1060, LogLevel.Debug, "Listening: {Times}")]
+    private static partial void LogListening(Microsoft.Extensions.Logging.ILogger log, StartTimes times);
+
+    [LoggerMessage(1061, LogLevel.Debug, "First requests rehearsed: {Outcome}")]
+    private static partial void LogRehearsed(Microsoft.Extensions.Logging.ILogger log, string outcome);
 
     private static int Fail(string reason)
     {

@@ -12,13 +12,19 @@ internal static class DeviceSurvey
     /// <summary>How long a driver may take to wake its GPUs.</summary>
     public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(30);
 
+    /// <summary>What a host with an NVIDIA driver has some of: a card's, a Jetson's, or that of Windows.</summary>
+    private static readonly string[] s_driverSigns = ["/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia", "/dev/nvmap", "/dev/nvhost-ctrl", "/dev/dxg"];
+
     /// <summary>What the planners need: one answer for this host, or one for each external worker. GPUs are looked for where the settings may take one.</summary>
+    /// <param name="options">Checked settings.</param>
+    /// <param name="local">The workers of this host; null where they run elsewhere.</param>
+    /// <param name="cancellation">Ends the asking.</param>
     /// <exception cref="WorkerStartException">The worker's program is missing, or an external worker does not answer.</exception>
-    public static async Task<IReadOnlyList<HelloReply>> RunAsync(GatewayOptions options, CancellationToken cancellation)
+    public static async Task<IReadOnlyList<HelloReply>> RunAsync(GatewayOptions options, LocalWorkers? local, CancellationToken cancellation)
     {
         bool gpus = options.Device.NeedsSurvey;
-        if (options.Workers.Count == 0)
-            return [await LocalAsync(gpus, Timeout, cancellation)];
+        if (local is not null)
+            return [await AheadAsync(local, gpus, cancellation) ?? await LocalAsync(gpus, Timeout, cancellation)];
         string secret = (await File.ReadAllTextAsync(options.SecretFile, cancellation)).Trim();
         return await Task.WhenAll(options.Workers.Select(async address =>
         {
@@ -27,6 +33,30 @@ internal static class DeviceSurvey
             HelloReply host = await client.HelloAsync(surveyGpus: false, options.ConnectTimeout, cancellation);
             return gpus ? await client.HelloAsync(surveyGpus: true, Timeout, cancellation) : host;
         }));
+    }
+
+    /// <summary>How many workers of this host can be started before it is surveyed: as many as there will be where no GPU can change that, else none.</summary>
+    public static int WorkersAhead(GatewayOptions options)
+    {
+        bool mayTakeGpus = options.Device.NeedsSurvey && (options.Device.Kind != DeviceKind.Unspecified || HasDriver);
+        int degree = options.Tp ?? DevicePlanner.DefaultDegree;
+        return mayTakeGpus || degree > GroupPlan.FewestLocalWorkersAllowed ? 0 : degree;
+    }
+
+    /// <summary>Whether an NVIDIA driver runs here: then its GPUs are looked for in a process that does nothing else, for a driver may crash or hang.</summary>
+    private static bool HasDriver => s_driverSigns.Any(Path.Exists);
+
+    /// <summary>The answer of a worker that was started ahead; null where there is none, or it fails to answer.</summary>
+    private static async Task<HelloReply?> AheadAsync(LocalWorkers local, bool gpus, CancellationToken cancellation)
+    {
+        try
+        {
+            return await local.AskAsync(gpus, cancellation);
+        }
+        catch (WorkerStartException)
+        {
+            return null; // whatever ails it, a process that only surveys tells, or the start of the workers does
+        }
     }
 
     /// <summary>Runs the worker's command devices; a worker that fails to answer sees no GPU, and says why.</summary>

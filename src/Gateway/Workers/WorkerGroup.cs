@@ -13,6 +13,9 @@ namespace TpServe.Gateway.Workers;
 /// </remarks>
 internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
 {
+    /// <summary>How long a group that has loaded waits for what else is prepared.</summary>
+    private static readonly TimeSpan s_preparation = TimeSpan.FromSeconds(2);
+
     private readonly GroupPolicy _policy;
     private readonly GroupPlan _fullPlan;
     private readonly Func<IReadOnlyList<int>, GroupPlan> _replan;
@@ -26,6 +29,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private readonly Lock _gate = new();
 
     private Task _life = Task.CompletedTask;
+    private Task _prepared = Task.CompletedTask;
     private TaskCompletionSource<GroupLife> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private GroupEpoch? _current;
     private GroupEpoch? _sentTo; // the epoch whose results the engine awaits, which may have ended since
@@ -98,7 +102,12 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     public Task<WorkerStartException> Failed => _failed.Task;
 
     /// <summary>Begins the group's life in the background.</summary>
-    public void Start() => _life = Task.Run(LiveAsync);
+    /// <param name="prepared">What the first readiness waits for beside the workers, for a while; it does not fail.</param>
+    public void Start(Task? prepared = null)
+    {
+        _prepared = prepared ?? Task.CompletedTask;
+        _life = Task.Run(LiveAsync);
+    }
 
     /// <inheritdoc/>
     public async Task<GroupLife> WaitReadyAsync(CancellationToken cancellation)
@@ -215,6 +224,10 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             GroupPlan plan = shrunk ? _replan(seats) : _fullPlan;
             IReadOnlyList<RankStatus> ranks = await _crew.BringUpAsync(
                 epoch, plan, seats, (rank, step) => _observer.Loading(rank, step.Stage, step.DoneBytes, step.TotalBytes), _stopping.Token);
+            if (!_prepared.IsCompleted)
+                await Task.WhenAny(_prepared, Task.Delay(s_preparation, _time, _stopping.Token));
+            for (int rank = 0; rank < ranks.Count; rank++)
+                LogLoaded(rank, ranks[rank].Report.Seconds, ranks[rank].Report.Stages);
             LogReady(epoch, ranks.Count, ranks[0].Report.Transport, ranks[0].Report.TransportReason, ranks[0].Report.Backend, plan.Devices.Reason);
             _observer.Ready(TopologyReport.Create(plan, GroupState.Ready, epoch, ranks));
             GroupEpoch group = new(epoch, ranks, _policy, _time, NoteEnd, LogRecordingFault);
@@ -351,6 +364,9 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
 
     [LoggerMessage(1001, LogLevel.Information, "Group ready: epoch {Epoch}, {Degree} ranks, transport {Transport} ({TransportReason}), {Backend} ({DeviceReason})")]
     private partial void LogReady(long epoch, int degree, string transport, string transportReason, string backend, string deviceReason);
+
+    [LoggerMessage(1010, LogLevel.Debug, "Rank {Rank} loaded in {Seconds:F2} s: {Stages}")]
+    private partial void LogLoaded(int rank, double seconds, string stages);
 
     [LoggerMessage(1002, LogLevel.Error, "Group lost: epoch {Epoch}: {Reason}")]
     private partial void LogLost(long epoch, string reason);

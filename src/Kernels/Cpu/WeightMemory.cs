@@ -2,39 +2,35 @@ using System.Runtime.InteropServices;
 
 namespace TpServe.Kernels.Cpu;
 
-/// <summary>Zeroed memory for packed weights; blocks of 4 MiB and more ask for 2 MiB pages.</summary>
-/// <remarks>Errors   InsufficientMemoryException where the host has no such block. Whoever allocated it disposes it.</remarks>
-internal sealed unsafe partial class WeightMemory : SafeHandle
+/// <summary>Zeroed memory for packed weights, on 2 MiB pages where the system gives them.</summary>
+/// <remarks>
+/// Large matrices have a mapping of their own, small ones lie side by side in slabs: a step walks through all of them, and each page of 4 KiB would cost it a
+/// look into the page tables.
+/// Threads  allocate from any; a slab is let go with the last matrix in it.
+/// Errors   InsufficientMemoryException where the host has no such block. Whoever allocated it disposes it.
+/// </remarks>
+internal sealed unsafe class WeightMemory : SafeHandle
 {
-    private const long HugeFrom = 4L << 20;
-    private const long HugePage = 2L << 20;
-    private const int ReadWrite = 1 | 2;
-    private const int PrivateAnonymous = 0x02 | 0x20;
-    private const int HugePageAdvice = 14;
-    private static readonly void* MapFailed = (void*)-1;
-    private readonly long _mapped;
+    private const long SlabBytes = 16L << 20;
+    private const long SlabUpTo = 4L << 20;
+    private const long Alignment = 64;
+    private static readonly Lock s_gate = new();
+    private static HugeMapping? s_slab;
+    private static long s_slabUsed;
+    private readonly HugeMapping _mapping;
+    private readonly bool _shares;
 
-    /// <summary>Allocates <paramref name="bytes"/> zero bytes, aligned to 64.</summary>
+    /// <summary>Allocates <paramref name="bytes"/> zero bytes, aligned to 64, with a cache line behind them that may be read.</summary>
     public WeightMemory(long bytes)
         : base(0, ownsHandle: true)
     {
         Bytes = bytes;
-        if (bytes < HugeFrom || !OperatingSystem.IsLinux())
-        {
-            byte* block = (byte*)NativeMemory.AlignedAlloc((nuint)bytes + 64, 64);
-            NativeMemory.Clear(block, (nuint)bytes + 64);
-            SetHandle((nint)block);
-            Pointer = block;
-            return;
-        }
-        _mapped = bytes + HugePage + 64;
-        void* mapping = Map(null, (nuint)_mapped, ReadWrite, PrivateAnonymous, -1, 0);
-        if (mapping == MapFailed)
-            throw new InsufficientMemoryException($"No {bytes} bytes for a weight matrix (mmap: error {Marshal.GetLastPInvokeError()}).");
-        SetHandle((nint)mapping);
-        Pointer = (byte*)(((long)mapping + HugePage - 1) / HugePage * HugePage);
-        // Advice only: a kernel without transparent huge pages refuses, and ordinary pages serve as well.
-        _ = Advise(Pointer, (nuint)(bytes / HugePage * HugePage), HugePageAdvice);
+        long taken = (bytes + Alignment - 1 + Alignment) / Alignment * Alignment;
+        _shares = taken < SlabUpTo;
+        long offset = 0;
+        _mapping = _shares ? Share(taken, out offset) : new HugeMapping(taken);
+        Pointer = _mapping.Pointer + offset;
+        SetHandle((nint)Pointer);
     }
 
     /// <summary>The first byte.</summary>
@@ -49,18 +45,30 @@ internal sealed unsafe partial class WeightMemory : SafeHandle
     /// <inheritdoc/>
     protected override bool ReleaseHandle()
     {
-        if (_mapped != 0)
-            return Unmap((void*)handle, (nuint)_mapped) == 0;
-        NativeMemory.AlignedFree((void*)handle);
+        // A mapping is unmapped when all that hold it have released it: its own owner below, and each matrix of a slab.
+        if (_shares)
+            _mapping.DangerousRelease();
+        else
+            _mapping.Dispose();
         return true;
     }
 
-    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
-    private static partial void* Map(void* address, nuint length, int protection, int flags, int file, nint offset);
-
-    [LibraryImport("libc", EntryPoint = "munmap")]
-    private static partial int Unmap(void* address, nuint length);
-
-    [LibraryImport("libc", EntryPoint = "madvise")]
-    private static partial int Advise(void* address, nuint length, int advice);
+    /// <summary>A part of the slab in use, or of a new one: the slab, referred to once more.</summary>
+    private static HugeMapping Share(long bytes, out long offset)
+    {
+        lock (s_gate)
+        {
+            if (s_slab is null || s_slabUsed + bytes > SlabBytes)
+            {
+                s_slab?.Dispose(); // full: it lives as long as the matrices in it
+                s_slab = new HugeMapping(SlabBytes);
+                s_slabUsed = 0;
+            }
+            bool held = false;
+            s_slab.DangerousAddRef(ref held);
+            offset = s_slabUsed;
+            s_slabUsed += bytes;
+            return s_slab;
+        }
+    }
 }

@@ -114,7 +114,12 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
     private int[] FirstsOf(int k)
     {
         if (_candidateFirsts.Length == 0 || _candidateFirsts[1] != k)
-            _candidateFirsts = [.. Enumerable.Range(0, comm.Degree + 1).Select(rank => rank * k)];
+        {
+            // No lambda: what it captures would be made anew in every step.
+            _candidateFirsts = new int[comm.Degree + 1];
+            for (int rank = 0; rank <= comm.Degree; rank++)
+                _candidateFirsts[rank] = rank * k;
+        }
         return _candidateFirsts;
     }
 

@@ -16,13 +16,14 @@ internal sealed class LogitAdjustments
     private LogitEdit _unused;
 
     /// <summary>The row's edits, one a token; ids outside the vocabulary have none. Valid until the next call.</summary>
-    public IReadOnlyCollection<LogitEdit> Of(SampleRow row, int vocab)
+    public Dictionary<int, LogitEdit>.ValueCollection Of(SampleRow row, int vocab)
     {
         SamplingSettings settings = row.Settings;
         ReadOnlySpan<int> tokens = row.Tokens.Span;
         _edits.Clear();
-        foreach (int token in settings.AllowedTokenIds)
-            if ((uint)token < (uint)vocab)
+        // Lists by index: an enumerator behind an interface is garbage of every step.
+        for (int i = 0; i < settings.AllowedTokenIds.Count; i++)
+            if (settings.AllowedTokenIds[i] is int token && (uint)token < (uint)vocab)
                 _edits.TryAdd(token, new LogitEdit { TokenId = token });
         bool restricts = Restricts(row);
 
@@ -38,13 +39,12 @@ internal sealed class LogitAdjustments
             foreach ((int token, int count) in _counts)
                 Edit(token, restricts).Subtract = (float)((double)settings.FrequencyPenalty * count + settings.PresencePenalty);
         }
-        foreach ((int token, float bias) in settings.LogitBias)
-            if ((uint)token < (uint)vocab)
+        for (int i = 0; i < settings.LogitBias.Count; i++)
+            if (settings.LogitBias[i] is (int token, float bias) && (uint)token < (uint)vocab)
                 Edit(token, restricts).Add += bias;
-        bool onlyEndsAllowed = restricts && settings.AllowedTokenIds.All(settings.EndTokenIds.Contains);
-        if (row.Generated < settings.MinTokens && !onlyEndsAllowed) // suppressing all that is allowed would leave nothing to choose
-            foreach (int token in settings.EndTokenIds)
-                if ((uint)token < (uint)vocab)
+        if (row.Generated < settings.MinTokens && !(restricts && OnlyEndsAllowed(settings))) // suppressing all that is allowed would leave nothing to choose
+            for (int i = 0; i < settings.EndTokenIds.Count; i++)
+                if (settings.EndTokenIds[i] is int token && (uint)token < (uint)vocab)
                     Edit(token, restricts).Kind |= LogitEdit.Excludes;
         return _edits.Values;
     }
@@ -62,6 +62,22 @@ internal sealed class LogitAdjustments
             logits.Fill(float.NegativeInfinity);
         foreach ((int token, float logit) in _edited)
             logits[token] = logit;
+    }
+
+    private static bool OnlyEndsAllowed(SamplingSettings settings)
+    {
+        for (int i = 0; i < settings.AllowedTokenIds.Count; i++)
+            if (!IsEnd(settings, settings.AllowedTokenIds[i]))
+                return false;
+        return true;
+    }
+
+    private static bool IsEnd(SamplingSettings settings, int token)
+    {
+        for (int i = 0; i < settings.EndTokenIds.Count; i++)
+            if (settings.EndTokenIds[i] == token)
+                return true;
+        return false;
     }
 
     /// <summary>The edit of a token; one that counts for nothing where the token is not allowed anyway.</summary>

@@ -162,4 +162,12 @@ public sealed class DevicePlannerTests
         else
             Assert.That(fault, Does.Contain(named));
     }
+
+    [TestCase(DeviceKind.Cpu, null, DevicePlanner.DefaultDegree)]
+    [TestCase(DeviceKind.Cpu, 3, 3)]
+    [TestCase(DeviceKind.CudaEmulated, 1, 1)]
+    [TestCase(DeviceKind.Cuda, 2, 0)] // on GPUs there may be fewer, and a driver is not met in a worker first
+    [TestCase(DeviceKind.Cpu, 9, 0)] // the plan may refuse so many
+    public void WorkersAhead_Device_AreThoseOfTheGroupWhereNothingCanChangeIt(DeviceKind kind, int? degree, int ahead) =>
+        Assert.That(DeviceSurvey.WorkersAhead(new GatewayOptions { Device = new DeviceWish(kind, []), Tp = degree }), Is.EqualTo(ahead));
 }

@@ -5,7 +5,7 @@ namespace TpServe.Kernels.Cpu.Packing;
 
 /// <summary>32 weights of one file row, taken apart: unsigned codes and the integers and halves that scale them. Exact for every format.</summary>
 /// <remarks>Source   the block structures of GGML (ggml-common.h), as laid out in GGUF files.</remarks>
-internal unsafe ref struct GgmlBlock
+internal unsafe struct GgmlBlock
 {
     /// <summary>The signed values of IQ4_NL's indices.</summary>
     public static readonly sbyte[] NonLinear4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
@@ -36,8 +36,12 @@ internal unsafe ref struct GgmlBlock
     {
         int bytes = format.BlockBytes();
         int perBlock = format.BlockValues() / 32;
-        ReadOnlySpan<byte> source = row.Slice(block / perBlock * bytes, bytes);
-        int part = block % perBlock;
+        ReadPart(format, row.Slice(block / perBlock * bytes, bytes), block % perBlock);
+    }
+
+    /// <summary>Reads the 32 weights <paramref name="part"/> of one block of the file.</summary>
+    public void ReadPart(WeightFormat format, ReadOnlySpan<byte> source, int part)
+    {
         switch (format)
         {
             case WeightFormat.Q8_0:
@@ -83,6 +87,9 @@ internal unsafe ref struct GgmlBlock
         }
     }
 
+    private static readonly Vector256<byte> s_byteOfBit = Vector256.Create(
+        (byte)0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+
     private static ushort Half16(ReadOnlySpan<byte> source, int offset) => BinaryPrimitives.ReadUInt16LittleEndian(source[offset..]);
 
     private void ReadNibbles(ReadOnlySpan<byte> nibbles)
@@ -108,8 +115,11 @@ internal unsafe ref struct GgmlBlock
 
     private void AddFifthBits(uint bits)
     {
-        for (int i = 0; i < 32; i++)
-            Codes[i] |= (byte)((bits >> i & 1) << 4);
+        // Byte i of the vector is the byte of bits that holds bit i; what of it is left tells whether the bit is set.
+        Vector256<byte> place = Vector256.Create(0x8040201008040201).AsByte();
+        Vector256<byte> spread = Vector256.Shuffle(Vector256.Create(bits).AsByte(), s_byteOfBit) & place;
+        fixed (byte* codes = Codes)
+            (Vector256.Load(codes) | (Vector256.Equals(spread, place) & Vector256.Create((byte)0x10))).Store(codes);
     }
 
     // scales[16] (scale | min << 4) | qs[64] | d | dmin

@@ -33,6 +33,16 @@ internal sealed class PanelFormat
     private PanelFormat(WeightFormat format, CodeLayout codes, ScaleLayout scales, bool hasMinimum, int halves, int bias)
     {
         (Format, Codes, Scales, HasMinimum, Halves, Bias) = (format, codes, scales, hasMinimum, halves, bias);
+        // Computed once: packers and products ask for these with every panel.
+        IsFloat = scales == ScaleLayout.None;
+        PanelOutputs = IsFloat ? 32 : 16;
+        BlocksPerUnit = scales is ScaleLayout.None or ScaleLayout.Block ? 1 : 8;
+        SixBitOffset = hasMinimum ? 64 : 32;
+        HeaderBytes = IsFloat ? 0 : SixBitOffset + (scales == ScaleLayout.SixBit ? 192 : 0);
+        BlockScaleBytes = scales is ScaleLayout.Bytes or ScaleLayout.Nibbles ? 32 : 0;
+        CodeBytes = CodeBytesOf(codes);
+        BlockBytes = BlockScaleBytes + CodeBytes;
+        UnitBytes = HeaderBytes + (BlocksPerUnit * BlockBytes);
         Steps = IsFloat ? [] : CodeStep.Of(codes);
         FileBlockValues = IsFloat ? 1 : BlocksPerUnit * 32;
         FileBlockBytes = UnitBytes / PanelOutputs / (IsFloat ? 32 : 1);
@@ -81,13 +91,13 @@ internal sealed class PanelFormat
     public int FileBlockBytes { get; }
 
     /// <summary>Weights are floats: no codes, no scales, 32 outputs.</summary>
-    public bool IsFloat => Scales == ScaleLayout.None;
+    public bool IsFloat { get; }
 
     /// <summary>Outputs of a panel.</summary>
-    public int PanelOutputs => IsFloat ? 32 : 16;
+    public int PanelOutputs { get; }
 
     /// <summary>32-blocks that share a header.</summary>
-    public int BlocksPerUnit => Scales is ScaleLayout.None or ScaleLayout.Block ? 1 : 8;
+    public int BlocksPerUnit { get; }
 
     /// <summary>True where the file's minimum is subtracted (the K formats).</summary>
     public bool SubtractsMinimum => HasMinimum && BlocksPerUnit == 8;
@@ -96,32 +106,22 @@ internal sealed class PanelFormat
     public static int MinimumOffset => 32;
 
     /// <summary>Where the six-bit numbers stand in a unit.</summary>
-    public int SixBitOffset => HasMinimum ? 64 : 32;
+    public int SixBitOffset { get; }
 
     /// <summary>Bytes before the first block of a unit.</summary>
-    public int HeaderBytes => IsFloat ? 0 : SixBitOffset + (Scales == ScaleLayout.SixBit ? 192 : 0);
+    public int HeaderBytes { get; }
 
     /// <summary>Bytes of scales at the start of each block.</summary>
-    public int BlockScaleBytes => Scales is ScaleLayout.Bytes or ScaleLayout.Nibbles ? 32 : 0;
+    public int BlockScaleBytes { get; }
 
     /// <summary>Bytes of codes in a block.</summary>
-    public int CodeBytes => Codes switch
-    {
-        CodeLayout.Bytes => 512,
-        CodeLayout.Nibbles or CodeLayout.NibbleTable => 256,
-        CodeLayout.NibblesHigh1 => 320,
-        CodeLayout.NibblesHigh2 => 384,
-        CodeLayout.Pairs => 128,
-        CodeLayout.PairsHigh1 => 192,
-        CodeLayout.Float32 => 4096,
-        _ => 2048,
-    };
+    public int CodeBytes { get; }
 
     /// <summary>Bytes from one block to the next.</summary>
-    public int BlockBytes => BlockScaleBytes + CodeBytes;
+    public int BlockBytes { get; }
 
     /// <summary>Bytes from one unit to the next.</summary>
-    public int UnitBytes => HeaderBytes + (BlocksPerUnit * BlockBytes);
+    public int UnitBytes { get; }
 
     /// <summary>Bytes of a panel of <paramref name="units"/> units; panels start on cache lines.</summary>
     public long PanelBytes(int units) => ((long)units * UnitBytes + 63) / 64 * 64;
@@ -135,6 +135,18 @@ internal sealed class PanelFormat
         WeightFormat.Q4_0 or WeightFormat.Q4_1 or WeightFormat.IQ4_NL or WeightFormat.Q5_0 or WeightFormat.Q5_1 => 4,
         WeightFormat.Q4_K or WeightFormat.Q5_K => 3,
         _ => 2,
+    };
+
+    private static int CodeBytesOf(CodeLayout codes) => codes switch
+    {
+        CodeLayout.Bytes => 512,
+        CodeLayout.Nibbles or CodeLayout.NibbleTable => 256,
+        CodeLayout.NibblesHigh1 => 320,
+        CodeLayout.NibblesHigh2 => 384,
+        CodeLayout.Pairs => 128,
+        CodeLayout.PairsHigh1 => 192,
+        CodeLayout.Float32 => 4096,
+        _ => 2048,
     };
 }
 
