@@ -49,6 +49,41 @@ public sealed class TokenizerTests
         Assert.That(tokenizer.Encode([new("<|im_", false), new("<|im_end|>", true), new("end|>", false)], false), Does.Contain(end));
     }
 
+    [TestCase("bpe-gpt2", true)]
+    [TestCase("bpe-smollm-digits", true)]
+    [TestCase("bpe-llama3-ignore-merges", true)]
+    [TestCase("bpe-qwen2-nfc", false)] // composing shortens a text
+    [TestCase("bpe-o200k-removed-invert", false)] // text may be dropped
+    [TestCase("wordpiece-bert-uncased", false)] // an unknown word is one token, however long
+    public void LeastIds_LongText_IsABoundWhereNoTextIsLost(string name, bool bounded)
+    {
+        Tokenizer tokenizer = GoldenTokenizerTests.Load(name);
+        string text = string.Concat(Enumerable.Repeat("Some words. ", 1000));
+        Assert.That(tokenizer.LeastIds(text), bounded ? Is.InRange(50, tokenizer.Encode(text, true, false).Count) : Is.Zero);
+    }
+
+    [TestCase("bpe-smollm-digits", "Some words. ")]
+    [TestCase("bpe-smollm-digits", "12345")]
+    [TestCase("bpe-smollm-digits", "a")] // one word without end
+    [TestCase("bpe-llama3-ignore-merges", "Some words. ")]
+    [TestCase("bpe-qwen2-nfc", "Some words. ")]
+    public void EncodeWithin_TextFarTooLong_CostsNoMoreThanItsBeginning(string name, string part)
+    {
+        Tokenizer tokenizer = GoldenTokenizerTests.Load(name);
+        string text = string.Concat(Enumerable.Repeat(part, (1 << 20) / part.Length));
+        tokenizer.EncodeWithin(text, false, false, 100);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.That(tokenizer.EncodeWithin(text, false, false, 100), Is.Null);
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(8 << 20), "bytes: some copies of the text, not the pieces of it");
+    }
+
+    [Test]
+    public void EncodeWithin_CallerHasLeft_Ends()
+    {
+        Tokenizer tokenizer = GoldenTokenizerTests.Load("bpe-gpt2");
+        Assert.That(() => tokenizer.EncodeWithin("Some words.", false, false, int.MaxValue, new CancellationToken(canceled: true)), Throws.InstanceOf<OperationCanceledException>());
+    }
+
     [Test]
     public void Segments_WordAcrossTheBound_IsOneWord()
     {

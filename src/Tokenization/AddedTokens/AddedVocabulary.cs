@@ -1,3 +1,4 @@
+using System.Text;
 using TpServe.Tokenization.Normalizers;
 
 namespace TpServe.Tokenization.AddedTokens;
@@ -23,6 +24,8 @@ internal sealed class AddedVocabulary
             _decodedTexts[token.Id] = sought;
             (token.Normalized ? InNormalizedText : InRawText).Add(token, sought);
             LargestId = Math.Max(LargestId, token.Id);
+            LongestBytes = Math.Max(LongestBytes, Encoding.UTF8.GetByteCount(sought));
+            StripsSpace |= token.StripsLeft || token.StripsRight;
         }
     }
 
@@ -31,6 +34,12 @@ internal sealed class AddedVocabulary
     public AddedTokenFinder InNormalizedText { get; } = new();
 
     public int LargestId { get; } = -1;
+
+    /// <summary>UTF-8 bytes of the longest text that is looked for.</summary>
+    public int LongestBytes { get; }
+
+    /// <summary>True where one of them takes white space around it along.</summary>
+    public bool StripsSpace { get; }
 
     public string? TextOf(int id) => _texts.GetValueOrDefault(id);
 

@@ -8,6 +8,10 @@ internal interface ITokenModel
 {
     Vocabulary Vocabulary { get; }
 
+    /// <summary>UTF-16 units of a piece that one id stands for at most, so that a piece has at least its length over this ids; null = any number.</summary>
+    /// <param name="ofBytes">Pieces are written in the byte alphabet.</param>
+    int? MostUnits(bool ofBytes) => null;
+
     /// <summary>Appends the ids of one piece, which is well-formed UTF-16.</summary>
     void Encode(ReadOnlySpan<char> piece, List<int> ids);
 }
