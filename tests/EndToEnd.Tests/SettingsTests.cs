@@ -123,6 +123,43 @@ public sealed class SettingsTests
             Does.Contain("--listen: 'no.such.host.invalid:9001' cannot be resolved"));
 
     [Test]
+    public async Task Gateway_OneWorkerUnderTwoSpellings_IsRefusedByBoth()
+    {
+        string secret = WriteFile("secret", "a secret"), address = FreeAddress(), name = address.Replace("127.0.0.1", "localhost", StringComparison.Ordinal);
+        string[] flags = ["--secret-file", secret, "--http", FreeAddress(), "--grpc", FreeAddress()];
+        Assert.That(await FailAsync("Gateway", [], ["--worker", "http://" + address, "--worker", $"http://{address}/", .. flags]), Does.Contain($"--worker: http://{address} is given 2 times"));
+        Start("Worker", [], "--listen", address, "--secret-file", secret, "--log-level", "error");
+        Assert.That(
+            await FailAsync("Gateway", [], ["--worker", "http://" + address, "--worker", "http://" + name, .. flags]),
+            Does.Contain($"--worker http://{address} and --worker http://{name} are the same worker"));
+    }
+
+    [Test]
+    public async Task Worker_OfALivingGateway_IsRefusedToAnotherAndFreeOnceThatOneIsKilled()
+    {
+        string secret = WriteFile("secret", "a secret"), worker = FreeAddress(), http = FreeAddress();
+        Start("Worker", [], "--listen", worker, "--secret-file", secret, "--log-level", "error");
+        string[] flags = ["--worker", "http://" + worker, "--secret-file", secret, "--device", "cpu", "--log-level", "error"];
+        Process first = Start("Gateway", [], [.. flags, "--http", http, "--grpc", FreeAddress()]);
+        await UntilHealthyAsync(http);
+        string refused = await FailAsync("Gateway", [], [.. flags, "--connect-timeout", "1", "--http", FreeAddress(), "--grpc", FreeAddress()]);
+        Assert.That(refused, Does.Contain($"worker http://{worker} serves another gateway").And.Contain(string.Create(CultureInfo.InvariantCulture, $"process {first.Id}")));
+        Assert.That((await RunAsync("Gateway", [], "health", "--server", "http://" + http)).Code, Is.Zero, "the first was not touched");
+
+        http = FreeAddress();
+        Start("Gateway", [], [.. flags, "--connect-timeout", "60", "--http", http, "--grpc", FreeAddress()]); // waits for its turn
+        first.Kill();
+        await UntilHealthyAsync(http);
+    }
+
+    private async Task UntilHealthyAsync(string http)
+    {
+        using CancellationTokenSource deadline = new(s_patience);
+        while ((await RunAsync("Gateway", [], "health", "--server", "http://" + http)).Code != 0)
+            deadline.Token.ThrowIfCancellationRequested();
+    }
+
+    [Test]
     public async Task Group_BehindADeadProxyAndByNames_ServesOverTheRingAndSharesTheCores()
     {
         string secret = WriteFile("secret", "a secret"), http = FreeAddress(), grpc = FreeAddress();

@@ -20,13 +20,15 @@ internal static class DeviceSurvey
         if (options.Workers.Count == 0)
             return [await LocalAsync(gpus, Timeout, cancellation)];
         string secret = (await File.ReadAllTextAsync(options.SecretFile, cancellation)).Trim();
-        return await Task.WhenAll(options.Workers.Select(async address =>
+        HelloReply[] hosts = await Task.WhenAll(options.Workers.Select(async address =>
         {
             using WorkerClient client = new(address, secret);
             // Whether it is there at all is known after ConnectTimeout; then its driver may take its time.
             HelloReply host = await client.HelloAsync(surveyGpus: false, options.ConnectTimeout, cancellation);
             return gpus ? await client.HelloAsync(surveyGpus: true, Timeout, cancellation) : host;
         }));
+        LoadPlanner.RequireDistinct(hosts, options.Workers);
+        return hosts;
     }
 
     /// <summary>Runs the worker's command devices; a worker that fails to answer sees no GPU, and says why.</summary>
