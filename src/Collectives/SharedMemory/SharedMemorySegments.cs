@@ -22,6 +22,31 @@ public static class SharedMemorySegments
     /// <summary>Deletes the segments of this user that no living process has open; how many there were.</summary>
     public static int RemoveStale() => Directory.Exists(Folder) ? Directory.EnumerateFiles(Folder, FirstWord + "*").Count(path => IsSegment(path) && TryRemoveStale(path)) : 0;
 
+    /// <summary>How many ranks' segments /dev/shm takes now, found by making one; and why none, empty where some.</summary>
+    public static (int Segments, string Fault) Room()
+    {
+        if (!IsSupported)
+            return (0, $"there is no {Folder}");
+        string path = PathOf($"{FirstWord}probe-{Guid.NewGuid():N}", 0);
+        try
+        {
+            using (Segment.Create(path, rank: 0, degree: 1, epoch: 1, SharedMemoryCommunicator.DefaultBlockBytes))
+                File.Delete(path);
+            DriveInfo folder = new(Folder);
+            if (folder.TotalSize == 0)
+                return (int.MaxValue, ""); // a limit of 0 is none
+            return ((int)Math.Clamp(folder.AvailableFreeSpace / SegmentLayout.SegmentBytes(SharedMemoryCommunicator.DefaultBlockBytes), 1, int.MaxValue), "");
+        }
+        catch (TransportFailedException) when (RemoveStale() > 0)
+        {
+            return Room(); // what dead groups have left took the room
+        }
+        catch (Exception fault) when (fault is TransportFailedException or IOException or UnauthorizedAccessException)
+        {
+            return (0, fault.Message.TrimEnd('.'));
+        }
+    }
+
     /// <summary>Deletes a segment that no living process has open; false where one has, or another user's.</summary>
     internal static bool TryRemoveStale(string path)
     {
