@@ -15,8 +15,8 @@ internal static class SettingRules
     {
         if (Read(nameof(options.Transport), nameof(options.Device)) && options is { Transport: Transport.CudaIpc, Device.Kind: DeviceKind.Cpu })
             yield return "--transport: cuda-ipc connects GPUs; --device is cpu.";
-        if (Read(nameof(options.Http), nameof(options.Grpc)) && options.Http == options.Grpc)
-            yield return $"--http and --grpc: both are {options.Http}; they need ports of their own.";
+        if (Read(nameof(options.Http), nameof(options.Grpc)) && Endpoints.Clash(Endpoints.Parse(options.Http), Endpoints.Parse(options.Grpc)))
+            yield return $"--http and --grpc: {options.Http} and {options.Grpc} are one; they need ports of their own.";
         if (Read(nameof(options.Workers)) && options.Workers.Count > 0 && options.SecretFile.Length == 0)
             yield return "--secret-file: external workers need the file with the secret they were started with.";
         foreach (IGrouping<string, string> address in options.Workers.GroupBy(address => address.TrimEnd('/'), StringComparer.OrdinalIgnoreCase).Where(address => address.Count() > 1))
