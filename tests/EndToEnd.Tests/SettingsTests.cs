@@ -124,7 +124,7 @@ public sealed class SettingsTests
         taken.Start();
         string used = taken.LocalEndpoint.ToString()!;
         foreach ((string address, string why) in new[] { (used, "another process listens there"), ("192.0.2.1:9001", "this host has no such address"), ("unix:" + socket, "there is such a file already") })
-            Assert.That(await FailAsync("Worker", [], "--listen", address, "--secret-file", secret), Does.Contain($"--listen {address} cannot be listened on: {why}."));
+            Assert.That(await FailAsync("Worker", [], "--listen", address, "--secret-file", secret), Does.Contain($"--listen {address} cannot be listened on: {why}"));
         foreach ((string address, string why) in new[] { (used, "another process listens there"), ("192.0.2.1:8080", "this host has no such address") })
         {
             Assert.That(await FailAsync("Gateway", [], "--tp", "1", "--device", "cpu", "--http", address, "--grpc", FreeAddress()), Does.Contain($"--http {address} cannot be listened on: {why}."));

@@ -28,22 +28,24 @@ public static class SharedMemorySegments
         if (!IsSupported)
             return (0, $"there is no {Folder}");
         string path = PathOf($"{FirstWord}probe-{Guid.NewGuid():N}", 0);
+        long bytes = SegmentLayout.SegmentBytes(SharedMemoryCommunicator.DefaultBlockBytes);
         try
         {
-            using (Segment.Create(path, rank: 0, degree: 1, epoch: 1, SharedMemoryCommunicator.DefaultBlockBytes))
-                File.Delete(path);
+            using (FileStream probe = new(path, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Options = FileOptions.DeleteOnClose, BufferSize = 0 }))
+                probe.Write(new byte[bytes]); // written and not just sized: a limit shows only then
             DriveInfo folder = new(Folder);
             if (folder.TotalSize == 0)
                 return (int.MaxValue, ""); // a limit of 0 is none
-            return ((int)Math.Clamp(folder.AvailableFreeSpace / SegmentLayout.SegmentBytes(SharedMemoryCommunicator.DefaultBlockBytes), 1, int.MaxValue), "");
+            return ((int)Math.Clamp(folder.AvailableFreeSpace / bytes, 1, int.MaxValue), "");
         }
-        catch (TransportFailedException) when (RemoveStale() > 0)
+        catch (IOException) when (RemoveStale() > 0)
         {
             return Room(); // what dead groups have left took the room
         }
-        catch (Exception fault) when (fault is TransportFailedException or IOException or UnauthorizedAccessException)
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
-            return (0, fault.Message.TrimEnd('.'));
+            string reason = fault.Message.Split(" : '")[0]; // the runtime adds the path, which nobody knows
+            return (0, string.Create(CultureInfo.InvariantCulture, $"{Folder} takes no segment of {bytes} bytes: {reason.TrimEnd('.')}"));
         }
     }
 

@@ -34,7 +34,8 @@ public sealed class InferenceService(
         IReadOnlyList<int> ids = await parser.TokenizeAsync(request, Deadline(context), context.CancellationToken);
         TokenizeResponse response = new() { MaxModelLen = settings.MaxModelLen };
         response.TokenIds.AddRange(ids);
-        response.TokenBytes.AddRange(ids.Select(id => ByteString.CopyFrom(texts.Bytes(id).Span)));
+        Dictionary<int, ByteString> known = []; // a long text has a token many times
+        response.TokenBytes.AddRange(ids.Select(id => known.TryGetValue(id, out ByteString? bytes) ? bytes : known[id] = ByteString.CopyFrom(texts.Bytes(id).Span)));
         return response;
     }
 

@@ -18,9 +18,10 @@ internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel mode
         IReadOnlyList<int> ids = body.Messages is null
             ? await parser.TokenizeAsync(RequestTranslation.ToProto(body), null, http.RequestAborted)
             : await parser.TokenizeAsync(body.Model, ConversationReader.Read(body), http.RequestAborted);
+        Dictionary<int, string> known = []; // a long text has a token many times
         TokenizeReply reply = new(ids.Count, settings.MaxModelLen, ids)
         {
-            TokenStrs = body.ReturnTokenStrs == true ? [.. ids.Select(texts.Text)] : null,
+            TokenStrs = body.ReturnTokenStrs == true ? [.. ids.Select(id => known.TryGetValue(id, out string? text) ? text : known[id] = texts.Text(id))] : null,
         };
         http.Response.ContentType = "application/json; charset=utf-8";
         await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.TokenizeReply, http.RequestAborted);
