@@ -3,6 +3,7 @@ using TpServe.Checkpoint;
 using TpServe.Tokenization.AddedTokens;
 using TpServe.Tokenization.Decoders;
 using TpServe.Tokenization.Loading;
+using TpServe.Tokenization.Models;
 using TpServe.Tokenization.PreTokenizers;
 using TpServe.Tokenization.Unicode;
 
@@ -19,12 +20,13 @@ namespace TpServe.Tokenization;
 /// </remarks>
 public sealed class Tokenizer
 {
+    private const int LongWord = 256;
+
     private readonly TokenizerParts _parts;
     private readonly byte[]?[] _tokenBytes;
     private readonly Lazy<int?> _anchor;
-    private readonly bool _ofBytes; // the model sees the text in the byte alphabet
-    private readonly int? _mostUnits; // of what the model sees, in one id; null = any number
-    private readonly int? _mostRawUnits; // the same of the text itself: bytes where it sees bytes, else UTF-16 units
+    private readonly TokenCosts? _costs; // null = a piece may have fewer ids than its length tells
+    private readonly bool _costsBytes; // the same holds for the bytes of a whole text
 
     private Tokenizer(TokenizerParts parts, TokenizerFiles files)
     {
@@ -41,10 +43,10 @@ public sealed class Tokenizer
             throw new TokenizerException($"The post-processor adds the id {stray}, which has no token.");
         _tokenBytes = new byte[]?[VocabularySize];
         _anchor = new Lazy<int?>(FindAnchor);
-        _ofBytes = parts.PreTokenizer?.WritesBytes == true || parts.Normalizer?.WritesBytes == true;
-        _mostUnits = parts.Model.MostUnits(_ofBytes);
-        if (parts is { Normalizer: null or { MayShorten: false }, PreTokenizer: null or { MayDrop: false }, Added.StripsSpace: false } && _mostUnits is { } units)
-            _mostRawUnits = Math.Max(units, parts.Added.LongestBytes);
+        bool ofBytes = parts.PreTokenizer?.WritesBytes == true || parts.Normalizer?.WritesBytes == true;
+        if (parts.Model.LosesNothing(ofBytes))
+            _costs = new TokenCosts(parts.Model.Vocabulary, parts.Added.SoughtTexts);
+        _costsBytes = _costs is not null && ofBytes && parts is { Normalizer: null or { KeepsText: true }, PreTokenizer: null or { KeepsText: true }, Added.StripsSpace: false };
     }
 
     /// <summary>One more than the largest id. Some ids below it may have no token.</summary>
@@ -89,8 +91,8 @@ public sealed class Tokenizer
         return Encode(string.Concat(segments.Select(segment => segment.Text)), trusted, addSpecialTokens, new BoundedIds(mostIds, cancellation));
     }
 
-    /// <summary>A number of ids that the text has at least: its length over the longest token's. 0 where the vocabulary or its pipeline gives no such bound.</summary>
-    public int LeastIds(string text) => _mostRawUnits is not { } most ? 0 : ((_ofBytes ? Encoding.UTF8.GetByteCount(text) : text.Length) + most - 1) / most;
+    /// <summary>A number of ids that the text has at least, by its characters alone. 0 where the vocabulary or its pipeline gives no such bound.</summary>
+    public int LeastIds(string text) => _costsBytes ? _costs!.OfBytes(text) : 0;
 
     /// <summary>The text of ids; ids without a token are passed over.</summary>
     /// <param name="ids">Token ids.</param>
@@ -201,7 +203,8 @@ public sealed class Tokenizer
 
         bool EncodePiece(TextPiece piece)
         {
-            if (bounded.Allows(_mostUnits is { } most ? piece.Length / most : 0)) // a piece without end is not even begun
+            // A piece without end is not even begun; words are too short for that to be worth a look.
+            if (bounded.Allows(_costs is not null && piece.Length > LongWord ? _costs.OfPiece(piece.Span) : 0))
                 _parts.Model.Encode(piece.Span, bounded.Ids);
             return !bounded.IsExceeded;
         }

@@ -1,4 +1,3 @@
-using System.Text;
 using TpServe.Tokenization.Normalizers;
 
 namespace TpServe.Tokenization.AddedTokens;
@@ -24,7 +23,6 @@ internal sealed class AddedVocabulary
             _decodedTexts[token.Id] = sought;
             (token.Normalized ? InNormalizedText : InRawText).Add(token, sought);
             LargestId = Math.Max(LargestId, token.Id);
-            LongestBytes = Math.Max(LongestBytes, Encoding.UTF8.GetByteCount(sought));
             StripsSpace |= token.StripsLeft || token.StripsRight;
         }
     }
@@ -35,8 +33,8 @@ internal sealed class AddedVocabulary
 
     public int LargestId { get; } = -1;
 
-    /// <summary>UTF-8 bytes of the longest text that is looked for.</summary>
-    public int LongestBytes { get; }
+    /// <summary>The texts that are looked for.</summary>
+    public IEnumerable<string> SoughtTexts => _decodedTexts.Values;
 
     /// <summary>True where one of them takes white space around it along.</summary>
     public bool StripsSpace { get; }

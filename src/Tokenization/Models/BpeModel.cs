@@ -29,12 +29,9 @@ internal sealed class BpeModel : ITokenModel
 
     public Vocabulary Vocabulary { get; }
 
-    // A character that vanishes, or is one unknown token with its neighbours, costs nothing.
-    public int? MostUnits(bool ofBytes) =>
+    public bool LosesNothing(bool ofBytes) =>
         (ofBytes && _options is { ContinuingSubwordPrefix: "", EndOfWordSuffix: "" } && ByteAlphabet.All.All(character => _characterIds[character] >= 0))
-        || _byteIds?.All(id => id >= 0) == true || _options is { UnknownId: not null, FuseUnknown: false }
-            ? Math.Max(Vocabulary.Longest, 2) // an unknown character has up to two units
-            : null;
+        || _byteIds?.All(id => id >= 0) == true || _options is { UnknownId: not null, FuseUnknown: false };
 
     public void Encode(ReadOnlySpan<char> piece, List<int> ids)
     {

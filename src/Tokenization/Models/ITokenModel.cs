@@ -8,9 +8,9 @@ internal interface ITokenModel
 {
     Vocabulary Vocabulary { get; }
 
-    /// <summary>UTF-16 units of a piece that one id stands for at most, so that a piece has at least its length over this ids; null = any number.</summary>
+    /// <summary>True where every character of a piece lies in a token, none vanishes and none is one unknown token with its neighbours: then a piece has at least so many ids as <see cref="TokenCosts"/> says.</summary>
     /// <param name="ofBytes">Pieces are written in the byte alphabet.</param>
-    int? MostUnits(bool ofBytes) => null;
+    bool LosesNothing(bool ofBytes) => false;
 
     /// <summary>Appends the ids of one piece, which is well-formed UTF-16.</summary>
     void Encode(ReadOnlySpan<char> piece, List<int> ids);

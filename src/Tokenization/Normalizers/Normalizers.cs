@@ -10,8 +10,8 @@ namespace TpServe.Tokenization.Normalizers;
 /// </remarks>
 internal interface INormalizer
 {
-    /// <summary>False where no text becomes shorter.</summary>
-    bool MayShorten => true;
+    /// <summary>True where every character of the text is in the result, as it is or in the byte alphabet.</summary>
+    bool KeepsText => false;
 
     /// <summary>True where the text is written in the byte alphabet.</summary>
     bool WritesBytes => false;
@@ -26,7 +26,7 @@ internal interface INormalizer
 /// <summary>Several normalizers, one after the other.</summary>
 internal sealed class NormalizerSequence(IReadOnlyList<INormalizer> steps) : INormalizer
 {
-    public bool MayShorten => steps.Any(step => step.MayShorten);
+    public bool KeepsText => steps.All(step => step.KeepsText);
 
     public bool WritesBytes => steps is [.., { WritesBytes: true }];
 
@@ -49,7 +49,7 @@ internal sealed class NormalizerSequence(IReadOnlyList<INormalizer> steps) : INo
 /// <summary>Puts a text in front of every text that is not empty.</summary>
 internal sealed class PrependNormalizer(string prefix) : INormalizer
 {
-    public bool MayShorten => false;
+    public bool KeepsText => true;
 
     public string Normalize(string text) => text.Length == 0 ? text : prefix + text;
 
@@ -85,8 +85,6 @@ internal sealed class ReplaceNormalizer(string? literal, Pattern? pattern, strin
         "" => 1,
         _ => Math.Max(1, (replacement.Length + literal.Length - 1) / literal.Length),
     };
-
-    public bool MayShorten => literal is null || replacement.Length < literal.Length;
 
     public string Normalize(string text)
     {
@@ -180,7 +178,7 @@ internal sealed class UnicodeFormNormalizer(NormalizationForm form) : INormalize
 /// <summary>Writes every UTF-8 byte as its character of the byte alphabet.</summary>
 internal sealed class ByteLevelNormalizer : INormalizer
 {
-    public bool MayShorten => false;
+    public bool KeepsText => true;
 
     public bool WritesBytes => true;
 

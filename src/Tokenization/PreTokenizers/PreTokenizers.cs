@@ -9,8 +9,8 @@ namespace TpServe.Tokenization.PreTokenizers;
 /// </remarks>
 internal interface IPreTokenizer
 {
-    /// <summary>True where text may be left out: then no length says how many tokens there are at least.</summary>
-    bool MayDrop => false;
+    /// <summary>True where every character of the text is in the parts, as it is or in the byte alphabet.</summary>
+    bool KeepsText => true;
 
     /// <summary>True where the parts are written in the byte alphabet.</summary>
     bool WritesBytes => false;
@@ -38,7 +38,7 @@ internal readonly record struct TextPiece(string Text, int Start, int Length, bo
 /// <summary>Several pre-tokenizers; each cuts the pieces of the one before.</summary>
 internal sealed class PreTokenizerSequence(IReadOnlyList<IPreTokenizer> steps) : IPreTokenizer
 {
-    public bool MayDrop => steps.Any(step => step.MayDrop);
+    public bool KeepsText => steps.All(step => step.KeepsText);
 
     public bool WritesBytes => steps.Any(step => step.WritesBytes);
 
@@ -88,6 +88,8 @@ internal sealed class ByteLevelPreTokenizer(bool addPrefixSpace, bool useRegex) 
 internal sealed class MetaspacePreTokenizer(char mark, PrependScheme scheme, bool split) : IPreTokenizer
 {
     private readonly SplitPreTokenizer _split = new(new LiteralFinder(mark.ToString()), SplitBehavior.MergedWithNext, invert: false);
+
+    public bool KeepsText => false;
 
     public bool Split(TextPiece piece, PieceTaker take)
     {

@@ -12,12 +12,12 @@ internal sealed class SplitPreTokenizer(ISpanFinder finder, SplitBehavior behavi
 {
     private readonly record struct Span(int Start, int End, bool IsDelimiter);
 
-    public bool MayDrop => behavior == SplitBehavior.Removed;
+    public bool KeepsText => behavior != SplitBehavior.Removed;
 
     public bool Split(TextPiece piece, PieceTaker take)
     {
         if (behavior is SplitBehavior.Removed or SplitBehavior.Isolated)
-            return Cover(piece, span => span.End == span.Start || (span.IsDelimiter && MayDrop) || take(piece.Part(span.Start, span.End)));
+            return Cover(piece, span => span.End == span.Start || (span.IsDelimiter && !KeepsText) || take(piece.Part(span.Start, span.End)));
 
         // What becomes of a delimiter depends on its neighbours: all are found first.
         List<Span> spans = [];
