@@ -29,8 +29,10 @@ internal sealed unsafe partial class MappedFile : IDisposable
 
     public long Length { get; }
 
+    /// <exception cref="ModelLoadException">It is no regular file, cannot be opened, or is empty.</exception>
     public static MappedFile Open(string path)
     {
+        RegularFile.Require(path);
         FileStream? stream = null;
         MemoryMappedFile? file = null;
         try

@@ -23,6 +23,8 @@ public static class ModelCheckpoints
                 ? HubCheckpoint.Open(path, withTokenizer)
                 : throw new ModelLoadException($"{path}: this folder has no config.json; expected a .gguf file or a folder with config.json and safetensors files.");
         }
+        if (RegularFile.Fault(path) is { } fault)
+            throw new ModelLoadException($"{path}: {fault}; expected a .gguf file or a folder with config.json and safetensors files.");
         if (!File.Exists(path))
             throw new ModelLoadException($"{path}: there is no such file or folder; expected a .gguf file or a folder with config.json and safetensors files.");
         return Path.GetExtension(path).Equals(".gguf", StringComparison.OrdinalIgnoreCase)

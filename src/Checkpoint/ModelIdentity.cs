@@ -38,6 +38,7 @@ public sealed class ModelIdentity : IEquatable<ModelIdentity>
         List<string> contents = [], withTimes = [];
         foreach (string file in files)
         {
+            RegularFile.Require(file);
             try
             {
                 string content = Describe(file);

@@ -19,7 +19,26 @@ tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());
 tpserve.Subcommands.Add(SettingsCommand.Create());
 
-// A server has its own way to end (DrainingLifetime); the other commands are cancelled.
+// What is not understood is one line, not the whole help.
 ParseResult parsed = tpserve.Parse(args);
-InvocationConfiguration invocation = new() { ProcessTerminationTimeout = parsed.CommandResult.Command is RootCommand or { Name: "serve" } ? null : TimeSpan.FromSeconds(10) };
-return await parsed.InvokeAsync(invocation);
+if (UsageFault.Of(parsed) is { } usage)
+{
+    UsageFault.Tell(usage);
+    return UsageFault.ExitCode;
+}
+
+// A server has its own way to end (DrainingLifetime); the other commands are cancelled.
+InvocationConfiguration invocation = new()
+{
+    EnableDefaultExceptionHandler = false,
+    ProcessTerminationTimeout = parsed.CommandResult.Command is RootCommand or { Name: "serve" } ? null : TimeSpan.FromSeconds(10),
+};
+try
+{
+    return await parsed.InvokeAsync(invocation);
+}
+catch (Exception fault) when (UsageFault.IsClosedTerminal(fault))
+{
+    UsageFault.Tell("standard output cannot be written: " + fault.GetBaseException().Message);
+    return 1;
+}

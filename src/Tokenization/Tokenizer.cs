@@ -1,9 +1,9 @@
-using System.Runtime.InteropServices;
 using System.Text;
 using TpServe.Checkpoint;
 using TpServe.Tokenization.AddedTokens;
 using TpServe.Tokenization.Decoders;
 using TpServe.Tokenization.Loading;
+using TpServe.Tokenization.Models;
 using TpServe.Tokenization.PreTokenizers;
 using TpServe.Tokenization.Unicode;
 
@@ -20,9 +20,13 @@ namespace TpServe.Tokenization;
 /// </remarks>
 public sealed class Tokenizer
 {
+    private const int LongWord = 256;
+
     private readonly TokenizerParts _parts;
     private readonly byte[]?[] _tokenBytes;
     private readonly Lazy<int?> _anchor;
+    private readonly TokenCosts? _costs; // null = a piece may have fewer ids than its length tells
+    private readonly bool _costsBytes; // the same holds for the bytes of a whole text
 
     private Tokenizer(TokenizerParts parts, TokenizerFiles files)
     {
@@ -39,6 +43,10 @@ public sealed class Tokenizer
             throw new TokenizerException($"The post-processor adds the id {stray}, which has no token.");
         _tokenBytes = new byte[]?[VocabularySize];
         _anchor = new Lazy<int?>(FindAnchor);
+        bool ofBytes = parts.PreTokenizer?.WritesBytes == true || parts.Normalizer?.WritesBytes == true;
+        if (parts.Model.LosesNothing(ofBytes))
+            _costs = new TokenCosts(parts.Model.Vocabulary, parts.Added.SoughtTexts);
+        _costsBytes = _costs is not null && ofBytes && parts is { Normalizer: null or { KeepsText: true }, PreTokenizer: null or { KeepsText: true }, Added.StripsSpace: false };
     }
 
     /// <summary>One more than the largest id. Some ids below it may have no token.</summary>
@@ -65,14 +73,26 @@ public sealed class Tokenizer
     /// <param name="addSpecialTokens">Puts the model's beginning and end tokens around it.</param>
     /// <param name="parseSpecialTokens">False: text that looks like a special token is ordinary text. Other added tokens are always recognised.</param>
     public IReadOnlyList<int> Encode(string text, bool addSpecialTokens, bool parseSpecialTokens) =>
-        Encode(text, parseSpecialTokens ? TrustedRanges.All : TrustedRanges.None, addSpecialTokens);
+        EncodeWithin(text, addSpecialTokens, parseSpecialTokens, int.MaxValue)!;
 
     /// <summary>The ids of the segments' texts put together; special tokens are recognised only where they lie within trusted segments.</summary>
-    public IReadOnlyList<int> Encode(IReadOnlyList<TextSegment> segments, bool addSpecialTokens)
+    public IReadOnlyList<int> Encode(IReadOnlyList<TextSegment> segments, bool addSpecialTokens) => EncodeWithin(segments, addSpecialTokens, int.MaxValue)!;
+
+    /// <summary>As <see cref="Encode(string, bool, bool)"/>; null where there are more than so many ids, which is known as soon as there are.</summary>
+    /// <exception cref="OperationCanceledException">Nobody waits for them any more.</exception>
+    public IReadOnlyList<int>? EncodeWithin(string text, bool addSpecialTokens, bool parseSpecialTokens, int mostIds, CancellationToken cancellation = default) =>
+        Encode(text, parseSpecialTokens ? TrustedRanges.All : TrustedRanges.None, addSpecialTokens, new BoundedIds(mostIds, cancellation));
+
+    /// <summary>As <see cref="Encode(IReadOnlyList{TextSegment}, bool)"/>; null where there are more than so many ids, which is known as soon as there are.</summary>
+    /// <exception cref="OperationCanceledException">Nobody waits for them any more.</exception>
+    public IReadOnlyList<int>? EncodeWithin(IReadOnlyList<TextSegment> segments, bool addSpecialTokens, int mostIds, CancellationToken cancellation = default)
     {
         TrustedRanges trusted = TrustedRanges.Of(segments.Select(segment => (segment.Text.Length, segment.ParseSpecial)));
-        return Encode(string.Concat(segments.Select(segment => segment.Text)), trusted, addSpecialTokens);
+        return Encode(string.Concat(segments.Select(segment => segment.Text)), trusted, addSpecialTokens, new BoundedIds(mostIds, cancellation));
     }
+
+    /// <summary>A number of ids that the text has at least, by its characters alone. 0 where the vocabulary or its pipeline gives no such bound.</summary>
+    public int LeastIds(string text) => _costsBytes ? _costs!.OfBytes(text) : 0;
 
     /// <summary>The text of ids; ids without a token are passed over.</summary>
     /// <param name="ids">Token ids.</param>
@@ -111,11 +131,11 @@ public sealed class Tokenizer
     internal string? TextToDecode(int id, bool skipSpecialTokens) =>
         (_parts.Added.TextToDecode(id) ?? _parts.Model.Vocabulary.TextOf(id)) is string text && !(skipSpecialTokens && _parts.Added.IsSpecial(text)) ? text : null;
 
-    private List<int> Encode(string text, TrustedRanges trusted, bool addSpecialTokens)
+    private List<int>? Encode(string text, TrustedRanges trusted, bool addSpecialTokens, BoundedIds bounded)
     {
         // 1. Well-formed UTF-16, so that no later step meets half a character; lengths stay as they are.
         text = WellFormed(text);
-        List<int> ids = [];
+        List<int> ids = bounded.Ids;
         if (addSpecialTokens)
             ids.AddRange(_parts.Template.Before);
 
@@ -125,14 +145,16 @@ public sealed class Tokenizer
             if (stretch.TokenId >= 0)
                 ids.Add(stretch.TokenId);
             else
-                EncodeRaw(text, stretch.Start, stretch.End, trusted, ids);
+                EncodeRaw(text, stretch.Start, stretch.End, trusted, bounded);
+            if (bounded.IsExceeded)
+                return null;
         }
         if (addSpecialTokens)
             ids.AddRange(_parts.Template.After);
-        return ids;
+        return bounded.IsExceeded ? null : ids;
     }
 
-    private void EncodeRaw(string text, int start, int end, TrustedRanges trusted, List<int> ids)
+    private void EncodeRaw(string text, int start, int end, TrustedRanges trusted, BoundedIds bounded)
     {
         string raw = text[start..end];
         string normalized = _parts.Normalizer?.Normalize(raw) ?? raw;
@@ -143,9 +165,11 @@ public sealed class Tokenizer
         foreach (TextOrToken stretch in finder.Cut(normalized, trustedHere))
         {
             if (stretch.TokenId >= 0)
-                ids.Add(stretch.TokenId);
+                bounded.Ids.Add(stretch.TokenId);
             else
-                EncodeNormalized(new TextPiece(normalized, stretch.Start, stretch.End - stretch.Start, start == 0 && stretch.Start == 0), ids);
+                EncodeNormalized(new TextPiece(normalized, stretch.Start, stretch.End - stretch.Start, start == 0 && stretch.Start == 0), bounded);
+            if (bounded.IsExceeded)
+                return;
         }
     }
 
@@ -169,18 +193,40 @@ public sealed class Tokenizer
         return whole.Equals(normalized) ? TrustedRanges.Of(bounds) : TrustedRanges.None;
     }
 
-    // 4. The pre-tokenizer's pieces, each encoded by the model.
-    private void EncodeNormalized(TextPiece text, List<int> ids)
+    // 4. The pre-tokenizer's pieces, each encoded by the model before the next one is cut.
+    private void EncodeNormalized(TextPiece text, BoundedIds bounded)
     {
         if (_parts.PreTokenizer is null)
+            EncodePiece(text);
+        else
+            _parts.PreTokenizer.Split(text, EncodePiece);
+
+        bool EncodePiece(TextPiece piece)
         {
-            _parts.Model.Encode(text.Span, ids);
-            return;
+            // A piece without end is not even begun; words are too short for that to be worth a look.
+            if (bounded.Allows(_costs is not null && piece.Length > LongWord ? _costs.OfPiece(piece.Span) : 0))
+                _parts.Model.Encode(piece.Span, bounded.Ids);
+            return !bounded.IsExceeded;
         }
-        List<TextPiece> pieces = [];
-        _parts.PreTokenizer.Split(text, pieces);
-        foreach (TextPiece piece in CollectionsMarshal.AsSpan(pieces))
-            _parts.Model.Encode(piece.Span, ids);
+    }
+
+    /// <summary>The ids of an encoding, while they are no more than wanted.</summary>
+    private sealed class BoundedIds(int most, CancellationToken cancellation)
+    {
+        private bool _exceeded;
+
+        public List<int> Ids { get; } = [];
+
+        public bool IsExceeded => _exceeded || Ids.Count > most;
+
+        /// <summary>Whether so many more may come; if not, there are too many.</summary>
+        /// <exception cref="OperationCanceledException">Nobody waits for them any more.</exception>
+        public bool Allows(int more)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            _exceeded |= more > most - Ids.Count;
+            return !_exceeded;
+        }
     }
 
     private static string WellFormed(string text)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Reflection;
 using System.Runtime.InteropServices;
+using TpServe.Collectives.SharedMemory;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cuda.Driver;
 using TpServe.Protos.Worker;
@@ -17,6 +18,7 @@ internal static class HostFacts
     /// <param name="surveyGpus">Look for GPUs, at the first such call of the process.</param>
     public static HelloReply Describe(bool surveyGpus)
     {
+        (int segments, string shmFault) = SharedMemorySegments.Room();
         HelloReply host = new()
         {
             HostId = HostId(),
@@ -31,6 +33,8 @@ internal static class HostFacts
             HostCores = HostCores(),
             IpcNamespace = Namespace("ipc"),
             PidNamespace = Namespace("pid"),
+            ShmSegments = segments,
+            ShmFault = shmFault,
         };
         if (!surveyGpus)
             return host;

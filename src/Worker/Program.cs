@@ -9,12 +9,19 @@ using TpServe.Collectives.Ring;
 using TpServe.Worker;
 
 // A question, not a rank: what can be computed on here?
-if (args is [DevicesCommand.Name, .. string[] rest])
-    return DevicesCommand.Run(rest, Console.Out, Console.Error);
-if (args is [WorkerSettings.Help or WorkerSettings.PageCommand])
+try
 {
-    await Console.Out.WriteAsync(args[0] == WorkerSettings.Help ? WorkerSettings.HelpText() : WorkerSettings.Page());
-    return 0;
+    if (args is [DevicesCommand.Name, .. string[] rest])
+        return DevicesCommand.Run(rest, Console.Out, Console.Error);
+    if (args is [WorkerSettings.Help or WorkerSettings.PageCommand])
+    {
+        await Console.Out.WriteAsync(args[0] == WorkerSettings.Help ? WorkerSettings.HelpText() : WorkerSettings.Page());
+        return 0;
+    }
+}
+catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+{
+    return Fail("standard output cannot be written: " + fault.GetBaseException().Message);
 }
 
 // 1. Settings: wrong ones stop the process here, all reported together.
@@ -39,12 +46,19 @@ builder.Host.UseSerilog((_, log) => log
     .MinimumLevel.Is(Enum.Parse<LogEventLevel>(options.LogLevel.Replace("trace", "verbose", StringComparison.Ordinal), ignoreCase: true))
     .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
     .MinimumLevel.Override("Grpc", LogEventLevel.Warning)
+    .MinimumLevel.Override("Microsoft.Extensions.Hosting", LogEventLevel.Fatal) // a failed start is one line, below
     .WriteTo.Async(queue => queue.Console(formatProvider: System.Globalization.CultureInfo.InvariantCulture)));
 
 // 2. Where the gateway and the peers reach it: a Unix socket for one host, a port across hosts.
 builder.WebHost.ConfigureKestrel(kestrel =>
 {
     kestrel.Limits.MaxRequestBodySize = null;
+    if (options.Listen.Socket is null)
+    {
+        // A gateway whose host vanishes closes no connection: only an unanswered ping tells that another one may have the worker.
+        kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(10);
+        kestrel.Limits.Http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
+    }
     if (options.Listen.Socket is { } socket)
         kestrel.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
     foreach (IPEndPoint endpoint in options.Listen.EndPoints)
@@ -57,6 +71,7 @@ builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.
 builder.Services.AddSingleton(options);
 builder.Services.AddSingleton(secret);
 builder.Services.AddSingleton<RankHost>();
+builder.Services.AddSingleton(new GatewayHold(TimeProvider.System));
 builder.Services.AddSingleton<RingMailboxes>();
 builder.Services.AddSingleton(provider => new RingService(provider.GetRequiredService<RingMailboxes>(), secret.Value));
 builder.Services.AddGrpc(grpc =>
@@ -77,11 +92,26 @@ try
 }
 catch (Exception fault) when (fault is IOException or SocketException)
 {
-    return Fail(fault.Message); // an address in use, or one of another host
+    string why = (fault.GetBaseException() as SocketException)?.SocketErrorCode switch
+    {
+        SocketError.AddressAlreadyInUse when options.Listen.Socket is not null => "there is such a file already; remove it where no process uses it.",
+        SocketError.AddressAlreadyInUse => "another process listens there.",
+        SocketError.AddressNotAvailable => "this host has no such address.",
+        SocketError.AccessDenied => "this user may not listen there.",
+        _ => fault.GetBaseException().Message,
+    };
+    return Fail($"--listen {options.Listen.Text} cannot be listened on: {why}");
 }
 
 static int Fail(string reason)
 {
-    Console.Error.WriteLine("tpserve worker: " + reason.ReplaceLineEndings(" "));
+    try
+    {
+        Console.Error.WriteLine("tpserve worker: " + reason.ReplaceLineEndings(" "));
+    }
+    catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+    {
+        // Nobody has it open: the exit code tells.
+    }
     return 1;
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using TpServe.Checkpoint;
+using TpServe.Checkpoint.Config;
 using TpServe.Collectives;
 using TpServe.Collectives.CudaIpc;
 using TpServe.Collectives.Local;
@@ -221,7 +222,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
                     membership.ThrowIfRevoked();
             }));
             stages.Ended("weights");
-            KvCache cache = Keep(new KvCache(checkpoint.Config, plan, DeviceBackends.Element(request.KvDtype), request.BlockTokens, request.KvBlocks, ops));
+            KvCache cache = Keep(NewCache(request, checkpoint.Config, plan, ops));
             stages.Ended("cache");
             return new LoadedShard(request, ops, relay, model, cache, plan);
         }
@@ -241,6 +242,19 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         {
             built.Add(part);
             return part;
+        }
+    }
+
+    /// <exception cref="ModelLoadException">The host has no memory for it.</exception>
+    private static KvCache NewCache(LoadRequest request, ModelConfig config, ShardPlan plan, ITensorBackend ops)
+    {
+        try
+        {
+            return new KvCache(config, plan, DeviceBackends.Element(request.KvDtype), request.BlockTokens, request.KvBlocks, ops);
+        }
+        catch (OutOfMemoryException fault)
+        {
+            throw new ModelLoadException($"the KV cache of {(long)request.KvBlocks * request.BlockTokens} tokens does not fit into this host's memory, of which {HostMemory.FreeBytes() >> 20} MiB are free. Lower --kv-cache or --max-model-len.", fault);
         }
     }
 

@@ -52,6 +52,10 @@ public sealed record ListenAddress(string Text, string? Socket, IReadOnlyList<IP
             string path = text[UnixScheme.Length..];
             if (path.Length < 2 || path[0] != '/')
                 fault = "is no absolute path after unix:";
+            else if (Directory.Exists(path))
+                fault = "is a folder; a path for a socket in it is needed";
+            else if (!Directory.Exists(Path.GetDirectoryName(path)))
+                fault = "lies in a folder that does not exist";
             else if (Encoding.UTF8.GetByteCount(path) > LongestSocketPath)
                 fault = string.Create(CultureInfo.InvariantCulture, $"takes {Encoding.UTF8.GetByteCount(path)} bytes; a socket's path has at most {LongestSocketPath}");
             address = address with { Socket = path };
@@ -59,12 +63,18 @@ public sealed record ListenAddress(string Text, string? Socket, IReadOnlyList<IP
         }
 
         int colon = text.LastIndexOf(':');
-        string host = colon > 0 ? text[..colon].Trim('[', ']') : "";
-        if (host.Length == 0 || !ushort.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out ushort port))
+        string host = colon > 0 ? text[..colon] : "";
+        if (host.Length == 0 || !ushort.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out ushort port) || port == 0)
         {
-            fault = "is neither unix:/PATH nor HOST:PORT with a port in 0..65535";
+            fault = "is neither unix:/PATH nor HOST:PORT with a port in 1..65535";
             return false;
         }
+        if (host.Contains(':') && !(host.StartsWith('[') && host.EndsWith(']')))
+        {
+            fault = "has an IPv6 address without brackets; write [::1]:9001";
+            return false;
+        }
+        host = host.Trim('[', ']');
         try
         {
             IPAddress[] addresses = IPAddress.TryParse(host, out IPAddress? literal) ? [literal] : host == "localhost" ? [IPAddress.Loopback] : Dns.GetHostAddresses(host);

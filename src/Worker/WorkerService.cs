@@ -13,7 +13,7 @@ namespace TpServe.Worker;
 /// <remarks>
 /// Errors   Load: FailedPrecondition, whatever it was, with a trailer that tells it from a broken link. Run: a StepFault in the last result.
 /// </remarks>
-internal sealed partial class WorkerService(RankHost rank, WorkerOptions options, IHostApplicationLifetime lifetime, ILogger<WorkerService> log) : WorkerControl.WorkerControlBase
+internal sealed partial class WorkerService(RankHost rank, GatewayHold hold, WorkerOptions options, IHostApplicationLifetime lifetime, ILogger<WorkerService> log) : WorkerControl.WorkerControlBase
 {
     /// <summary>Metadata entry that says whose fault ended a load.</summary>
     private const string FaultTrailer = "tpserve-fault";
@@ -28,6 +28,29 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
         reply.Pid = Environment.ProcessId;
         reply.RingAddress = options.Advertise.Length > 0 ? options.Advertise : options.Listen.Address;
         return reply;
+    }
+
+    public override async Task Hold(HoldRequest request, IServerStreamWriter<HoldReply> responses, ServerCallContext context)
+    {
+        TaskCompletionSource over = new(TaskCreationOptions.RunContinuationsAsynchronously); // the gateway has gone or holds the worker by another call, or the worker stops
+        using CancellationTokenRegistration gone = context.CancellationToken.Register(() => over.TrySetResult()), stops = lifetime.ApplicationStopping.Register(() => over.TrySetResult());
+        if (hold.TryTake(request.GatewayId, request.Gateway, over) is { } holder)
+            throw new RpcException(new Status(StatusCode.AlreadyExists, holder));
+        LogHeld(request.Gateway);
+        try
+        {
+            await responses.WriteAsync(new HoldReply(), context.CancellationToken);
+            await over.Task;
+        }
+        catch (Exception) when (context.CancellationToken.IsCancellationRequested)
+        {
+            // Nobody is there to be answered.
+        }
+        finally
+        {
+            if (hold.Release(over))
+                LogReleased(request.Gateway);
+        }
     }
 
     public override async Task<OpenIpcReply> OpenIpc(OpenIpcRequest request, ServerCallContext context)
@@ -147,6 +170,12 @@ internal sealed partial class WorkerService(RankHost rank, WorkerOptions options
 
     [LoggerMessage(2003, LogLevel.Error, "Step failed: {Reason}")]
     private partial void LogStepFailed(string reason);
+
+    [LoggerMessage(2005, LogLevel.Information, "Held by gateway {Gateway}")]
+    private partial void LogHeld(string gateway);
+
+    [LoggerMessage(2006, LogLevel.Information, "Free: gateway {Gateway} has gone")]
+    private partial void LogReleased(string gateway);
 
     [LoggerMessage(2004, LogLevel.Information, "cuda-ipc is not to be had: epoch {Epoch}, rank {Rank}: {Reason}")]
     private partial void LogIpcRefused(long epoch, int rank, string reason);

@@ -1,4 +1,5 @@
 using System.Text;
+using TpServe.Checkpoint;
 
 namespace TpServe.Worker;
 
@@ -16,6 +17,7 @@ internal static class WorkerSettings
     public const string PageCommand = "settings";
 
     private const string AliasPrefix = "TPSERVE_";
+    private const int MostSecretBytes = 4096; // it goes into every call's headers
     private static readonly string[] s_logLevels = ["trace", "debug", "information", "warning", "error"];
 
     /// <summary>One setting.</summary>
@@ -129,6 +131,8 @@ internal static class WorkerSettings
         foreach (string file in files)
             try
             {
+                if (RegularFile.Fault(file) is { } irregular)
+                    throw new InvalidDataException($"{irregular}; a regular file is needed");
                 foreach (IConfigurationSection entry in new ConfigurationBuilder().AddJsonFile(file, optional: true).Build().GetSection(WorkerOptions.Section).GetChildren())
                     Take(entry.Key, entry.Value ?? "", $"{file}, {WorkerOptions.Section}:{entry.Key}", given, faults);
             }
@@ -160,10 +164,12 @@ internal static class WorkerSettings
 
     private static string FileFault(string path)
     {
+        if (RegularFile.Fault(path) is { } irregular)
+            return $"{irregular}; a regular file is needed";
         try
         {
-            File.OpenRead(path).Dispose();
-            return "";
+            using FileStream file = File.OpenRead(path);
+            return file.Length > MostSecretBytes ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"has {file.Length} bytes; a secret has at most {MostSecretBytes}") : "";
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Net.Sockets;
 using NUnit.Framework;
 
 namespace TpServe.Checkpoint.Tests;
@@ -25,6 +27,45 @@ public sealed class ModelCheckpointsTests
     [Test]
     public void Open_OtherFile_NamesPathAndWhatIsExpected() => Assert.That(Fault(_scratch.Write("model.bin", "x")), Does.Contain("model.bin").And.Contain(".gguf"));
 
+    [TestCase("model.gguf", "a named pipe")]
+    [TestCase("model.gguf", "a socket")]
+    [CancelAfter(20_000), Platform("Linux")]
+    public void Open_PathOfAnotherKind_IsNamedAndNotWaitedFor(string name, string kind)
+    {
+        string path = Path.Combine(_scratch.Path, name);
+        using IDisposable made = Make(path, kind);
+        Assert.That(Fault(path), Does.StartWith($"{path}: is {kind}; expected"));
+        Assert.That(Assert.Throws<ModelLoadException>(() => ModelIdentity.Of(path))!.Message, Does.Contain("is " + kind));
+    }
+
+    [Test, Platform("Linux")]
+    public void Open_Device_IsNamed() => Assert.That(Fault("/dev/null"), Does.StartWith("/dev/null: is a character device; expected"));
+
+    [TestCase("config.json")]
+    [TestCase("tokenizer.json")]
+    [TestCase("tokenizer_config.json")]
+    [TestCase("generation_config.json")]
+    [TestCase("chat_template.jinja")]
+    [TestCase("model.safetensors.index.json")]
+    [TestCase("model.safetensors")]
+    [CancelAfter(20_000), Platform("Linux")]
+    public void Open_PipeAmongTheFilesOfAFolder_IsNamedAndNotWaitedFor(string name)
+    {
+        using HubFolder folder = new();
+        folder.Delete(name);
+        string path = Path.Combine(folder.Path, name);
+        using IDisposable made = Make(path, "a named pipe");
+        Assert.That(Fault(folder.Path), Does.Contain($"{path}: is a named pipe; a regular file is needed."));
+    }
+
+    [Test, Platform("Linux")]
+    public void Open_LinkToItself_IsNamed()
+    {
+        string path = Path.Combine(_scratch.Path, "model.gguf");
+        File.CreateSymbolicLink(path, path);
+        Assert.That(Fault(path), Does.Contain("is a loop of symbolic links"));
+    }
+
     [Test]
     public void Name_FolderWithSlashAtTheEnd_IsTheFoldersName()
     {
@@ -49,6 +90,19 @@ public sealed class ModelCheckpointsTests
         checkpoint.Dispose();
         Assert.Throws<ObjectDisposedException>(() => checkpoint.Bytes(tensor));
         Assert.DoesNotThrow(checkpoint.Dispose);
+    }
+
+    private static IDisposable Make(string path, string kind)
+    {
+        if (kind == "a socket")
+        {
+            Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            socket.Bind(new UnixDomainSocketEndPoint(path));
+            return socket;
+        }
+        Process mkfifo = Process.Start("mkfifo", [path]);
+        Assert.That(mkfifo.WaitForExit(TimeSpan.FromSeconds(10)) && mkfifo.ExitCode == 0, Is.True, "mkfifo");
+        return mkfifo;
     }
 
     private static string Fault(string path) => Assert.Throws<ModelLoadException>(() => ModelCheckpoints.Open(path))!.Message;

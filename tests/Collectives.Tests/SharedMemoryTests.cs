@@ -36,6 +36,15 @@ public sealed class SharedMemoryTests
     }
 
     [Test]
+    public void Room_OnAHostWithSharedMemory_IsForMoreThanOneAndLeavesNoFile()
+    {
+        (int segments, string fault) = SharedMemorySegments.Room();
+        Assert.That((segments, fault), Is.EqualTo((segments, "")));
+        Assert.That(segments, Is.GreaterThan(1));
+        Assert.That(Files("tpserve-probe-"), Is.Empty);
+    }
+
+    [Test]
     public void Join_Cancelled_EndsAtOnce()
     {
         string prefix = TestGroup.UniquePrefix();

@@ -117,10 +117,82 @@ public sealed class SettingsTests
     }
 
     [Test]
+    public async Task Worker_AddressThatCannotBeListenedOn_IsOneLineThatNamesIt()
+    {
+        string secret = WriteFile("secret", "a secret"), socket = WriteFile("socket", "");
+        using TcpListener taken = new(IPAddress.Loopback, 0);
+        taken.Start();
+        string used = taken.LocalEndpoint.ToString()!;
+        foreach ((string address, string why) in new[] { (used, "another process listens there"), ("192.0.2.1:9001", "this host has no such address"), ("unix:" + socket, "there is such a file already") })
+            Assert.That(await FailAsync("Worker", [], "--listen", address, "--secret-file", secret), Does.Contain($"--listen {address} cannot be listened on: {why}"));
+        foreach ((string address, string why) in new[] { (used, "another process listens there"), ("192.0.2.1:8080", "this host has no such address") })
+        {
+            Assert.That(await FailAsync("Gateway", [], "--tp", "1", "--device", "cpu", "--http", address, "--grpc", FreeAddress()), Does.Contain($"--http {address} cannot be listened on: {why}."));
+            Assert.That(await FailAsync("Gateway", [], "--tp", "1", "--device", "cpu", "--grpc", address, "--http", FreeAddress()), Does.Contain($"--grpc {address} cannot be listened on: {why}."));
+        }
+    }
+
+    /// <summary>Standard streams that are closed or full: what was asked fails with a code, and with a line where there is one to write to.</summary>
+    [TestCase("Worker", "devices --json >&-", "standard output cannot be written")]
+    [TestCase("Worker", "--help >/dev/full", "standard output cannot be written")]
+    [TestCase("Gateway", "settings >/dev/full", "standard output cannot be written")]
+    [TestCase("Worker", "--listen 192.0.2.1:9001 --secret-file secret >&- 2>&- <&-", "")]
+    [TestCase("Gateway", "--tp 0 >&- 2>&- <&-", "")]
+    [Platform("Linux")]
+    public async Task Program_StreamClosedOrFull_FailsWithItsCode(string room, string line, string says)
+    {
+        WriteFile("secret", "a secret");
+        ProcessStartInfo start = new("sh", ["-c", $"dotnet {Processes.Program(room)} {line}"]) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = _folder };
+        Process process = Process.Start(start)!;
+        _started.Add(process);
+        string errors = await process.StandardError.ReadToEndAsync().WaitAsync(s_patience);
+        await process.WaitForExitAsync().WaitAsync(s_patience);
+        Assert.That((process.ExitCode, errors.Contains(" at ", StringComparison.Ordinal)), Is.EqualTo((1, false)), errors);
+        Assert.That(errors, Does.Contain(says));
+    }
+
+    [Test]
     public async Task Worker_NameThatNobodyKnows_IsFoundAtStart() =>
         Assert.That(
             await FailAsync("Worker", [], "--listen", "no.such.host.invalid:9001", "--secret-file", WriteFile("secret", "a secret")),
             Does.Contain("--listen: 'no.such.host.invalid:9001' cannot be resolved"));
+
+    [Test]
+    public async Task Gateway_OneWorkerUnderTwoSpellings_IsRefusedByBoth()
+    {
+        string secret = WriteFile("secret", "a secret"), address = FreeAddress(), name = address.Replace("127.0.0.1", "localhost", StringComparison.Ordinal);
+        string[] flags = ["--secret-file", secret, "--http", FreeAddress(), "--grpc", FreeAddress()];
+        Assert.That(await FailAsync("Gateway", [], ["--worker", "http://" + address, "--worker", $"http://{address}/", .. flags]), Does.Contain($"--worker: http://{address} is given 2 times"));
+        Start("Worker", [], "--listen", address, "--secret-file", secret, "--log-level", "error");
+        Assert.That(
+            await FailAsync("Gateway", [], ["--worker", "http://" + address, "--worker", "http://" + name, .. flags]),
+            Does.Contain($"--worker http://{address} and --worker http://{name} are the same worker"));
+    }
+
+    [Test]
+    public async Task Worker_OfALivingGateway_IsRefusedToAnotherAndFreeOnceThatOneIsKilled()
+    {
+        string secret = WriteFile("secret", "a secret"), worker = FreeAddress(), http = FreeAddress();
+        Start("Worker", [], "--listen", worker, "--secret-file", secret, "--log-level", "error");
+        string[] flags = ["--worker", "http://" + worker, "--secret-file", secret, "--device", "cpu", "--log-level", "error"];
+        Process first = Start("Gateway", [], [.. flags, "--http", http, "--grpc", FreeAddress()]);
+        await UntilHealthyAsync(http);
+        string refused = await FailAsync("Gateway", [], [.. flags, "--connect-timeout", "1", "--http", FreeAddress(), "--grpc", FreeAddress()]);
+        Assert.That(refused, Does.Contain($"worker http://{worker} serves another gateway").And.Contain(string.Create(CultureInfo.InvariantCulture, $"process {first.Id}")));
+        Assert.That((await RunAsync("Gateway", [], "health", "--server", "http://" + http)).Code, Is.Zero, "the first was not touched");
+
+        http = FreeAddress();
+        Start("Gateway", [], [.. flags, "--connect-timeout", "60", "--http", http, "--grpc", FreeAddress()]); // waits for its turn
+        first.Kill();
+        await UntilHealthyAsync(http);
+    }
+
+    private async Task UntilHealthyAsync(string http)
+    {
+        using CancellationTokenSource deadline = new(s_patience);
+        while ((await RunAsync("Gateway", [], "health", "--server", "http://" + http)).Code != 0)
+            deadline.Token.ThrowIfCancellationRequested();
+    }
 
     [Test]
     public async Task Group_BehindADeadProxyAndByNames_ServesOverTheRingAndSharesTheCores()

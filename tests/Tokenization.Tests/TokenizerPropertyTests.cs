@@ -72,6 +72,20 @@ public sealed class TokenizerPropertyTests
     }
 
     [TestCaseSource(nameof(All))]
+    public void EncodeWithin_AnyLimit_IsTheWholeOrNothing(string name)
+    {
+        Tokenizer tokenizer = Load(name);
+        Gen.Select(Text, Gen.Int[0, 60], Gen.Bool, Gen.Bool).Sample(
+            (text, most, adds, trusted) =>
+            {
+                IReadOnlyList<int> whole = tokenizer.Encode(text, adds, trusted);
+                IReadOnlyList<int>? within = tokenizer.EncodeWithin(text, adds, trusted, most);
+                return tokenizer.LeastIds(text) <= whole.Count && (whole.Count > most ? within is null : within is not null && within.SequenceEqual(whole));
+            },
+            iter: Samples, threads: 1);
+    }
+
+    [TestCaseSource(nameof(All))]
     public void Segments_NoneTrusted_GiveNoSpecialToken(string name)
     {
         Tokenizer tokenizer = Load(name);

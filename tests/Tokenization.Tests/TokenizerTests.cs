@@ -49,6 +49,55 @@ public sealed class TokenizerTests
         Assert.That(tokenizer.Encode([new("<|im_", false), new("<|im_end|>", true), new("end|>", false)], false), Does.Contain(end));
     }
 
+    [TestCase("bpe-gpt2", true)]
+    [TestCase("bpe-smollm-digits", true)]
+    [TestCase("bpe-llama3-ignore-merges", true)]
+    [TestCase("bpe-qwen2-nfc", false)] // composing changes a text
+    [TestCase("bpe-o200k-removed-invert", false)] // text may be left out
+    [TestCase("wordpiece-bert-uncased", false)] // an unknown word is one token, however long
+    public void LeastIds_LongText_IsABoundWhereNoTextIsLost(string name, bool bounded)
+    {
+        Tokenizer tokenizer = GoldenTokenizerTests.Load(name);
+        string text = string.Concat(Enumerable.Repeat("Some words. ", 1000));
+        Assert.That(tokenizer.LeastIds(text), bounded ? Is.InRange(50, tokenizer.Encode(text, true, false).Count) : Is.Zero);
+    }
+
+    [TestCase("bpe-smollm-digits", "Some words. ")]
+    [TestCase("bpe-smollm-digits", "12345")]
+    [TestCase("bpe-smollm-digits", "a")] // one word without end
+    [TestCase("bpe-llama3-ignore-merges", "Some words. ")]
+    [TestCase("bpe-qwen2-nfc", "Some words. ")]
+    public void EncodeWithin_TextFarTooLong_CostsNoMoreThanItsBeginning(string name, string part)
+    {
+        Tokenizer tokenizer = GoldenTokenizerTests.Load(name);
+        string text = string.Concat(Enumerable.Repeat(part, (1 << 20) / part.Length));
+        tokenizer.EncodeWithin(text, false, false, 100);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.That(tokenizer.EncodeWithin(text, false, false, 100), Is.Null);
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(8 << 20), "bytes: some copies of the text, not the pieces of it");
+    }
+
+    [Test]
+    public void LeastIds_VocabularyWithOneVeryLongToken_IsNotCheapForItsSake()
+    {
+        string spaces = new('Ġ', 512);
+        Tokenizer tokenizer = Create($$$"""
+            {"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":false},
+             "model":{"type":"BPE","unk_token":"a","fuse_unk":false,"vocab":{"a":0,"aa":1,"b":2,"Ġ":3,"{{{spaces}}}":4},"merges":[["a","a"]]}}
+            """);
+        Assert.That(tokenizer.LeastIds(new string('a', 10_000)), Is.EqualTo(5_000));
+        Assert.That(tokenizer.LeastIds(new string(' ', 5120)), Is.EqualTo(10));
+        Assert.That(tokenizer.EncodeWithin(new string('a', 1 << 20), false, false, 1000), Is.Null);
+        Assert.That(tokenizer.EncodeWithin(new string('a', 2000), false, false, 1000), Has.Count.EqualTo(1000));
+    }
+
+    [Test]
+    public void EncodeWithin_CallerHasLeft_Ends()
+    {
+        Tokenizer tokenizer = GoldenTokenizerTests.Load("bpe-gpt2");
+        Assert.That(() => tokenizer.EncodeWithin("Some words.", false, false, int.MaxValue, new CancellationToken(canceled: true)), Throws.InstanceOf<OperationCanceledException>());
+    }
+
     [Test]
     public void Segments_WordAcrossTheBound_IsOneWord()
     {

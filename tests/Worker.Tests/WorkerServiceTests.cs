@@ -16,7 +16,7 @@ public sealed class WorkerServiceTests
     public async Task Run_StepFails_AnswersWithTheFaultOnceAndReturnsWhenTheGatewayCloses()
     {
         using RankHost rank = new(new GroupSecret("a secret"), new RingMailboxes());
-        WorkerService service = new(rank, new WorkerOptions(), null!, NullLogger<WorkerService>.Instance);
+        WorkerService service = new(rank, new GatewayHold(TimeProvider.System), new WorkerOptions(), null!, NullLogger<WorkerService>.Instance);
         TwoPlans plans = new();
         Results results = new();
         Task run = service.Run(plans, results, new Call());

@@ -54,6 +54,7 @@ internal sealed class JsonSection
     /// <summary>A whole file; null where there is none.</summary>
     public static byte[]? ReadBytes(string path, long maxBytes)
     {
+        RegularFile.Require(path);
         if (!System.IO.File.Exists(path))
             return null;
         try

@@ -22,6 +22,33 @@ public static class SharedMemorySegments
     /// <summary>Deletes the segments of this user that no living process has open; how many there were.</summary>
     public static int RemoveStale() => Directory.Exists(Folder) ? Directory.EnumerateFiles(Folder, FirstWord + "*").Count(path => IsSegment(path) && TryRemoveStale(path)) : 0;
 
+    /// <summary>How many ranks' segments /dev/shm takes now, found by making one; and why none, empty where some.</summary>
+    public static (int Segments, string Fault) Room()
+    {
+        if (!IsSupported)
+            return (0, $"there is no {Folder}");
+        string path = PathOf($"{FirstWord}probe-{Guid.NewGuid():N}", 0);
+        long bytes = SegmentLayout.SegmentBytes(SharedMemoryCommunicator.DefaultBlockBytes);
+        try
+        {
+            using (FileStream probe = new(path, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Options = FileOptions.DeleteOnClose, BufferSize = 0 }))
+                probe.Write(new byte[bytes]); // written and not just sized: a limit shows only then
+            DriveInfo folder = new(Folder);
+            if (folder.TotalSize == 0)
+                return (int.MaxValue, ""); // a limit of 0 is none
+            return ((int)Math.Clamp(folder.AvailableFreeSpace / bytes, 1, int.MaxValue), "");
+        }
+        catch (IOException) when (RemoveStale() > 0)
+        {
+            return Room(); // what dead groups have left took the room
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            string reason = fault.Message.Split(" : '")[0]; // the runtime adds the path, which nobody knows
+            return (0, string.Create(CultureInfo.InvariantCulture, $"{Folder} takes no segment of {bytes} bytes: {reason.TrimEnd('.')}"));
+        }
+    }
+
     /// <summary>Deletes a segment that no living process has open; false where one has, or another user's.</summary>
     internal static bool TryRemoveStale(string path)
     {

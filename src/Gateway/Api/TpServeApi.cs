@@ -12,6 +12,8 @@ namespace TpServe.Gateway.Api;
 /// <summary>The served API as a whole: engine, gRPC and HTTP. The caller registers an <see cref="IWorkerGroup"/> beside it.</summary>
 public static class TpServeApi
 {
+    private static readonly string[] s_post = [HttpMethods.Post];
+    private static readonly string[] s_get = [HttpMethods.Get, HttpMethods.Head]; // the server leaves the body of an answer to HEAD out
     private static readonly TimeSpan s_watchPeriod = TimeSpan.FromSeconds(1); // how soon a health Watch hears of a change
 
     /// <summary>Registers engine, services and endpoints for one model.</summary>
@@ -63,26 +65,42 @@ public static class TpServeApi
         HttpErrors errors = services.GetRequiredService<HttpErrors>();
         TokenizerEndpoints tokenizer = services.GetRequiredService<TokenizerEndpoints>();
         ServerEndpoints server = services.GetRequiredService<ServerEndpoints>();
-        app.MapPost("/v1/completions", errors.Guard(services.GetRequiredService<CompletionEndpoint>().HandleAsync));
-        app.MapPost("/v1/chat/completions", errors.Guard(services.GetRequiredService<ChatEndpoint>().HandleAsync));
-        app.MapPost("/tokenize", errors.Guard(tokenizer.TokenizeAsync));
-        app.MapPost("/detokenize", errors.Guard(tokenizer.DetokenizeAsync));
-        app.MapGet("/v1/models", errors.Guard(server.ModelsAsync));
-        app.MapGet("/v1/models/{**id}", errors.Guard(server.ModelAsync));
-        app.MapGet("/health/live", errors.Guard(ServerEndpoints.LiveAsync));
-        app.MapGet("/health/ready", errors.Guard(server.ReadyAsync));
-        app.MapGet("/topology", errors.Guard(server.TopologyAsync));
+        Map(s_post, "/v1/completions", services.GetRequiredService<CompletionEndpoint>().HandleAsync);
+        Map(s_post, "/v1/chat/completions", services.GetRequiredService<ChatEndpoint>().HandleAsync);
+        Map(s_post, "/tokenize", tokenizer.TokenizeAsync);
+        Map(s_post, "/detokenize", tokenizer.DetokenizeAsync);
+        Map(s_get, "/v1/models", server.ModelsAsync);
+        Map(s_get, "/v1/models/{**id}", server.ModelAsync);
+        Map(s_get, "/health/live", ServerEndpoints.LiveAsync);
+        Map(s_get, "/health/ready", server.ReadyAsync);
+        Map(s_get, "/topology", server.TopologyAsync);
         app.Use(AnswerUnknownRoutesAsync);
         return app;
+
+        void Map(string[] methods, string path, Func<HttpContext, Task> handle)
+        {
+            app.MapMethods(path, methods, errors.Guard(handle));
+            app.Map(path, http => AnswerOtherMethodAsync(http, methods)); // whatever else is asked of the path
+        }
     }
 
-    // Paths and methods that nothing is mapped to get an error body too.
+    /// <summary>OPTIONS tells what a route serves; every other method that it does not is refused with the same.</summary>
+    private static async Task AnswerOtherMethodAsync(HttpContext http, string[] methods)
+    {
+        http.Response.Headers.Allow = string.Join(", ", [.. methods, HttpMethods.Options]);
+        if (HttpMethods.IsOptions(http.Request.Method))
+            http.Response.StatusCode = StatusCodes.Status204NoContent;
+        else
+            await HttpErrors.AnswerAsync(http, StatusCodes.Status405MethodNotAllowed, new ApiError(
+                StatusCode.Unimplemented, "METHOD_NOT_ALLOWED", $"{http.Request.Method} {http.Request.Path} is not served here; {http.Response.Headers.Allow} are."));
+    }
+
+    // Paths that nothing is mapped to get an error body too.
     private static async Task AnswerUnknownRoutesAsync(HttpContext http, RequestDelegate next)
     {
         await next(http);
-        if (http.Response is { HasStarted: false, ContentLength: null, ContentType: null, StatusCode: 404 or 405 })
+        if (http.Response is { HasStarted: false, ContentLength: null, ContentType: null, StatusCode: StatusCodes.Status404NotFound })
             await HttpErrors.AnswerAsync(http, http.Response.StatusCode, new ApiError(
-                StatusCode.NotFound, http.Response.StatusCode == 404 ? "ROUTE_NOT_FOUND" : "METHOD_NOT_ALLOWED",
-                $"{http.Request.Method} {http.Request.Path} is not served here."));
+                StatusCode.NotFound, "ROUTE_NOT_FOUND", $"{http.Request.Method} {http.Request.Path} is not served here."));
     }
 }

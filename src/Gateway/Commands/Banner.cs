@@ -17,7 +17,9 @@ namespace TpServe.Gateway.Commands;
 internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeProvider time, TimeSpan before) : IGroupObserver
 {
     private readonly Lock _gate = new();
-    private readonly long _start = time.GetTimestamp();
+    private long _since = time.GetTimestamp(); // since when nothing is served
+    private bool _served;
+    private bool _serves;
     private readonly Dictionary<int, int> _quarterOfRank = [];
 
     /// <summary>Before anything is loaded.</summary>
@@ -57,15 +59,40 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeP
                 Line("path", string.Create(CultureInfo.InvariantCulture, $"{rank.Rank} to {path.Peer}: {path.RoundTripMicroseconds:F1} us there and back, {path.BytesPerSecond / 1e9:F1} GB/s"));
         RankInfo first = topology.Ranks[0];
         Line("transport", string.Create(CultureInfo.InvariantCulture, $"{first.Transport}: {first.TransportReason}; small all-reduce {first.AllReduceMicroseconds:F1} us"));
-        Line("serving", string.Create(CultureInfo.InvariantCulture,
-            $"HTTP http://{options.Http}   gRPC {options.Grpc}   ready after {(before + time.GetElapsedTime(_start)).TotalSeconds:F1} s"));
+        string ready;
+        lock (_gate)
+        {
+            TimeSpan outage = time.GetElapsedTime(_since);
+            ready = string.Create(CultureInfo.InvariantCulture, _served ? $"ready again after {outage.TotalSeconds:F1} s" : $"ready after {(before + outage).TotalSeconds:F1} s");
+            _served = _serves = true;
+        }
+        Line("serving", $"HTTP http://{options.Http}   gRPC {options.Grpc}   {ready}");
     }
 
-    public void Lost(long epoch, string reason) => Line("lost", string.Create(CultureInfo.InvariantCulture, $"epoch {epoch}: {reason} Starting over."));
+    public void Lost(long epoch, string reason)
+    {
+        NoteOutage();
+        Line("lost", string.Create(CultureInfo.InvariantCulture, $"epoch {epoch}: {reason} Starting over."));
+    }
 
-    public void Broken(string reason, TimeSpan? retryAfter) => Line("broken", retryAfter is { } pause
-        ? string.Create(CultureInfo.InvariantCulture, $"{reason} Requests are refused; the next attempt is in {pause.TotalSeconds:F0} s.")
-        : $"{reason} Requests are refused until the server is started anew.");
+    public void Broken(string reason, TimeSpan? retryAfter)
+    {
+        NoteOutage();
+        Line("broken", retryAfter is { } pause
+            ? string.Create(CultureInfo.InvariantCulture, $"{reason} Requests are refused; the next attempt is in {pause.TotalSeconds:F0} s.")
+            : $"{reason} Requests are refused until the server is started anew.");
+    }
+
+    /// <summary>An outage begins with its first loss, however many starts fail in it.</summary>
+    private void NoteOutage()
+    {
+        lock (_gate)
+        {
+            if (_serves)
+                _since = time.GetTimestamp();
+            _serves = false;
+        }
+    }
 
     private void Line(string what, string text) => output.Write($"{what,-9} {text}");
 }

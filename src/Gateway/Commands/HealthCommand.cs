@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using TpServe.Checkpoint;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.Worker;
 
@@ -58,6 +59,8 @@ internal static class HealthCommand
     {
         if (!IsAddress(address, out _))
             return Fail($"--worker '{address}' is not an http://host:port address.");
+        if (RegularFile.Fault(secretFile ?? "") is { } irregular)
+            return Fail($"--secret-file '{secretFile}' {irregular}; a regular file is needed.");
         if (!File.Exists(secretFile))
             return Fail($"--secret-file '{secretFile}' does not exist.");
         try

@@ -35,12 +35,13 @@ internal static partial class Server
         ThreadPool.SetMinThreads(LeastPoolThreads, LeastPoolThreads);
         // Settings hold for a server's life: their files are not watched, which costs an inotify instance each.
         Environment.SetEnvironmentVariable("DOTNET_hostBuilder__reloadConfigOnChange", "false");
+        GatewayOptions options = new();
         StartTimes times = new();
         times.Ended("runtime");
         try
         {
             // 1. Settings: appsettings.json, environment, flags; every fault is reported together.
-            GatewayOptions options = GatewaySettings.Require(sources, flags);
+            options = GatewaySettings.Require(sources, flags);
 
             times.Ended("settings");
 
@@ -121,7 +122,10 @@ internal static partial class Server
         }
         catch (Exception fault) when (fault is IOException or SocketException)
         {
-            return Fail(fault is SocketException ? $"--http or --grpc: cannot listen there: {fault.Message}" : fault.Message); // an address in use, or of another host
+            // An address in use, or of another host; what listened is disposed by now.
+            (string Flag, string Address)[] addresses = [("--http", options.Http), ("--grpc", options.Grpc)];
+            return Fail(addresses.Select(one => Endpoints.Fault(one.Address) is { Length: > 0 } why ? $"{one.Flag} {one.Address} cannot be listened on: {why}" : null)
+                .FirstOrDefault(reason => reason is not null) ?? fault.Message);
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
@@ -196,7 +200,7 @@ internal static partial class Server
 
     private static int Fail(string reason)
     {
-        Console.Error.WriteLine("tpserve: " + reason.ReplaceLineEndings(" "));
+        UsageFault.Tell(reason);
         return 1;
     }
 }

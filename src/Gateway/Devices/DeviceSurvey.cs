@@ -26,13 +26,15 @@ internal static class DeviceSurvey
         if (local is not null)
             return [await AheadAsync(local, gpus, cancellation) ?? await LocalAsync(gpus, Timeout, cancellation)];
         string secret = (await File.ReadAllTextAsync(options.SecretFile, cancellation)).Trim();
-        return await Task.WhenAll(options.Workers.Select(async address =>
+        HelloReply[] hosts = await Task.WhenAll(options.Workers.Select(async address =>
         {
             using WorkerClient client = new(address, secret);
             // Whether it is there at all is known after ConnectTimeout; then its driver may take its time.
             HelloReply host = await client.HelloAsync(surveyGpus: false, options.ConnectTimeout, cancellation);
             return gpus ? await client.HelloAsync(surveyGpus: true, Timeout, cancellation) : host;
         }));
+        LoadPlanner.RequireDistinct(hosts, options.Workers);
+        return hosts;
     }
 
     /// <summary>How many workers of this host can be started before it is surveyed: as many as there will be where no GPU can change that, else none.</summary>

@@ -551,7 +551,7 @@ public sealed class InferenceEngine : IDisposable
         if (_pace.CatchUpTokensPerSecond is not { } rate)
             return null;
         double needed = UncachedShare() * tokens / rate, rest = (deadline - _clock.GetUtcNow()).TotalSeconds;
-        return needed <= rest ? null : new DeadlineExceededException(
+        return needed <= rest ? null : new DeadlineExceededException(rest <= 0 ? "The deadline came before the request could begin." :
             FormattableString.Invariant($"The deadline in {rest:F1} s cannot be met: {tokens} tokens come before the first answer, which takes {needed:F1} s at {rate:F0} tokens/s."));
     }
 

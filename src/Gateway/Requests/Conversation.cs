@@ -23,6 +23,9 @@ public sealed record Conversation
     /// <summary>Oldest first, each made by <see cref="Message"/>.</summary>
     public required IReadOnlyList<Value> Messages { get; init; }
 
+    /// <summary>About how many bytes of the request it was made of.</summary>
+    public long RequestBytes { get; init; }
+
     /// <summary>Further variables of the template by name.</summary>
     public IReadOnlyDictionary<string, Value> Variables { get; init; } = new Dictionary<string, Value>();
 
@@ -40,6 +43,7 @@ public sealed record Conversation
         Variables = Entries(chat.TemplateVariables ?? new Struct(), 1).ToDictionary(),
         AddGenerationPrompt = chat.HasAddGenerationPrompt ? chat.AddGenerationPrompt : null,
         ContinueFinalMessage = chat.ContinueFinalMessage,
+        RequestBytes = chat.CalculateSize(),
     };
 
     /// <summary>One message as a map of the template; what is null is left out.</summary>

@@ -1,45 +1,84 @@
 using System.Globalization;
 using Grpc.Core;
 using TpServe.ChatTemplates;
-using TpServe.Tokenization;
+using TpServe.Gateway.Engine;
 
 namespace TpServe.Gateway.Requests;
 
 /// <summary>Text and conversations to token ids. Text of the request becomes a special token only where the request says so.</summary>
-public sealed class PromptEncoder(ServingModel model, RequestLimits limits, TimeProvider clock)
+/// <remarks>
+/// 1. a text that has more tokens than wanted whatever they are is refused by its length; 2. long ones take turns (<see cref="EncodingRoom"/>);
+/// 3. tokenization ends once there are more tokens than wanted, the deadline has come or the client has left.
+/// Errors   <see cref="RequestRejectedException"/>, <see cref="DeadlineExceededException"/>, OperationCanceledException.
+/// </remarks>
+internal sealed class PromptEncoder(ServingModel model, ServingSettings settings, TimeProvider clock)
 {
-    /// <summary>Tokens of a text.</summary>
-    public IReadOnlyList<int> Encode(string text, bool addSpecialTokens, bool parseSpecialTokens)
+    private readonly EncodingRoom _room = new(settings.Limits.EncodingCharacters, settings.Limits.LightCharacters, clock);
+
+    /// <summary>Refuses a text that certainly has more than so many tokens.</summary>
+    public void RequirePossible(string text, int mostTokens)
     {
-        Utf8Text.Require("text", text);
-        return model.Tokenizer.Encode(text, addSpecialTokens, parseSpecialTokens);
+        if (model.Tokenizer.LeastIds(text) > mostTokens)
+            throw TooLong(mostTokens);
     }
 
-    /// <summary>Tokens of a conversation laid out by the model's template, which writes the bos token itself.</summary>
-    /// <exception cref="RequestRejectedException">The conversation is too long, the template refuses it, or the model has none.</exception>
-    public IReadOnlyList<int> Encode(Conversation chat, CancellationToken cancellation)
+    /// <summary>Tokens of a text; refused where there are more than so many.</summary>
+    public Task<IReadOnlyList<int>> EncodeAsync(
+        string text, bool addSpecialTokens, bool parseSpecialTokens, int mostTokens, DateTimeOffset due, CancellationToken cancellation)
     {
-        if (model.ChatTemplate is null)
+        Utf8Text.Require("text", text);
+        RequirePossible(text, mostTokens);
+        return InTurnAsync(text.Length, mostTokens, due, ended => model.Tokenizer.EncodeWithin(text, addSpecialTokens, parseSpecialTokens, mostTokens, ended), cancellation);
+    }
+
+    /// <summary>Tokens of a conversation laid out by the model's template, which writes the bos token itself; refused where there are more than so many.</summary>
+    public Task<IReadOnlyList<int>> EncodeAsync(Conversation chat, int mostTokens, DateTimeOffset due, CancellationToken cancellation)
+    {
+        if (model.ChatTemplate is not { } template)
             throw new RequestRejectedException(
                 StatusCode.FailedPrecondition, "NO_CHAT_TEMPLATE", $"Model '{model.Name}' has no chat template; use Generate or /v1/completions.");
-        RenderedPrompt prompt;
+        ChatTemplateInput input = Input(chat);
+        return InTurnAsync(chat.RequestBytes, mostTokens, due, ended =>
+        {
+            RenderedPrompt prompt;
+            try
+            {
+                prompt = template.Render(input, RenderLimits.Default, ended);
+            }
+            catch (ChatTemplateException fault)
+            {
+                throw RequestRejectedException.Invalid("messages", $"The model's chat template did not render: {fault.Message}");
+            }
+            RequirePossible(prompt.Text, mostTokens);
+            return model.Tokenizer.EncodeWithin(
+                [.. prompt.Segments.Select(segment => new Tokenization.TextSegment(segment.Text, segment.FromTemplate))], addSpecialTokens: false, mostTokens, ended);
+        }, cancellation);
+    }
+
+    private async Task<IReadOnlyList<int>> InTurnAsync(
+        long length, int mostTokens, DateTimeOffset due, Func<CancellationToken, IReadOnlyList<int>?> encode, CancellationToken cancellation)
+    {
+        using IDisposable place = await _room.EnterAsync(length, due, cancellation);
+        using CancellationTokenSource late = new(EncodingRoom.Rest(due, clock), clock);
+        using CancellationTokenSource ended = CancellationTokenSource.CreateLinkedTokenSource(late.Token, cancellation);
         try
         {
-            prompt = model.ChatTemplate.Render(Input(chat), RenderLimits.Default, cancellation);
+            return encode(ended.Token) ?? throw TooLong(mostTokens);
         }
-        catch (ChatTemplateException fault)
+        catch (OperationCanceledException) when (late.IsCancellationRequested && !cancellation.IsCancellationRequested)
         {
-            throw RequestRejectedException.Invalid("messages", $"The model's chat template did not render: {fault.Message}");
+            throw new DeadlineExceededException("The deadline came while the prompt was tokenized.");
         }
-        TextSegment[] segments = [.. prompt.Segments.Select(segment => new TextSegment(segment.Text, segment.FromTemplate))];
-        return model.Tokenizer.Encode(segments, addSpecialTokens: false);
     }
+
+    private RequestRejectedException TooLong(int mostTokens) =>
+        RequestRejectedException.PromptTooLong(string.Create(CultureInfo.InvariantCulture, $"more than {mostTokens}"), settings.MaxModelLen);
 
     private ChatTemplateInput Input(Conversation chat)
     {
-        if (chat.Messages.Count == 0 || chat.Messages.Count > limits.Messages)
+        if (chat.Messages.Count == 0 || chat.Messages.Count > settings.Limits.Messages)
             throw RequestRejectedException.OutOfRange(
-                "messages", chat.Messages.Count.ToString(CultureInfo.InvariantCulture), $"1 to {limits.Messages} messages");
+                "messages", chat.Messages.Count.ToString(CultureInfo.InvariantCulture), $"1 to {settings.Limits.Messages} messages");
         if (chat is { ContinueFinalMessage: true, AddGenerationPrompt: true })
             throw RequestRejectedException.Invalid("continue_final_message", "'continue_final_message' and 'add_generation_prompt' exclude each other.");
         return new ChatTemplateInput

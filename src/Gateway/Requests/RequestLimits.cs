@@ -33,6 +33,12 @@ public sealed record RequestLimits
     /// <summary>Bytes of a request body or gRPC message. Default 4 MiB.</summary>
     public int BodyBytes { get; init; } = 4 << 20;
 
+    /// <summary>UTF-16 units of text that are tokenized at once, over all requests; what comes beyond waits. Default 4 Mi, a body's worth.</summary>
+    public long EncodingCharacters { get; init; } = 4 << 20;
+
+    /// <summary>Texts up to this length never wait for that. Default 64 Ki.</summary>
+    public long LightCharacters { get; init; } = 64 << 10;
+
     /// <summary>Largest priority, and the smallest with its sign turned.</summary>
     public const int Priority = 100;
 

@@ -8,7 +8,8 @@ namespace TpServe.Gateway.Requests;
 
 /// <summary>Requests of either API to <see cref="ValidatedRequest"/>: every check of the server is made here, and only here.</summary>
 /// <remarks>
-/// HTTP requests arrive as the same messages, so that limits and defaults are the same by construction. Cheap checks come before tokenization.
+/// HTTP requests arrive as the same messages, so that limits and defaults are the same by construction. Cheap checks come before tokenization, which ends
+/// as soon as a prompt is longer than the context; long prompts take turns.
 /// Errors   <see cref="RequestRejectedException"/> naming field, value and limit.
 /// </remarks>
 public sealed class RequestParser
@@ -18,6 +19,7 @@ public sealed class RequestParser
     private readonly TimeProvider _clock;
     private readonly SamplingResolver _sampling;
     private readonly StoppingResolver _stopping;
+    private readonly PromptEncoder _encoder;
 
     /// <exception cref="ModelLoadException">The model's own sampling defaults are outside their ranges.</exception>
     public RequestParser(ServingModel model, ServingSettings settings, TimeProvider clock, Func<ulong>? chooseSeed = null)
@@ -25,7 +27,7 @@ public sealed class RequestParser
         _model = model;
         _settings = settings;
         _clock = clock;
-        Encoder = new PromptEncoder(model, settings.Limits, clock);
+        _encoder = new PromptEncoder(model, settings, clock);
         // 53 bits: every JSON reader keeps them.
         _sampling = new SamplingResolver(
             model.Generation, model.Config.Vocab, settings.Limits, chooseSeed ?? (() => (ulong)Random.Shared.NextInt64(1L << 53)));
@@ -40,26 +42,48 @@ public sealed class RequestParser
         }
     }
 
-    /// <summary>Text and conversations to token ids.</summary>
-    public PromptEncoder Encoder { get; }
-
     /// <summary>Values for what a request does not set; the seed in it means nothing.</summary>
     public SamplingParameters DefaultSampling { get; }
 
     /// <summary>Checks a continuation and tokenizes its prompt.</summary>
-    public ValidatedRequest Parse(GenerateRequest request, DateTimeOffset? deadline = null)
+    public Task<ValidatedRequest> ParseAsync(GenerateRequest request, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
         RefuseUnimplemented(request.Constraint, request.HasLora);
-        return Parse(
+        return ParseAsync(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
             request.Sampling, request.Stopping, request.Response, request.Cache, request.Priority,
-            request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline, () => Prompt(request));
+            request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline, due => PromptAsync(request, due, cancellation));
+    }
+
+    /// <summary>Checks the continuations that one call asks for, all or none.</summary>
+    public async Task<List<ValidatedRequest>> ParseAsync(IReadOnlyList<GenerateRequest> requests, CancellationToken cancellation)
+    {
+        // 1. What can be said before any of them is tokenized: one prompt too long refuses all.
+        foreach (GenerateRequest request in requests)
+            if (request.InputCase == GenerateRequest.InputOneofCase.Text)
+                _encoder.RequirePossible(request.Text, _settings.MaxModelLen);
+
+        // 2. One after the other. Each waits in the queue by itself, but what can never stand there together is refused.
+        List<ValidatedRequest> valid = [];
+        long sequences = 0, tokens = 0;
+        foreach (GenerateRequest request in requests)
+        {
+            ValidatedRequest one = await ParseAsync(request, cancellation: cancellation);
+            sequences += one.Outputs;
+            tokens += (long)one.PromptTokens.Count * one.Outputs;
+            if (requests.Count > 1 && sequences > _settings.QueueLimit)
+                throw RequestRejectedException.BeyondTheQueue($"{requests.Count} prompts with {one.Outputs} outputs each", $"{_settings.QueueLimit} (--queue-limit)");
+            if (requests.Count > 1 && tokens > _settings.QueueTokens)
+                throw RequestRejectedException.BeyondTheQueue($"more than {_settings.QueueTokens} prompt tokens", $"{_settings.QueueTokens} prompt tokens (--queue-tokens)");
+            valid.Add(one);
+        }
+        return valid;
     }
 
     /// <summary>Checks a conversation and lays it out.</summary>
     /// <param name="request">All that is asked; messages and variables count where they come in no other form.</param>
     /// <param name="conversation">The conversation of an HTTP body, whose variables hold more than a proto can.</param>
-    public ValidatedRequest Parse(
+    public Task<ValidatedRequest> ParseAsync(
         ChatRequest request, Conversation? conversation = null, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
         RefuseUnimplemented(request.Constraint, request.HasLora);
@@ -67,30 +91,32 @@ public sealed class RequestParser
             throw RequestRejectedException.Unimplemented("tools");
         if (request.ToolChoice is { } choice && choice.Mode != ToolChoice.Types.Mode.None)
             throw RequestRejectedException.Unimplemented("tool_choice");
-        return Parse(
+        return ParseAsync(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
             request.Sampling, request.Stopping, request.Response, request.Cache, request.Priority,
-            request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline, () => Encoder.Encode(conversation ?? Conversation.Of(request), cancellation));
+            request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline,
+            due => _encoder.EncodeAsync(conversation ?? Conversation.Of(request), _settings.MaxModelLen, due, cancellation));
     }
 
-    /// <summary>Tokens of a text or a conversation.</summary>
-    public IReadOnlyList<int> Tokenize(TokenizeRequest request, CancellationToken cancellation)
+    /// <summary>Tokens of a text or a conversation, all of them: who asks wants to know how many there are, also beyond the context.</summary>
+    public Task<IReadOnlyList<int>> TokenizeAsync(TokenizeRequest request, DateTimeOffset? deadline, CancellationToken cancellation)
     {
         RequireModel(request.HasModel ? request.Model : null);
+        DateTimeOffset due = Due(deadline);
         return request.InputCase switch
         {
-            TokenizeRequest.InputOneofCase.Text =>
-                Encoder.Encode(request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens),
-            TokenizeRequest.InputOneofCase.Chat => Encoder.Encode(Conversation.Of(request.Chat), cancellation),
+            TokenizeRequest.InputOneofCase.Text => _encoder.EncodeAsync(
+                request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens, int.MaxValue, due, cancellation),
+            TokenizeRequest.InputOneofCase.Chat => _encoder.EncodeAsync(Conversation.Of(request.Chat), int.MaxValue, due, cancellation),
             _ => throw RequestRejectedException.Invalid("input", "Nothing to tokenize is given: set 'text' or 'chat'."),
         };
     }
 
     /// <summary>Tokens of a conversation.</summary>
-    public IReadOnlyList<int> Tokenize(string? model, Conversation conversation, CancellationToken cancellation)
+    public Task<IReadOnlyList<int>> TokenizeAsync(string? model, Conversation conversation, CancellationToken cancellation)
     {
         RequireModel(model);
-        return Encoder.Encode(conversation, cancellation);
+        return _encoder.EncodeAsync(conversation, int.MaxValue, Due(null), cancellation);
     }
 
     /// <summary>Refuses a name that is not the served model's.</summary>
@@ -108,9 +134,9 @@ public sealed class RequestParser
             _sampling.RequireToken(field, id);
     }
 
-    private ValidatedRequest Parse(
+    private async Task<ValidatedRequest> ParseAsync(
         string? requestId, string? model, SamplingOptions? sampling, StoppingOptions? stopping, ResponseOptions? response, CacheOptions? cache, int priority,
-        int draftTokens, DateTimeOffset? deadline, Func<IReadOnlyList<int>> prompt)
+        int draftTokens, DateTimeOffset? deadline, Func<DateTimeOffset, Task<IReadOnlyList<int>>> prompt)
     {
         RequireModel(model);
         if (requestId is not null)
@@ -124,7 +150,8 @@ public sealed class RequestParser
         RequireWithin("draft_tokens", draftTokens, 0, RequestLimits.DraftTokens);
         string salt = Salt(cache);
 
-        IReadOnlyList<int> tokens = prompt();
+        DateTimeOffset due = Due(deadline);
+        IReadOnlyList<int> tokens = await prompt(due);
         if (tokens.Count == 0)
             throw new RequestRejectedException(StatusCode.InvalidArgument, "PROMPT_EMPTY", "The prompt has no tokens; it needs at least one.", "prompt");
         RequireTokens("prompt", tokens); // a tokenizer may know more tokens than the model has rows for
@@ -147,16 +174,17 @@ public sealed class RequestParser
             CacheSalt = salt,
             BypassCache = cache?.Bypass ?? false,
             DraftTokens = draftTokens,
-            Deadline = Earlier(deadline, _clock.GetUtcNow() + _settings.RequestTimeout),
+            Deadline = due,
         };
     }
 
-    private IReadOnlyList<int> Prompt(GenerateRequest request)
+    private async Task<IReadOnlyList<int>> PromptAsync(GenerateRequest request, DateTimeOffset due, CancellationToken cancellation)
     {
         switch (request.InputCase)
         {
             case GenerateRequest.InputOneofCase.Text:
-                return Encoder.Encode(request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens);
+                return await _encoder.EncodeAsync(
+                    request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens, _settings.MaxModelLen, due, cancellation);
             case GenerateRequest.InputOneofCase.TokenIds:
                 RequireTokens("token_ids", request.TokenIds.Ids);
                 return [.. request.TokenIds.Ids];
@@ -203,7 +231,11 @@ public sealed class RequestParser
         return bytes <= RequestLimits.CacheSaltBytes ? salt : throw RequestRejectedException.OutOfRange("cache.salt", $"{bytes} bytes", $"0 to {RequestLimits.CacheSaltBytes} bytes");
     }
 
-    private static DateTimeOffset Earlier(DateTimeOffset? asked, DateTimeOffset latest) => asked is { } deadline && deadline < latest ? deadline : latest;
+    private DateTimeOffset Due(DateTimeOffset? asked)
+    {
+        DateTimeOffset latest = _clock.GetUtcNow() + _settings.RequestTimeout;
+        return asked is { } deadline && deadline < latest ? deadline : latest;
+    }
 
     private static string Shown(string name) => name.Length <= 100 ? name : name[..100] + "…";
 }

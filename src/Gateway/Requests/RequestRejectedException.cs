@@ -38,6 +38,20 @@ public sealed class RequestRejectedException : Exception
     public static RequestRejectedException Invalid(string field, string message) =>
         new(StatusCode.InvalidArgument, "INVALID_FIELD", message, field);
 
+    /// <summary>INVALID_ARGUMENT: prompt and output cannot fit the context.</summary>
+    /// <param name="tokens">The prompt's: a number, or "more than" one.</param>
+    /// <param name="maxModelLen">The context.</param>
+    public static RequestRejectedException PromptTooLong(string tokens, int maxModelLen) => new(
+        StatusCode.InvalidArgument, "PROMPT_TOO_LONG", $"The prompt has {tokens} tokens; the context is {maxModelLen} tokens, prompt and output together.",
+        "prompt", tokens, $"max_model_len {maxModelLen}");
+
+    /// <summary>INVALID_ARGUMENT: the request alone is more than the queue ever takes, so that trying again cannot help.</summary>
+    /// <param name="brings">What it brings, in words.</param>
+    /// <param name="limit">The limit, with its flag.</param>
+    public static RequestRejectedException BeyondTheQueue(string brings, string limit) => new(
+        StatusCode.InvalidArgument, "REQUEST_TOO_LARGE", $"The request brings {brings}; the server's queue takes at most {limit}. Send its prompts in several requests.",
+        "prompt", brings, limit);
+
     /// <summary>UNIMPLEMENTED: this release does not serve the field.</summary>
     public static RequestRejectedException Unimplemented(string field) =>
         new(StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", $"'{field}' is not implemented in this release.", field);

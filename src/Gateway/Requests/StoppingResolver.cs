@@ -15,10 +15,7 @@ public sealed class StoppingResolver(IReadOnlyList<int> eosTokenIds, int vocabul
         Check(asked);
         int rest = maxModelLen - promptTokens;
         if (rest < 0 || (rest == 0 && !asked.HasMaxTokens))
-            throw new RequestRejectedException(
-                Grpc.Core.StatusCode.InvalidArgument, "PROMPT_TOO_LONG",
-                $"The prompt has {promptTokens} tokens; the context is {maxModelLen} tokens, prompt and output together.",
-                "prompt", Text(promptTokens), $"max_model_len {maxModelLen}");
+            throw RequestRejectedException.PromptTooLong(Text(promptTokens), maxModelLen);
         int maxTokens = asked.HasMaxTokens ? asked.MaxTokens : rest;
         if (maxTokens > rest)
             throw new RequestRejectedException(

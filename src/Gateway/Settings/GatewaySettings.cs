@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Options;
+using TpServe.Checkpoint;
 
 namespace TpServe.Gateway.Settings;
 
@@ -68,6 +69,11 @@ internal static class GatewaySettings
     {
         List<GivenSetting> given = [];
         IConfigurationSection section;
+        if (RegularFile.Fault(file) is { } irregular)
+        {
+            faults.Add($"{file}: {irregular}; a regular file is needed.");
+            return given;
+        }
         try
         {
             section = new ConfigurationBuilder().AddJsonFile(file, optional: true).Build().GetSection(GatewayOptions.Section);

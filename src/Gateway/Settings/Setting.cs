@@ -182,7 +182,7 @@ internal static class SettingKinds
     /// <summary>Weights of the workers; empty = even.</summary>
     public static SettingKind<IReadOnlyList<double>> Weights() => new(
         "even|w0,w1,…",
-        "even, or a positive number for each worker as in 2,1",
+        "even, or a number in 0.000001..1000000 for each worker as in 2,1",
         text =>
         {
             if (text.Equals("even", StringComparison.OrdinalIgnoreCase))
@@ -190,8 +190,9 @@ internal static class SettingKinds
             List<double> weights = [];
             foreach (string part in text.Split(','))
             {
-                if (!double.TryParse(part, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double weight) || weight <= 0)
-                    return ([], $"'{text}': '{part}' is no positive number; write even, or one weight for each worker as in 2,1.");
+                // What is no number compares as false, so that it is asked what a weight must be, not what it must not be.
+                if (!double.TryParse(part, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double weight) || !(weight is >= 1e-6 and <= 1e6))
+                    return ([], $"'{text}': {(part.Length == 0 ? "a weight is missing" : $"'{part}' is no number in 0.000001..1000000")}; write even, or one weight for each worker as in 2,1.");
                 weights.Add(weight);
             }
             return (weights, null);

@@ -1,4 +1,5 @@
 using System.Globalization;
+using TpServe.Checkpoint;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Settings;
@@ -6,16 +7,20 @@ namespace TpServe.Gateway.Settings;
 /// <summary>Rules across settings, and what must exist outside; every fault is reported, not only the first.</summary>
 internal static class SettingRules
 {
+    private const int MostSecretBytes = 4096; // it goes into every call's headers
+
     /// <param name="options">The settings, each within its range.</param>
     /// <param name="unread">Names of those that could not be read: their values are defaults that nobody chose, so no rule looks at them.</param>
     public static IEnumerable<string> Faults(GatewayOptions options, IReadOnlySet<string> unread)
     {
         if (Read(nameof(options.Transport), nameof(options.Device)) && options is { Transport: Transport.CudaIpc, Device.Kind: DeviceKind.Cpu })
             yield return "--transport: cuda-ipc connects GPUs; --device is cpu.";
-        if (Read(nameof(options.Http), nameof(options.Grpc)) && options.Http == options.Grpc)
-            yield return $"--http and --grpc: both are {options.Http}; they need ports of their own.";
+        if (Read(nameof(options.Http), nameof(options.Grpc)) && Endpoints.Clash(Endpoints.Parse(options.Http), Endpoints.Parse(options.Grpc)))
+            yield return $"--http and --grpc: {options.Http} and {options.Grpc} are one; they need ports of their own.";
         if (Read(nameof(options.Workers)) && options.Workers.Count > 0 && options.SecretFile.Length == 0)
             yield return "--secret-file: external workers need the file with the secret they were started with.";
+        foreach (IGrouping<string, string> address in options.Workers.GroupBy(address => address.TrimEnd('/'), StringComparer.OrdinalIgnoreCase).Where(address => address.Count() > 1))
+            yield return $"--worker: {address.Key} is given {address.Count()} times; each rank needs a worker of its own.";
         if (options.SecretFile.Length > 0 && FileFault(options.SecretFile) is { } fault)
             yield return $"--secret-file: '{options.SecretFile}' {fault}";
         if (Read(nameof(options.ChunkTokens), nameof(options.MaxStepTokens)) && options.ChunkTokens > options.MaxStepTokens)
@@ -28,10 +33,14 @@ internal static class SettingRules
 
     private static string? FileFault(string path)
     {
+        if (RegularFile.Fault(path) is { } irregular)
+            return $"{irregular}; a regular file is needed.";
         try
         {
             using FileStream file = File.OpenRead(path);
-            return file.CanSeek && file.Length == 0 ? "is empty." : null;
+            return file.Length == 0 ? "is empty."
+                : file.Length > MostSecretBytes ? string.Create(CultureInfo.InvariantCulture, $"has {file.Length} bytes; a secret has at most {MostSecretBytes}.")
+                : null;
         }
         catch (Exception fault) when (fault is FileNotFoundException or DirectoryNotFoundException)
         {

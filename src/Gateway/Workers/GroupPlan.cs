@@ -47,7 +47,9 @@ public sealed record GroupPlan(
         int degree = devices.Degree;
         int most = local && !devices.OnGpus ? Math.Min(Sharding.Partition.MaxDegree, Math.Max(FewestLocalWorkersAllowed, 2 * cores)) : Sharding.Partition.MaxDegree;
         if (degree < 1 || degree > most)
-            throw new ShardingException($"tensor parallel degree {degree} is not in 1..{most}{(local && !devices.OnGpus ? $" (this host has {cores} cores)" : "")}.");
+            throw new ShardingException(most < Sharding.Partition.MaxDegree
+                ? $"--tp {degree}: at most {most} workers start on this host: twice its {cores} cores, or {FewestLocalWorkersAllowed} where that is more. Workers on GPUs or on other hosts (--worker) may be up to {Sharding.Partition.MaxDegree}."
+                : $"--tp {degree} is not in 1..{most}.");
 
         Partition partition = options.Partition.Count == 0
             ? Sharding.Partition.Even(config, degree)
@@ -64,6 +66,12 @@ public sealed record GroupPlan(
         long? asked = options.KvCache.TokensAt(tokenBytes.Max());
         if (asked < 1)
             throw new ShardingException($"--kv-cache {options.KvCache} holds no token: one takes {tokenBytes.Max()} bytes on a worker.");
+        if (asked > MostTokens(tokenElements))
+            throw new ShardingException($"--kv-cache {options.KvCache} holds {asked} tokens; this model's cache has at most {MostTokens(tokenElements)} at this degree. Lower --kv-cache.");
+        if (asked is { } tokensAsked && !devices.OnGpus)
+            RequireHostMemory(options.KvCache, tokensAsked, freeBytes, workers, weights, tokenBytes);
+        if (asked > affordable && devices.OnGpus && GpuMemory.Tokens(devices, 1, weights, tokenBytes, tokenElements) is var room && asked > room)
+            throw new ShardingException($"--kv-cache {options.KvCache} holds {asked} tokens; the GPUs have memory for {room} beside the weights. Lower --kv-cache, or use more GPUs.");
         affordable = Math.Max(affordable - affordable % options.BlockTokens, options.BlockTokens);
         int wanted = options.MaxModelLen > 0 ? options.MaxModelLen : config.MaxPositions;
         if (wanted > config.MaxPositions)
@@ -89,8 +97,7 @@ public sealed record GroupPlan(
     /// <summary>Tokens that the hosts' memory holds: of what is free beside the weights half stays so, for whatever else runs there. The tightest host decides.</summary>
     private static (long Tokens, string Reason) HostTokens(long freeBytes, IReadOnlyList<HelloReply>? workers, long[] weights, long[] tokenBytes, int tokenElements)
     {
-        // A layer's keys stay below 2^31 elements, so that kernels may index them with 32 bits.
-        long tokens = int.MaxValue / Math.Max(tokenElements, 1), spare = long.MaxValue;
+        long tokens = MostTokens(tokenElements), spare = long.MaxValue;
         foreach (IGrouping<string, int> host in Enumerable.Range(0, weights.Length).GroupBy(rank => workers is null ? "" : workers[rank].HostId))
         {
             long free = workers is null ? freeBytes : host.Min(rank => workers[rank].FreeBytes);
@@ -98,6 +105,21 @@ public sealed record GroupPlan(
             tokens = Math.Min(tokens, Math.Max(0, free - host.Sum(rank => weights[rank])) / 2 / Math.Max(host.Sum(rank => tokenBytes[rank]), 1));
         }
         return (tokens, FormattableString.Invariant($"half of the {spare / 1073741824.0:F1} GiB free beside the weights"));
+    }
+
+    /// <summary>A layer's keys stay below 2^31 elements, so that kernels may index them with 32 bits.</summary>
+    private static long MostTokens(int tokenElements) => int.MaxValue / Math.Max(tokenElements, 1);
+
+    /// <summary>A cache that was asked for may take all that is free, not half of it; but not more, or a worker runs out of memory while it loads or, worse, later.</summary>
+    private static void RequireHostMemory(KvCacheSize size, long tokens, long freeBytes, IReadOnlyList<HelloReply>? workers, long[] weights, long[] tokenBytes)
+    {
+        foreach (IGrouping<string, int> host in Enumerable.Range(0, weights.Length).GroupBy(rank => workers is null ? "" : workers[rank].HostId))
+        {
+            long free = workers is null ? freeBytes : host.Min(rank => workers[rank].FreeBytes), loaded = host.Sum(rank => weights[rank]), token = host.Sum(rank => tokenBytes[rank]);
+            if ((Int128)tokens * token > Math.Max(0, free - loaded))
+                throw new ShardingException(
+                    $"--kv-cache {size} needs {(Int128)tokens * token >> 20} MiB for the {host.Count()} workers of {(workers is null ? "this host" : "one host")}, where {Math.Max(0, free - loaded) >> 20} MiB are free beside {loaded >> 20} MiB of weights. Lower it to at most {Math.Max(0, free - loaded) / Math.Max(token, 1)} tokens.");
+        }
     }
 
     /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>

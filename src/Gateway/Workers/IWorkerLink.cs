@@ -16,6 +16,15 @@ internal interface IWorkerLink : IIpcPeer, IDisposable
     /// <exception cref="WorkerStartException">No answer in time, or a refusal.</exception>
     Task<HelloReply> HelloAsync(bool surveyGpus, TimeSpan timeout, CancellationToken cancellation);
 
+    /// <summary>Whether the worker is this gateway's: no other one is let in.</summary>
+    bool IsHeld { get; }
+
+    /// <summary>Takes the worker for this gateway, for as long as the link lives. Where another gateway has it, asks until that one has gone.</summary>
+    /// <param name="timeout">How long to ask.</param>
+    /// <param name="cancellation">Ends the asking.</param>
+    /// <exception cref="WorkerStartException">Another gateway has it, or the link broke.</exception>
+    Task HoldAsync(TimeSpan timeout, CancellationToken cancellation);
+
     /// <summary>Loads the shard, passing on progress.</summary>
     /// <exception cref="WorkerStartException">The worker's reason.</exception>
     Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation);

@@ -14,6 +14,19 @@ internal static class LoadPlanner
                 throw new WorkerStartException($"rank {rank} is release {facts[rank].Version}, rank 0 is {facts[0].Version}.");
     }
 
+    /// <param name="facts">What each worker says.</param>
+    /// <param name="names">What each is called.</param>
+    /// <exception cref="WorkerStartException">Two are one process, by whatever addresses: it would wait for itself.</exception>
+    public static void RequireDistinct(IReadOnlyList<HelloReply> facts, IReadOnlyList<string> names)
+    {
+        for (int rank = 1; rank < facts.Count; rank++)
+            for (int other = 0; other < rank; other++)
+                if ((facts[rank].Pid, facts[rank].HostId, facts[rank].PidNamespace) == (facts[other].Pid, facts[other].HostId, facts[other].PidNamespace))
+                    throw new WorkerStartException(names[other] == names[rank]
+                        ? $"--worker {names[rank]} is given twice; each rank needs a worker of its own."
+                        : $"--worker {names[other]} and --worker {names[rank]} are the same worker, process {facts[rank].Pid}; each rank needs one of its own.");
+    }
+
     /// <exception cref="WorkerStartException">The wanted instruction set is not to be had.</exception>
     public static LoadRequest[] Requests(
         GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts, TransportChoice transport)

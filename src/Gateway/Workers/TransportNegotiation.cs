@@ -39,6 +39,7 @@ internal static class TransportNegotiation
                 return new TransportChoice(Transport.CudaIpc, "every rank proved its path to every peer", paths);
         }
 
+        string? noShm = devices.Degree == 1 ? null : oneHost ? WhyNoSegments(facts) : "the workers report different hosts";
         switch (wanted)
         {
             case Transport.CudaIpc when devices.Degree == 1:
@@ -47,8 +48,15 @@ internal static class TransportNegotiation
                 throw new WorkerStartException($"transport cuda-ipc is not to be had: {refusal}. Use auto, shm or ring.");
             case Transport.Shm when !oneHost:
                 throw new WorkerStartException("transport shm needs all workers on one host; they report different ones. Use auto or ring.");
+            case Transport.Shm when noShm is not null:
+                throw new WorkerStartException($"transport shm is not to be had: {noShm}. Use auto or ring.");
             case Transport.Unspecified:
-                return TransportChoice.Unproven(oneHost ? Transport.Shm : Transport.Ring, devices.Degree, refusal is null || onCpu ? "" : $"cuda-ipc is not to be had: {refusal}");
+                List<string> reasons = [];
+                if (refusal is not null && !onCpu)
+                    reasons.Add($"cuda-ipc is not to be had: {refusal}");
+                if (noShm is not null && oneHost)
+                    reasons.Add($"shm is not to be had: {noShm}");
+                return TransportChoice.Unproven(noShm is null ? Transport.Shm : Transport.Ring, devices.Degree, string.Join("; ", reasons));
             default:
                 return TransportChoice.Unproven(wanted, devices.Degree);
         }
@@ -75,6 +83,11 @@ internal static class TransportNegotiation
             cancellation)));
         return (FirstReason(proofs.Select(proof => proof.Reason)), [.. proofs.Select((proof, rank) => proof.Pairs.Where(pair => pair.Peer != rank).ToArray())]);
     }
+
+    /// <summary>Why /dev/shm cannot take a segment of every rank; null where it can.</summary>
+    private static string? WhyNoSegments(IReadOnlyList<HelloReply> facts) =>
+        FirstReason(facts.Select(fact => fact.ShmFault))
+        ?? FirstReason(facts.Select(fact => fact.ShmSegments >= facts.Count ? "" : $"/dev/shm has room for {fact.ShmSegments} of {facts.Count} segments"));
 
     private static string Apart(IReadOnlyList<HelloReply> facts) => facts.All(fact => fact.Machine() == facts[0].Machine())
         ? "the workers are on one host, but do not share its IPC namespace and /dev/shm"

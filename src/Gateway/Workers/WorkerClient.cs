@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using System.Net.Sockets;
 using Grpc.Core;
 using Grpc.Net.Client;
@@ -16,10 +18,17 @@ internal sealed class WorkerClient : IWorkerLink
     private const int MostSentBytes = 256 << 20;
 
     private static readonly TimeSpan PingPeriod = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan HoldPause = TimeSpan.FromMilliseconds(200);
+    private static readonly HoldRequest Holder = new()
+    {
+        GatewayId = Guid.NewGuid().ToString("N"),
+        Gateway = string.Create(CultureInfo.InvariantCulture, $"{Environment.MachineName}, process {Environment.ProcessId},"),
+    };
 
     private readonly GrpcChannel _channel;
     private readonly Metadata _secret;
     private readonly WorkerControl.WorkerControlClient _control;
+    private Task _hold = Task.CompletedTask; // runs while the worker is held
 
     public WorkerClient(string address, string secret)
     {
@@ -58,6 +67,54 @@ internal sealed class WorkerClient : IWorkerLink
                         : $"worker {Address} refused: {fault.Status.Detail}", fault);
             }
         }
+    }
+
+    /// <inheritdoc/>
+    public bool IsHeld => !_hold.IsCompleted;
+
+    /// <inheritdoc/>
+    public async Task HoldAsync(TimeSpan timeout, CancellationToken cancellation)
+    {
+        long start = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            AsyncServerStreamingCall<HoldReply> call = _control.Hold(Holder, _secret, cancellationToken: CancellationToken.None); // it outlives the asking
+            using CancellationTokenRegistration given = cancellation.Register(call.Dispose);
+            try
+            {
+                if (!await call.ResponseStream.MoveNext(cancellation))
+                    throw new RpcException(new Status(StatusCode.Unavailable, "it ended the call"));
+                _hold = KeepAsync(call);
+                return;
+            }
+            catch (RpcException fault)
+            {
+                call.Dispose();
+                cancellation.ThrowIfCancellationRequested();
+                if (fault.StatusCode != StatusCode.AlreadyExists)
+                    throw new WorkerStartException($"worker {Address} cannot be taken: {fault.Status.Detail}", fault) { LostLink = true };
+                if (Stopwatch.GetElapsedTime(start) > timeout)
+                    throw new WorkerStartException($"worker {Address} serves another gateway: {fault.Status.Detail}. End that one first, or give this one workers of its own.", fault);
+            }
+            await Task.Delay(HoldPause, cancellation);
+        }
+    }
+
+    /// <summary>Ends when the call does.</summary>
+    private static async Task KeepAsync(AsyncServerStreamingCall<HoldReply> call)
+    {
+        using (call)
+            try
+            {
+                while (await call.ResponseStream.MoveNext(CancellationToken.None))
+                {
+                    // One answer is all there is.
+                }
+            }
+            catch (RpcException)
+            {
+                // The link is gone; whoever starts the next epoch takes the worker again.
+            }
     }
 
     /// <inheritdoc/>

@@ -7,8 +7,8 @@ namespace TpServe.Gateway.Workers;
 /// <summary>The workers of the group over its lives: those that live keep what they have loaded, those that died are opened again.</summary>
 /// <remarks>
 /// A start, <see cref="BringUpAsync"/>:
-/// 1. the model's files are those the server was started with; 2. every seat has a worker that has said what it can do; 3. they agree on instruction set and transport;
-/// 4. all load at once, which for a worker that kept its shard is joining anew; 5. the step streams are open.
+/// 1. the model's files are those the server was started with; 2. every seat has a worker of its own that has said what it can do, and that no other gateway has;
+/// 3. they agree on instruction set and transport; 4. all load at once, which for a worker that kept its shard is joining anew; 5. the step streams are open.
 /// Whatever fails in it has a reason, and no worker is left waiting for another.
 /// Threads  the group's life alone, but for <see cref="ReviveAsync"/>, which runs beside an epoch on seats that are not in it.
 /// </remarks>
@@ -66,8 +66,11 @@ internal sealed class WorkerCrew : IAsyncDisposable
         using CancellationTokenSource start = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         try
         {
-            // 3. What they agree on.
             HelloReply[] facts = [.. workers.Select(worker => worker.Facts!)];
+            LoadPlanner.RequireDistinct(facts, [.. workers.Select(worker => worker.Name)]);
+            await UnlessOneExitsAsync([.. workers.Select(worker => HoldAsync(worker, start.Token))], workers, start.Token);
+
+            // 3. What they agree on.
             LoadPlanner.RequireOneRelease(facts);
             Task<TransportChoice> choosing = TransportNegotiation.ChooseAsync(
                 _options.Transport, plan.Devices, facts, epoch, [.. workers.Select(worker => worker.Link)], start.Token);
@@ -147,6 +150,22 @@ internal sealed class WorkerCrew : IAsyncDisposable
         await UnlessOneExitsAsync([hello], [opened], cancellation);
         opened.Facts = await hello;
         return opened;
+    }
+
+    /// <summary>A worker that was started elsewhere serves one gateway at a time.</summary>
+    private async Task HoldAsync(HeldWorker worker, CancellationToken cancellation)
+    {
+        if (worker.Process is not null || worker.Link.IsHeld)
+            return;
+        try
+        {
+            await worker.Link.HoldAsync(_source.Patience, cancellation);
+        }
+        catch (WorkerStartException fault) when (fault.LostLink)
+        {
+            worker.Fence();
+            throw;
+        }
     }
 
     private async Task ReleaseAsync(GroupEpoch epoch, HeldWorker worker, string reason)

@@ -87,6 +87,24 @@ internal sealed class WorkerFolder : IDisposable
         _lock.Dispose();
     }
 
+    /// <summary>What the sockets are called by which a debugger finds a process: its id and the tick of the clock at which it began.</summary>
+    private static string ProcessName()
+    {
+        const int StartField = 21; // of /proc/self/stat, 0-based; the name in field 1 may hold blanks and ends with the last bracket
+        string? stat = File.Exists("/proc/self/stat") ? File.ReadAllText("/proc/self/stat") : null;
+        string start = stat is null ? "0" : stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[StartField - 2];
+        return string.Create(CultureInfo.InvariantCulture, $"{Environment.ProcessId}-{start}");
+    }
+
+    /// <summary>Deletes what the runtime of a gateway that was killed has left in the temporary folder.</summary>
+    private static void SweepRuntime(string process)
+    {
+        if (process.Length is 0 or > 64 || !process.All(letter => char.IsAsciiDigit(letter) || letter == '-'))
+            return;
+        foreach (string name in new[] { $"dotnet-diagnostic-{process}-socket", $"clr-debug-pipe-{process}-in", $"clr-debug-pipe-{process}-out" })
+            File.Delete(System.IO.Path.Combine(System.IO.Path.GetTempPath(), name));
+    }
+
     private static WorkerFolder? Make(string root)
     {
         for (int attempt = 1; ; attempt++)
@@ -103,7 +121,11 @@ internal sealed class WorkerFolder : IDisposable
             {
                 FileStream held = new(file, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
                 if (File.Exists(file))
+                {
+                    held.Write(Encoding.UTF8.GetBytes(ProcessName()));
+                    held.Flush();
                     return new WorkerFolder(path, held);
+                }
                 held.Dispose(); // swept between making and locking it
             }
             catch (IOException) when (attempt < MostAttempts && !File.Exists(file))
@@ -120,6 +142,8 @@ internal sealed class WorkerFolder : IDisposable
             try
             {
                 using FileStream alone = new(System.IO.Path.Combine(path, LockName), FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+                using StreamReader owner = new(alone);
+                SweepRuntime(owner.ReadToEnd());
                 Empty(path);
             }
             catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)

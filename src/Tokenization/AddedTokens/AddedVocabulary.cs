@@ -23,6 +23,7 @@ internal sealed class AddedVocabulary
             _decodedTexts[token.Id] = sought;
             (token.Normalized ? InNormalizedText : InRawText).Add(token, sought);
             LargestId = Math.Max(LargestId, token.Id);
+            StripsSpace |= token.StripsLeft || token.StripsRight;
         }
     }
 
@@ -31,6 +32,12 @@ internal sealed class AddedVocabulary
     public AddedTokenFinder InNormalizedText { get; } = new();
 
     public int LargestId { get; } = -1;
+
+    /// <summary>The texts that are looked for.</summary>
+    public IEnumerable<string> SoughtTexts => _decodedTexts.Values;
+
+    /// <summary>True where one of them takes white space around it along.</summary>
+    public bool StripsSpace { get; }
 
     public string? TextOf(int id) => _texts.GetValueOrDefault(id);
 

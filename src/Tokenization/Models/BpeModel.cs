@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using TpServe.Tokenization.Unicode;
 
 namespace TpServe.Tokenization.Models;
 
@@ -27,6 +28,10 @@ internal sealed class BpeModel : ITokenModel
     }
 
     public Vocabulary Vocabulary { get; }
+
+    public bool LosesNothing(bool ofBytes) =>
+        (ofBytes && _options is { ContinuingSubwordPrefix: "", EndOfWordSuffix: "" } && ByteAlphabet.All.All(character => _characterIds[character] >= 0))
+        || _byteIds?.All(id => id >= 0) == true || _options is { UnknownId: not null, FuseUnknown: false };
 
     public void Encode(ReadOnlySpan<char> piece, List<int> ids)
     {

@@ -8,6 +8,10 @@ internal interface ITokenModel
 {
     Vocabulary Vocabulary { get; }
 
+    /// <summary>True where every character of a piece lies in a token, none vanishes and none is one unknown token with its neighbours: then a piece has at least so many ids as <see cref="TokenCosts"/> says.</summary>
+    /// <param name="ofBytes">Pieces are written in the byte alphabet.</param>
+    bool LosesNothing(bool ofBytes) => false;
+
     /// <summary>Appends the ids of one piece, which is well-formed UTF-16.</summary>
     void Encode(ReadOnlySpan<char> piece, List<int> ids);
 }

@@ -39,6 +39,8 @@ internal sealed class SentencePieceModel : ITokenModel
 
     public Vocabulary Vocabulary { get; }
 
+    public bool LosesNothing(bool ofBytes) => _byteIds.All(id => id >= 0); // else unknown neighbours are one token
+
     // A symbol is a stretch of the text; stretches form a doubly linked list, an empty one has joined its left neighbour.
     private record struct Symbol(int Start, int Length, int Previous, int Next, bool Frozen);
 

@@ -38,6 +38,8 @@ internal sealed class UnigramModel : ITokenModel
 
     public Vocabulary Vocabulary { get; }
 
+    public bool LosesNothing(bool ofBytes) => _byteIds?.All(id => id >= 0) == true; // else unknown neighbours are one token
+
     // The best path to a position: where its last token starts (-1 = no path yet), which token that is, and the sum.
     private record struct Best(int Start, int Id, double Score);
 

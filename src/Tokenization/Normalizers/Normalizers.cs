@@ -10,6 +10,12 @@ namespace TpServe.Tokenization.Normalizers;
 /// </remarks>
 internal interface INormalizer
 {
+    /// <summary>True where every character of the text is in the result, as it is or in the byte alphabet.</summary>
+    bool KeepsText => false;
+
+    /// <summary>True where the text is written in the byte alphabet.</summary>
+    bool WritesBytes => false;
+
     /// <summary>The text, rewritten. Never ill-formed UTF-16 where the text is not.</summary>
     string Normalize(string text);
 
@@ -20,6 +26,10 @@ internal interface INormalizer
 /// <summary>Several normalizers, one after the other.</summary>
 internal sealed class NormalizerSequence(IReadOnlyList<INormalizer> steps) : INormalizer
 {
+    public bool KeepsText => steps.All(step => step.KeepsText);
+
+    public bool WritesBytes => steps is [.., { WritesBytes: true }];
+
     public string Normalize(string text) => Apply(text, (step, current) => step.Normalize(current));
 
     public string NormalizeContinuation(string text) => Apply(text, (step, current) => step.NormalizeContinuation(current));
@@ -39,6 +49,8 @@ internal sealed class NormalizerSequence(IReadOnlyList<INormalizer> steps) : INo
 /// <summary>Puts a text in front of every text that is not empty.</summary>
 internal sealed class PrependNormalizer(string prefix) : INormalizer
 {
+    public bool KeepsText => true;
+
     public string Normalize(string text) => text.Length == 0 ? text : prefix + text;
 
     public string NormalizeContinuation(string text) => text;
@@ -166,5 +178,9 @@ internal sealed class UnicodeFormNormalizer(NormalizationForm form) : INormalize
 /// <summary>Writes every UTF-8 byte as its character of the byte alphabet.</summary>
 internal sealed class ByteLevelNormalizer : INormalizer
 {
+    public bool KeepsText => true;
+
+    public bool WritesBytes => true;
+
     public string Normalize(string text) => ByteAlphabet.Encode(text);
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using TpServe.Tokenization.PreTokenizers;
 using TpServe.Tokenization.Unicode;
 
 namespace TpServe.Tokenization.Patterns;
@@ -41,7 +42,14 @@ internal sealed class Pattern
     public static string Shorten(string text) => text.Length <= 60 ? text : string.Concat(text.AsSpan(0, 57), "...");
 
     /// <summary>Appends every match from left to right, none overlapping; an empty match never touches the end of the match before it.</summary>
-    public void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches)
+    public void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches) => FindAll(text, (start, end) =>
+    {
+        matches.Add((start, end));
+        return true;
+    });
+
+    /// <summary>The same, given to the taker one by one until it wants no more. False where it did not want all.</summary>
+    public bool FindAll(ReadOnlySpan<char> text, SpanTaker take)
     {
         PatternMatcher matcher = new(this, text);
         try
@@ -53,11 +61,13 @@ internal sealed class Pattern
                 bool found = end >= 0 && !(end == at && at == lastEnd);
                 if (found)
                 {
-                    matches.Add((at, end));
+                    if (!take(at, end))
+                        return false;
                     lastEnd = end;
                 }
                 at = found && end > at ? end : Next(text, at);
             }
+            return true;
         }
         finally
         {

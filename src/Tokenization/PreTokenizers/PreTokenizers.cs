@@ -9,9 +9,18 @@ namespace TpServe.Tokenization.PreTokenizers;
 /// </remarks>
 internal interface IPreTokenizer
 {
-    /// <summary>Appends the parts of the piece, in order, none empty.</summary>
-    void Split(TextPiece piece, List<TextPiece> parts);
+    /// <summary>True where every character of the text is in the parts, as it is or in the byte alphabet.</summary>
+    bool KeepsText => true;
+
+    /// <summary>True where the parts are written in the byte alphabet.</summary>
+    bool WritesBytes => false;
+
+    /// <summary>Gives the parts of the piece to the taker, in order, none empty, until it wants no more. False where it did not want all.</summary>
+    bool Split(TextPiece piece, PieceTaker take);
 }
+
+/// <summary>Takes a part of a text; false = no further one is wanted, so that a text that is too long is not cut to its end.</summary>
+internal delegate bool PieceTaker(TextPiece part);
 
 /// <summary>A run of normalized text that the model encodes by itself.</summary>
 /// <param name="Text">The string it lies in.</param>
@@ -29,24 +38,25 @@ internal readonly record struct TextPiece(string Text, int Start, int Length, bo
 /// <summary>Several pre-tokenizers; each cuts the pieces of the one before.</summary>
 internal sealed class PreTokenizerSequence(IReadOnlyList<IPreTokenizer> steps) : IPreTokenizer
 {
-    public void Split(TextPiece piece, List<TextPiece> parts)
+    public bool KeepsText => steps.All(step => step.KeepsText);
+
+    public bool WritesBytes => steps.Any(step => step.WritesBytes);
+
+    public bool Split(TextPiece piece, PieceTaker take)
     {
-        List<TextPiece> current = [piece], next = [];
-        foreach (IPreTokenizer step in steps)
+        // Each part goes through all steps before the next one is cut.
+        for (int i = steps.Count - 1; i >= 0; i--)
         {
-            next.Clear();
+            PieceTaker following = take;
+            IPreTokenizer? step = i + 1 < steps.Count ? steps[i + 1] : null;
             long length = 0;
-            foreach (TextPiece part in current)
+            take = part =>
             {
-                int from = next.Count;
-                step.Split(part, next);
-                for (int i = from; i < next.Count; i++)
-                    length += next[i].Length;
-                GrowthLimit.Check(piece.Length, length, "The pre-tokenizer");
-            }
-            (current, next) = (next, current);
+                GrowthLimit.Check(piece.Length, length += part.Length, "The pre-tokenizer");
+                return step is null ? following(part) : step.Split(part, following);
+            };
         }
-        parts.AddRange(current);
+        return steps.Count == 0 ? take(piece) : steps[0].Split(piece, take);
     }
 }
 
@@ -58,19 +68,18 @@ internal sealed class ByteLevelPreTokenizer(bool addPrefixSpace, bool useRegex) 
 
     private static readonly Lazy<SplitPreTokenizer> Gpt2Split = new(() => new(new PatternFinder(Pattern.Parse(Gpt2Pattern)), SplitBehavior.Isolated, invert: false));
 
-    public void Split(TextPiece piece, List<TextPiece> parts)
+    public bool WritesBytes => true;
+
+    public bool Split(TextPiece piece, PieceTaker take)
     {
         if (addPrefixSpace && !piece.Span.StartsWith(' '))
             piece = new TextPiece(string.Concat(" ", piece.Span), 0, piece.Length + 1, piece.AtOrigin);
-        int from = parts.Count;
-        if (useRegex)
-            Gpt2Split.Value.Split(piece, parts);
-        else
-            parts.Add(piece);
-        for (int i = from; i < parts.Count; i++)
+        return useRegex ? Gpt2Split.Value.Split(piece, Write) : Write(piece);
+
+        bool Write(TextPiece part)
         {
-            string encoded = ByteAlphabet.Encode(parts[i].Span);
-            parts[i] = new TextPiece(encoded, 0, encoded.Length, parts[i].AtOrigin);
+            string encoded = ByteAlphabet.Encode(part.Span);
+            return take(new TextPiece(encoded, 0, encoded.Length, part.AtOrigin));
         }
     }
 }
@@ -80,17 +89,16 @@ internal sealed class MetaspacePreTokenizer(char mark, PrependScheme scheme, boo
 {
     private readonly SplitPreTokenizer _split = new(new LiteralFinder(mark.ToString()), SplitBehavior.MergedWithNext, invert: false);
 
-    public void Split(TextPiece piece, List<TextPiece> parts)
+    public bool KeepsText => false;
+
+    public bool Split(TextPiece piece, PieceTaker take)
     {
         string text = piece.Span.ToString().Replace(' ', mark);
         bool prepends = scheme == PrependScheme.Always || (scheme == PrependScheme.First && piece.AtOrigin);
         if (prepends && !text.StartsWith(mark))
             text = mark + text;
         TextPiece marked = new(text, 0, text.Length, piece.AtOrigin);
-        if (split)
-            _split.Split(marked, parts);
-        else
-            parts.Add(marked);
+        return split ? _split.Split(marked, take) : take(marked);
     }
 }
 

@@ -12,23 +12,22 @@ internal sealed class SplitPreTokenizer(ISpanFinder finder, SplitBehavior behavi
 {
     private readonly record struct Span(int Start, int End, bool IsDelimiter);
 
-    public void Split(TextPiece piece, List<TextPiece> parts)
+    public bool KeepsText => behavior != SplitBehavior.Removed;
+
+    public bool Split(TextPiece piece, PieceTaker take)
     {
-        List<(int Start, int End)> matches = [];
-        finder.FindAll(piece.Span, matches);
-        if (matches.Count == 0 && !invert)
+        if (behavior is SplitBehavior.Removed or SplitBehavior.Isolated)
+            return Cover(piece, span => span.End == span.Start || (span.IsDelimiter && !KeepsText) || take(piece.Part(span.Start, span.End)));
+
+        // What becomes of a delimiter depends on its neighbours: all are found first.
+        List<Span> spans = [];
+        Cover(piece, span =>
         {
-            parts.Add(piece);
-            return;
-        }
-        List<Span> spans = Cover(matches, piece.Length);
+            spans.Add(span);
+            return true;
+        });
         switch (behavior)
         {
-            case SplitBehavior.Removed:
-                spans.RemoveAll(span => span.IsDelimiter);
-                break;
-            case SplitBehavior.Isolated:
-                break;
             case SplitBehavior.Contiguous:
                 spans = Merge(spans, (last, span) => last.IsDelimiter == span.IsDelimiter);
                 break;
@@ -42,25 +41,23 @@ internal sealed class SplitPreTokenizer(ISpanFinder finder, SplitBehavior behavi
                 break;
         }
         foreach (Span span in spans)
-            if (span.End > span.Start)
-                parts.Add(piece.Part(span.Start, span.End));
+            if (span.End > span.Start && !take(piece.Part(span.Start, span.End)))
+                return false;
+        return true;
     }
 
     // Matches and the gaps between them, which together are the text.
-    private List<Span> Cover(List<(int Start, int End)> matches, int length)
+    private bool Cover(TextPiece piece, Func<Span, bool> give)
     {
-        List<Span> spans = new((matches.Count * 2) + 1);
         int last = 0;
-        foreach ((int start, int end) in matches)
+        bool all = finder.FindAll(piece.Span, (start, end) =>
         {
-            if (start > last)
-                spans.Add(new(last, start, invert));
-            spans.Add(new(start, end, !invert));
+            if (start > last && !give(new(last, start, invert)))
+                return false;
             last = end;
-        }
-        if (length > last)
-            spans.Add(new(last, length, invert));
-        return spans;
+            return give(new(start, end, !invert));
+        });
+        return all && (last >= piece.Length || give(new(last, piece.Length, invert)));
     }
 
     // joins asks about a span and its neighbour as they were found, not as they were merged: of several delimiters in a row only one joins.
@@ -107,27 +104,31 @@ internal enum SplitBehavior
 /// <summary>Finds the delimiters of a Split.</summary>
 internal interface ISpanFinder
 {
-    /// <summary>Appends the delimiters in order, none overlapping.</summary>
-    void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches);
+    /// <summary>Gives the delimiters to the taker, in order, none overlapping, until it wants no more. False where it did not want all.</summary>
+    bool FindAll(ReadOnlySpan<char> text, SpanTaker take);
 }
+
+/// <summary>Takes a stretch; false = no further one is wanted.</summary>
+internal delegate bool SpanTaker(int start, int end);
 
 /// <summary>The matches of a regular expression.</summary>
 internal sealed class PatternFinder(Pattern pattern) : ISpanFinder
 {
-    public void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches) => pattern.FindAll(text, matches);
+    public bool FindAll(ReadOnlySpan<char> text, SpanTaker take) => pattern.FindAll(text, take);
 }
 
 /// <summary>The occurrences of a fixed text, which is not empty.</summary>
 internal sealed class LiteralFinder(string literal) : ISpanFinder
 {
-    public void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches)
+    public bool FindAll(ReadOnlySpan<char> text, SpanTaker take)
     {
         for (int from = 0; ;)
         {
             int found = text[from..].IndexOf(literal, StringComparison.Ordinal);
             if (found < 0)
-                return;
-            matches.Add((from + found, from + found + literal.Length));
+                return true;
+            if (!take(from + found, from + found + literal.Length))
+                return false;
             from += found + literal.Length;
         }
     }
@@ -136,14 +137,15 @@ internal sealed class LiteralFinder(string literal) : ISpanFinder
 /// <summary>Every single code point of a class.</summary>
 internal sealed class ClassFinder(CodePointSet members) : ISpanFinder
 {
-    public void FindAll(ReadOnlySpan<char> text, List<(int Start, int End)> matches)
+    public bool FindAll(ReadOnlySpan<char> text, SpanTaker take)
     {
         for (int at = 0; at < text.Length;)
         {
             Rune.DecodeFromUtf16(text[at..], out Rune rune, out int length);
-            if (members.Contains(rune.Value))
-                matches.Add((at, at + length));
+            if (members.Contains(rune.Value) && !take(at, at + length))
+                return false;
             at += length;
         }
+        return true;
     }
 }

@@ -12,6 +12,9 @@ internal static class ByteAlphabet
     private static readonly char[] CharacterOf = MakeCharacters();
     private static readonly short[] ByteOf = MakeBytes();
 
+    /// <summary>Its characters, by byte.</summary>
+    public static IReadOnlyList<char> All => CharacterOf;
+
     /// <summary>The text whose characters stand for the UTF-8 bytes of the given one.</summary>
     public static string Encode(ReadOnlySpan<char> text)
     {

@@ -1,3 +1,7 @@
+using System.Buffers.Binary;
+using System.Net;
+using System.Net.Http.Headers;
+using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Google.Rpc;
 using Grpc.Core;
@@ -129,6 +133,41 @@ public sealed class GrpcTests
         RequestRejectedException? refused = Assert.Throws<RequestRejectedException>(() => parser.Parse(request));
         Assert.That((refused!.Status, refused.Field), Is.EqualTo((status, field)));
         Assert.That(refused.Message, Does.Contain(message));
+    }
+
+    [TestCase("0S", "4", "'grpc-timeout' is 0")]
+    [TestCase("00000000n", "4", "'grpc-timeout' is 0")]
+    [TestCase("1n", "4", "deadline")]
+    [TestCase("99999999H", "0", "")]
+    [TestCase("999999999H", "3", "1 to 8 digits")]
+    [TestCase("100000000000000000000000S", "3", "1 to 8 digits")]
+    [TestCase("-1S", "3", "1 to 8 digits")]
+    [TestCase("1.5S", "3", "1 to 8 digits")]
+    [TestCase("1", "3", "1 to 8 digits")]
+    [TestCase("S", "3", "1 to 8 digits")]
+    [TestCase("1h", "3", "1 to 8 digits")]
+    public async Task Generate_TimeoutOfAnyForm_HasADefiniteStatus(string timeout, string status, string message)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        byte[] body = new GenerateRequest { Text = "a", Stopping = new StoppingOptions { MaxTokens = 1 } }.ToByteArray();
+        byte[] length = new byte[5];
+        BinaryPrimitives.WriteInt32BigEndian(length.AsSpan(1), body.Length);
+        using HttpClient client = new();
+        using HttpRequestMessage request = new(HttpMethod.Post, $"http://{api.Channel.Target}/tpserve.v1.Inference/Generate")
+        {
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = new ByteArrayContent([.. length, .. body]),
+        };
+        request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/grpc");
+        request.Headers.TE.ParseAdd("trailers");
+        request.Headers.TryAddWithoutValidation("grpc-timeout", timeout);
+        using HttpResponseMessage response = await client.SendAsync(request).WaitAsync(TimeSpan.FromSeconds(20));
+        await response.Content.ReadAsByteArrayAsync();
+        string[] told = [.. response.Headers.Concat(response.TrailingHeaders).Where(header => header.Key is "grpc-status" or "grpc-message").OrderByDescending(header => header.Key, StringComparer.Ordinal).Select(header => header.Value.Single())];
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK));
+        Assert.That(told[0], Is.EqualTo(status), string.Join(" ", told));
+        Assert.That(told.Length > 1 ? Uri.UnescapeDataString(told[1]) : "", Does.Contain(message));
     }
 
     [Test]

@@ -143,15 +143,45 @@ public sealed class HttpErrorTests
     public async Task Completion_PromptTooLong_NamesBothLengths() =>
         await CheckAsync("/v1/completions", $$"""{"prompt":"{{new string('a', 128)}}"}""", 400, "prompt", "128 tokens; the context is 128");
 
-    [TestCase("/v1/nothing")]
-    [TestCase("/v1/completions")] // only POST
-    public async Task Get_NotServed_IsAnErrorBody(string path)
+    [Test]
+    public async Task Get_PathThatIsNotServed_IsAnErrorBody()
     {
-        using HttpResponseMessage response = await _api.Http.GetAsync(path);
+        using HttpResponseMessage response = await _api.Http.GetAsync("/v1/nothing");
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
         JsonElement error = (await ApiFixture.BodyAsync(response)).GetProperty("error");
         Assert.That(error.GetProperty("code").GetString(), Is.EqualTo("route_not_found"));
-        Assert.That(error.GetProperty("message").GetString(), Does.Contain($"GET {path}"));
+        Assert.That(error.GetProperty("message").GetString(), Does.Contain("GET /v1/nothing"));
+    }
+
+    [TestCase("/v1/completions", "POST, OPTIONS")]
+    [TestCase("/v1/chat/completions", "POST, OPTIONS")]
+    [TestCase("/tokenize", "POST, OPTIONS")]
+    [TestCase("/detokenize", "POST, OPTIONS")]
+    [TestCase("/v1/models", "GET, HEAD, OPTIONS")]
+    [TestCase("/v1/models/test-model", "GET, HEAD, OPTIONS")]
+    [TestCase("/health/live", "GET, HEAD, OPTIONS")]
+    [TestCase("/health/ready", "GET, HEAD, OPTIONS")]
+    [TestCase("/topology", "GET, HEAD, OPTIONS")]
+    public async Task Route_EveryMethod_IsServedOrToldWhichAre(string path, string allowed)
+    {
+        foreach (string method in new[] { "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS" })
+        {
+            using HttpRequestMessage request = new(new HttpMethod(method), path);
+            using HttpResponseMessage response = await _api.Http.SendAsync(request);
+            string body = await response.Content.ReadAsStringAsync();
+            if (method == "OPTIONS")
+                Assert.That((response.StatusCode, string.Join(", ", response.Content.Headers.Allow)), Is.EqualTo((HttpStatusCode.NoContent, allowed)));
+            else if (method == "POST" && allowed.StartsWith("POST", StringComparison.Ordinal))
+                Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest), "an empty body");
+            else if (allowed.Contains(method, StringComparison.Ordinal))
+                Assert.That((response.StatusCode, body.Length > 0), Is.EqualTo((HttpStatusCode.OK, method == "GET")), $"{method} {path}");
+            else
+            {
+                Assert.That((response.StatusCode, string.Join(", ", response.Content.Headers.Allow)), Is.EqualTo((HttpStatusCode.MethodNotAllowed, allowed)), $"{method} {path}");
+                if (method != "HEAD")
+                    Assert.That(body, Does.Contain("method_not_allowed").And.Contain($"{method} {path}").And.Contain(allowed));
+            }
+        }
     }
 
     private async Task CheckAsync(string path, string json, int status, string field, string message)

@@ -80,9 +80,16 @@ public sealed class HttpLifetimeTests
     public async Task Completion_OneOfSeveralPromptsIsRefused_EndsThemAll()
     {
         await using ApiFixture api = await ApiFixture.StartAsync(start: false, settings: ApiFixture.Settings with { QueueLimit = 2 });
-        (HttpStatusCode status, _) = await api.PostAsync("/v1/completions", """{"prompt":["a","b","c"]}""");
+        using CancellationTokenSource leave = new();
+        Task<HttpResponseMessage> waiting = api.SendAsync("/v1/completions", """{"prompt":"a"}""", leave.Token);
+        using PeriodicTimer pause = new(TimeSpan.FromMilliseconds(5));
+        for (int i = 0; api.Engine.Load().WaitingSequences == 0 && i < 4000; i++)
+            await pause.WaitForNextTickAsync();
+        (HttpStatusCode status, _) = await api.PostAsync("/v1/completions", """{"prompt":["b","c"]}""");
         Assert.That(status, Is.EqualTo(HttpStatusCode.TooManyRequests));
-        Assert.That(api.Engine.Load().WaitingSequences, Is.Zero);
+        Assert.That(api.Engine.Load().WaitingSequences, Is.EqualTo(1), "the one that was there before");
+        await leave.CancelAsync();
+        await Assert.ThatAsync(() => waiting, Throws.InstanceOf<OperationCanceledException>());
     }
 
     [Test]

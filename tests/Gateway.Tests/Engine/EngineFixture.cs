@@ -77,3 +77,12 @@ internal sealed class EngineFixture : IAsyncDisposable
         _stop.Dispose();
     }
 }
+
+/// <summary>The parser where nothing waits: short prompts take no turns.</summary>
+internal static class Parsing
+{
+    public static ValidatedRequest Parse(this RequestParser parser, GenerateRequest request, DateTimeOffset? deadline = null) =>
+        parser.ParseAsync(request, deadline).GetAwaiter().GetResult();
+
+    public static ValidatedRequest Parse(this RequestParser parser, ChatRequest request) => parser.ParseAsync(request).GetAwaiter().GetResult();
+}

@@ -198,22 +198,47 @@ public sealed class GatewaySettingsTests
     [TestCase("", "--max-step-tokens", "32")]
     [TestCase("cuda-ipc connects GPUs", "--device", "cpu", "--transport", "cuda-ipc")]
     [TestCase("ports of their own", "--http", "127.0.0.1:1", "--grpc", "127.0.0.1:1")]
+    [TestCase("ports of their own", "--http", "127.0.0.1:1", "--grpc", "localhost:1")]
+    [TestCase("ports of their own", "--http", "127.0.0.1:1", "--grpc", "0.0.0.0:1")]
     [TestCase("--secret-file", "--worker", "http://a:1")]
     [TestCase("does not exist", "--secret-file", "/no/such/file")]
-    [TestCase("cannot be read", "--secret-file", "/proc")]
+    [TestCase("is a folder", "--secret-file", "/proc")]
+    [TestCase("is a character device", "--secret-file", "/dev/null")]
     public void Read_SettingsThatDoNotFitTogether_AreRefused(string says, params string[] flags) => Assert.That(Read(flags: flags).Faults, Is.Not.Empty.And.All.Contains(says));
+
+    [Test]
+    public void Read_OneWorkerTwice_IsRefusedWhateverItsSpelling() =>
+        Assert.That(Read(flags: ["--worker", "http://a:1,http://b:1,http://A:1/", "--secret-file", WriteFile("secret", "s")]).Faults, Is.EqualTo(new[] { "--worker: http://a:1 is given 2 times; each rank needs a worker of its own." }));
+
+    [Test]
+    public void Read_SecretThatIsNone_IsRefusedByItsSize() =>
+        Assert.That(Read(flags: ["--secret-file", WriteFile("secret", new string('s', 5000))]).Faults, Has.One.Contains("has 5000 bytes; a secret has at most 4096."));
 
     [Test]
     public void Read_SettingThatCannotBeRead_StartsNoSecondFault() =>
         Assert.That(Read(flags: ["--max-step-tokens", "many", "--chunk-tokens", "600"]).Faults, Has.Count.EqualTo(1).And.One.Contains("'many'"));
 
+    [TestCase("--partition", "1,,2")]
+    [TestCase("--partition", ",")]
     [TestCase("--partition", "2,0")]
     [TestCase("--partition", "2;1")]
+    [TestCase("--partition", "1,NaN")]
+    [TestCase("--partition", "1,Infinity")]
+    [TestCase("--partition", "1,1e999")]
+    [TestCase("--partition", "1,-1")]
+    [TestCase("--partition", "1,0.0000001")]
+    [TestCase("--partition", "1,99999999999999999999")]
     [TestCase("--gpu-memory-utilization", "1.1")]
     [TestCase("--gpu-memory-utilization", "NaN")]
     [TestCase("--prefix-cache", "yes")]
     [TestCase("--worker", "a:9001")]
     [TestCase("--http", "example.org:80")]
+    [TestCase("--http", "127.0.0.1:0")]
+    [TestCase("--http", "127.0.0.1:65536")]
+    [TestCase("--http", "127.0.0.1")]
+    [TestCase("--http", "::1:8080")]
+    [TestCase("--grpc", ":8081")]
+    [TestCase("--grpc", "127.0.0.1:-1")]
     [TestCase("--threads", "-1")]
     [TestCase("--resume-bytes", "100")]
     [TestCase("--kv-cache", "0")]

@@ -16,6 +16,12 @@ internal sealed class FakeWorkers(bool local = true) : IWorkerSource
     /// <summary>What a worker's load does before it reports; by seat and request.</summary>
     public Func<FakeWorker, LoadRequest, Task> OnLoad { get; set; } = (_, _) => Task.CompletedTask;
 
+    /// <summary>The process that answers as a worker.</summary>
+    public Func<FakeWorker, int> PidOf { get; set; } = worker => worker.Id;
+
+    /// <summary>Told of each worker before it is used.</summary>
+    public Action<FakeWorker> OnOpen { get; set; } = _ => { };
+
     /// <summary>Whether a seat can be opened now.</summary>
     public Func<int, bool> CanOpen { get; set; } = _ => true;
 
@@ -40,6 +46,7 @@ internal sealed class FakeWorkers(bool local = true) : IWorkerSource
         {
             FakeWorker worker = new(this, seat, 100 + _opened.Count);
             _opened.Add(worker);
+            OnOpen(worker);
             return new HeldWorker(seat, worker, local ? worker : null);
         }
     }
@@ -83,7 +90,24 @@ internal sealed class FakeWorker(FakeWorkers owner, int seat, int pid) : IWorker
     public Task Woken => _woken.Task;
 
     public Task<HelloReply> HelloAsync(bool surveyGpus, TimeSpan timeout, CancellationToken cancellation) =>
-        Task.FromResult(new HelloReply { Pid = pid, Version = "1", HostId = "a/b/c", RingAddress = Address });
+        Task.FromResult(new HelloReply { Pid = owner.PidOf(this), Version = "1", HostId = "a/b/c", RingAddress = Address, ShmSegments = 64 });
+
+    /// <summary>How often it was taken.</summary>
+    public int Holds { get; private set; }
+
+    /// <summary>The gateway that has it is another one.</summary>
+    public bool IsTaken { get; set; }
+
+    public bool IsHeld { get; set; }
+
+    public Task HoldAsync(TimeSpan timeout, CancellationToken cancellation)
+    {
+        if (IsTaken)
+            throw new WorkerStartException($"worker {Address} serves another gateway: it has it.");
+        Holds++;
+        IsHeld = true;
+        return Task.CompletedTask;
+    }
 
     public async Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation)
     {

@@ -133,6 +133,31 @@ public sealed class GroupPlanTests
     }
 
     [Test]
+    public void Create_KvCacheBeyondTheHostsMemory_NamesNeedAndWhatIsFree()
+    {
+        static GroupPlan OnHost(KvCacheSize size, long freeTokens) => GroupPlan.Create(
+            Config(), new GatewayOptions { KvCache = size }, DevicePlan.Cpu(2, "test"), freeBytes: 2 * Weights + 2 * 2 * HeadBytes * freeTokens, cores: 2, _ => Weights);
+        Assert.That(OnHost(KvCacheSize.OfTokens(1600), 1600).KvBlocks, Is.EqualTo(100), "all that is free may be asked for");
+        long need = 2 * 2 * HeadBytes * 100_000L >> 20, free = 2 * 2 * HeadBytes * 1600L >> 20;
+        Assert.That(
+            Assert.Throws<ShardingException>(() => OnHost(KvCacheSize.OfTokens(100_000), 1600))!.Message,
+            Is.EqualTo($"--kv-cache 100000 needs {need} MiB for the 2 workers of this host, where {free} MiB are free beside {2 * Weights >> 20} MiB of weights. Lower it to at most 1600 tokens."));
+        Assert.That(Assert.Throws<ShardingException>(() => OnHost(KvCacheSize.OfBytes(1L << 40), 1600))!.Message, Does.StartWith("--kv-cache 1TiB holds "), "more than a kernel can count");
+    }
+
+    [Test]
+    public void Create_KvCacheBeyondTheGpusMemory_NamesWhatTheyHold()
+    {
+        GatewayOptions options = new() { KvCache = KvCacheSize.OfTokens(2000) };
+        Assert.That(Assert.Throws<ShardingException>(() => Plan(options, Gpu(0, Weights + 1000 * 3 * HeadBytes)))!.Message, Does.Contain("--kv-cache 2000").And.Contain("memory for 1000"));
+    }
+
+    [Test]
+    public void Create_MoreWorkersThanTheHostTakes_SaysWhatLimitsThem() => Assert.That(
+        Assert.Throws<ShardingException>(() => GroupPlan.Create(Config(), new GatewayOptions(), DevicePlan.Cpu(9, "test"), 1L << 40, cores: 3, _ => Weights))!.Message,
+        Does.StartWith("--tp 9: at most 8 workers start on this host: twice its 3 cores, or 8 where that is more.").And.Contain("--worker"));
+
+    [Test]
     public void Create_KvCacheThatHoldsNoToken_IsRefused() =>
         Assert.That(
             Assert.Throws<ShardingException>(() => Plan(new GatewayOptions { KvCache = KvCacheSize.OfBytes(1024) }, Gpu(0, 8L << 30)))!.Message,

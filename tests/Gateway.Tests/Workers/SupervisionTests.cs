@@ -122,13 +122,18 @@ public sealed class SupervisionTests
         try
         {
             string dead = Directory.CreateDirectory(Path.Combine(work, "tpserve-dead")).FullName, foreign = Directory.CreateDirectory(Path.Combine(work, "tpserve-notes")).FullName;
-            File.WriteAllText(Path.Combine(dead, "lock"), "");
+            string diagnostics = Path.Combine(Path.GetTempPath(), "dotnet-diagnostic-4194305-7-socket"), other = Path.Combine(Path.GetTempPath(), "dotnet-diagnostic-4194305-8-socket");
+            File.WriteAllText(diagnostics, "as the runtime of a killed gateway leaves it");
+            File.WriteAllText(other, "of a later process of the same id");
+            File.WriteAllText(Path.Combine(dead, "lock"), "4194305-7");
             File.WriteAllText(Path.Combine(dead, "w1"), "");
             File.WriteAllText(Path.Combine(foreign, "thesis.txt"), "");
             using WorkerFolder living = WorkerFolder.Create(work);
             using WorkerFolder next = WorkerFolder.Create(work);
             Assert.That(Directory.GetDirectories(work), Is.EquivalentTo(new[] { foreign, living.Path, next.Path }));
             Assert.That(File.Exists(Path.Combine(foreign, "thesis.txt")), Is.True);
+            Assert.That((File.Exists(diagnostics), File.Exists(other)), Is.EqualTo((false, true)));
+            File.Delete(other);
         }
         finally
         {

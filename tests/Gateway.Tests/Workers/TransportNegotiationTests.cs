@@ -16,7 +16,7 @@ public sealed class TransportNegotiationTests
 
     private static Transport Wanted(string word) => Words.Transports.TryParse(word, out Transport transport) ? transport : throw new FormatException(word);
 
-    private static HelloReply[] Hosts(params string[] ids) => [.. ids.Select(id => new HelloReply { HostId = id })];
+    private static HelloReply[] Hosts(params string[] ids) => [.. ids.Select(id => new HelloReply { HostId = id, ShmSegments = 2 })];
 
     private static Task<TransportChoice> ChooseAsync(string wanted, DevicePlan devices, HelloReply[] hosts, params FakePeer[] peers) =>
         TransportNegotiation.ChooseAsync(Wanted(wanted), devices, hosts, epoch: 7, peers, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(10));
@@ -90,6 +90,21 @@ public sealed class TransportNegotiationTests
         Assert.That(peers.Select(peer => peer.Opened), Is.All.Null);
         Assert.That((await Assert.ThrowsAsync<WorkerStartException>(() => ChooseAsync("cuda-ipc", Gpus, Hosts(first, second), peers)))!.Message, Does.Contain(reason));
         await Assert.ThrowsAsync<WorkerStartException>(() => ChooseAsync("shm", Gpus, Hosts(first, second), peers));
+    }
+
+    [TestCase("no space left on device", 0, "rank 1: no space left on device")]
+    [TestCase("", 1, "rank 1: /dev/shm has room for 1 of 2 segments")]
+    public async Task Choose_NoRoomForSegments_SaysSoAndTakesTheRing(string fault, int segments, string reason)
+    {
+        HelloReply[] hosts = Hosts("a/i/s", "a/i/s");
+        (hosts[1].ShmFault, hosts[1].ShmSegments) = (fault, segments);
+        TransportChoice choice = await ChooseAsync("auto", DevicePlan.Cpu(2, "test"), hosts);
+        Assert.That((choice.Transport, choice.Reason), Is.EqualTo(("ring", "shm is not to be had: " + reason)));
+        choice = await ChooseAsync("auto", Gpus, hosts, new FakePeer { OpenReason = "old driver" }, new FakePeer());
+        Assert.That((choice.Transport, choice.Reason), Is.EqualTo(("ring", "cuda-ipc is not to be had: rank 0: old driver; shm is not to be had: " + reason)));
+        Assert.That((await Assert.ThrowsAsync<WorkerStartException>(() => ChooseAsync("shm", DevicePlan.Cpu(2, "test"), hosts)))!.Message, Does.Contain(reason));
+        Assert.That((await ChooseAsync("auto", Gpus, hosts, new FakePeer(), new FakePeer())).Transport, Is.EqualTo("cuda-ipc"), "which needs none");
+        await ChooseAsync("shm", DevicePlan.Cpu(1, "test"), hosts[1..]); // nor does one rank
     }
 
     [TestCase("auto", "a/i/s", "shm")]

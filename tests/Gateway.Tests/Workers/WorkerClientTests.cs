@@ -119,6 +119,25 @@ public sealed class WorkerClientTests
     }
 
     [Test]
+    public async Task Hold_AnotherGatewayHasIt_IsRefusedWithItsNameAndTakenOnceItHasGone()
+    {
+        _service.Holder = "gateway host-a, process 5, has it since 12:00:00 UTC";
+        WorkerStartException? refused = await Assert.ThrowsAsync<WorkerStartException>(() => _client.HoldAsync(TimeSpan.FromMilliseconds(300), CancellationToken.None).WaitAsync(s_patience));
+        Assert.That(refused!.Message, Does.Contain("serves another gateway: gateway host-a, process 5, has it since 12:00:00 UTC"));
+        Assert.That((refused.LostLink, _client.IsHeld), Is.EqualTo((false, false)));
+
+        Task holding = _client.HoldAsync(s_patience, CancellationToken.None);
+        _service.Holder = null;
+        await holding.WaitAsync(s_patience);
+        Assert.That(_client.IsHeld, Is.True);
+        _service.Let.TrySetResult();
+        using PeriodicTimer pause = new(TimeSpan.FromMilliseconds(10));
+        for (int i = 0; _client.IsHeld && i < 2000; i++)
+            await pause.WaitForNextTickAsync();
+        Assert.That(_client.IsHeld, Is.False, "the worker has ended the call");
+    }
+
+    [Test]
     public async Task Calls_CarryTheSecret()
     {
         await _client.HelloAsync(surveyGpus: false, s_patience, CancellationToken.None);
@@ -137,6 +156,9 @@ public sealed class WorkerClientTests
 
         public bool Hangs { get; set; }
 
+        /// <summary>Another gateway that has the worker; null = nobody.</summary>
+        public string? Holder { get; set; }
+
         public string? Secret { get; private set; }
 
         /// <summary>Lets what hangs go on.</summary>
@@ -153,6 +175,14 @@ public sealed class WorkerClientTests
             if (Hangs)
                 await Let.Task;
             return new PingReply();
+        }
+
+        public override async Task Hold(HoldRequest request, IServerStreamWriter<HoldReply> responses, ServerCallContext context)
+        {
+            if (Holder is not null)
+                throw new RpcException(new Status(StatusCode.AlreadyExists, Holder));
+            await responses.WriteAsync(new HoldReply());
+            await Let.Task;
         }
 
         public override async Task Load(LoadRequest request, IServerStreamWriter<LoadProgress> responses, ServerCallContext context)

@@ -188,6 +188,42 @@ public sealed class WorkerGroupTests
     }
 
     [Test]
+    public async Task Start_TwoSeatsOfOneProcess_NamesBothBeforeAnythingIsLoaded()
+    {
+        await using GroupFixture fixture = new(local: false, prepare: workers => workers.PidOf = _ => 7);
+        Assert.That((await fixture.Group.Failed.WaitAsync(s_patience)).Message, Is.EqualTo("--worker unix:/fake/100 and --worker unix:/fake/101 are the same worker, process 7; each rank needs one of its own."));
+        Assert.That(fixture.Workers.Opened.Sum(worker => worker.Loads.Count + worker.Holds), Is.Zero);
+    }
+
+    [Test]
+    public async Task Start_WorkerServesAnotherGateway_IsRefusedBeforeAnythingIsLoaded()
+    {
+        await using GroupFixture fixture = new(local: false, prepare: workers => workers.OnOpen = worker => worker.IsTaken = worker.Seat == 1);
+        Assert.That((await fixture.Group.Failed.WaitAsync(s_patience)).Message, Does.Contain("unix:/fake/101 serves another gateway"));
+        Assert.That(fixture.Workers.Opened.Sum(worker => worker.Loads.Count), Is.Zero);
+    }
+
+    [TestCase(true, 1)]
+    [TestCase(false, 2)]
+    public async Task Restart_WorkerOfElsewhere_IsTakenAgainWhereTheHoldBroke(bool stillHeld, int holds)
+    {
+        await using GroupFixture fixture = new(local: false);
+        GroupLife life = await fixture.ReadyAsync();
+        fixture.Workers[0].IsHeld = stillHeld;
+        fixture.Group.Condemn(life.Epoch, "a test says so");
+        await fixture.ReadyAsync();
+        Assert.That((fixture.Workers[0].Holds, fixture.Workers[1].Holds), Is.EqualTo((holds, 1)));
+    }
+
+    [Test]
+    public async Task Start_WorkersOfThisGateway_NeedNoHold()
+    {
+        await using GroupFixture fixture = new();
+        await fixture.ReadyAsync();
+        Assert.That(fixture.Workers.Opened.Sum(worker => worker.Holds), Is.Zero);
+    }
+
+    [Test]
     public async Task Start_AFaultOfAnyType_IsAFailedStartWithItsReason()
     {
         await using GroupFixture fixture = new(prepare: workers => workers.OnLoad = (_, _) => throw new InvalidTimeZoneException("of all things"));

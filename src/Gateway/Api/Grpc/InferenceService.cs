@@ -13,29 +13,30 @@ public sealed class InferenceService(
     : Inference.InferenceBase
 {
     /// <inheritdoc/>
-    public override Task<GenerateResponse> Generate(GenerateRequest request, ServerCallContext context) =>
-        AnswerAsync(parser.Parse(WithRoom(request), Deadline(context)), context);
+    public override async Task<GenerateResponse> Generate(GenerateRequest request, ServerCallContext context) =>
+        await AnswerAsync(await parser.ParseAsync(WithRoom(request), Deadline(context), context.CancellationToken), context);
 
     /// <inheritdoc/>
-    public override Task GenerateStream(GenerateRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
-        StreamAsync(parser.Parse(WithRoom(request), Deadline(context)), responseStream, context);
+    public override async Task GenerateStream(GenerateRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
+        await StreamAsync(await parser.ParseAsync(WithRoom(request), Deadline(context), context.CancellationToken), responseStream, context);
 
     /// <inheritdoc/>
-    public override Task<GenerateResponse> Chat(ChatRequest request, ServerCallContext context) =>
-        AnswerAsync(parser.Parse(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken), context);
+    public override async Task<GenerateResponse> Chat(ChatRequest request, ServerCallContext context) =>
+        await AnswerAsync(await parser.ParseAsync(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken), context);
 
     /// <inheritdoc/>
-    public override Task ChatStream(ChatRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
-        StreamAsync(parser.Parse(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken), responseStream, context);
+    public override async Task ChatStream(ChatRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
+        await StreamAsync(await parser.ParseAsync(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken), responseStream, context);
 
     /// <inheritdoc/>
-    public override Task<TokenizeResponse> Tokenize(TokenizeRequest request, ServerCallContext context)
+    public override async Task<TokenizeResponse> Tokenize(TokenizeRequest request, ServerCallContext context)
     {
-        IReadOnlyList<int> ids = parser.Tokenize(request, context.CancellationToken);
+        IReadOnlyList<int> ids = await parser.TokenizeAsync(request, Deadline(context), context.CancellationToken);
         TokenizeResponse response = new() { MaxModelLen = settings.MaxModelLen };
         response.TokenIds.AddRange(ids);
-        response.TokenBytes.AddRange(ids.Select(id => ByteString.CopyFrom(texts.Bytes(id).Span)));
-        return Task.FromResult(response);
+        Dictionary<int, ByteString> known = []; // a long text has a token many times
+        response.TokenBytes.AddRange(ids.Select(id => known.TryGetValue(id, out ByteString? bytes) ? bytes : known[id] = ByteString.CopyFrom(texts.Bytes(id).Span)));
+        return response;
     }
 
     /// <inheritdoc/>

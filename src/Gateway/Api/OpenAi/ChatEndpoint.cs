@@ -20,7 +20,7 @@ internal sealed class ChatEndpoint(
         engine.RequireRoom();
         ChatBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.ChatBody, settings.Limits.BodyBytes);
         StreamChoice stream = StreamChoice.Of(body);
-        ValidatedRequest request = parser.Parse(RequestTranslation.ToProto(body), ConversationReader.Read(body), cancellation: http.RequestAborted);
+        ValidatedRequest request = await parser.ParseAsync(RequestTranslation.ToProto(body), ConversationReader.Read(body), cancellation: http.RequestAborted);
         string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
         if (stream.Streams)
             await StreamAsync(http, new ChatChunk { Id = id, Created = clock.Now, Model = model.Name, Choices = [], Usage = stream.UsageOfChunks }, stream, request, seen: 0, null);

@@ -24,7 +24,7 @@ internal sealed class CompletionEndpoint(
         List<GenerateRequest> asked = RequestTranslation.ToProto(body, settings.Limits);
         foreach (GenerateRequest request in asked)
             parser.RequireTokens("prompt", request.TokenIds?.Ids ?? []); // so that the fault has the field's HTTP name
-        List<ValidatedRequest> requests = [.. asked.Select(request => parser.Parse(request))];
+        List<ValidatedRequest> requests = await parser.ParseAsync(asked, http.RequestAborted);
         CompletionReply head = new()
         {
             Id = body.RequestId ?? $"cmpl-{requests[0].RequestId}",

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using TpServe.ChatTemplates;
 using TpServe.Gateway.Api.OpenAi.Bodies;
@@ -19,7 +20,10 @@ internal static class ConversationReader
         AddGenerationPrompt = addGenerationPrompt,
         ContinueFinalMessage = continueFinal ?? false,
         Variables = Variables(variables),
+        RequestBytes = Bytes(variables) + (messages ?? []).Sum(message => Bytes(message?.Content) + (message?.ReasoningContent?.Length ?? 0)),
     };
+
+    private static long Bytes(JsonElement? element) => element is { } given ? JsonMarshal.GetRawUtf8Value(given).Length : 0;
 
     private static Dictionary<string, Value> Variables(JsonElement? variables)
     {

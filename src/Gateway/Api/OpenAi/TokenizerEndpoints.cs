@@ -16,11 +16,12 @@ internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel mode
         if ((body.Prompt is null) == (body.Messages is null))
             throw RequestRejectedException.Invalid("prompt", "Exactly one of 'prompt' and 'messages' must be given.");
         IReadOnlyList<int> ids = body.Messages is null
-            ? parser.Tokenize(RequestTranslation.ToProto(body), http.RequestAborted)
-            : parser.Tokenize(body.Model, ConversationReader.Read(body), http.RequestAborted);
+            ? await parser.TokenizeAsync(RequestTranslation.ToProto(body), null, http.RequestAborted)
+            : await parser.TokenizeAsync(body.Model, ConversationReader.Read(body), http.RequestAborted);
+        Dictionary<int, string> known = []; // a long text has a token many times
         TokenizeReply reply = new(ids.Count, settings.MaxModelLen, ids)
         {
-            TokenStrs = body.ReturnTokenStrs == true ? [.. ids.Select(texts.Text)] : null,
+            TokenStrs = body.ReturnTokenStrs == true ? [.. ids.Select(id => known.TryGetValue(id, out string? text) ? text : known[id] = texts.Text(id))] : null,
         };
         http.Response.ContentType = "application/json; charset=utf-8";
         await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.TokenizeReply, http.RequestAborted);

@@ -36,7 +36,9 @@ internal static class DeviceChecks
     {
         const string Check = "devices";
         if (facts.Devices is { } devices)
-            return Finding.Ok(Check, $"{devices.Reason}: {string.Join(", ", devices.Ranks.Select((device, rank) => string.Create(CultureInfo.InvariantCulture, $"rank {rank} on {device.Name}")))}.");
+            return Finding.Ok(Check, $"{devices.Reason}: {(devices.OnGpus || devices.Degree == 1
+                ? string.Join(", ", devices.Ranks.Select((device, rank) => string.Create(CultureInfo.InvariantCulture, $"rank {rank} on {device.Name}")))
+                : $"all {devices.Degree} ranks on {devices.Ranks[0].Name}")}.");
         return facts.DeviceFault.Length > 0 ? Finding.Fail(Check, facts.DeviceFault, facts.DeviceRemedy) : null;
     }
 
@@ -61,6 +63,29 @@ internal static class DeviceChecks
 
     public static Finding PidNamespace(DoctorFacts facts) =>
         Namespace(facts, "pid namespace", facts.PidNamespace, LinuxFacts.FirstPidNamespace, reply => reply.PidNamespace, "pid");
+
+    /// <summary>Whether GPUs may reach each other's memory; null where other findings come first.</summary>
+    public static Finding? CudaIpc(DoctorFacts facts)
+    {
+        const string Check = "cuda-ipc";
+        if (facts.Devices is not { } devices)
+            return null;
+        Transport wanted = facts.Options.Transport;
+        if (wanted is Transport.Shm or Transport.Ring)
+            return Finding.Ok(Check, $"Not used: --transport is {Words.Transports.Of(wanted)}.");
+        if (devices.Degree == 1)
+            return Finding.Ok(Check, "Not needed by one worker.");
+        string? why = !devices.OnGpus ? $"the workers do not compute on GPUs ({devices.Reason})"
+            : Hosts(facts).Select(host => host.HostId).Distinct().Count() > 1 ? "the workers are on several hosts, or do not share a namespace"
+            : null;
+        if (why is null)
+            return Finding.Ok(Check, wanted == Transport.CudaIpc
+                ? "GPUs of one host. Each pair is proved at the start, which fails where one cannot reach the other."
+                : "GPUs of one host. Each pair is proved at the start; where one cannot reach the other, another transport is used.");
+        return wanted == Transport.CudaIpc
+            ? Finding.Fail(Check, $"--transport cuda-ipc is not to be had: {why}.", "--transport auto")
+            : Finding.Ok(Check, $"Not used: {why}.");
+    }
 
     /// <summary>Workers this gateway starts share its namespaces; containers of one host share them only where they are told to.</summary>
     private static Finding Namespace(DoctorFacts facts, string check, string own, string first, Func<HelloReply, string> of, string option)

@@ -19,6 +19,7 @@ internal static class Examination
             HostChecks.Cpu(facts),
             DeviceChecks.IpcNamespace(facts),
             DeviceChecks.PidNamespace(facts),
+            DeviceChecks.CudaIpc(facts),
             HostChecks.SharedMemory(facts),
             HostChecks.MemoryLock(facts),
             HostChecks.OpenFiles(facts),

@@ -38,8 +38,8 @@ internal static class FactGathering
             OpenFiles = LinuxFacts.Limit(limits, "Max open files"),
             Cores = Environment.ProcessorCount,
             CpuQuota = LinuxFacts.CpuQuota(),
-            HttpFault = PortFault(options.Http),
-            GrpcFault = PortFault(options.Grpc),
+            HttpFault = Endpoints.Fault(options.Http),
+            GrpcFault = Endpoints.Fault(options.Grpc),
             SparePorts = SparePorts(options),
             TempFolder = Path.GetTempPath(),
             TempFault = WorkerFolder.Fault(Path.GetTempPath()) ?? "",
@@ -134,24 +134,6 @@ internal static class FactGathering
             return (null, 0);
         DriveInfo shm = new("/dev/shm");
         return (shm.TotalSize, shm.AvailableFreeSpace);
-    }
-
-    /// <summary>Listens for a moment.</summary>
-    private static string PortFault(string address)
-    {
-        if (!Endpoints.TryParse(address, out IPEndPoint endpoint, out _))
-            return ""; // the settings' fault, and reported there
-        try
-        {
-            using Socket socket = new(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-            socket.Bind(endpoint);
-            socket.Listen(1);
-            return "";
-        }
-        catch (SocketException fault)
-        {
-            return fault.Message + ".";
-        }
     }
 
     /// <summary>Two different ports that nobody listens on, and that the settings do not name.</summary>

@@ -20,12 +20,19 @@ internal static class HostChecks
         if (facts.Options.Transport == Transport.Ring || ranks == 1)
             return Finding.Ok(Check, facts.Options.Transport == Transport.Ring ? "Not needed by the ring." : "Not needed by one worker.");
         long needed = ranks * ShmBytesPerRank;
+        string need = $"{Amounts.Count(ranks, "worker")} need {Amounts.Bytes(needed)}.";
         if (facts.ShmBytes is not { } size)
-            return Finding.Fail(Check, $"There is no /dev/shm; {Amounts.Count(ranks, "worker")} need {Amounts.Bytes(needed)}.", "--transport ring");
-        string text = $"/dev/shm has {Amounts.Bytes(facts.ShmFreeBytes)} of {Amounts.Bytes(size)} free; {Amounts.Count(ranks, "worker")} need {Amounts.Bytes(needed)}.";
-        return facts.ShmFreeBytes >= needed
-            ? Finding.Ok(Check, text)
-            : Finding.Fail(Check, text, facts.InContainer ? "shm_size: \"1gb\"   (docker run --shm-size 1g)" : "mount -o remount,size=1G /dev/shm");
+            return Lacking($"There is no /dev/shm; {need}", facts.InContainer ? "shm_size: \"1gb\"   (docker run --shm-size 1g)" : "mount -t tmpfs -o size=1G tmpfs /dev/shm");
+        string text = $"/dev/shm has {Amounts.Bytes(facts.ShmFreeBytes)} of {Amounts.Bytes(size)} free; {need}";
+        if (facts.ShmFreeBytes < needed)
+            return Lacking(text, facts.InContainer ? "shm_size: \"1gb\"   (docker run --shm-size 1g)" : "mount -o remount,size=1G /dev/shm");
+        return facts.Host is { ShmFault.Length: > 0 } host && facts.Options.Workers.Count == 0
+            ? Lacking($"{host.ShmFault.TrimEnd('.')}; {need}", facts.InContainer ? "mount /dev/shm so that the container's user can write to it" : "mount -o remount,rw /dev/shm, with mode 1777")
+            : Finding.Ok(Check, text);
+
+        Finding Lacking(string found, string fix) => facts.Options.Transport == Transport.Shm
+            ? Finding.Fail(Check, found, fix + ", or --transport auto")
+            : Finding.Warn(Check, $"{found} The ring is used, which is slower.", fix);
     }
 
     public static Finding MemoryLock(DoctorFacts facts)
@@ -79,9 +86,11 @@ internal static class HostChecks
         if (plan.Devices.OnGpus)
             return Finding.Ok(Check, $"{free}; weights and cache, {Amounts.Bytes(facts.GroupBytes)}, go to the GPUs.");
         string text = $"{free}; weights and cache take {Amounts.Bytes(facts.GroupBytes)}.";
-        return facts.GroupBytes <= facts.FreeHostBytes
-            ? Finding.Ok(Check, text)
-            : Finding.Fail(Check, text, string.Create(CultureInfo.InvariantCulture, $"--max-model-len {Math.Max(plan.BlockTokens, plan.MaxModelLen / 4)}, a smaller model, or mem_limit: \"{2 * facts.GroupBytes >> 20}m\""));
+        if (facts.GroupBytes <= facts.FreeHostBytes)
+            return Finding.Ok(Check, text);
+        // What the cache takes by itself is half of what the weights leave: where both do not fit, the weights do not, or somebody has chosen the cache.
+        string smaller = facts.Options.KvCache == default ? "a smaller model" : "--kv-cache auto, a smaller model";
+        return Finding.Fail(Check, text, facts.InContainer ? string.Create(CultureInfo.InvariantCulture, $"mem_limit: \"{2 * facts.GroupBytes >> 20}m\", or {smaller}") : $"{smaller}, or workers on further hosts (--worker)");
     }
 
     public static Finding TempFolder(DoctorFacts facts)

@@ -21,7 +21,7 @@ internal static class ServingChecks
         if (facts.Plan is { } plan)
             return Finding.Ok("plan", string.Create(CultureInfo.InvariantCulture,
                 $"{Amounts.Count(plan.Degree, "worker")}, context of {plan.MaxModelLen} tokens, cache of {(long)plan.KvBlocks * plan.BlockTokens}."));
-        return facts.PlanFault.Length > 0 ? Finding.Fail("plan", facts.PlanFault, "--tp, --max-model-len, --partition or --gpu-memory-utilization, as the sentence says") : null;
+        return facts.PlanFault.Length > 0 ? Finding.Fail("plan", facts.PlanFault, "--tp, --max-model-len, --kv-cache, --partition or --gpu-memory-utilization, as the sentence says") : null;
     }
 
     public static Finding? Http(DoctorFacts facts) => Address(facts, "http", "--http", facts.Options.Http, facts.HttpFault, facts.SparePorts.Http);

@@ -1,0 +1,33 @@
+using NUnit.Framework;
+using TpServe.Gateway.Commands;
+using TpServe.Gateway.Tests.Engine;
+using TpServe.Protos.V1;
+
+namespace TpServe.Gateway.Tests.Commands;
+
+/// <summary>What the terminal says of how long nothing was served.</summary>
+public sealed class BannerTests
+{
+    [Test]
+    public void Ready_FirstAndAgain_CountsFromTheStartAndFromTheLoss()
+    {
+        ManualTime time = new();
+        StringWriter terminal = new();
+        using (TerminalLines lines = new(terminal))
+        {
+            Banner banner = new(lines, new GatewayOptions(), time);
+            GetTopologyResponse topology = new() { Ranks = { new RankInfo { Transport = "shm", TransportReason = "one host" } } };
+            time.Advance(TimeSpan.FromSeconds(3));
+            banner.Ready(topology);
+            time.Advance(TimeSpan.FromMinutes(10));
+            banner.Lost(1, "rank 1 died.");
+            time.Advance(TimeSpan.FromSeconds(2));
+            banner.Broken("rank 1 died again.", TimeSpan.FromSeconds(15));
+            time.Advance(TimeSpan.FromSeconds(5));
+            banner.Ready(topology);
+        }
+        string[] serving = [.. terminal.ToString().Split('\n').Where(line => line.StartsWith("serving", StringComparison.Ordinal))];
+        Assert.That(serving[0], Does.EndWith("ready after 3.0 s"));
+        Assert.That(serving[1], Does.EndWith("ready again after 7.0 s"));
+    }
+}
