@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Runtime.Versioning;
+using TpServe.Sharding;
 
 namespace TpServe.Collectives.SharedMemory;
 
@@ -22,13 +23,13 @@ public static class SharedMemorySegments
     /// <summary>Deletes the segments of this user that no living process has open; how many there were.</summary>
     public static int RemoveStale() => Directory.Exists(Folder) ? Directory.EnumerateFiles(Folder, FirstWord + "*").Count(path => IsSegment(path) && TryRemoveStale(path)) : 0;
 
-    /// <summary>How many ranks' segments /dev/shm takes now, found by making one; and why none, empty where some.</summary>
+    /// <summary>The largest group whose segments /dev/shm takes now, found by making one; and why none, empty where some.</summary>
     public static (int Segments, string Fault) Room()
     {
         if (!IsSupported)
             return (0, $"there is no {Folder}");
         string path = PathOf($"{FirstWord}probe-{Guid.NewGuid():N}", 0);
-        long bytes = SegmentLayout.SegmentBytes(SharedMemoryCommunicator.DefaultBlockBytes);
+        long bytes = SegmentBytes(degree: 2);
         try
         {
             using (FileStream probe = new(path, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Options = FileOptions.DeleteOnClose, BufferSize = 0 }))
@@ -36,7 +37,10 @@ public static class SharedMemorySegments
             DriveInfo folder = new(Folder);
             if (folder.TotalSize == 0)
                 return (int.MaxValue, ""); // a limit of 0 is none
-            return ((int)Math.Clamp(folder.AvailableFreeSpace / bytes, 1, int.MaxValue), "");
+            int degree = Partition.MaxDegree;
+            while (degree > 1 && degree * SegmentBytes(degree) > folder.AvailableFreeSpace)
+                degree--;
+            return (degree, "");
         }
         catch (IOException) when (RemoveStale() > 0)
         {
@@ -48,6 +52,8 @@ public static class SharedMemorySegments
             return (0, string.Create(CultureInfo.InvariantCulture, $"{Folder} takes no segment of {bytes} bytes: {reason.TrimEnd('.')}"));
         }
     }
+
+    private static long SegmentBytes(int degree) => SegmentLayout.SegmentBytes(SharedMemoryCommunicator.DefaultBlockBytes(degree));
 
     /// <summary>Deletes a segment that no living process has open; false where one has, or another user's.</summary>
     internal static bool TryRemoveStale(string path)

@@ -62,8 +62,8 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeP
         string ready;
         lock (_gate)
         {
-            TimeSpan outage = time.GetElapsedTime(_since);
-            ready = string.Create(CultureInfo.InvariantCulture, _served ? $"ready again after {outage.TotalSeconds:F1} s" : $"ready after {(before + outage).TotalSeconds:F1} s");
+            TimeSpan waited = time.GetElapsedTime(_since) + (_served ? TimeSpan.Zero : before);
+            ready = string.Create(CultureInfo.InvariantCulture, $"ready {(_served ? "again " : "")}after {waited.TotalSeconds:F1} s");
             _served = _serves = true;
         }
         Line("serving", $"HTTP http://{options.Http}   gRPC {options.Grpc}   {ready}");
