@@ -8,9 +8,10 @@ using TpServe.Sharding;
 
 namespace TpServe.Worker;
 
-/// <summary>Device, weights, cache and sampler of one rank, over a relay: they outlive the epoch they were loaded in.</summary>
+/// <summary>Device, weights, cache and sampler of one rank, and its draft model where it has one, over a relay: they outlive the epoch they were loaded in.</summary>
 /// <remarks>Threads   the rank's thread.</remarks>
-internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, RelayCommunicator relay, DenseTransformer model, KvCache cache, ShardPlan plan) : IDisposable
+internal sealed class LoadedShard(
+    LoadRequest request, ITensorBackend ops, RelayCommunicator relay, DenseTransformer model, KvCache cache, ShardPlan plan, LoadedDraft? draft) : IDisposable
 {
     /// <summary>Where it computes.</summary>
     public ITensorBackend Ops => ops;
@@ -21,11 +22,14 @@ internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, Relay
     /// <summary>What runs steps.</summary>
     public ModelRank Rank { get; } = new(model, cache, plan, ops, relay);
 
-    /// <summary>Bytes of its weights.</summary>
-    public long WeightBytes => model.WeightBytes;
+    /// <summary>What guesses ahead; null = nothing does.</summary>
+    public DraftPasses? DraftPasses { get; } = draft is null ? null : new DraftPasses(draft, request.BlockTokens);
 
-    /// <summary>Bytes of its cache.</summary>
-    public long KvBytes => cache.Bytes;
+    /// <summary>Bytes of its weights, the draft model's included.</summary>
+    public long WeightBytes => model.WeightBytes + (draft?.WeightBytes ?? 0);
+
+    /// <summary>Bytes of its caches.</summary>
+    public long KvBytes => cache.Bytes + (draft?.KvBytes ?? 0);
 
     /// <summary>A step has failed of itself: this is not to be computed on again.</summary>
     public bool IsSpoiled { get; set; }
@@ -54,34 +58,49 @@ internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, Relay
         return probe.Equals(built);
     }
 
-    /// <summary>Runs a prompt and decode steps, greedy and sampled: what the first request needs is compiled and its memory touched.</summary>
-    /// <remarks>Writes the first blocks of the cache, which belong to nobody yet. Every rank of the group calls it.</remarks>
+    /// <summary>Runs a prompt and decode steps, greedy and sampled, of each model: what the first request needs is compiled and its memory touched.</summary>
+    /// <remarks>Writes the first blocks of the caches, which belong to nobody yet. Every rank of the group calls it.</remarks>
     public void WarmUp()
     {
+        if (draft is not null)
+        {
+            WarmUp(draft.Rank, guesses: 0);
+            WarmUp(Rank, guesses: 4);
+        }
+        WarmUp(Rank, guesses: 0);
+        relay.TakeElapsed();
+    }
+
+    /// <param name="rank">The model.</param>
+    /// <param name="guesses">Rows that each decode step has besides, as where tokens are guessed ahead.</param>
+    private static void WarmUp(ModelRank rank, int guesses)
+    {
         const int prompt = 32, decodeSteps = 3; // with two calls a layer the runtime then knows what is called often
-        int room = Math.Min(Math.Min(model.Limits.MaxStepTokens, model.Limits.MaxModelLength), cache.Blocks * cache.BlockTokens);
-        int count = Math.Min(prompt, room - decodeSteps);
+        KvCache cache = rank.Cache;
+        int room = Math.Min(Math.Min(rank.Model.Limits.MaxStepTokens, rank.Model.Limits.MaxModelLength), cache.Blocks * cache.BlockTokens);
+        int rows = 1 + guesses, count = Math.Min(prompt, room - decodeSteps * rows);
         if (count < 1)
             return;
-        int[] tokens = new int[count + decodeSteps], blocks = [.. Enumerable.Range(0, cache.Blocks).Take(tokens.Length)];
+        int[] tokens = new int[count + decodeSteps * rows], blocks = [.. Enumerable.Range(0, cache.Blocks).Take(tokens.Length)];
         StepBatch batch = new(cache.BlockTokens);
         for (int step = 0, known = 0; step <= decodeSteps; step++)
         {
             int start = known;
-            known = count + step;
+            known = count + step * rows;
             batch.Clear(0);
             batch.AddSequence(tokens.AsSpan(start, known - start), start, blocks);
             SamplingSettings settings = step == decodeSteps ? new SamplingSettings { Temperature = 1 } : SamplingSettings.Greedy;
-            batch.Samples.Add(new SampleRow(known - start - 1, settings, tokens.AsMemory(0, known), count, -1));
-            Rank.Run(batch);
+            for (int row = step == 0 ? known - start - 1 : 0; row < known - start; row++)
+                batch.Samples.Add(new SampleRow(row, settings, tokens.AsMemory(0, start + row + 1), count, -1));
+            rank.Run(batch);
         }
-        relay.TakeElapsed();
     }
 
     /// <summary>Frees everything but the device, which is the caller's now.</summary>
     public ITensorBackend GiveUpDevice()
     {
         relay.Dispose();
+        draft?.Dispose();
         cache.Dispose();
         model.Dispose();
         return ops;

@@ -193,7 +193,9 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         try
         {
             // 1. The model's facts, and what this rank owns of it.
-            RequireIdentity(request);
+            RequireIdentity(request.ModelPath, request.ModelIdentity);
+            if (request.Draft is not null)
+                RequireIdentity(request.Draft.ModelPath, request.Draft.ModelIdentity);
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(request.ModelPath);
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
 
@@ -205,16 +207,12 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             RelayCommunicator relay = Keep(new RelayCommunicator(request.Rank, request.Degree));
             Enter(relay, request, ops, endpoint, membership, progress);
 
-            // 3. Weights, cache, sampler.
+            // 3. Weights, cache, sampler; of the draft model too.
             ModelLimits limits = new(request.MaxModelLen, request.MaxStepTokens);
-            DenseTransformer model = Keep(WeightLoader.Load(checkpoint, plan, ops, relay, limits, (done, total) =>
-            {
-                progress(new LoadProgress { Stage = "packing", DoneBytes = done, TotalBytes = total });
-                if (!_buildingIsWanted)
-                    membership.ThrowIfRevoked();
-            }));
+            DenseTransformer model = Keep(WeightLoader.Load(checkpoint, plan, ops, relay, limits, (done, total) => Advance("packing", done, total)));
             KvCache cache = Keep(new KvCache(checkpoint.Config, plan, DeviceBackends.Element(request.KvDtype), request.BlockTokens, request.KvBlocks, ops));
-            return new LoadedShard(request, ops, relay, model, cache, plan);
+            LoadedDraft? draft = request.Draft is null ? null : Keep(LoadedDraft.Load(request, ops, relay, checkpoint.Config.Vocab, (done, total) => Advance("packing draft", done, total)));
+            return new LoadedShard(request, ops, relay, model, cache, plan, draft);
         }
         catch
         {
@@ -228,6 +226,13 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
                 _building = null;
         }
 
+        void Advance(string stage, long done, long total)
+        {
+            progress(new LoadProgress { Stage = stage, DoneBytes = done, TotalBytes = total });
+            if (!_buildingIsWanted)
+                membership.ThrowIfRevoked();
+        }
+
         T Keep<T>(T part) where T : IDisposable
         {
             built.Add(part);
@@ -236,13 +241,13 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
     }
 
     /// <exception cref="ModelLoadException">This host's files are not those the gateway means.</exception>
-    private static void RequireIdentity(LoadRequest request)
+    private static void RequireIdentity(string path, string identity)
     {
-        if (request.ModelIdentity.Length == 0)
+        if (identity.Length == 0)
             return;
-        string found = ModelIdentity.Of(request.ModelPath).Content;
-        if (found != request.ModelIdentity)
-            throw new ModelLoadException($"{request.ModelPath} is another model here: {found}; the gateway has {request.ModelIdentity}.");
+        string found = ModelIdentity.Of(path).Content;
+        if (found != identity)
+            throw new ModelLoadException($"{path} is another model here: {found}; the gateway has {identity}.");
     }
 
     /// <summary>What OpenIpc opened for this load, the device of what is freed for it, or one opened now.</summary>

@@ -147,6 +147,7 @@ public sealed class RequestParser
             CacheSalt = salt,
             BypassCache = cache?.Bypass ?? false,
             DraftTokens = draftTokens,
+            LooksUp = _settings.LooksUp,
             Deadline = Earlier(deadline, _clock.GetUtcNow() + _settings.RequestTimeout),
         };
     }

@@ -16,7 +16,7 @@ public sealed class PlanCommandTests
         GatewayOptions options = new() { Tp = 12 };
         GroupPlan group = GroupPlan.Create(checkpoint.Config, options, DevicePlan.Cpu(12, "plan"), long.MaxValue / 8, cores: 64, _ => 1);
         StringWriter output = new();
-        PlanCommand.Print(checkpoint, group, options, output);
+        PlanCommand.Print(checkpoint, draft: null, group, options, output);
         string[] rows = [.. output.ToString().Split('\n').SkipWhile(line => !line.TrimStart().StartsWith("rank ", StringComparison.Ordinal)).Skip(1).TakeWhile(line => line.Length > 0)];
         Assert.That(rows, Has.Length.EqualTo(12));
         Assert.That(rows.Select(row => row.Length), Is.All.EqualTo(rows[0].Length));
