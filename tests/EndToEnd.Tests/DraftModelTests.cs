@@ -123,11 +123,11 @@ public sealed class DraftModelTests
         string expected;
         await using (ServerProcess plain = await ServerProcess.StartAsync("--tp", "1", "--threads", "2"))
             expected = await FingerprintAsync(plain);
-        foreach ((string draft, int most) in new[] { (_shallow, 120), (TestData.SmolLm2, 60) })
+        foreach ((string draft, int most) in new[] { (_shallow, 200), (TestData.SmolLm2, 100) })
         {
             await using ServerProcess server = await ServerProcess.StartAsync("--tp", "2", "--draft", draft);
             Assert.That(await FingerprintAsync(server), Is.EqualTo(expected), draft);
-            Assert.That((await GuessesAsync(server)).Guessed, Is.InRange(1, most), "of 208 tokens");
+            Assert.That((await GuessesAsync(server)).Guessed, Is.InRange(1, most), $"of 208 tokens, {draft}");
         }
     }
 

@@ -1,25 +1,21 @@
 namespace TpServe.Gateway.Scheduling;
 
 /// <summary>What is known of the draft model's guesses for one sequence.</summary>
-internal sealed class DraftRecord
+/// <param name="right">What is expected of them.</param>
+internal sealed class DraftRecord(double right)
 {
     /// <summary>Of a guess whose predecessors were right, how likely it is right: a moving mean.</summary>
-    public required double Right { get; set; }
-
-    /// <summary>Tokens that pass between two attempts while guesses do not pay.</summary>
-    public int Rest { get; set; } = DraftPolicy.FirstRest;
-
-    /// <summary>Length of the sequence at which it is tried again; 0 = it does not rest.</summary>
-    public int ProbeAt { get; set; }
+    public double Right { get; set; } = right;
 }
 
-/// <summary>How many tokens the draft model guesses for a sequence: as many as give most tokens a second, by what was measured.</summary>
+/// <summary>How many tokens the draft model guesses in a step: as many as give most tokens a second, by what was measured.</summary>
 /// <remarks>
-/// Guesses of which each is right with probability a, given that those before it are, give Σ aʲ tokens, j = 0..k; the step takes the time of the target's pass over 1 + k
-/// rows a sequence and of k passes of the draft, as if the whole batch did alike. The k that is best is taken, and none where none pays.
-/// What is not tried is not known, so: the plain step is measured first, and again now and then; sometimes a neighbour of the best k is taken; a sequence for which
-/// guesses do not pay rests, and tries again after a stretch of tokens that doubles while they still do not; and while they pay for nobody most sequences
-/// are left alone from the start, which spares the draft their prompts.
+/// Guesses of which each is right with probability a, given that those before it are, give Σ aʲ tokens, j = 0..k; the step takes the time of the target's pass over the
+/// rows of all and of k passes of the draft, which all share. The depth k that is best for the batch is taken, and none where none pays. A sequence whose guesses are
+/// worse than the others' has fewer: as long as its next one is worth the row.
+/// What is not tried is not known, so: the plain step is measured first, and again now and then; sometimes a neighbour of the best depth is taken; where guesses do
+/// not pay they rest, and are tried again after a number of steps that doubles while they still do not; and while they pay for nobody most sequences are left
+/// alone from the start, which spares the draft their prompts.
 /// Guesses change no token, so nothing here can.
 /// Source   Leviathan, Kalman and Matias 2023, §3.3 (expected tokens and walltime).
 /// Threads  one caller at a time.
@@ -27,37 +23,53 @@ internal sealed class DraftRecord
 /// <param name="settings">What it may do at most.</param>
 internal sealed class DraftPolicy(DraftSettings settings)
 {
-    /// <summary>Tokens of the first and of the longest rest.</summary>
-    internal const int FirstRest = 16, LongestRest = 256;
-
     private const int FirstGuesses = 4, ProbeGuesses = 3;
-    private const int PlainEvery = 64, NeighbourEvery = 16, AttendEvery = 8;
-    private const double Memory = 0.9, LongMemory = 0.98; // of one guess's outcome
-    private const double Advantage = 1.05; // that guesses must have over none
+    private const int PlainEvery = 64, NeighbourEvery = 16, AttendEvery = 8; // steps, steps, sequences
+    private const int FirstRest = 16, LongestRest = 256; // steps
+    private const double Memory = 0.95, LongMemory = 0.98; // of one guess's outcome
+    private const double Advantage = 1.03; // that guesses must have over none: less is lost in the noise of what was measured
 
     private readonly PassTimes _target = new(), _draft = new();
     private double _right = 0.8; // over all sequences
-    private long _guessed, _passedOver;
-    private int _batch = 1;
-    private bool _isPlain;
+    private int _guessing, _rest = FirstRest, _rested, _passedOver;
+    private int _depth;
+    private double _worth; // how likely right a guess must be
 
     /// <summary>A record for a sequence that begins, or null where it is left alone.</summary>
     public DraftRecord? Attend()
     {
-        bool pays = !_draft.IsMeasured || Best(_right, batch: 1, settings.Guesses) > 0;
-        return pays || ++_passedOver % AttendEvery == 0 ? new DraftRecord { Right = _right } : null;
+        bool pays = !_draft.IsMeasured || Best([new DraftRecord(_right)], batch: 1, out _) > 0;
+        return pays || ++_passedOver % AttendEvery == 0 ? new DraftRecord(_right) : null;
     }
 
-    /// <summary>A step is planned in which so many sequences compute one token each.</summary>
-    public void BeginStep(int batch)
+    /// <summary>A step is planned in which so many sequences compute one token each, those of the records among them.</summary>
+    public void BeginStep(int batch, IReadOnlyList<DraftRecord> records)
     {
-        if (batch == 0)
-            return; // nobody will ask
-        _batch = batch;
-        bool isDue = _guessed > 0 && _guessed % PlainEvery == 0;
-        if (isDue)
-            _guessed++;
-        _isPlain = isDue || !_target.Has(batch);
+        (_depth, _worth) = (0, 0);
+        if (records.Count == 0 || !_target.Has(batch))
+            return; // a plain one, which is measured
+        if (!_draft.IsMeasured)
+        {
+            _depth = FirstGuesses;
+            return;
+        }
+        int best = Best(records, batch, out double rate);
+        if (best == 0)
+        {
+            Rest(records, batch);
+            return;
+        }
+        (_rest, _rested) = (FirstRest, 0);
+        _guessing++;
+        if (_guessing % PlainEvery == 0)
+            return;
+        if (_guessing % NeighbourEvery == 0)
+        {
+            _depth = Math.Max(1, best + (_guessing / NeighbourEvery % 2 == 0 ? 1 : -1));
+            return;
+        }
+        _depth = best;
+        _worth = rate * (_target.Of(batch + best * records.Count) - _target.Of(batch)) / (best * records.Count);
     }
 
     /// <summary>How many tokens are guessed for a sequence in the step begun.</summary>
@@ -66,29 +78,10 @@ internal sealed class DraftPolicy(DraftSettings settings)
     /// <param name="limit">Most that it may have.</param>
     public int Choose(DraftRecord record, int tokens, int limit)
     {
-        limit = Math.Min(Math.Min(limit, settings.Guesses), settings.MaxTokens - tokens + 1);
-        if (limit < 1 || _isPlain)
-            return 0;
-        if (!_draft.IsMeasured)
-            return Math.Min(limit, FirstGuesses);
-        int best = Best(record.Right, _batch, limit);
-        if (best > 0)
-        {
-            (record.Rest, record.ProbeAt) = (FirstRest, 0);
-            _guessed++;
-            return _guessed % NeighbourEvery != 0 ? best : Math.Clamp(best + (_guessed / NeighbourEvery % 2 == 0 ? 1 : -1), 1, limit);
-        }
-        if (record.ProbeAt == 0)
-        {
-            if (Best(right: 1, _batch, limit) == 0)
-                record.Rest = LongestRest; // not the guesses are wrong: they cost too much
-            record.ProbeAt = tokens + record.Rest;
-        }
-        if (tokens < record.ProbeAt)
-            return 0;
-        record.Rest = Math.Min(2 * record.Rest, LongestRest);
-        record.ProbeAt = tokens + record.Rest;
-        return Math.Min(limit, ProbeGuesses);
+        int guesses = Math.Max(0, Math.Min(Math.Min(_depth, limit), settings.MaxTokens - tokens + 1));
+        while (guesses > 0 && Math.Pow(record.Right, guesses) < _worth)
+            guesses--;
+        return guesses;
     }
 
     /// <summary>Of so many guesses for a sequence the first few were right.</summary>
@@ -116,19 +109,40 @@ internal sealed class DraftPolicy(DraftSettings settings)
             _draft.Observe(guessing, draftSeconds / passes);
     }
 
-    /// <summary>The number of guesses that gives most tokens a second; 0 where none gives more than none at all.</summary>
-    private int Best(double right, int batch, int limit)
+    private void Rest(IReadOnlyList<DraftRecord> records, int batch)
     {
-        double rate = Advantage / _target.Of(batch), expected = 1, likely = 1;
+        if (_rested == 0 && Best([.. records.Select(_ => new DraftRecord(right: 1))], batch, out _) == 0)
+            _rest = LongestRest; // not that guesses are wrong: they cost too much
+        if (++_rested < _rest)
+            return;
+        (_rest, _rested) = (Math.Min(2 * _rest, LongestRest), 0);
+        _depth = ProbeGuesses;
+    }
+
+    /// <summary>The depth that gives most tokens a second, and how many; 0 where none gives more than no guesses at all.</summary>
+    private int Best(IReadOnlyList<DraftRecord> records, int batch, out double rate)
+    {
+        rate = Advantage * batch / _target.Of(batch);
+        double pass = _draft.Of(records.Count);
         int best = 0;
-        for (int guesses = 1; guesses <= limit; guesses++)
+        for (int depth = 1; depth <= settings.Guesses; depth++)
         {
-            likely *= right;
-            expected += likely;
-            double own = expected / (_target.Of((1 + guesses) * batch) + guesses * _draft.Of(batch));
+            double tokens = batch;
+            foreach (DraftRecord record in records)
+                tokens += Expected(record.Right, depth);
+            double own = tokens / (_target.Of(batch + depth * records.Count) + depth * pass);
             if (own > rate)
-                (rate, best) = (own, guesses);
+                (rate, best) = (own, depth);
         }
         return best;
+    }
+
+    /// <summary>Guesses that are right of so many: Σ aʲ, j = 1..k.</summary>
+    private static double Expected(double right, int guesses)
+    {
+        double sum = 0;
+        for (int guess = 0; guess < guesses; guess++)
+            sum = right * (1 + sum);
+        return sum;
     }
 }

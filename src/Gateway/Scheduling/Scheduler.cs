@@ -151,7 +151,7 @@ public sealed class Scheduler
         int room = _settings.MaxStepTokens - single;
         room = Math.Min(room, Math.Max(single > 0 ? catchUpTokens : loneTokens, 1));
         bool draftUnderWay = _drafts is not null && _inFlight.Any(step => step.Sequences.Any(rows => rows.DraftTokens > 0));
-        _drafts?.BeginStep(single);
+        _drafts?.BeginStep(single, [.. _running.Where(sequence => sequence.Plannable == 1).Select(sequence => sequence.Draft).OfType<DraftRecord>()]);
         for (int i = 0; i < _running.Count; i++)
         {
             Sequence sequence = _running[i];
