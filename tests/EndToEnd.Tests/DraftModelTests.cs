@@ -118,17 +118,38 @@ public sealed class DraftModelTests
     }
 
     [Test]
-    public async Task Group_DraftThatDoesNotPay_GivesTheBitsWithoutItAndRests()
+    public async Task Group_DraftThatIsBadOrDear_GivesTheBitsWithoutIt()
     {
         string expected;
         await using (ServerProcess plain = await ServerProcess.StartAsync("--tp", "1", "--threads", "2"))
             expected = await FingerprintAsync(plain);
-        foreach ((string draft, int most) in new[] { (_shallow, 200), (TestData.SmolLm2, 100) })
+        foreach ((string draft, int most) in new[] { (_shallow, int.MaxValue), (TestData.SmolLm2, 150) })
         {
             await using ServerProcess server = await ServerProcess.StartAsync("--tp", "2", "--draft", draft);
             Assert.That(await FingerprintAsync(server), Is.EqualTo(expected), draft);
-            Assert.That((await GuessesAsync(server)).Guessed, Is.InRange(1, most), $"of 208 tokens, {draft}");
+            Assert.That((await GuessesAsync(server)).Guessed, Is.InRange(1, most), $"of 208 tokens, {draft}: what is as dear as the model rests");
         }
+    }
+
+    /// <summary>LongRoPE: a sequence that outgrows the original context of 64 tokens is computed anew, by the draft too.</summary>
+    [Test]
+    public async Task LongRope_AcrossTheBorderWithADraft_GivesTheTokensWithoutIt()
+    {
+        string model = TestData.Local("models/phi3-longrope");
+        List<string> answers = [];
+        foreach (string[] draft in new[] { (string[])[], ["--draft", model] })
+        {
+            await using ServerProcess server = await ServerProcess.StartAsync(["--tp", "2", "--model", model, .. draft]);
+            foreach (int length in new[] { 52, 58, 61, 70 })
+            {
+                int[] prompt = [.. Enumerable.Range(0, length).Select(i => 5 + i * 7 % 200)];
+                JsonElement answer = await server.PostAsync("/v1/completions", new { prompt, max_tokens = 24, temperature = 0, ignore_eos = true, return_token_ids = true, logprobs = 1 });
+                answers.Add(answer.GetProperty("choices")[0].GetProperty("token_ids").GetRawText() + answer.GetProperty("choices")[0].GetProperty("logprobs").GetRawText());
+            }
+            if (draft.Length > 0)
+                Assert.That((await GuessesAsync(server)).Guessed, Is.Positive);
+        }
+        Assert.That(answers[4..], Is.EqualTo(answers[..4]));
     }
 
     [Test]

@@ -46,7 +46,7 @@ internal sealed class DraftPolicy(DraftSettings settings)
     public void BeginStep(int batch, IReadOnlyList<DraftRecord> records)
     {
         (_depth, _worth) = (0, 0);
-        if (records.Count == 0 || !_target.Has(batch))
+        if (batch == 0 || records.Count == 0 || !_target.Has(batch))
             return; // a plain one, which is measured
         if (!_draft.IsMeasured)
         {

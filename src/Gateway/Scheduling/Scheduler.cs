@@ -149,9 +149,10 @@ public sealed class Scheduler
         // 2. What runs. A row of one token costs little and keeps a stream flowing: it has room whatever prompts are under way.
         int single = _running.Count(sequence => sequence.Plannable == 1);
         int room = _settings.MaxStepTokens - single;
-        room = Math.Min(room, Math.Max(single > 0 ? catchUpTokens : loneTokens, 1));
+        bool streams = single > 0 || _running.Exists(sequence => sequence.DraftInFlight);
+        room = Math.Min(room, Math.Max(streams ? catchUpTokens : loneTokens, 1));
         bool draftUnderWay = _drafts is not null && _inFlight.Any(step => step.Sequences.Any(rows => rows.DraftTokens > 0));
-        _drafts?.BeginStep(single, [.. _running.Where(sequence => sequence.Plannable == 1).Select(sequence => sequence.Draft).OfType<DraftRecord>()]);
+        _drafts?.BeginStep(draftUnderWay ? 0 : single, [.. _running.Where(sequence => sequence.Plannable == 1).Select(sequence => sequence.Draft).OfType<DraftRecord>()]);
         for (int i = 0; i < _running.Count; i++)
         {
             Sequence sequence = _running[i];
@@ -167,10 +168,10 @@ public sealed class Scheduler
             if (tokens == 1 && sequence.SamplesInFlight > 0 && sequence.Drafter is { Rests: false })
                 continue; // guesses begin with the token that is on its way
             bool one = tokens == 1;
+            if (one && draftUnderWay)
+                continue; // all that decode share the draft's passes and the step: who has missed one, or guesses nothing, waits for the next
             ReadOnlySpan<int> found = [];
             int guesses = one ? Guesses(sequence, room, out found) : 0;
-            if (guesses > 0 && found.IsEmpty && draftUnderWay)
-                continue; // those the draft guesses for share its passes and the step: who has missed one waits for the next
             if (!one)
                 tokens = Math.Min(tokens, Math.Min(room, _settings.ChunkTokens));
             int held = sequence.Blocks.Count;
@@ -236,8 +237,10 @@ public sealed class Scheduler
         (int single, int others) = RowsInOldestStep();
         if (_drafts is null || others > 0)
             return;
+        // Who guesses is planned when the answer has come, and so the ranks wait for it: unless they waited for want of work, that is part of the step.
+        int idle = result.IdleMicroseconds < result.StepMicroseconds / 4 ? result.IdleMicroseconds : 0;
         _drafts.Observe(
-            single, (result.StepMicroseconds - result.DraftMicroseconds) * 1e-6, plan.Sequences.Count(rows => rows.DraftTokens > 0),
+            single, (idle + result.StepMicroseconds - result.DraftMicroseconds) * 1e-6, plan.Sequences.Count(rows => rows.DraftTokens > 0),
             plan.Sequences.Max(rows => rows.DraftTokens), result.DraftRows, result.DraftMicroseconds * 1e-6);
     }
 

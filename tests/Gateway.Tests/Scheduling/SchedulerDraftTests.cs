@@ -73,6 +73,23 @@ public sealed class SchedulerDraftTests
     }
 
     [Test]
+    public void Next_GuessesUnderWay_WhoGuessesNothingWaitsForTheNextStepAndPromptsStayShort()
+    {
+        Scheduler scheduler = Ready();
+        scheduler.Add(Guessed(prompt: 5, maxNew: 40));
+        scheduler.Add(Sequence(prompt: 5, maxNew: 40));
+        Step(scheduler);
+        Step(scheduler);
+        StepPlan both = scheduler.Next()!;
+        Assert.That(Rows(both), Is.EqualTo("1:6+1!~4 2:6+1!"));
+        Assert.That(Rows(scheduler.Next()), Is.EqualTo("nothing"));
+        scheduler.Add(Sequence(prompt: 20, maxNew: 4));
+        Assert.That(Rows(scheduler.Next(catchUpTokens: 3)), Is.EqualTo("3:4+3"), "beside streams that flow; its first block is theirs");
+        scheduler.Apply(Timed(both, right: 1));
+        Assert.That(Rows(scheduler.Next(catchUpTokens: 8)), Does.StartWith("1:8+1!~").And.Contain("2:7+1!").And.Contain("3:7+"));
+    }
+
+    [Test]
     public void Next_MoreThanIsWantedOrTheDraftHolds_GuessesNoFurther()
     {
         Scheduler scheduler = Ready(maxTokens: 9);
