@@ -14,6 +14,9 @@ public sealed record GatewayOptions
     /// <summary>A GGUF file or a Hugging Face folder; empty = the embedded SmolLM2.</summary>
     public string Model { get; init; } = "";
 
+    /// <summary>A small model of the same tokenizer that guesses ahead: a GGUF file or a Hugging Face folder; empty = none.</summary>
+    public string Draft { get; init; } = "";
+
     /// <summary>Tensor parallel degree; null = the number of GPUs in use, without GPUs 2. With <see cref="Workers"/> it is their number.</summary>
     public int? Tp { get; init; }
 

@@ -38,13 +38,20 @@ public sealed class ModelRank
     private readonly Sampler _sampler = new();
     private readonly StepOutput _output = new();
     private readonly Func<DrawnStep> _enqueueDecode;
+    private readonly bool _isDraft;
     private (UploadedStep Step, RecordingKey Key) _recorded;
     private float[] _values = [];
     private int[] _ids = [];
     private int[] _drawn = [];
 
     /// <summary>Joins the parts, which stay their makers' to dispose.</summary>
-    public ModelRank(DenseTransformer model, KvCache cache, ShardPlan plan, ITensorBackend ops, ICommunicator comm)
+    /// <param name="model">This rank's part of the model.</param>
+    /// <param name="cache">Its keys and values.</param>
+    /// <param name="plan">What the rank owns.</param>
+    /// <param name="ops">The rank's device.</param>
+    /// <param name="comm">The rank's group.</param>
+    /// <param name="isDraft">The second model on this device: its recorded steps are told from the first one's.</param>
+    public ModelRank(DenseTransformer model, KvCache cache, ShardPlan plan, ITensorBackend ops, ICommunicator comm, bool isDraft = false)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(plan);
@@ -52,6 +59,7 @@ public sealed class ModelRank
         _cache = cache;
         _ops = ops;
         _comm = comm;
+        _isDraft = isDraft;
         bool draws = ops.Sampler is not null && model.Config.Vocab <= IRowSampler.MostColumns;
         _logits = new LogitsPlan(draws);
         _upload = new StepUpload(model.Config, model.Limits, cache, ops, draws && comm.Rank == 0);
@@ -89,6 +97,8 @@ public sealed class ModelRank
             CollectionsMarshal.AsSpan(_output.SampleLogprobs).Clear();
         }
         long mark = _ops.Mark();
+        if (_isDraft)
+            _ops.Rent(1, 1); // a recording belongs to its sizes and to where its scratch begins: the other model's begins elsewhere
         if (_ops.Records && _comm.IsEnqueued && DecodeRecording.Fits(batch, _logits))
         {
             RunRecorded(batch, chosen);

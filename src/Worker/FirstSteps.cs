@@ -9,14 +9,14 @@ namespace TpServe.Worker;
 
 /// <summary>Steps that nobody asked for, before the rank says that it is ready: what the first request needs is compiled and its memory touched.</summary>
 /// <remarks>
-/// 1. A prompt and decode steps of each way to choose a token, as plans that come from the wire.
+/// 1. A prompt and decode steps of each way to choose a token, as plans that come from the wire; where there is a draft model the last step of each guesses.
 /// 2. Rounds of decode steps and rest, until one compiles next to nothing or they have taken long enough: what was called often (Worker.csproj says how often) the
 ///    runtime compiles a second time, well, on a thread that shares the ranks' processors. Rank 0 says when it is enough.
 /// Writes the first blocks of the cache, which belong to nobody yet. Every rank of the group calls it.
 /// </remarks>
 internal sealed class FirstSteps
 {
-    private const int Prompt = 32, ShortPrompt = 8, FewDecodeSteps = 3, DecodeSteps = 16;
+    private const int Prompt = 32, ShortPrompt = 8, FewDecodeSteps = 3, DecodeSteps = 16, Guesses = 4;
 
     /// <summary>Methods compiled in a round that are not worth another one.</summary>
     private const int FewMethods = 8;
@@ -88,17 +88,19 @@ internal sealed class FirstSteps
     private bool Live(SamplingParameters sampling, int prompt, int decodeSteps, int room)
     {
         ulong id = ++_life;
-        NewSequence sequence = new() { SequenceId = id, TopLogprobs = -1, PromptLogprobs = -1, Sampling = sampling.Clone() };
+        NewSequence sequence = new() { SequenceId = id, TopLogprobs = -1, PromptLogprobs = -1, Sampling = sampling.Clone(), Drafts = _shard.DraftPasses is not null };
         sequence.Sampling.PromptTokens = prompt;
         for (int i = 0; i < prompt; i++)
             sequence.TokenIds.Add(i % _shard.Rank.Model.Config.Vocab);
-        int blocks = 0;
-        for (int computed = 0; computed < Math.Min(room, prompt + decodeSteps);)
+        int blocks = 0, end = Math.Min(room, prompt + decodeSteps);
+        for (int computed = 0; computed < end;)
         {
             StepPlan plan = new() { Epoch = _request.Epoch, Step = ++_step };
             SequenceStep step = new() { SequenceId = id, StartPosition = computed, Tokens = computed == 0 ? prompt : 1, Sample = true };
             computed += step.Tokens;
-            while (blocks * _request.BlockTokens < computed)
+            if (sequence.Drafts && computed == end && step.StartPosition > 0)
+                step.DraftTokens = Math.Clamp(Math.Min(room, _request.Draft.MaxModelLen) - end, 0, Guesses); // how far it comes then, nobody needs to know
+            while (blocks * _request.BlockTokens < computed + step.DraftTokens)
                 step.NewBlocks.Add(blocks++);
             plan.Sequences.Add(step);
             if (step.StartPosition == 0)

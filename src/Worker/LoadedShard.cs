@@ -7,9 +7,10 @@ using TpServe.Sharding;
 
 namespace TpServe.Worker;
 
-/// <summary>Device, weights, cache and sampler of one rank, over a relay: they outlive the epoch they were loaded in.</summary>
+/// <summary>Device, weights, cache and sampler of one rank, and its draft model where it has one, over a relay: they outlive the epoch they were loaded in.</summary>
 /// <remarks>Threads   the rank's thread.</remarks>
-internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, RelayCommunicator relay, DenseTransformer model, KvCache cache, ShardPlan plan) : IDisposable
+internal sealed class LoadedShard(
+    LoadRequest request, ITensorBackend ops, RelayCommunicator relay, DenseTransformer model, KvCache cache, ShardPlan plan, LoadedDraft? draft) : IDisposable
 {
     /// <summary>Where it computes.</summary>
     public ITensorBackend Ops => ops;
@@ -20,11 +21,14 @@ internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, Relay
     /// <summary>What runs steps.</summary>
     public ModelRank Rank { get; } = new(model, cache, plan, ops, relay);
 
-    /// <summary>Bytes of its weights.</summary>
-    public long WeightBytes => model.WeightBytes;
+    /// <summary>What guesses ahead; null = nothing does.</summary>
+    public DraftPasses? DraftPasses { get; } = draft is null ? null : new DraftPasses(draft, request.BlockTokens);
 
-    /// <summary>Bytes of its cache.</summary>
-    public long KvBytes => cache.Bytes;
+    /// <summary>Bytes of its weights, the draft model's included.</summary>
+    public long WeightBytes => model.WeightBytes + (draft?.WeightBytes ?? 0);
+
+    /// <summary>Bytes of its caches.</summary>
+    public long KvBytes => cache.Bytes + (draft?.KvBytes ?? 0);
 
     /// <summary>A step has failed of itself: this is not to be computed on again.</summary>
     public bool IsSpoiled { get; set; }
@@ -57,6 +61,7 @@ internal sealed class LoadedShard(LoadRequest request, ITensorBackend ops, Relay
     public ITensorBackend GiveUpDevice()
     {
         relay.Dispose();
+        draft?.Dispose();
         cache.Dispose();
         model.Dispose();
         return ops;

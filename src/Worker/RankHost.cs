@@ -198,7 +198,9 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         try
         {
             // 1. The model's facts, and what this rank owns of it.
-            RequireIdentity(request);
+            RequireIdentity(request.ModelPath, request.ModelIdentity);
+            if (request.Draft is not null)
+                RequireIdentity(request.Draft.ModelPath, request.Draft.ModelIdentity);
             using ModelCheckpoint checkpoint = ModelCheckpoints.OpenWeights(request.ModelPath);
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
             stages.Ended("model");
@@ -213,18 +215,16 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             Enter(relay, request, ops, endpoint, membership, progress);
             stages.Ended("joining");
 
-            // 3. Weights, cache, sampler.
+            // 3. Weights, cache, sampler; of the draft model too.
             ModelLimits limits = new(request.MaxModelLen, request.MaxStepTokens);
-            DenseTransformer model = Keep(WeightLoader.Load(checkpoint, plan, ops, relay, limits, (done, total) =>
-            {
-                progress(new LoadProgress { Stage = "packing", DoneBytes = done, TotalBytes = total });
-                if (!_buildingIsWanted)
-                    membership.ThrowIfRevoked();
-            }));
+            DenseTransformer model = Keep(WeightLoader.Load(checkpoint, plan, ops, relay, limits, (done, total) => Advance("packing", done, total)));
             stages.Ended("weights");
             KvCache cache = Keep(NewCache(request, checkpoint.Config, plan, ops));
             stages.Ended("cache");
-            return new LoadedShard(request, ops, relay, model, cache, plan);
+            LoadedDraft? draft = request.Draft is null ? null : Keep(LoadedDraft.Load(request, ops, relay, checkpoint.Config.Vocab, (done, total) => Advance("packing draft", done, total)));
+            if (draft is not null)
+                stages.Ended("draft");
+            return new LoadedShard(request, ops, relay, model, cache, plan, draft);
         }
         catch
         {
@@ -236,6 +236,13 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         {
             lock (_gate)
                 _building = null;
+        }
+
+        void Advance(string stage, long done, long total)
+        {
+            progress(new LoadProgress { Stage = stage, DoneBytes = done, TotalBytes = total });
+            if (!_buildingIsWanted)
+                membership.ThrowIfRevoked();
         }
 
         T Keep<T>(T part) where T : IDisposable
@@ -259,13 +266,13 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
     }
 
     /// <exception cref="ModelLoadException">This host's files are not those the gateway means.</exception>
-    private static void RequireIdentity(LoadRequest request)
+    private static void RequireIdentity(string path, string identity)
     {
-        if (request.ModelIdentity.Length == 0)
+        if (identity.Length == 0)
             return;
-        string found = ModelIdentity.Of(request.ModelPath).Content;
-        if (found != request.ModelIdentity)
-            throw new ModelLoadException($"{request.ModelPath} is another model here: {found}; the gateway has {request.ModelIdentity}.");
+        string found = ModelIdentity.Of(path).Content;
+        if (found != identity)
+            throw new ModelLoadException($"{path} is another model here: {found}; the gateway has {identity}.");
     }
 
     /// <summary>What OpenIpc opened for this load, the device of what is freed for it, or one opened now.</summary>

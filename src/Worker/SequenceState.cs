@@ -18,7 +18,8 @@ internal sealed class SequenceState
         Id = sequence.SequenceId;
         _tokens = [.. sequence.TokenIds];
         Count = _tokens.Length;
-        Computed = sequence.ComputedTokens;
+        Computed = Drafted = sequence.ComputedTokens;
+        Drafts = sequence.Drafts;
         LongRope = sequence.LongRope;
         PromptTokens = sequence.Sampling.PromptTokens;
         TopLogprobs = sequence.TopLogprobs;
@@ -37,6 +38,15 @@ internal sealed class SequenceState
     /// <summary>Tokens whose keys and values are in the cache.</summary>
     public int Computed { get; private set; }
 
+    /// <summary>The draft model keeps up with it.</summary>
+    public bool Drafts { get; }
+
+    /// <summary>Tokens whose keys and values the draft model has, or is taken to have; guesses among them until the step they were made for has ended.</summary>
+    public int Drafted { get; set; }
+
+    /// <summary>Guesses laid behind the tokens.</summary>
+    public int Guesses { get; private set; }
+
     /// <summary>LongRoPE: rotated by the factors of sequences beyond the original context.</summary>
     public bool LongRope { get; }
 
@@ -51,26 +61,37 @@ internal sealed class SequenceState
     /// <summary>What the last computed row said of the next prompt token, which a later step reports with that token.</summary>
     public TokenLogprobs? NextPromptLogprobs { get; set; }
 
-    /// <summary>The tokens so far, and after them the guesses laid by <see cref="Guess"/>: a slice beyond Count holds the first of those.</summary>
+    /// <summary>The tokens so far, and after them the guesses: a slice beyond Count holds the first of those.</summary>
     public ReadOnlyMemory<int> TokensUpTo(int count) => _tokens.AsMemory(0, count);
 
     public ReadOnlySpan<int> Blocks => CollectionsMarshal.AsSpan(_blocks);
 
     public void AddBlocks(RepeatedField<int> blocks) => _blocks.AddRange(blocks);
 
-    public void Advance(int tokens) => Computed += tokens;
-
-    public void Append(int token)
+    /// <summary>So many tokens more are computed. What the draft model has computed beyond them were guesses that were wrong.</summary>
+    public void Advance(int tokens)
     {
-        Reserve(Count + 1);
-        _tokens[Count++] = token;
+        Computed += tokens;
+        Drafted = Math.Min(Drafted, Computed);
+        Guesses = 0;
     }
 
-    /// <summary>Lays guesses behind the tokens; they are none of them until they are appended.</summary>
-    public void Guess(RepeatedField<int> tokens)
+    /// <summary>One token more. True where it is what was guessed.</summary>
+    public bool Append(int token)
     {
-        Reserve(Count + tokens.Count);
-        tokens.CopyTo(_tokens, Count);
+        Reserve(Count + 1);
+        bool right = Guesses > 0 && _tokens[Count] == token;
+        Guesses = right ? Guesses - 1 : 0;
+        _tokens[Count++] = token;
+        return right;
+    }
+
+    /// <summary>Lays guesses behind the tokens and guesses so far; they are none of the tokens until they are appended.</summary>
+    public void Guess(params ReadOnlySpan<int> tokens)
+    {
+        Reserve(Count + Guesses + tokens.Length);
+        tokens.CopyTo(_tokens.AsSpan(Count + Guesses));
+        Guesses += tokens.Length;
     }
 
     private void Reserve(int tokens)

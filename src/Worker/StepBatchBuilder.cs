@@ -10,13 +10,17 @@ namespace TpServe.Worker;
 /// The state of a sequence is the same on every rank: all get the same plans, and the sampled ids are broadcast.
 /// Threads  the rank's thread.
 /// </remarks>
-internal sealed class StepBatchBuilder(long epoch, int blockTokens)
+/// <param name="epoch">Life of the group.</param>
+/// <param name="blockTokens">Tokens of a KV block.</param>
+/// <param name="draft">Guesses ahead; null = there is no draft model.</param>
+internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses? draft = null)
 {
     private readonly Dictionary<ulong, SequenceState> _sequences = [];
+    private readonly List<(SequenceStep Step, SequenceState Sequence)> _steps = [];
     private readonly StepBatch _batch = new(blockTokens);
     private long _step;
 
-    /// <summary>The batch of a plan. Valid until the next.</summary>
+    /// <summary>The batch of a plan, once the draft model has made the guesses that the plan asks of it. Valid until the next.</summary>
     /// <exception cref="PlanMismatchException">The plan is of another epoch or step, or does not fit what this rank knows.</exception>
     public StepBatch Lay(StepPlan plan)
     {
@@ -31,11 +35,16 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
             if (!_sequences.TryAdd(sequence.SequenceId, new SequenceState(sequence)))
                 throw new PlanMismatchException($"sequence {sequence.SequenceId} is new twice.");
 
+        _steps.Clear();
+        foreach (SequenceStep step in plan.Sequences)
+            _steps.Add((step, Begin(step)));
+        draft?.Run(plan, _steps);
+
         _batch.Clear(plan.Step);
         foreach (BlockCopy copy in plan.Copies)
             _batch.Copies.Add((copy.Source, copy.Destination));
-        foreach (SequenceStep step in plan.Sequences)
-            Lay(step);
+        foreach ((SequenceStep step, SequenceState sequence) in _steps)
+            Lay(step, sequence);
         return _batch;
     }
 
@@ -56,8 +65,9 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
             int right = 0;
             if (step.Sample)
             {
-                right = Take(own, sequence, step, output, sample, reports);
-                sample += 1 + step.DraftIds.Count;
+                int guesses = sequence.Guesses;
+                right = Take(own, sequence, output, sample, reports);
+                sample += 1 + guesses;
             }
             sequence.Advance(step.Tokens + right);
             if (reports)
@@ -67,7 +77,7 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
     }
 
     /// <summary>Appends what was sampled: one token, and one more for each guess that equals the token sampled before it. Returns how many guesses do.</summary>
-    private static int Take(SequenceResult own, SequenceState sequence, SequenceStep step, StepOutput output, int sample, bool reports)
+    private static int Take(SequenceResult own, SequenceState sequence, StepOutput output, int sample, bool reports)
     {
         // What is taken depends on the tokens alone, which every rank has: the ranks' states must not part.
         int right = 0;
@@ -80,19 +90,20 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
                 own.Fault = "the logits are not finite";
                 token = 0; // the gateway ends the sequence; until it has heard of it, steps under way must find a token here
             }
-            sequence.Append(token);
+            bool guessed = sequence.Append(token);
             own.TokenIds.Add(token);
             if (failed)
                 return right;
             if (reports && sequence.TopLogprobs >= 0)
                 own.Logprobs.Add(Message(own, output.Logprobs[sample + right]));
-            if (right == step.DraftIds.Count || step.DraftIds[right] != token)
+            if (!guessed)
                 return right;
             right++;
         }
     }
 
-    private void Lay(SequenceStep step)
+    /// <summary>Checks what a sequence is to do, and takes in the blocks and guesses that the plan brings for it.</summary>
+    private SequenceState Begin(SequenceStep step)
     {
         if (!_sequences.TryGetValue(step.SequenceId, out SequenceState? sequence))
             throw new PlanMismatchException($"sequence {step.SequenceId} is not known.");
@@ -100,11 +111,22 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens)
             throw new PlanMismatchException($"sequence {step.SequenceId} starts at {step.StartPosition}; this rank has computed {sequence.Computed} tokens of it.");
         if (step.Tokens < 1 || sequence.Computed + step.Tokens > sequence.Count)
             throw new PlanMismatchException($"sequence {step.SequenceId} computes {step.Tokens} tokens from {sequence.Computed}; this rank knows {sequence.Count} of it.");
-        int start = sequence.Computed, end = start + step.Tokens, guesses = step.DraftIds.Count;
-        if (guesses > 0 && (!step.Sample || end != sequence.Count))
+        int end = step.StartPosition + step.Tokens;
+        if (step.DraftIds.Count + step.DraftTokens > 0 && (!step.Sample || end != sequence.Count))
             throw new PlanMismatchException($"sequence {step.SequenceId} guesses beyond token {end}; this rank knows {sequence.Count} of it.");
+        if (step.DraftTokens > 0 && (!sequence.Drafts || draft is null || step.DraftIds.Count > 0))
+            throw new PlanMismatchException($"sequence {step.SequenceId} is to be guessed for by a draft model that {(draft is null ? "is not there" : "has no part in it")}.");
+        if (step.DraftTokens > 0 && draft!.Refuses(end, step.DraftTokens) is { } reason)
+            throw new PlanMismatchException($"sequence {step.SequenceId} {reason}");
         sequence.AddBlocks(step.NewBlocks);
-        sequence.Guess(step.DraftIds);
+        foreach (int guess in step.DraftIds)
+            sequence.Guess(guess);
+        return sequence;
+    }
+
+    private void Lay(SequenceStep step, SequenceState sequence)
+    {
+        int start = sequence.Computed, end = start + step.Tokens, guesses = sequence.Guesses;
         ReadOnlyMemory<int> tokens = sequence.TokensUpTo(Math.Max(end + guesses, sequence.Count));
         int first = _batch.AddSequence(tokens.Span[start..(end + guesses)], start, sequence.Blocks, sequence.LongRope);
         if (sequence.PromptLogprobs >= 0)

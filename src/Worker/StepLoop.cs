@@ -9,7 +9,7 @@ namespace TpServe.Worker;
 /// <remarks>Threads   the rank's thread, which takes one step after the other; what it waits for in between is told with each.</remarks>
 internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
 {
-    private readonly StepBatchBuilder _builder = new(epoch, blockTokens);
+    private readonly StepBatchBuilder _builder = new(epoch, blockTokens, shard.DraftPasses);
     private string? _toldRecordingFault;
     private long _endedAt;
     private bool _failed;
@@ -49,6 +49,8 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
         result.StepMicroseconds = (int)whole.TotalMicroseconds;
         result.CollectiveMicroseconds = (int)collective.TotalMicroseconds;
         result.ComputeMicroseconds = (int)(whole - collective).TotalMicroseconds;
+        if (shard.DraftPasses is { } draft)
+            (result.DraftMicroseconds, result.DraftRows) = ((int)draft.Elapsed.TotalMicroseconds, draft.Rows);
         if (_endedAt != 0)
             result.IdleMicroseconds = (int)Math.Min(Stopwatch.GetElapsedTime(_endedAt, start).TotalMicroseconds, int.MaxValue);
         _endedAt = end;

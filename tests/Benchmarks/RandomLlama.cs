@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using TpServe.Checkpoint;
@@ -22,6 +23,12 @@ internal static class RandomLlama
 
         /// <summary>Llama 3.2 1B.</summary>
         public static Shape Llama1B { get; } = new("llama-1b", 16, 2048, 32, 8, 8192, 128256);
+
+        /// <summary>Layers from here on add a thousandth of what the others add: a model of the first ones alone says nearly the same. 0 = all are alike.</summary>
+        public int Living { get; init; }
+
+        /// <summary>Of the weights; files of equal seeds have equal layers.</summary>
+        public int Seed { get; init; } = 20261124;
 
         /// <summary>Llama 3.2 3B: heads of 128.</summary>
         public static Shape Llama3B { get; } = new("llama-3b", 28, 3072, 24, 8, 8192, 128256);
@@ -87,13 +94,17 @@ internal static class RandomLlama
             offset += Aligned(Bytes(dimensions, stored));
         }
         Pad(writer);
-        Random random = new(20261124);
-        foreach ((string _, int[] dimensions, TensorType stored) in tensors)
+        Random random = new(shape.Seed);
+        foreach ((string name, int[] dimensions, TensorType stored) in tensors)
         {
-            WriteWeights(writer, stored, Bytes(dimensions, stored), dimensions[0], random);
+            WriteWeights(writer, stored, Bytes(dimensions, stored), dimensions[0], random, Damps(shape, name) ? 1e-3 : 1);
             Pad(writer);
         }
     }
+
+    /// <summary>What a layer adds to the stream comes out of these two.</summary>
+    private static bool Damps(Shape shape, string tensor) =>
+        shape.Living > 0 && tensor.Split('.') is ["blk", string layer, "attn_output" or "ffn_down", _] && int.Parse(layer, CultureInfo.InvariantCulture) >= shape.Living;
 
     private static List<(string, int[], TensorType)> Tensors(Shape shape, TensorType type)
     {
@@ -118,7 +129,7 @@ internal static class RandomLlama
         return tensors;
     }
 
-    private static void WriteWeights(BinaryWriter writer, TensorType type, long bytes, int columns, Random random)
+    private static void WriteWeights(BinaryWriter writer, TensorType type, long bytes, int columns, Random random, double factor)
     {
         if (type == TensorType.F32)
         {
@@ -129,7 +140,7 @@ internal static class RandomLlama
         int blockBytes = type.BlockBytes();
         byte[] chunk = new byte[blockBytes * 4096];
         // Values spread over ±1/√columns, so that a product of normed inputs stays near one.
-        double spread = 1 / Math.Sqrt(columns);
+        double spread = factor / Math.Sqrt(columns);
         for (long left = bytes; left > 0; left -= chunk.Length)
         {
             Span<byte> part = chunk.AsSpan(0, (int)Math.Min(left, chunk.Length));

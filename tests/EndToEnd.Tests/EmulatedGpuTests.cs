@@ -30,4 +30,18 @@ public sealed class EmulatedGpuTests
         }
         Assert.That(answers[1], Is.EqualTo(answers[0]));
     }
+
+    [Test]
+    public async Task Group_OfEmulatedDevicesWithADraftModel_GivesTheTokensWithoutIt()
+    {
+        string model = TestData.FindOrIgnore("models/llama-mha");
+        List<string> answers = [];
+        foreach (string[] draft in new[] { (string[])[], ["--draft", model] })
+        {
+            await using ServerProcess server = await ServerProcess.StartAsync(["--model", model, "--device", "cuda-emulated", "--tp", "2", "--max-model-len", "64", .. draft]);
+            JsonElement answer = await server.PostAsync("/v1/completions", new { prompt = new[] { 5, 9, 13 }, max_tokens = 7, temperature = 0, ignore_eos = true, return_token_ids = true });
+            answers.Add(answer.GetProperty("choices")[0].GetProperty("token_ids").GetRawText());
+        }
+        Assert.That(answers[1], Is.EqualTo(answers[0]));
+    }
 }

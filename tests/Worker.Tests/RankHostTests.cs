@@ -40,6 +40,55 @@ public sealed class RankHostTests
     }
 
     [Test]
+    public async Task Load_WithADraftModel_GuessesTheModelsOwnTokensAndIsAnotherShard([Values(1, 2)] int degree)
+    {
+        RankHost[] hosts = [.. Enumerable.Range(0, degree).Select(_ => NewHost())];
+        LoadReport[] plain = await Task.WhenAll(hosts.Select((host, rank) => LoadAsync(host, Request(1, rank, degree))));
+        List<int> one = [.. (await Task.WhenAll(hosts.Select(host => TokensAsync(host, 1, guesses: 0))))[0]];
+
+        // The model is its own draft: every guess of it is right.
+        LoadReport[] drafted = await Task.WhenAll(hosts.Select((host, rank) => LoadAsync(host, WithDraft(Request(2, rank, degree)))));
+        List<int> several = [.. (await Task.WhenAll(hosts.Select(host => TokensAsync(host, 2, guesses: 3))))[0]];
+        Assert.That(several, Is.EqualTo(one));
+        Assert.That(drafted.Select(report => report.Reused), Is.All.False);
+        Assert.That(drafted.Zip(plain, (with, without) => (with.WeightBytes - 2 * without.WeightBytes, with.KvBytes - 2 * without.KvBytes)), Is.All.EqualTo((0L, 0L)));
+        Assert.That((await Task.WhenAll(hosts.Select((host, rank) => LoadAsync(host, WithDraft(Request(3, rank, degree)))))).Select(report => report.Reused), Is.All.True);
+        foreach (RankHost host in hosts)
+            host.Dispose();
+
+        static LoadRequest WithDraft(LoadRequest request)
+        {
+            request.Draft = new DraftModel
+            {
+                ModelPath = request.ModelPath,
+                HeadBoundaries = { request.HeadBoundaries },
+                LeafBoundaries = { request.LeafBoundaries },
+                VocabBoundaries = { request.VocabBoundaries },
+                MaxModelLen = request.MaxModelLen,
+            };
+            request.WarmUp = true;
+            return request;
+        }
+
+        // A prompt of four tokens and eight more, greedy; those that are guessed come four at a time.
+        static async Task<List<int>> TokensAsync(RankHost host, long epoch, int guesses)
+        {
+            Func<StepPlan, Task<StepResult>> run = host.OpenLoop();
+            StepPlan plan = Plan(epoch, 1);
+            plan.NewSequences[0].Drafts = guesses > 0;
+            plan.NewSequences[0].TopLogprobs = -1;
+            List<int> tokens = [.. (await run(plan).WaitAsync(s_patience)).Sequences.SelectMany(sequence => sequence.TokenIds)];
+            for (int step = 2, start = 4; start < 12; start += 1 + guesses, step++)
+            {
+                StepResult result = await run(new StepPlan { Epoch = epoch, Step = step, Sequences = { new SequenceStep { SequenceId = 1, StartPosition = start, Tokens = 1, Sample = true, DraftTokens = guesses } } }).WaitAsync(s_patience);
+                tokens.AddRange(result.Sequences.SelectMany(sequence => sequence.TokenIds));
+                Assert.That((result.DraftMicroseconds > 0, result.DraftRows), Is.EqualTo(guesses == 0 ? (false, 0) : (true, step == 2 ? 3 : 4)));
+            }
+            return tokens;
+        }
+    }
+
+    [Test]
     public async Task Load_PeerDiedAndWasReplaced_TheSurvivorKeepsItsShardAndBothGoOn()
     {
         using RankHost survivor = NewHost();

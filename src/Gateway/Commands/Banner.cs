@@ -23,16 +23,20 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeP
     private readonly Dictionary<int, int> _quarterOfRank = [];
 
     /// <summary>Before anything is loaded.</summary>
-    public void Starting(ModelCheckpoint checkpoint, GroupPlan plan, string version)
+    public void Starting(ModelCheckpoint checkpoint, ModelCheckpoint? draft, GroupPlan plan, string version)
     {
         Line("TpServe", version);
         Line("model", ModelSummary.Of(checkpoint));
+        if (draft is not null)
+            Line("draft", string.Create(CultureInfo.InvariantCulture, $"{ModelSummary.Of(draft)}; guesses up to {options.DraftTokens} tokens a step, where that is faster"));
         Line("device", plan.Devices.Reason);
         Line("group", string.Create(CultureInfo.InvariantCulture,
             $"{plan.Degree} workers{(plan.Threads > 0 ? $" x {plan.Threads} threads" : "")}, kv {Words.KvDtypes.Of(options.KvDtype)}, context {plan.MaxModelLen}"));
         Line("cache", string.Create(CultureInfo.InvariantCulture, $"{(long)plan.KvBlocks * plan.BlockTokens} tokens in blocks of {plan.BlockTokens}: {plan.CacheReason}"));
         foreach (ShardPlan shard in plan.Shards)
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"{shard}, {ShardSizes.WeightBytes(checkpoint, shard) / 1048576.0:F1} MiB"));
+        foreach (ShardPlan shard in plan.Draft?.Shards ?? [])
+            Line("plan", string.Create(CultureInfo.InvariantCulture, $"draft {shard}, {ShardSizes.WeightBytes(draft!, shard) / 1048576.0:F1} MiB"));
     }
 
     public void Loading(int rank, string stage, long doneBytes, long totalBytes)

@@ -11,7 +11,7 @@ namespace TpServe.Gateway.Commands;
 /// <summary>tpserve plan: prints who would own what, without loading a weight.</summary>
 internal static class PlanCommand
 {
-    private static readonly string[] s_settings = [nameof(GatewayOptions.Model), nameof(GatewayOptions.Tp), nameof(GatewayOptions.Partition), nameof(GatewayOptions.KvDtype)];
+    private static readonly string[] s_settings = [nameof(GatewayOptions.Model), nameof(GatewayOptions.Draft), nameof(GatewayOptions.Tp), nameof(GatewayOptions.Partition), nameof(GatewayOptions.KvDtype)];
     private static readonly string[] s_titles = ["rank", "heads", "kv", "mlp", "vocabulary", "weights", "kv/token", "pieces"];
 
     /// <param name="sources">Where settings come from beside the flags.</param>
@@ -34,11 +34,12 @@ internal static class PlanCommand
         try
         {
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(EmbeddedModel.PathOr(options.Model));
+            using DraftSource? draft = DraftSource.Open(options.Draft, checkpoint);
             int degree = options.Workers.Count > 0 ? options.Workers.Count : options.Tp ?? DevicePlanner.DefaultDegree;
             // Planning is for any host: neither this one's cores nor its memory limit the degree.
             GroupPlan group = GroupPlan.Create(
-                checkpoint.Config, options, DevicePlan.Cpu(degree, "plan"), freeBytes: long.MaxValue / 8, cores: Partition.MaxDegree, shard => ShardSizes.WeightBytes(checkpoint, shard));
-            Print(checkpoint, group, options, Console.Out);
+                checkpoint.Config, options, DevicePlan.Cpu(degree, "plan"), freeBytes: long.MaxValue / 8, cores: Partition.MaxDegree, shard => ShardSizes.WeightBytes(checkpoint, shard), draft: draft?.Facts);
+            Print(checkpoint, draft?.Checkpoint, group, options, Console.Out);
             return 0;
         }
         catch (Exception fault) when (fault is ModelLoadException or ShardingException)
@@ -48,12 +49,23 @@ internal static class PlanCommand
         }
     }
 
-    /// <summary>One line a rank, however narrow the terminal: a number is never broken.</summary>
-    internal static void Print(ModelCheckpoint checkpoint, GroupPlan group, GatewayOptions options, TextWriter output)
+    /// <summary>One line a rank and model, however narrow the terminal: a number is never broken.</summary>
+    internal static void Print(ModelCheckpoint checkpoint, ModelCheckpoint? draft, GroupPlan group, GatewayOptions options, TextWriter output)
+    {
+        Print(checkpoint, group.Shards, options, output);
+        if (draft is not null && group.Draft is { } drafts)
+        {
+            output.WriteLine();
+            output.WriteLine("draft model, on the same workers and in blocks of the same cache:");
+            Print(draft, drafts.Shards, options, output);
+        }
+    }
+
+    private static void Print(ModelCheckpoint checkpoint, IReadOnlyList<ShardPlan> shards, GatewayOptions options, TextWriter output)
     {
         output.WriteLine(ModelSummary.Of(checkpoint));
         List<string[]> rows = [s_titles];
-        foreach (ShardPlan shard in group.Shards)
+        foreach (ShardPlan shard in shards)
             rows.Add(
             [
                 shard.Rank.ToString(CultureInfo.InvariantCulture),
@@ -70,9 +82,9 @@ internal static class PlanCommand
         foreach (string[] row in rows)
             output.WriteLine(string.Join("  ", row.Select((cell, column) => cell.PadLeft(widths[column]))));
         output.WriteLine();
-        long pieceFloats = group.Shards.Sum(shard => shard.HeadShare.Pieces + shard.MlpShare.Pieces) * (long)checkpoint.Config.Layers * checkpoint.Config.Hidden;
+        long pieceFloats = shards.Sum(shard => shard.HeadShare.Pieces + shard.MlpShare.Pieces) * (long)checkpoint.Config.Layers * checkpoint.Config.Hidden;
         output.WriteLine($"kv/token: {Words.KvDtypes.Of(options.KvDtype)} keys and values of one token on the rank; pieces: partial sums sent by an attention and an mlp output");
-        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"each decoded token exchanges {(group.Degree == 1 ? 0 : 2 * checkpoint.Config.Layers)} canonical sums, {(group.Degree == 1 ? 0 : pieceFloats * 4 / 1024)} KiB over all ranks"));
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"each decoded token exchanges {(shards.Count == 1 ? 0 : 2 * checkpoint.Config.Layers)} canonical sums, {(shards.Count == 1 ? 0 : pieceFloats * 4 / 1024)} KiB over all ranks"));
     }
 
     private static string Range(int first, int count) => count == 0 ? "none" : string.Create(CultureInfo.InvariantCulture, $"{first}..{first + count - 1}");

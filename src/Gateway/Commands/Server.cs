@@ -12,6 +12,7 @@ using TpServe.Gateway.Api;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
+using TpServe.Gateway.Scheduling;
 using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.Worker;
@@ -52,6 +53,7 @@ internal static partial class Server
             times.Ended("worker processes");
             string path = EmbeddedModel.PathOr(options.Model);
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(path);
+            using DraftSource? draft = DraftSource.Open(options.Draft, checkpoint);
             times.Ended("model");
             Task<ServingModel> serving = Task.Run(() => ModelOf(checkpoint), cancellation);
 
@@ -66,7 +68,7 @@ internal static partial class Server
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             using TerminalLines terminal = new(Console.Out);
             Banner banner = new(terminal, options, TimeProvider.System, times.Elapsed);
-            banner.Starting(checkpoint, plan, version);
+            banner.Starting(checkpoint, draft?.Checkpoint, plan, version);
             times.Ended("plan");
 
             // 4. Services and addresses.
@@ -79,13 +81,13 @@ internal static partial class Server
             });
             builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopTimeout);
             builder.Services.AddSingleton<IGroupObserver>(banner);
-            GroupModel model = GroupModel.At(path);
+            GroupModel model = GroupModel.At(path, options.Draft);
             builder.Services.AddSingleton(provider => new WorkerGroup(
                 options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, source, banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>()));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
-            builder.Services.AddTpServeApi(await serving, SettingsOf(options, plan, checkpoint.Config.Rope));
+            builder.Services.AddTpServeApi(await serving, SettingsOf(options, plan, checkpoint.Config.Rope, draft?.Checkpoint.Name ?? ""));
             WebApplication app = builder.Build();
             await using Ending ending = new(app);
             app.MapTpServeApi();
@@ -110,7 +112,7 @@ internal static partial class Server
 
             GroupPlan PlanFor(DevicePlan own, IReadOnlyList<int>? seats) => GroupPlan.Create(
                 checkpoint.Config, options, own, freeBytes, Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard), seats,
-                options.Workers.Count == 0 ? null : [.. (seats ?? [.. Enumerable.Range(0, hosts.Count)]).Select(seat => hosts[seat])]);
+                options.Workers.Count == 0 ? null : [.. (seats ?? [.. Enumerable.Range(0, hosts.Count)]).Select(seat => hosts[seat])], draft?.Facts);
         }
         catch (OptionsValidationException fault)
         {
@@ -150,7 +152,7 @@ internal static partial class Server
         EosToken = checkpoint.Tokenizer.EosToken,
     };
 
-    private static ServingSettings SettingsOf(GatewayOptions options, GroupPlan plan, RopeConfig rope) => new()
+    private static ServingSettings SettingsOf(GatewayOptions options, GroupPlan plan, RopeConfig rope, string draftModel) => new()
     {
         LongRopeBeyond = rope.Scaling == RopeScaling.LongRope ? rope.OriginalMaxPositions : 0,
         MaxModelLen = plan.MaxModelLen,
@@ -160,7 +162,10 @@ internal static partial class Server
         QueueLimit = options.QueueLimit,
         QueueTokens = options.QueueTokens,
         PrefixCache = options.PrefixCache,
-        DraftTokens = options.Speculation == Speculation.Ngram ? options.DraftTokens : 0,
+        DraftTokens = options.Speculation == Speculation.Ngram || plan.Draft is not null ? options.DraftTokens : 0,
+        LooksUp = options.Speculation == Speculation.Ngram || plan.Draft is null,
+        Draft = plan.Draft is { } draft ? new DraftSettings(draft.MaxModelLen, RequestLimits.DraftTokens) : null,
+        DraftModel = draftModel,
         RequestTimeout = options.RequestTimeout,
         Engine = new EngineSettings { Recoveries = options.Recoveries, ResumeWindow = options.ResumeWindow, ResumeBytes = options.ResumeBytes, StepTimeout = options.StepTimeout },
     };

@@ -159,5 +159,6 @@ internal sealed class ActiveRequest
         CacheSalt = request.CacheSalt,
         BypassCache = request.BypassCache,
         DraftTokens = request.DraftTokens,
+        LooksUp = request.LooksUp,
     };
 }

@@ -174,6 +174,7 @@ public sealed class RequestParser
             CacheSalt = salt,
             BypassCache = cache?.Bypass ?? false,
             DraftTokens = draftTokens,
+            LooksUp = _settings.LooksUp,
             Deadline = due,
         };
     }

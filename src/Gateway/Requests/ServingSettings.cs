@@ -33,6 +33,15 @@ public sealed record ServingSettings
     /// <summary>Most tokens guessed ahead for requests that do not say; 0 = none. Default 0.</summary>
     public int DraftTokens { get; init; }
 
+    /// <summary>Guesses are looked up in prompt and output. Default true.</summary>
+    public bool LooksUp { get; init; } = true;
+
+    /// <summary>The model that guesses ahead; null = there is none. Default null.</summary>
+    public DraftSettings? Draft { get; init; }
+
+    /// <summary>Its name; empty = there is none.</summary>
+    public string DraftModel { get; init; } = "";
+
     /// <summary>How long a request may take at most, whatever its client says. Default 1 h.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromHours(1);
 
@@ -51,5 +60,6 @@ public sealed record ServingSettings
         QueueTokens = QueueTokens,
         PrefixCache = PrefixCache,
         LongRopeBeyond = LongRopeBeyond,
+        Draft = Draft,
     };
 }

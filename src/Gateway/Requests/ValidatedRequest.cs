@@ -44,6 +44,9 @@ public sealed record ValidatedRequest
     /// <summary>Most tokens guessed ahead in one step; 0 = none.</summary>
     public int DraftTokens { get; init; }
 
+    /// <summary>They are looked up in prompt and output, before a draft model is asked.</summary>
+    public bool LooksUp { get; init; } = true;
+
     /// <summary>The client's stream says when the group is lost and the request waits for it.</summary>
     public bool TellRecovering { get; init; }
 

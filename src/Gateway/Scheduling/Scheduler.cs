@@ -2,23 +2,6 @@ using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Scheduling;
 
-/// <summary>The scheduler's limits; all at least 1.</summary>
-/// <param name="MaxStepTokens">Most tokens in one step, decode rows and prefill together.</param>
-/// <param name="ChunkTokens">Most tokens of one sequence in one step.</param>
-/// <param name="MaxSequences">Most sequences that run at once; no more than MaxStepTokens, so that each has a row in every step.</param>
-/// <param name="QueueLimit">Waiting sequences at which requests are refused.</param>
-public sealed record SchedulerSettings(int MaxStepTokens, int ChunkTokens, int MaxSequences, int QueueLimit)
-{
-    /// <summary>Waiting prompt tokens at which requests are refused.</summary>
-    public long QueueTokens { get; init; } = long.MaxValue;
-
-    /// <summary>Sequences look for their prefix among the blocks of others.</summary>
-    public bool PrefixCache { get; init; } = true;
-
-    /// <summary>LongRoPE: a sequence of more tokens than this is rotated by other factors from its first token on. 0 = the model has no such border.</summary>
-    public int LongRopeBeyond { get; init; }
-}
-
 /// <summary>Decides what each step computes: continuous batching over shared blocks, over one life of the worker group at a time.</summary>
 /// <remarks>
 /// Sequences stand in order of priority, then arrival. How a step is made (<see cref="Next"/>):
@@ -37,6 +20,7 @@ public sealed record SchedulerSettings(int MaxStepTokens, int ChunkTokens, int M
 public sealed class Scheduler
 {
     private readonly SchedulerSettings _settings;
+    private readonly DraftPolicy? _drafts;
     private readonly List<Sequence> _waiting = []; // both in order
     private readonly List<Sequence> _running = [];
     private readonly Queue<StepPlan> _inFlight = new();
@@ -57,6 +41,7 @@ public sealed class Scheduler
         ArgumentOutOfRangeException.ThrowIfGreaterThan(settings.MaxSequences, settings.MaxStepTokens);
         ArgumentOutOfRangeException.ThrowIfLessThan(settings.QueueLimit, 1);
         _settings = settings;
+        _drafts = settings.Draft is { } draft ? new DraftPolicy(draft) : null;
     }
 
     /// <summary>Sequences in the batch, in order.</summary>
@@ -164,7 +149,10 @@ public sealed class Scheduler
         // 2. What runs. A row of one token costs little and keeps a stream flowing: it has room whatever prompts are under way.
         int single = _running.Count(sequence => sequence.Plannable == 1);
         int room = _settings.MaxStepTokens - single;
-        room = Math.Min(room, Math.Max(single > 0 ? catchUpTokens : loneTokens, 1));
+        bool streams = single > 0 || _running.Exists(sequence => sequence.DraftInFlight);
+        room = Math.Min(room, Math.Max(streams ? catchUpTokens : loneTokens, 1));
+        bool draftUnderWay = _drafts is not null && _inFlight.Any(step => step.Sequences.Any(rows => rows.DraftTokens > 0));
+        _drafts?.BeginStep(draftUnderWay ? 0 : single, [.. _running.Where(sequence => sequence.Plannable == 1).Select(sequence => sequence.Draft).OfType<DraftRecord>()]);
         for (int i = 0; i < _running.Count; i++)
         {
             Sequence sequence = _running[i];
@@ -180,16 +168,20 @@ public sealed class Scheduler
             if (tokens == 1 && sequence.SamplesInFlight > 0 && sequence.Drafter is { Rests: false })
                 continue; // guesses begin with the token that is on its way
             bool one = tokens == 1;
+            if (one && draftUnderWay)
+                continue; // all that decode share the draft's passes and the step: who has missed one, or guesses nothing, waits for the next
+            ReadOnlySpan<int> found = [];
+            int guesses = one ? Guesses(sequence, room, out found) : 0;
             if (!one)
                 tokens = Math.Min(tokens, Math.Min(room, _settings.ChunkTokens));
             int held = sequence.Blocks.Count;
             tokens = tokens > 0 ? Grow(sequence, tokens) : 0;
             if (tokens == 0)
                 continue;
-            if (one)
-                room -= PlanDraft(plan, sequence, held, room);
-            else
-                room -= PlanRows(plan, sequence, tokens, held, []);
+            if (guesses > 0)
+                guesses = Grow(sequence, 1 + guesses) - 1;
+            PlanRows(plan, sequence, tokens, held, found.IsEmpty ? [] : found[..guesses], found.IsEmpty ? guesses : 0);
+            room -= one ? guesses : tokens;
         }
 
         // 3. The queue. Who has just given way would only be in the way again.
@@ -217,6 +209,7 @@ public sealed class Scheduler
             throw new StepMismatchException($"Step {plan.Step}: a worker answered {result.Sequences.Count} sequences of {plan.Sequences.Count}.");
         for (int i = 0; i < plan.Sequences.Count; i++)
             Check(plan, plan.Sequences[i], result.Sequences[i]);
+        Measure(plan, result);
         _inFlight.Dequeue();
 
         List<SequenceProgress> progress = new(plan.Sequences.Count);
@@ -232,10 +225,23 @@ public sealed class Scheduler
         int single = 0, others = 0;
         foreach (SequenceStep rows in _inFlight.TryPeek(out StepPlan? plan) ? plan.Sequences : [])
             if (rows.Tokens == 1)
-                single += 1 + rows.DraftIds.Count;
+                single += 1 + rows.DraftIds.Count + rows.DraftTokens;
             else
                 others += rows.Tokens;
         return (single, others);
+    }
+
+    /// <summary>What a step of single tokens took, for what depends on it.</summary>
+    private void Measure(StepPlan plan, StepResult result)
+    {
+        (int single, int others) = RowsInOldestStep();
+        if (_drafts is null || others > 0)
+            return;
+        // Who guesses is planned when the answer has come, and so the ranks wait for it: unless they waited for want of work, that is part of the step.
+        int idle = result.IdleMicroseconds < result.StepMicroseconds / 4 ? result.IdleMicroseconds : 0;
+        _drafts.Observe(
+            single, (idle + result.StepMicroseconds - result.DraftMicroseconds) * 1e-6, plan.Sequences.Count(rows => rows.DraftTokens > 0),
+            plan.Sequences.Max(rows => rows.DraftTokens), result.DraftRows, result.DraftMicroseconds * 1e-6);
     }
 
     /// <summary>The group died of one of these: until each has come further than it was, they begin one at a time.</summary>
@@ -381,9 +387,11 @@ public sealed class Scheduler
             sequence.Id = new SequenceId(++_lastId);
             _admitted.Add(sequence.Id.Value, sequence);
             Insert(_running, sequence);
+            if (sequence.Spec.DraftTokens > 0)
+                sequence.Draft ??= _drafts?.Attend();
             plan.NewSequences.Add(sequence.Announce());
             int tokens = Math.Min(Math.Min(sequence.Plannable, room), _settings.ChunkTokens);
-            room -= PlanRows(plan, sequence, tokens, heldBefore: 0, []);
+            room -= PlanRows(plan, sequence, tokens, heldBefore: 0);
         }
     }
 
@@ -455,30 +463,34 @@ public sealed class Scheduler
         ? PrefixRealm.Shared
         : new PrefixRealm(sequence.Spec.CacheSalt, "", sequence.LongRope);
 
-    /// <summary>The one row of a decoding sequence, and guesses after it where they pay. Returns how many guesses there are.</summary>
-    private int PlanDraft(StepPlan plan, Sequence sequence, int held, int room)
+    /// <summary>How many tokens are guessed after the one row of a decoding sequence, and those that stood in its log before; where it has none the draft model guesses.</summary>
+    private int Guesses(Sequence sequence, int room, out ReadOnlySpan<int> found)
     {
-        // The guess goes on with the last token, which must have come back; and what is sampled of it must be wanted.
+        found = [];
+        // What is sampled of a guess must be wanted.
         int most = Math.Min(Math.Min(room, sequence.SamplesLeft - 1), sequence.MaxComputedTokens - sequence.Planned - 1);
-        ReadOnlySpan<int> draft = sequence.Drafter is { } drafter && sequence.SamplesInFlight == 0 && most > 0 ? drafter.Guess(most) : [];
-        if (draft.Length > 0)
-            draft = draft[..(Grow(sequence, 1 + draft.Length) - 1)];
-        PlanRows(plan, sequence, 1, held, draft);
-        return draft.Length;
+        if (most <= 0)
+            return 0;
+        // A lookup goes on with the last token, which must have come back; a rank has it in any case.
+        if (sequence is { Drafter: { } drafter, SamplesInFlight: 0 })
+            found = drafter.Guess(most);
+        if (!found.IsEmpty)
+            return found.Length;
+        return sequence.Draft is { } record ? _drafts!.Choose(record, sequence.Known, Math.Min(most, sequence.Spec.DraftTokens)) : 0;
     }
 
-    private static int PlanRows(StepPlan plan, Sequence sequence, int tokens, int heldBefore, ReadOnlySpan<int> draft)
+    private static int PlanRows(StepPlan plan, Sequence sequence, int tokens, int heldBefore, ReadOnlySpan<int> draft = default, int draftTokens = 0)
     {
         int start = sequence.Planned;
         bool sample = start + tokens == sequence.Known && sequence.SamplesLeft > 0;
-        SequenceStep rows = new() { SequenceId = sequence.Id.Value, StartPosition = start, Tokens = tokens, Sample = sample };
+        SequenceStep rows = new() { SequenceId = sequence.Id.Value, StartPosition = start, Tokens = tokens, Sample = sample, DraftTokens = draftTokens };
         for (int block = heldBefore; block < sequence.Blocks.Count; block++)
             rows.NewBlocks.Add(sequence.Blocks[block].Value);
         foreach (int guess in draft)
             rows.DraftIds.Add(guess);
         plan.Sequences.Add(rows);
         sequence.Planned += tokens;
-        sequence.DraftInFlight = draft.Length > 0;
+        sequence.DraftInFlight = draft.Length + draftTokens > 0;
         if (sample)
             sequence.SamplesInFlight++;
         return tokens;
@@ -486,7 +498,7 @@ public sealed class Scheduler
 
     private static void Check(StepPlan plan, SequenceStep rows, SequenceResult computed)
     {
-        int most = rows.Sample ? 1 + rows.DraftIds.Count : 0, least = rows.Sample && computed.Fault.Length == 0 ? 1 : 0;
+        int most = rows.Sample ? 1 + rows.DraftIds.Count + rows.DraftTokens : 0, least = rows.Sample && computed.Fault.Length == 0 ? 1 : 0;
         if (computed.SequenceId != rows.SequenceId || computed.TokenIds.Count > most || computed.TokenIds.Count < least)
             throw new StepMismatchException(
                 $"Step {plan.Step}: sequence {rows.SequenceId} samples {least} to {most} tokens; a worker answered {computed.TokenIds.Count} of sequence {computed.SequenceId}.");
@@ -523,12 +535,16 @@ public sealed class Scheduler
         if (rows.Sample)
             sequence.SamplesInFlight--;
         sequence.Computed += rows.Tokens + Math.Max(0, taken - 1);
-        if (rows.DraftIds.Count > 0)
+        int guesses = rows.DraftIds.Count + rows.DraftTokens;
+        if (guesses > 0)
         {
             sequence.DraftInFlight = false;
             sequence.Planned = sequence.Computed;
-            sequence.Drafter!.Learn(rows.DraftIds.Count, taken - 1);
-            DraftTokens = (DraftTokens.Guessed + rows.DraftIds.Count, DraftTokens.Right + taken - 1);
+            DraftTokens = (DraftTokens.Guessed + guesses, DraftTokens.Right + taken - 1);
+            if (rows.DraftTokens == 0)
+                sequence.Drafter!.Learn(guesses, taken - 1);
+            else if (end == SequenceEnd.None)
+                _drafts!.Learn(sequence.Draft!, guesses, taken - 1);
         }
         if (taken > 0)
             sequence.Unproven = false;

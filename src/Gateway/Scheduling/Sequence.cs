@@ -37,6 +37,9 @@ public sealed record SequenceSpec
 
     /// <summary>Most tokens guessed ahead in one step; 0 = none. Changes no token.</summary>
     public int DraftTokens { get; init; }
+
+    /// <summary>They are looked up in the log; else only a draft model guesses, where there is one.</summary>
+    public bool LooksUp { get; init; } = true;
 }
 
 /// <summary>Where a sequence is on its way.</summary>
@@ -77,7 +80,7 @@ public sealed class Sequence
         Spec = spec;
         Leader = leader;
         _tokens = [.. spec.Prompt];
-        Drafter = spec.DraftTokens > 0 ? new PromptLookup(_tokens, spec.DraftTokens) : null;
+        Drafter = spec is { DraftTokens: > 0, LooksUp: true } ? new PromptLookup(_tokens, spec.DraftTokens) : null;
     }
 
     /// <summary>Its present name towards the workers; each admission has a new one.</summary>
@@ -146,6 +149,9 @@ public sealed class Sequence
 
     internal PromptLookup? Drafter { get; }
 
+    /// <summary>What the draft model's guesses are worth here; null = it leaves the sequence alone.</summary>
+    internal DraftRecord? Draft { get; set; }
+
     /// <summary>KV blocks needed to hold <see cref="MaxComputedTokens"/>.</summary>
     public int BlocksNeeded(int blockTokens) => BlocksFor(MaxComputedTokens, blockTokens);
 
@@ -192,6 +198,7 @@ public sealed class Sequence
             PromptLogprobs = WantsPromptLogprobs ? Spec.PromptLogprobs : -1,
             ComputedTokens = Computed,
             LongRope = LongRope,
+            Drafts = Draft is not null,
         };
         announced.TokenIds.AddRange(_tokens);
         return announced;

@@ -21,6 +21,9 @@ public sealed record GroupPlan(
     /// <summary>Most workers that are started on one host, however few cores it has.</summary>
     public const int FewestLocalWorkersAllowed = 8;
 
+    /// <summary>Who owns what of the model that guesses ahead; null = there is none.</summary>
+    public DraftPlan? Draft { get; init; }
+
     /// <summary>Ranks in the group.</summary>
     public int Degree => Partition.Degree;
 
@@ -33,10 +36,11 @@ public sealed record GroupPlan(
     /// <param name="weightBytes">Bytes of a shard's weights.</param>
     /// <param name="seats">Which of the workers that the settings ask for take part, ascending; null = all.</param>
     /// <param name="workers">What workers that run elsewhere say of their hosts, by rank; null = all run here.</param>
+    /// <param name="draft">The model that guesses ahead; null = none does.</param>
     /// <exception cref="Checkpoint.ModelLoadException">The architecture is not supported.</exception>
     /// <exception cref="ShardingException">Degree, weights or context do not fit the model or the host; names value and limit.</exception>
     public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes,
-        IReadOnlyList<int>? seats = null, IReadOnlyList<HelloReply>? workers = null)
+        IReadOnlyList<int>? seats = null, IReadOnlyList<HelloReply>? workers = null, DraftFacts? draft = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(options);
@@ -51,15 +55,24 @@ public sealed record GroupPlan(
                 ? $"--tp {degree}: at most {most} workers start on this host: twice its {cores} cores, or {FewestLocalWorkersAllowed} where that is more. Workers on GPUs or on other hosts (--worker) may be up to {Sharding.Partition.MaxDegree}."
                 : $"--tp {degree} is not in 1..{most}.");
 
-        Partition partition = options.Partition.Count == 0
-            ? Sharding.Partition.Even(config, degree)
-            : Sharding.Partition.Weighted(config, seats is null ? WeightsOf(options, degree) : [.. seats.Select(seat => options.Partition[seat])]);
+        double[]? shares = options.Partition.Count == 0 ? null : seats is null ? WeightsOf(options, degree) : [.. seats.Select(seat => options.Partition[seat])];
+        Partition partition = shares is null ? Sharding.Partition.Even(config, degree) : Sharding.Partition.Weighted(config, shares);
         ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
+        DraftPlan? drafts = draft is null ? null : DraftPlan.Create(draft, degree, shares);
 
-        // KV cache: what the devices hold beside the weights.
+        // KV cache: what the devices hold beside the weights, of both models where one guesses for the other.
         long[] tokenBytes = [.. shards.Select(shard => KvBytesPerToken(config, shard, options.KvDtype))];
         int tokenElements = shards.Max(shard => shard.LocalKvHeads) * config.HeadDim;
         long[] weights = [.. shards.Select(weightBytes)];
+        if (drafts is not null)
+        {
+            for (int rank = 0; rank < degree; rank++)
+            {
+                tokenBytes[rank] += KvBytesPerToken(draft!.Config, drafts.Shards[rank], options.KvDtype);
+                weights[rank] += draft.WeightBytes(drafts.Shards[rank]);
+            }
+            tokenElements = Math.Max(tokenElements, drafts.Shards.Max(shard => shard.LocalKvHeads) * draft!.Config.HeadDim);
+        }
         (long affordable, string reason) = devices.OnGpus
             ? (GpuMemory.Tokens(devices, options.GpuMemoryUtilization, weights, tokenBytes, tokenElements), FormattableString.Invariant($"{options.GpuMemoryUtilization:P0} of the GPUs' free memory, less the weights"))
             : HostTokens(freeBytes, workers, weights, tokenBytes, tokenElements);
@@ -91,7 +104,10 @@ public sealed record GroupPlan(
             reason = $"{options.MaxRunning} requests of {maxModelLen} tokens fill no more";
         int blocks = (int)Math.Min((tokens + options.BlockTokens - 1) / options.BlockTokens, int.MaxValue / options.BlockTokens);
         int threads = options.Threads > 0 ? options.Threads : local ? Math.Max(1, cores / degree) : 0;
-        return new GroupPlan(partition, shards, maxModelLen, blocks, options.BlockTokens, threads, devices, reason);
+        return new GroupPlan(partition, shards, maxModelLen, blocks, options.BlockTokens, threads, devices, reason)
+        {
+            Draft = drafts is null ? null : drafts with { MaxModelLen = Math.Min(maxModelLen, drafts.MaxModelLen) },
+        };
     }
 
     /// <summary>Tokens that the hosts' memory holds: of what is free beside the weights half stays so, for whatever else runs there. The tightest host decides.</summary>

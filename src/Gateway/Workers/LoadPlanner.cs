@@ -29,7 +29,7 @@ internal static class LoadPlanner
 
     /// <exception cref="WorkerStartException">The wanted instruction set is not to be had.</exception>
     public static LoadRequest[] Requests(
-        GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts, TransportChoice transport)
+        GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts, TransportChoice transport, string draftPath = "")
     {
         LoadRequest[] requests = new LoadRequest[plan.Degree];
         for (int rank = 0; rank < requests.Length; rank++)
@@ -58,6 +58,15 @@ internal static class LoadPlanner
                 CollectiveTimeoutMs = (int)options.CollectiveTimeout.TotalMilliseconds,
                 Device = plan.Devices.Ranks[rank].Message,
             };
+            if (plan.Draft is { } draft)
+                requests[rank].Draft = new DraftModel
+                {
+                    ModelPath = draftPath,
+                    HeadBoundaries = { draft.Partition.HeadBoundaries },
+                    LeafBoundaries = { draft.Partition.LeafBoundaries },
+                    VocabBoundaries = { draft.Partition.VocabBoundaries },
+                    MaxModelLen = draft.MaxModelLen,
+                };
             if (options.Pin && requests[rank].Device.Kind == DeviceKind.Cpu)
                 requests[rank].Cpus.Add(Cpus(facts, rank, requests[rank].Threads));
         }

@@ -87,6 +87,7 @@ internal static class TopologyReport
             CollectiveMicroseconds = status.LastStep.CollectiveMicroseconds,
             StepMicroseconds = status.LastStep.StepMicroseconds,
             IdleMicroseconds = status.LastStep.IdleMicroseconds,
+            DraftMicroseconds = status.LastStep.DraftMicroseconds,
             Steps = status.Steps,
             ComputeSeconds = compute * 1e-6,
             CollectiveSeconds = collective * 1e-6,

@@ -76,7 +76,7 @@ internal sealed class WorkerCrew : IAsyncDisposable
                 _options.Transport, plan.Devices, facts, epoch, [.. workers.Select(worker => worker.Link)], start.Token);
             await UnlessOneExitsAsync([choosing], workers, start.Token);
             TransportChoice transport = await choosing;
-            LoadRequest[] requests = LoadPlanner.Requests(plan, _options, _model.Path, epoch, SegmentPrefix(), facts, transport);
+            LoadRequest[] requests = LoadPlanner.Requests(plan, _options, _model.Path, epoch, SegmentPrefix(), facts, transport, _model.Draft?.Path ?? "");
 
             // 4. Shards.
             LoadReport[] reports = await LoadAsync(workers, requests, loading, start.Token);
@@ -183,6 +183,8 @@ internal sealed class WorkerCrew : IAsyncDisposable
         {
             request.LoadTimeoutMs = (int)_policy.LoadTimeout.TotalMilliseconds;
             request.ModelIdentity = _model.Identity.Content;
+            if (request.Draft is not null)
+                request.Draft.ModelIdentity = _model.Draft!.Identity.Content;
             request.WarmUp = !_hasLoaded && !requests.Any(IsSlow);
         }
         Task<LoadReport>[] loads = [.. workers.Select((worker, rank) => LoadAsync(worker, requests[rank], step => loading(rank, step), deadline.Token))];
@@ -275,17 +277,21 @@ internal sealed class WorkerCrew : IAsyncDisposable
 /// <param name="Look">Looks at them as they are.</param>
 internal sealed record GroupModel(string Path, ModelIdentity Identity, Func<ModelIdentity> Look)
 {
-    /// <summary>The model at a path.</summary>
+    /// <summary>The model that guesses ahead; null = none does.</summary>
+    public GroupModel? Draft { get; init; }
+
+    /// <summary>The model at a path, and its draft model where there is one.</summary>
     /// <exception cref="ModelLoadException">There is none.</exception>
-    public static GroupModel At(string path)
+    public static GroupModel At(string path, string draftPath = "")
     {
         string full = System.IO.Path.GetFullPath(path);
-        return new GroupModel(full, ModelIdentity.Of(full), () => ModelIdentity.Of(full));
+        return new GroupModel(full, ModelIdentity.Of(full), () => ModelIdentity.Of(full)) { Draft = draftPath.Length == 0 ? null : At(draftPath) };
     }
 
     /// <exception cref="ModelLoadException">The files are gone, or others were put in their place.</exception>
     public void RequireUnchanged()
     {
+        Draft?.RequireUnchanged();
         ModelIdentity now = Look();
         if (!now.Equals(Identity))
             throw new ModelLoadException($"{Path} is another model than the one this server serves: now {now}; at the start {Identity}. Restart the server to serve it.");

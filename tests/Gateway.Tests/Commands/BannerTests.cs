@@ -15,7 +15,7 @@ public sealed class BannerTests
         StringWriter terminal = new();
         using (TerminalLines lines = new(terminal))
         {
-            Banner banner = new(lines, new GatewayOptions(), time);
+            Banner banner = new(lines, new GatewayOptions(), time, TimeSpan.FromSeconds(1));
             GetTopologyResponse topology = new() { Ranks = { new RankInfo { Transport = "shm", TransportReason = "one host" } } };
             time.Advance(TimeSpan.FromSeconds(3));
             banner.Ready(topology);
@@ -27,7 +27,7 @@ public sealed class BannerTests
             banner.Ready(topology);
         }
         string[] serving = [.. terminal.ToString().Split('\n').Where(line => line.StartsWith("serving", StringComparison.Ordinal))];
-        Assert.That(serving[0], Does.EndWith("ready after 3.0 s"));
+        Assert.That(serving[0], Does.EndWith("ready after 4.0 s"));
         Assert.That(serving[1], Does.EndWith("ready again after 7.0 s"));
     }
 }

@@ -16,7 +16,7 @@ public sealed class PlanCommandTests
         GatewayOptions options = new() { Tp = 12 };
         GroupPlan group = GroupPlan.Create(checkpoint.Config, options, DevicePlan.Cpu(12, "plan"), long.MaxValue / 8, cores: 64, _ => 1);
         StringWriter output = new();
-        PlanCommand.Print(checkpoint, group, options, output);
+        PlanCommand.Print(checkpoint, draft: null, group, options, output);
         string[] rows = [.. output.ToString().Split('\n').SkipWhile(line => !line.TrimStart().StartsWith("rank ", StringComparison.Ordinal)).Skip(1).TakeWhile(line => line.Length > 0)];
         Assert.That(rows, Has.Length.EqualTo(12));
         Assert.That(rows.Select(row => row.Length), Is.All.EqualTo(rows[0].Length));
@@ -26,5 +26,18 @@ public sealed class PlanCommandTests
             Assert.That(cells[0], Is.EqualTo($"{rank}"));
             Assert.That(cells[4], Is.EqualTo($"{4096 * rank}..{4096 * rank + 4095}"));
         }
+    }
+
+    [Test]
+    public void Print_WithADraft_ShowsWhatBothTake()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
+        using DraftSource draft = DraftSource.Open(TestData.SmolLm2, checkpoint)!;
+        GroupPlan group = GroupPlan.Create(checkpoint.Config, new GatewayOptions(), DevicePlan.Cpu(2, "plan"), long.MaxValue / 8, cores: 2, _ => 1, draft: draft.Facts);
+        StringWriter output = new();
+        PlanCommand.Print(checkpoint, draft.Checkpoint, group, new GatewayOptions(), output);
+        string[] parts = output.ToString().Split("draft model, on the same workers and in blocks of the same cache:");
+        Assert.That(parts, Has.Length.EqualTo(2));
+        Assert.That(parts[1].Trim(), Is.EqualTo(parts[0].Trim()), "the same model twice");
     }
 }

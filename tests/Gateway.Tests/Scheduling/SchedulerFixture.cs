@@ -29,20 +29,24 @@ internal static class SchedulerFixture
         return result;
     }
 
-    /// <summary>The rows of a plan as "id:start+tokens", a sampled one with "!", guesses with "?count".</summary>
+    /// <summary>The rows of a plan as "id:start+tokens", a sampled one with "!", guesses with "?count", the draft model's with "~count".</summary>
     public static string Rows(StepPlan? plan) => plan is null
         ? "nothing"
         : string.Join(' ', plan.Sequences.Select(rows =>
-            $"{rows.SequenceId}:{rows.StartPosition}+{rows.Tokens}{(rows.Sample ? "!" : "")}{(rows.DraftIds.Count > 0 ? $"?{rows.DraftIds.Count}" : "")}"));
+            $"{rows.SequenceId}:{rows.StartPosition}+{rows.Tokens}{(rows.Sample ? "!" : "")}{(rows.DraftIds.Count > 0 ? $"?{rows.DraftIds.Count}" : "")}{(rows.DraftTokens > 0 ? $"~{rows.DraftTokens}" : "")}"));
 }
 
 /// <summary>The workers in miniature: what each block holds, token by token; every row checks that what it reads is what its log says.</summary>
 /// <remarks>The oracle of shared blocks: a hit that was not one, a block with two owners or a copy too late shows as a token that is not there.</remarks>
-internal sealed class NaiveWorkers(int blockTokens, Func<IReadOnlyList<int>, int> next)
+/// <param name="blockTokens">Tokens of a block.</param>
+/// <param name="next">The token after a log.</param>
+/// <param name="draft">The draft model's longest sequence; null = there is none. It is right at two of three lengths of a log.</param>
+internal sealed class NaiveWorkers(int blockTokens, Func<IReadOnlyList<int>, int> next, int? draft = null)
 {
     private readonly Dictionary<int, int[]> _cache = [];
     private readonly Dictionary<ulong, (List<int> Tokens, List<int> Blocks)> _sequences = [];
     private readonly Dictionary<ulong, int> _computed = [];
+    private readonly HashSet<ulong> _drafts = [];
 
     /// <summary>Runs a plan as ranks do: forget, copy, compute, sample, take guesses while they are right.</summary>
     public StepResult Run(StepPlan plan)
@@ -55,11 +59,17 @@ internal sealed class NaiveWorkers(int blockTokens, Func<IReadOnlyList<int>, int
         {
             _sequences.Add(added.SequenceId, ([.. added.TokenIds], []));
             _computed[added.SequenceId] = added.ComputedTokens;
+            if (added.Drafts)
+                _drafts.Add(added.SequenceId);
         }
         foreach (BlockCopy copy in plan.Copies)
             _cache[copy.Destination] = [.. Block(copy.Source)];
         foreach (SequenceStep rows in plan.Sequences)
             result.Sequences.Add(Run(rows));
+        int passes = plan.Sequences.Max(rows => rows.DraftTokens);
+        result.DraftMicroseconds = 10 * passes;
+        result.DraftRows = passes * plan.Sequences.Count(rows => rows.DraftTokens > 0);
+        result.StepMicroseconds = 100 + result.DraftMicroseconds + plan.Sequences.Sum(rows => rows.Tokens + rows.DraftIds.Count + rows.DraftTokens);
         return result;
     }
 
@@ -69,8 +79,8 @@ internal sealed class NaiveWorkers(int blockTokens, Func<IReadOnlyList<int>, int
         blocks.AddRange(rows.NewBlocks);
         if (rows.StartPosition != _computed[rows.SequenceId])
             throw new InvalidOperationException($"sequence {rows.SequenceId} starts at {rows.StartPosition}, computed are {_computed[rows.SequenceId]}");
-        List<int> laid = [.. tokens, .. rows.DraftIds];
-        for (int position = rows.StartPosition; position < rows.StartPosition + rows.Tokens + rows.DraftIds.Count; position++)
+        List<int> guesses = [.. rows.DraftIds, .. Draft(rows, tokens)], laid = [.. tokens, .. guesses];
+        for (int position = rows.StartPosition; position < rows.StartPosition + rows.Tokens + guesses.Count; position++)
             Block(blocks[position / blockTokens])[position % blockTokens] = laid[position];
         for (int position = 0; position < rows.StartPosition; position++)
             if (Block(blocks[position / blockTokens])[position % blockTokens] != tokens[position])
@@ -83,12 +93,24 @@ internal sealed class NaiveWorkers(int blockTokens, Func<IReadOnlyList<int>, int
             int token = next(tokens);
             tokens.Add(token);
             answer.TokenIds.Add(token);
-            if (right == rows.DraftIds.Count || rows.DraftIds[right] != token)
+            if (right == guesses.Count || guesses[right] != token)
                 break;
             right++;
         }
         _computed[rows.SequenceId] = rows.StartPosition + rows.Tokens + right;
         return answer;
+    }
+
+    private List<int> Draft(SequenceStep rows, List<int> tokens)
+    {
+        if (rows.DraftTokens == 0)
+            return [];
+        if (draft is not { } most || !_drafts.Contains(rows.SequenceId) || rows.DraftIds.Count > 0 || !rows.Sample || rows.StartPosition + rows.Tokens != tokens.Count || tokens.Count + rows.DraftTokens - 1 > most)
+            throw new InvalidOperationException($"the draft model cannot guess {rows.DraftTokens} tokens after {tokens.Count} of sequence {rows.SequenceId}");
+        List<int> log = [.. tokens];
+        for (int guess = 0; guess < rows.DraftTokens; guess++)
+            log.Add(log.Count % 3 == 0 ? 1 : next(log));
+        return log[tokens.Count..];
     }
 
     private int[] Block(int block) => _cache.TryGetValue(block, out int[]? content) ? content : _cache[block] = new int[blockTokens];

@@ -23,7 +23,7 @@ public sealed class SchedulerPropertyTests
 
     private sealed record Move(Act Act, int Prompt, int MaxNew, int Pick);
 
-    private sealed record World(int StepTokens, int Chunk, int Sequences, int Blocks, int BlockTokens, int Border, bool Cache, Move[] Moves);
+    private sealed record World(int StepTokens, int Chunk, int Sequences, int Blocks, int BlockTokens, int Border, bool Cache, int? Draft, Move[] Moves);
 
     private static readonly Gen<Move> s_move = Gen.Select(
         Gen.Frequency(
@@ -40,8 +40,9 @@ public sealed class SchedulerPropertyTests
         from blocks in Gen.Int[41 / blockTokens + 1, 80 / blockTokens + 1]
         from border in Gen.Frequency((2, Gen.Const(0)), (1, Gen.Int[1, 30]))
         from cache in Gen.Bool
+        from draft in Gen.Frequency((1, Gen.Const((int?)null)), (2, Gen.Int[1, 40].Select(most => (int?)most)))
         from moves in s_move.Array[1, 200]
-        select new World(stepTokens, chunk, sequences, blocks, blockTokens, border, cache, moves);
+        select new World(stepTokens, chunk, sequences, blocks, blockTokens, border, cache, draft, moves);
 
     [Test]
     public void Scheduler_AnyHistory_KeepsItsPromises() => s_world.Sample(Run, iter: 3000);
@@ -57,10 +58,10 @@ public sealed class SchedulerPropertyTests
 
     private static void Run(World world)
     {
-        Scheduler scheduler = new(new SchedulerSettings(world.StepTokens, world.Chunk, world.Sequences, QueueLimit: 1000) { PrefixCache = world.Cache, LongRopeBeyond = world.Border });
+        Scheduler scheduler = new(new SchedulerSettings(world.StepTokens, world.Chunk, world.Sequences, QueueLimit: 1000) { PrefixCache = world.Cache, LongRopeBeyond = world.Border, Draft = world.Draft is { } most ? new DraftSettings(most, 4) : null });
         long epoch = 1;
         scheduler.StartLife(epoch, world.Blocks, world.BlockTokens);
-        NaiveWorkers workers = new(world.BlockTokens, NextToken);
+        NaiveWorkers workers = new(world.BlockTokens, NextToken, world.Draft);
         Queue<StepPlan> inFlight = new();
         List<Sequence> all = [];
         Dictionary<Sequence, List<int>> told = [];
@@ -128,7 +129,7 @@ public sealed class SchedulerPropertyTests
                     if (move.Pick < 50)
                         Scheduler.Suspect(caught);
                     inFlight.Clear();
-                    workers = new NaiveWorkers(world.BlockTokens, NextToken);
+                    workers = new NaiveWorkers(world.BlockTokens, NextToken, world.Draft);
                     scheduler.StartLife(++epoch, world.Blocks, world.BlockTokens);
                     break;
             }
@@ -162,6 +163,7 @@ public sealed class SchedulerPropertyTests
         CacheSalt = move.Pick % 7 == 0 ? "salt" : "",
         BypassCache = move.Pick % 11 == 0,
         DraftTokens = move.Pick % 2 == 0 ? move.Pick % 6 : 0,
+        LooksUp = move.Pick % 4 == 0,
     };
 
     private static List<int> Alone(SequenceSpec spec)
@@ -174,7 +176,7 @@ public sealed class SchedulerPropertyTests
 
     private static void Check(World world, Scheduler scheduler, StepPlan plan)
     {
-        Assert.That(plan.Sequences.Sum(rows => rows.Tokens + rows.DraftIds.Count), Is.InRange(1, world.StepTokens), "tokens of a step");
+        Assert.That(plan.Sequences.Sum(rows => rows.Tokens + rows.DraftIds.Count + rows.DraftTokens), Is.InRange(1, world.StepTokens), "tokens of a step");
         Assert.That(plan.Sequences.All(rows => rows.Tokens <= world.Chunk), Is.True, "tokens of a chunk");
         Assert.That(plan.Sequences.Select(rows => rows.SequenceId), Is.Unique);
         Assert.That(scheduler.Running, Has.Count.LessThanOrEqualTo(world.Sequences));

@@ -28,6 +28,7 @@ public sealed class ControlService(
             Deterministic = true,
             DefaultSampling = DefaultSampling(),
             Chat = model.ChatTemplate is not null,
+            DraftModel = settings.DraftModel,
         });
 
     /// <inheritdoc/>

@@ -105,14 +105,17 @@ internal static class FactGathering
         {
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(facts.ModelPath);
             Checkpoint.Config.KnownArchitectures.Require(checkpoint.Config.Architecture);
-            facts = facts with { ModelSummary = ModelSummary.Of(checkpoint) };
+            using DraftSource? draft = DraftSource.Open(facts.Options.Draft, checkpoint);
+            facts = facts with { ModelSummary = ModelSummary.Of(checkpoint) + (draft is null ? "" : $"; draft {ModelSummary.Of(draft.Checkpoint)}") };
             if (facts.Devices is null)
                 return facts;
             GroupPlan plan = GroupPlan.Create(
-                checkpoint.Config, facts.Options, facts.Devices, facts.FreeHostBytes, facts.Cores, shard => GpuMemory.WeightBytes(checkpoint, shard));
-            long bytes = plan.Shards.Sum(shard =>
-                ShardSizes.WeightBytes(checkpoint, shard) + GroupPlan.KvBytesPerToken(checkpoint.Config, shard, facts.Options.KvDtype) * plan.KvBlocks * plan.BlockTokens);
+                checkpoint.Config, facts.Options, facts.Devices, facts.FreeHostBytes, facts.Cores, shard => GpuMemory.WeightBytes(checkpoint, shard), draft: draft?.Facts);
+            long bytes = Bytes(checkpoint, plan.Shards) + (draft is null ? 0 : Bytes(draft.Checkpoint, plan.Draft!.Shards));
             return facts with { Plan = plan, GroupBytes = bytes };
+
+            long Bytes(ModelCheckpoint model, IReadOnlyList<ShardPlan> shards) => shards.Sum(shard =>
+                ShardSizes.WeightBytes(model, shard) + GroupPlan.KvBytesPerToken(model.Config, shard, facts.Options.KvDtype) * plan.KvBlocks * plan.BlockTokens);
         }
         catch (ModelLoadException fault)
         {
