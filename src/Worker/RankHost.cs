@@ -194,6 +194,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         {
             // 1. The model's facts, and what this rank owns of it.
             RequireIdentity(request);
+            DeviceBackends.RequireKvDtype(request);
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(request.ModelPath);
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
 
