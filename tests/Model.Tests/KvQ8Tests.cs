@@ -70,20 +70,23 @@ public sealed class KvQ8Tests
         Assert.That(() => new KvCache(checkpoint.Config, plan, ElementType.Q8, 16, 4, ops), Throws.ArgumentException.With.Message.Contains("32 elements, not of 16"));
     }
 
-    /// <summary>Everything but the cache's type is as a server has it by default, so the distance is the cache's alone.</summary>
-    [Test, Category("Slow"), NonParallelizable]
-    public void SmolLm2_CachesOfEachType_AreWithinBoundsOfFloat32()
+    /// <summary>First the distance of the cache alone; then as a server runs: with activations of 8 bits any difference, however small, flips some of their roundings.</summary>
+    /// <remarks>Bounds   half as much again as measured (README), for every processor gives the same bits; the perplexity within what it moved, rounded up.</remarks>
+    [TestCase(CpuActivations.Float32, 1.1e-6, 6e-4, 0.985, 0.001)]
+    [TestCase(CpuActivations.Auto, 5.6e-3, 6.8e-3, 0.94, 0.01)]
+    [Category("Slow"), NonParallelizable]
+    public void SmolLm2_CachesOfEachType_AreWithinBoundsOfFloat32(CpuActivations activations, double f16Kl, double q8Kl, double q8Top, double perplexity)
     {
         GoldenModel golden = GoldenModel.Read(TestData.FindOrIgnore("smollm2/expected.json"));
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
         const int compared = 256, reported = 4096; // of the likeliest tokens; all others are one bucket more
-        (double kl, double top, double ratio) f16 = Distance(ElementType.Float16), q8 = Distance(ElementType.Q8);
+        (double Kl, double SameTop, double PerplexityRatio) f16 = Distance(ElementType.Float16), q8 = Distance(ElementType.Q8);
         Assert.Multiple(() =>
         {
-            Assert.That(f16.kl, Is.LessThan(F16Kl));
-            Assert.That(q8.kl, Is.LessThan(Q8Kl));
-            Assert.That(q8.top, Is.GreaterThan(Q8Top));
-            Assert.That(q8.ratio, Is.EqualTo(1).Within(Q8Perplexity));
+            Assert.That(f16.Kl, Is.LessThan(f16Kl));
+            Assert.That(q8.Kl, Is.LessThan(q8Kl));
+            Assert.That(q8.SameTop, Is.GreaterThan(q8Top));
+            Assert.That(q8.PerplexityRatio, Is.EqualTo(1).Within(perplexity));
         });
 
         (double Kl, double SameTop, double PerplexityRatio) Distance(ElementType type)
@@ -101,20 +104,17 @@ public sealed class KvQ8Tests
             }
             double ratio = Perplexity(ours[^1]) / Perplexity(exact[^1]);
             TestContext.Out.WriteLine(
-                $"{type} against Float32, {positions} positions: mean KL {kl / positions:e2}, same top {same / positions:p2}, perplexity {Perplexity(ours[^1]):f4} against {Perplexity(exact[^1]):f4}");
+                $"activations {activations}: {type} against Float32, {positions} positions: mean KL {kl / positions:e2}, same top {same / positions:p2}, perplexity {Perplexity(ours[^1]):f4} against {Perplexity(exact[^1]):f4}");
             return (kl / positions, same / positions, ratio);
         }
 
         JobResult[] Read(ElementType type)
         {
-            RankSetup setup = RankSetup.CpuDefault with { KvType = type, Limits = new(1024, 1024), Blocks = 256 };
+            RankSetup setup = new() { Backend = () => new CpuBackend(threads: 2, activations: activations), KvType = type, Limits = new(1024, 1024), Blocks = 256 };
             Job[] jobs = [.. golden.Cases.Select(each => each.PromptTokenIds).Append(golden.Passage!.TokenIds).Select(prompt => new Job { Prompt = prompt, PromptTopLogprobs = reported })];
             return RankGroup.RunAlone(checkpoint, setup, jobs);
         }
     }
-
-    // Measured: see README; the bounds leave half as much again, for activations that another release rounds differently.
-    private const double F16Kl = 1, Q8Kl = 1, Q8Top = 0.5, Q8Perplexity = 0.5;
 
     private static double Perplexity(JobResult read) => Math.Exp(-read.Rows.SkipLast(1).Average(row => row.Logprob));
 
