@@ -30,7 +30,7 @@ public sealed class DeviceBackendsTests
     [TestCase(KvDtype.F16, DeviceKind.Cuda, true)]
     public void RequireKvDtype_OfADeviceWithoutKernelsForIt_NamesBoth(KvDtype dtype, DeviceKind kind, bool isServed)
     {
-        TestDelegate require = () => DeviceBackends.RequireKvDtype(new LoadRequest { KvDtype = dtype, Device = new ComputeDevice { Kind = kind } });
+        Action require = () => DeviceBackends.RequireKvDtype(new LoadRequest { KvDtype = dtype, Device = new ComputeDevice { Kind = kind } });
         if (isServed)
             Assert.That(require, Throws.Nothing);
         else
