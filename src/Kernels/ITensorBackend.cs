@@ -99,7 +99,7 @@ public interface ITensorBackend : IDisposable
     /// </remarks>
     void Rope(Tensor x, Tensor positions, Tensor table, int headDim);
 
-    /// <summary>Stores keys and values of the step's tokens into their slots, rounding to the cache's type (nearest even).</summary>
+    /// <summary>Stores keys and values of the step's tokens into their slots, rounding to the cache's type (nearest even; Q8: <see cref="Q8Block"/>).</summary>
     /// <remarks>Shapes   k, v [n, kvHeads · headDim], may be strided.</remarks>
     void StoreKv(Tensor k, Tensor v, Tensor slots, KvLayer cache);
 
@@ -192,16 +192,21 @@ public sealed record AttentionShape(int HeadDim, IReadOnlyList<int> KvHeadOfHead
 
 /// <summary>One layer's paged keys and values of this rank's KV heads.</summary>
 /// <remarks>
-/// Shapes   Keys, Values: [blocks · kvHeads · blockTokens, headDim], tile (block, head) from row (block · kvHeads + head) · blockTokens.
-/// The blockTokens · headDim elements of one (block, head) lie together; how they are arranged inside is the backend's own (StoreKv writes and
-/// Attention reads them), so whole blocks may be copied or moved, parts of them not.
+/// Shapes   Keys, Values: [blocks · kvHeads · blockTokens, headDim], tile (block, head) from row (block · kvHeads + head) · blockTokens; of Q8 a row
+///          has <see cref="ElementTypes.KvColumns"/> bytes, its share of the tile's codes and scales.
+/// The elements of one (block, head) lie together, with their scales where they have some; how they are arranged inside is the backend's own (StoreKv
+/// writes and Attention reads them), so whole blocks may be copied or moved, parts of them not.
 /// A slot is block · blockTokens + position in block; a sequence's token at position p lies in block blockTable[p / blockTokens].
 /// </remarks>
 /// <param name="Keys">After RoPE.</param>
 /// <param name="Values">As projected.</param>
 /// <param name="Heads">KV heads on this rank.</param>
 /// <param name="BlockTokens">Tokens a block holds.</param>
-public sealed record KvLayer(Tensor Keys, Tensor Values, int Heads, int BlockTokens);
+public sealed record KvLayer(Tensor Keys, Tensor Values, int Heads, int BlockTokens)
+{
+    /// <summary>Elements of a head.</summary>
+    public int HeadDim => Keys.Type == ElementType.Q8 ? Keys.Columns / Q8Block.Bytes * Q8Block.Elements : Keys.Columns;
+}
 
 /// <summary>The integers of one step on the device: which token stands where.</summary>
 /// <remarks>

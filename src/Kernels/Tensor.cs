@@ -95,13 +95,32 @@ public enum ElementType
 
     /// <summary>Two's complement, 32 bits: token ids, positions, slots, block numbers.</summary>
     Int32,
+
+    /// <summary>A byte of a head's keys or values in 8 bits: a code, or half of the binary16 scale of a block of 32 codes. Only in a KV cache.</summary>
+    Q8,
 }
 
 /// <summary>Facts about an <see cref="ElementType"/>.</summary>
 public static class ElementTypes
 {
     /// <summary>Bytes of one element.</summary>
-    public static int SizeBytes(this ElementType type) => type is ElementType.Float16 or ElementType.BFloat16 ? 2 : 4;
+    public static int SizeBytes(this ElementType type) => type switch
+    {
+        ElementType.Q8 => 1,
+        ElementType.Float16 or ElementType.BFloat16 => 2,
+        _ => 4,
+    };
+
+    /// <summary>Columns of a row of a KV cache of this type: the elements of a head, and the scales where the type has them.</summary>
+    /// <exception cref="ArgumentException">The head is not made of blocks of 32, and the type is.</exception>
+    public static int KvColumns(this ElementType type, int headDim)
+    {
+        if (type != ElementType.Q8)
+            return headDim;
+        if (headDim % Q8Block.Elements != 0)
+            throw new ArgumentException($"A cache of {type} has heads of blocks of {Q8Block.Elements} elements, not of {headDim}.", nameof(headDim));
+        return headDim + (headDim / Q8Block.Elements * Q8Block.ScaleBytes);
+    }
 }
 
 /// <summary>A block of device memory. Whoever allocated it disposes it; tensors only look into it.</summary>

@@ -15,7 +15,7 @@ public sealed class KvCache : IDisposable
     private readonly KvLayer[] _layers;
 
     /// <summary>Allocates and zeroes the cache.</summary>
-    /// <exception cref="ArgumentException">No block, no token in a block, or an element type a cache cannot have.</exception>
+    /// <exception cref="ArgumentException">No block, no token in a block, or an element type a cache cannot have, or not with the model's heads.</exception>
     public KvCache(ModelConfig config, ShardPlan plan, ElementType type, int blockTokens, int blocks, ITensorBackend ops)
     {
         ArgumentNullException.ThrowIfNull(config);
@@ -24,20 +24,20 @@ public sealed class KvCache : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(blocks, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(blockTokens, 1);
         if (type == ElementType.Int32)
-            throw new ArgumentException("A KV cache holds Float32, Float16 or BFloat16, not Int32.", nameof(type));
+            throw new ArgumentException("A KV cache holds Float32, Float16, BFloat16 or Q8, not Int32.", nameof(type));
         BlockTokens = blockTokens;
         Blocks = blocks;
         Type = type;
-        int heads = plan.LocalKvHeads, dim = config.HeadDim;
+        int heads = plan.LocalKvHeads, columns = type.KvColumns(config.HeadDim);
         int rows = checked((blocks + (ops.Records ? 1 : 0)) * heads * blockTokens);
-        long bytes = (long)rows * dim * type.SizeBytes();
+        long bytes = (long)rows * columns * type.SizeBytes();
         _buffers = new DeviceBuffer[heads == 0 ? 0 : 2 * config.Layers];
         _layers = new KvLayer[heads == 0 ? 0 : config.Layers];
         for (int layer = 0; layer < _layers.Length; layer++)
         {
             DeviceBuffer keys = _buffers[2 * layer] = ops.Allocate(bytes);
             DeviceBuffer values = _buffers[2 * layer + 1] = ops.Allocate(bytes);
-            _layers[layer] = new KvLayer(new Tensor(keys, 0, rows, dim, dim, type), new Tensor(values, 0, rows, dim, dim, type), heads, blockTokens);
+            _layers[layer] = new KvLayer(new Tensor(keys, 0, rows, columns, columns, type), new Tensor(values, 0, rows, columns, columns, type), heads, blockTokens);
         }
     }
 
@@ -59,7 +59,8 @@ public sealed class KvCache : IDisposable
     /// <summary>Device bytes of one block over all layers on the rank of <paramref name="plan"/>: keys and values of its KV heads.</summary>
     public static long BytesPerBlock(ModelConfig config, ShardPlan plan, ElementType type, int blockTokens)
     {
-        return blockTokens * ShardSizes.KvBytesPerToken(config, plan, type.SizeBytes());
+        ArgumentNullException.ThrowIfNull(config);
+        return blockTokens * ShardSizes.KvBytesPerToken(config, plan, type.KvColumns(config.HeadDim) * type.SizeBytes());
     }
 
     /// <summary>The cache of one block of the model; null where this rank has no heads.</summary>

@@ -9,12 +9,12 @@ public static class ShardSizes
     /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>
     /// <param name="config">The model.</param>
     /// <param name="plan">What the rank owns.</param>
-    /// <param name="elementBytes">Of an element of the cache.</param>
-    public static long KvBytesPerToken(ModelConfig config, ShardPlan plan, int elementBytes)
+    /// <param name="headBytes">Of the keys, and of the values, of one head.</param>
+    public static long KvBytesPerToken(ModelConfig config, ShardPlan plan, int headBytes)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(plan);
-        return 2L * config.Layers * plan.LocalKvHeads * config.HeadDim * elementBytes;
+        return 2L * config.Layers * plan.LocalKvHeads * headBytes;
     }
 
     /// <summary>Stored bytes of this rank's slices, replicated tensors included; a tied head counts once.</summary>

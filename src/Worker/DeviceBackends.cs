@@ -34,8 +34,17 @@ internal static class DeviceBackends
         KvDtype.F32 => ElementType.Float32,
         KvDtype.F16 => ElementType.Float16,
         KvDtype.Bf16 => ElementType.BFloat16,
+        KvDtype.Q8 => ElementType.Q8,
         _ => throw new ModelLoadException($"the load names no type of the KV cache ({dtype})."),
     };
+
+    /// <exception cref="ModelLoadException">The device has no kernels for the type of the KV cache.</exception>
+    public static void RequireKvDtype(LoadRequest request)
+    {
+        DeviceKind kind = Kind(request.Device);
+        if (request.KvDtype == KvDtype.Q8 && kind != DeviceKind.Cpu)
+            throw new ModelLoadException($"a KV cache of type {request.KvDtype} is served on {DeviceKind.Cpu} only; the load names {kind}.");
+    }
 
     /// <summary>A path as the handshake names it.</summary>
     public static InstructionSet Message(IsaPath path) => path switch

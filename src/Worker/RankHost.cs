@@ -201,6 +201,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             RequireIdentity(request.ModelPath, request.ModelIdentity);
             if (request.Draft is not null)
                 RequireIdentity(request.Draft.ModelPath, request.Draft.ModelIdentity);
+            DeviceBackends.RequireKvDtype(request);
             using ModelCheckpoint checkpoint = ModelCheckpoints.OpenWeights(request.ModelPath);
             ShardPlan plan = new(checkpoint.Config, new Partition([.. request.HeadBoundaries], [.. request.LeafBoundaries], [.. request.VocabBoundaries]), request.Rank);
             stages.Ended("model");

@@ -56,7 +56,7 @@ internal static unsafe class AttentionBench
             using Step step = new(positions, sequenceOfRow, layers.Tables);
             double read = limits.ReadGigabytes();
             Spread times = Time(layers, step, Shape(heads, kvHeads, dim), qs, ys, sequences, heads * dim, backend);
-            double rate = (double)context * sequences * kvHeads * dim * 2 * type.SizeBytes() / times.Median / 1e9;
+            double rate = (double)context * sequences * kvHeads * type.KvColumns(dim) * 2 * type.SizeBytes() / times.Median / 1e9;
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name,-8} decode  {sequences,3} x {context,5} {(shuffled ? "shuffled" : "in order")}  {times.Median * 1e6,8:F0} us  {rate,6:F1} GB/s  {rate / read:F2}"));
         }
     }
@@ -116,7 +116,8 @@ internal static unsafe class AttentionBench
             if (shuffled)
                 new Random(1).Shuffle(order);
             Tables = [.. Enumerable.Range(0, sequences).Select(sequence => order[(sequence * blocks)..((sequence + 1) * blocks)])];
-            long bytes = (long)rows * dim * type.SizeBytes();
+            int columns = type.KvColumns(dim);
+            long bytes = (long)rows * columns * type.SizeBytes();
             int layers = (int)Math.Clamp(TotalBytes / (2 * bytes), 1, 64);
             using HostBuffer source = Random(context * kvHeads * dim);
             Tensor kv = new(source, 0, context, kvHeads * dim, kvHeads * dim, ElementType.Float32);
@@ -124,7 +125,7 @@ internal static unsafe class AttentionBench
             {
                 DeviceBuffer keys = backend.Allocate(bytes), values = backend.Allocate(bytes);
                 _buffers.AddRange([keys, values]);
-                KvLayer cache = new(new Tensor(keys, 0, rows, dim, dim, type), new Tensor(values, 0, rows, dim, dim, type), kvHeads, BlockTokens);
+                KvLayer cache = new(new Tensor(keys, 0, rows, columns, columns, type), new Tensor(values, 0, rows, columns, columns, type), kvHeads, BlockTokens);
                 foreach (int[] table in Tables)
                 {
                     using Step slots = new([.. Enumerable.Range(0, context).Select(p => (table[p / BlockTokens] * BlockTokens) + (p % BlockTokens))], new int[context], [table]);

@@ -221,7 +221,7 @@ public sealed class LifeAndDeathTests
         yield return new TestCaseData(new[] { "--tp", "1000" }, "1000").SetArgDisplayNames("degree 1000");
         yield return new TestCaseData(new[] { "--tp", "two" }, "two").SetArgDisplayNames("degree in words");
         yield return new TestCaseData(new[] { "--partition", "1,2,3" }, "1,2,3").SetArgDisplayNames("weights for another degree");
-        yield return new TestCaseData(new[] { "--kv-dtype", "q8" }, "--kv-dtype").SetArgDisplayNames("unknown kv type");
+        yield return new TestCaseData(new[] { "--kv-dtype", "q4" }, "--kv-dtype").SetArgDisplayNames("unknown kv type");
         yield return new TestCaseData(new[] { "--http", "127.0.0.1:99999" }, "99999").SetArgDisplayNames("port out of range");
         yield return new TestCaseData(new[] { "--max-model-len", "100000" }, "100000").SetArgDisplayNames("context beyond the model");
         yield return new TestCaseData(new[] { "--no-such-flag" }, "--no-such-flag").SetArgDisplayNames("unknown flag");
@@ -244,7 +244,7 @@ public sealed class LifeAndDeathTests
     [Test]
     public async Task Gateway_SeveralWrongSettings_ReportsAllAtOnce()
     {
-        await using ServerProcess server = ServerProcess.Launch("--tp", "0", "--kv-dtype", "q8", "--transport", "pigeon");
+        await using ServerProcess server = ServerProcess.Launch("--tp", "0", "--kv-dtype", "q4", "--transport", "pigeon");
         Assert.That(await server.WaitForExitAsync(TimeSpan.FromSeconds(30)), Is.Not.Zero);
         Assert.That(server.Errors, Does.Contain("--tp").And.Contain("--kv-dtype").And.Contain("--transport"));
     }

@@ -65,6 +65,22 @@ public sealed class SameBitsTests
     }
 
     [Test]
+    public async Task Group_KvOf8Bits_LeavesNoTraceOfDegreeChunkIsaOrCacheHit()
+    {
+        string? expected = null;
+        foreach (string[] flags in new string[][] { ["--tp", "1"], ["--tp", "2", "--isa", "avx2"], ["--tp", "3", "--chunk-tokens", "7"] })
+        {
+            if (flags.Contains("--isa") && !System.Runtime.Intrinsics.X86.Avx2.IsSupported)
+                continue;
+            await using ServerProcess server = await ServerProcess.StartAsync([.. flags, "--kv-dtype", "q8"]);
+            string first = await FingerprintAsync(server);
+            expected ??= first;
+            Assert.That(first, Is.EqualTo(expected).And.Not.EqualTo(_expected), string.Join(' ', flags));
+            Assert.That(await FingerprintAsync(server), Is.EqualTo(expected), "the second time, its beginning found in the cache");
+        }
+    }
+
+    [Test]
     public async Task Group_WithBatchMates_GivesTheBitsOfOneRequestAlone()
     {
         await using ServerProcess server = await ServerProcess.StartAsync("--tp", "2");

@@ -128,6 +128,34 @@ public sealed class AttentionScene : IDisposable
         StoreKv.Run(_storeThreads, k, k, Slots([(sequence, position)]), _cache);
     }
 
+    /// <summary>Overwrites one token's keys and values by these in each head.</summary>
+    public void StoreOne(int sequence, int position, ReadOnlySpan<float> head)
+    {
+        Tensor k = _tensors.Empty(1, _settings.KvHeads * _settings.HeadDim);
+        for (int i = 0; i < _settings.KvHeads; i++)
+            head.CopyTo(k.HostSpan<float>(0)[(i * _settings.HeadDim)..]);
+        Tensor slots = Slots([(sequence, position)]);
+        StoreKv.Run(_storeThreads, k, k, slots, _cache);
+        _oracle.StoreKv(k, k, slots, _oracleCache);
+    }
+
+    /// <summary>A token's keys and values of a head of a Q8 cache, read where <see cref="StoreKv"/> says they lie; and as the oracle has them.</summary>
+    internal unsafe (float[] Keys, float[] Values, float[] Expected) ReadQ8(int sequence, int position, int head)
+    {
+        int blockTokens = _settings.BlockTokens, headDim = _settings.HeadDim, inBlock = position % blockTokens;
+        int row = (_tables.HostSpan<int>(sequence)[position / blockTokens] * _settings.KvHeads + head) * blockTokens;
+        byte* keys = _cache.Keys.HostRow<byte>(row), values = _cache.Values.HostRow<byte>(row);
+        float[] k = new float[headDim], v = new float[headDim], expected = new float[headDim];
+        for (int d = 0; d < headDim; d++)
+        {
+            int scale = (headDim * blockTokens) + ((d / Q8Block.Elements * blockTokens) + inBlock) * Q8Block.ScaleBytes;
+            k[d] = (float)*(Half*)(keys + scale) * ((sbyte*)keys)[(d * blockTokens) + inBlock];
+            v[d] = (float)*(Half*)(values + scale) * ((sbyte*)values)[(inBlock * headDim) + d];
+            expected[d] = ReferenceAttention.Read(_oracleCache.Keys.HostRow<byte>(row + inBlock), ElementType.Q8, headDim, d);
+        }
+        return (k, v, expected);
+    }
+
     /// <summary>A value stored as an element and read back, by the vector and the single read.</summary>
     internal static unsafe float RoundTrip<TElement>(float value)
         where TElement : struct, IKvElement
@@ -149,8 +177,8 @@ public sealed class AttentionScene : IDisposable
 
     private KvLayer NewCache(int blocks)
     {
-        int rows = blocks * _settings.KvHeads * _settings.BlockTokens;
-        Tensor keys = _tensors.Empty(rows, _settings.HeadDim, _settings.Type), values = _tensors.Empty(rows, _settings.HeadDim, _settings.Type);
+        int rows = blocks * _settings.KvHeads * _settings.BlockTokens, columns = _settings.Type.KvColumns(_settings.HeadDim);
+        Tensor keys = _tensors.Empty(rows, columns, _settings.Type), values = _tensors.Empty(rows, columns, _settings.Type);
         return new KvLayer(keys, values, _settings.KvHeads, _settings.BlockTokens);
     }
 

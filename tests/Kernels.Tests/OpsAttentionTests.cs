@@ -20,6 +20,14 @@ public sealed class OpsAttentionTests : OpsFixture
     }
 
     [Test]
+    public void Attention_HeadSizesAndGroupsOfQ8_MatchTheOracle(
+        [Values(32, 64, 96, 128, 256)] int headDim, [Values(1, 3)] int kvHeads, [Values(1, 2, 3, 4)] int group, [Values(16, 12)] int blockTokens)
+    {
+        using AttentionScene scene = new(new(headDim, kvHeads, group) { Type = ElementType.Q8, BlockTokens = blockTokens }, [1, 15, 33, 100]);
+        Assert.That(Numbers.Nmse(scene.Run(Single, scene.Everything()), scene.RunOracle()), Is.LessThan(Bound));
+    }
+
+    [Test]
     public void Attention_ContextsAndBlockSizes_MatchTheOracle([Values(1, 15, 16, 17, 63, 64, 65, 100, 700)] int context, [Values(4, 16, 24, 32)] int blockTokens)
     {
         using AttentionScene scene = new(new(64, 2, 3) { BlockTokens = blockTokens }, [context]);
@@ -28,7 +36,7 @@ public sealed class OpsAttentionTests : OpsFixture
 
     [Test]
     public void Attention_WindowsCapsAndTypes_MatchTheOracle(
-        [Values(0, 1, 3, 16, 64, 100)] int window, [Values(0f, 2f)] float softcap, [Values(ElementType.Float32, ElementType.Float16, ElementType.BFloat16)] ElementType type)
+        [Values(0, 1, 3, 16, 64, 100)] int window, [Values(0f, 2f)] float softcap, [Values(ElementType.Float32, ElementType.Float16, ElementType.BFloat16, ElementType.Q8)] ElementType type)
     {
         using AttentionScene scene = new(new(64, 1, 2) { Window = window, Softcap = softcap, Type = type }, [1, 17, 200]);
         Assert.That(Numbers.Nmse(scene.Run(Single, scene.Everything()), scene.RunOracle()), Is.LessThan(Bound));
@@ -40,9 +48,12 @@ public sealed class OpsAttentionTests : OpsFixture
     [TestCase(80, 2, 2, 16, 0)]
     [TestCase(64, 1, 7, 8, 33)]
     [TestCase(64, 2, 1, 16, 2)]
-    public void Attention_ThreadsAndBatching_ChangeNoBit(int headDim, int kvHeads, int group, int blockTokens, int window)
+    [TestCase(64, 3, 3, 16, 0, ElementType.Q8)]
+    [TestCase(96, 2, 4, 32, 40, ElementType.Q8)]
+    [TestCase(32, 1, 7, 8, 33, ElementType.Q8)]
+    public void Attention_ThreadsAndBatching_ChangeNoBit(int headDim, int kvHeads, int group, int blockTokens, int window, ElementType type = ElementType.Float16)
     {
-        using AttentionScene scene = new(new(headDim, kvHeads, group) { BlockTokens = blockTokens, Window = window, Softcap = window == 33 ? 5 : 0 }, [130, 1, 70, 300]);
+        using AttentionScene scene = new(new(headDim, kvHeads, group) { Type = type, BlockTokens = blockTokens, Window = window, Softcap = window == 33 ? 5 : 0 }, [130, 1, 70, 300]);
         List<(int Sequence, int Position)> all = scene.Everything();
         float[] whole = scene.Run(Single, all);
         foreach (CpuThreads threads in Pools)
@@ -58,9 +69,9 @@ public sealed class OpsAttentionTests : OpsFixture
     }
 
     [Test]
-    public void Attention_WhereBlocksLie_ChangesNoBit()
+    public void Attention_WhereBlocksLie_ChangesNoBit([Values(ElementType.Float16, ElementType.Q8)] ElementType type)
     {
-        AttentionSettings settings = new(64, 2, 2);
+        AttentionSettings settings = new(64, 2, 2) { Type = type };
         using AttentionScene first = new(settings with { BlockTokens = 16, BlockSeed = 1 }, [150, 40]);
         using AttentionScene moved = new(settings with { BlockTokens = 16, BlockSeed = 2 }, [150, 40]);
         using AttentionScene small = new(settings with { BlockTokens = 4, BlockSeed = 3 }, [150, 40]);
@@ -71,11 +82,12 @@ public sealed class OpsAttentionTests : OpsFixture
     }
 
     [Test]
-    public void Attention_InvalidValueInAPositionNotSeen_DoesNotReachTheRow([Values(0, 5)] int window)
+    public void Attention_InvalidValueInAPositionNotSeen_DoesNotReachTheRow(
+        [Values(0, 5)] int window, [Values(ElementType.Float32, ElementType.Q8)] ElementType type, [Values(float.NaN, float.PositiveInfinity)] float invalid)
     {
-        using AttentionScene scene = new(new(64, 1, 1) { Window = window, Type = ElementType.Float32 }, [40]);
+        using AttentionScene scene = new(new(64, 1, 1) { Window = window, Type = type }, [40]);
         float[] clean = scene.Run(Single, scene.Everything());
-        scene.StoreOne(sequence: 0, position: 20, value: float.NaN);
+        scene.StoreOne(sequence: 0, position: 20, value: invalid);
         float[] actual = scene.Run(Single, scene.Everything());
         for (int position = 0; position < 40; position++)
         {
@@ -137,6 +149,62 @@ public sealed class OpsAttentionTests : OpsFixture
         foreach (float input in special.Concat(Numbers.Uniform(2000, seed: 5)))
             Assert.That(AttentionScene.RoundTrip<BFloat16Element>(input), Is.EqualTo(Reference.FloatValues.FromBFloat16(Reference.FloatValues.ToBFloat16(input))));
     }
+
+    [Test]
+    public void StoreKv_Q8_RoundsAsItIsDefined([Values(16, 5)] int blockTokens)
+    {
+        const int headDim = 96;
+        using AttentionScene scene = new(new(headDim, 2, 1) { Type = ElementType.Q8, BlockTokens = blockTokens }, [40]);
+        Random random = new(6);
+        for (int i = 0; i < 300; i++)
+        {
+            // Magnitudes from far below the smallest scale to beyond the largest, blocks of different ones side by side.
+            float[] head = [.. Enumerable.Range(0, headDim).Select(d => (random.NextSingle() - 0.5f) * MathF.ScaleB(1, ((i * 7 + d / 32 * 19) % 60) - 32))];
+            if (i % 3 == 0) // quotients that end in a half
+                for (int d = 0; d < headDim; d++)
+                    head[d] = MathF.ScaleB(d % 32 == 0 ? 127 : random.Next(-254, 255) / 2f, -i % 14);
+            if (i % 10 == 1)
+                head[random.Next(headDim)] = i % 20 == 1 ? float.NaN : float.NegativeInfinity;
+            scene.StoreOne(0, position: i % 40, head);
+            (float[] keys, float[] values, float[] expected) = scene.ReadQ8(0, i % 40, head: i % 2);
+            Assert.That(Bits(keys), Is.EqualTo(Bits(expected)), $"keys {i}");
+            Assert.That(Bits(values), Is.EqualTo(Bits(expected)), $"values {i}");
+        }
+    }
+
+    [TestCase(1f, 1f)]
+    [TestCase(0f, 0f)]
+    [TestCase(3.7e-6f, 0f)]                    // the scale rounds to zero
+    [TestCase(8.3e6f, 8.3e6f)]                 // the largest scale but a few
+    [TestCase(8.4e6f, float.NaN)]              // beyond binary16
+    [TestCase(float.NaN, float.NaN)]
+    [TestCase(float.PositiveInfinity, float.NaN)]
+    public void Q8Block_LargestElement_ComesBackAsItself(float largest, float expected)
+    {
+        float[] block = [.. Enumerable.Range(0, Q8Block.Elements).Select(i => i == 5 ? -largest : 0f)];
+        sbyte[] codes = new sbyte[Q8Block.Elements];
+        float scale = (float)Q8Block.Quantize(block, codes), back = scale * codes[5], other = scale * codes[6];
+        Assert.That(back, float.IsNaN(expected) ? Is.NaN : Is.EqualTo(-expected).Within(0.05).Percent);
+        Assert.That(other, float.IsNaN(expected) ? Is.NaN : Is.Zero, "what stands beside a number that is not finite is none either");
+    }
+
+    [Test]
+    public void Q8Block_AnyBlock_ErrsByHalfAStepAtMost()
+    {
+        for (int seed = 0; seed < 200; seed++)
+        {
+            float[] block = [.. Numbers.Uniform(Q8Block.Elements, seed).Select(x => x * MathF.ScaleB(1, seed % 20 - 8))];
+            sbyte[] codes = new sbyte[Q8Block.Elements];
+            float scale = (float)Q8Block.Quantize(block, codes), largest = block.Max(Math.Abs);
+            // Half a step, and at the ends what a scale of 11 bits cuts off: 127 · 2^-11 of a step.
+            for (int i = 0; i < block.Length; i++)
+                Assert.That(Math.Abs(block[i] - scale * codes[i]), Is.LessThan(0.51f * largest / 127), $"block {seed}, element {i}");
+        }
+    }
+
+    [Test]
+    public void Cache_OfQ8WithHeadsThatAreNoBlocks_IsRefused() =>
+        Assert.That(() => ElementType.Q8.KvColumns(80), Throws.ArgumentException.With.Message.Contains("80").And.Message.Contains("32"));
 
     [Test]
     public void StoreKv_SlotBeyondTheCache_IsRefused()

@@ -18,6 +18,8 @@ public static class OpsDigest
         new(64, 1, 4) { Type = ElementType.BFloat16, Window = 20 },
         new(80, 1, 1) { Type = ElementType.Float32, Softcap = 4 },
         new(8, 1, 2) { BlockTokens = 12 },
+        new(64, 2, 3) { Type = ElementType.Q8 },
+        new(32, 1, 2) { Type = ElementType.Q8, BlockTokens = 12 },
     ];
 
     /// <summary>First the vectors this process may use, then a line for each operation.</summary>

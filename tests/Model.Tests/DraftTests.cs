@@ -11,6 +11,7 @@ namespace TpServe.Model.Tests;
 public sealed class DraftTests
 {
     private const int Vocab = 389;
+    private const string Q8 = "cpu q8 cache"; // for heads of blocks of 32
 
     private static readonly Job[] Jobs =
     [
@@ -29,15 +30,16 @@ public sealed class DraftTests
             $"cpu {path.Name()}", RankSetup.CpuDefault with { Backend = () => new CpuBackend(threads: 1, path) })),
         ("cpu float32", RankSetup.CpuFloat32),
         ("cpu bfloat16 cache", RankSetup.CpuDefault with { KvType = ElementType.BFloat16 }),
+        (Q8, RankSetup.CpuDefault with { KvType = ElementType.Q8 }),
         ("reference", RankSetup.Reference),
     ];
 
     private static IEnumerable<TestCaseData> Cases()
     {
         foreach ((string setup, _) in Setups)
-            yield return new TestCaseData(setup, "llama", 1);
+            yield return new TestCaseData(setup, setup == Q8 ? "llama-q8_0" : "llama", 1);
         foreach (string model in OddModels.Names)
-            yield return new TestCaseData(Setups[^4].Name, model, 2);
+            yield return new TestCaseData(Setups[^5].Name, model, 2);
         yield return new TestCaseData("reference", "gemma2", 1);
     }
 

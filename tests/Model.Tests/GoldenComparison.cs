@@ -53,7 +53,7 @@ internal sealed class GoldenComparison
     private void Differ(double ours, double expected) => LargestDifference = Math.Max(LargestDifference, Math.Abs(ours - expected));
 
     /// <summary>KL over the given logprobs, with what they leave as one more bucket.</summary>
-    private static double Divergence(IReadOnlyList<float> expected, IReadOnlyList<float> ours)
+    public static double Divergence(IReadOnlyList<float> expected, IReadOnlyList<float> ours)
     {
         double kl = 0, restExpected = 1, restOurs = 1;
         for (int i = 0; i < expected.Count; i++)

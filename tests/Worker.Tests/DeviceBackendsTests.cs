@@ -24,6 +24,19 @@ public sealed class DeviceBackendsTests
         Assert.That(Assert.Throws<ModelLoadException>(() => DeviceBackends.Element(KvDtype.Unspecified))!.Message, Does.Contain("KV cache"));
     }
 
+    [TestCase(KvDtype.Q8, DeviceKind.Cuda, false)]
+    [TestCase(KvDtype.Q8, DeviceKind.CudaEmulated, false)]
+    [TestCase(KvDtype.Q8, DeviceKind.Cpu, true)]
+    [TestCase(KvDtype.F16, DeviceKind.Cuda, true)]
+    public void RequireKvDtype_OfADeviceWithoutKernelsForIt_NamesBoth(KvDtype dtype, DeviceKind kind, bool isServed)
+    {
+        Action require = () => DeviceBackends.RequireKvDtype(new LoadRequest { KvDtype = dtype, Device = new ComputeDevice { Kind = kind } });
+        if (isServed)
+            Assert.That(require, Throws.Nothing);
+        else
+            Assert.That(require, Throws.TypeOf<ModelLoadException>().With.Message.Contains("Q8").And.Message.Contains($"{kind}"));
+    }
+
     [Test]
     public void Message_EveryPath_HasItsOwn()
     {
@@ -34,5 +47,6 @@ public sealed class DeviceBackendsTests
     [TestCase(KvDtype.F32, ElementType.Float32)]
     [TestCase(KvDtype.F16, ElementType.Float16)]
     [TestCase(KvDtype.Bf16, ElementType.BFloat16)]
+    [TestCase(KvDtype.Q8, ElementType.Q8)]
     public void Element_KvDtype_IsTheType(KvDtype dtype, ElementType element) => Assert.That(DeviceBackends.Element(dtype), Is.EqualTo(element));
 }

@@ -20,7 +20,7 @@ internal static partial class SettingsTable
         Row(Model, nameof(GatewayOptions.KvCache), "--kv-cache", KvCache(), o => o.KvCache, (o, v) => o with { KvCache = v },
             "Size of the KV cache: tokens over all requests, or bytes on each worker, of which the worker that holds most decides. More than is free beside the weights is refused.", "auto, what memory allows: on GPUs all that --gpu-memory-utilization leaves, on the CPU half of what is free on the tightest host beside the weights, and no more than --max-running requests can fill"),
         Row(Model, nameof(GatewayOptions.KvDtype), "--kv-dtype", Word(Words.KvDtypes), o => o.KvDtype, (o, v) => o with { KvDtype = v },
-            "Type of the keys and values in the KV cache."),
+            "Type of the keys and values in the KV cache. q8 = 8 bits and a scale for every 32 elements of a head: on the CPU, 1.88 times the tokens of f16 in the same memory."),
         Row(Model, nameof(GatewayOptions.BlockTokens), "--block-tokens", Whole(1, 256), o => o.BlockTokens, (o, v) => o with { BlockTokens = v },
             "Tokens of a KV block."),
         Row(Model, nameof(GatewayOptions.PrefixCache), "--prefix-cache", OnOff(), o => o.PrefixCache, (o, v) => o with { PrefixCache = v },

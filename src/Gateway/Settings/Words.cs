@@ -45,7 +45,7 @@ public static class Words
         (Transport.Unspecified, "auto"), (Transport.CudaIpc, "cuda-ipc"), (Transport.Shm, "shm"), (Transport.Ring, "ring"));
 
     /// <summary>Types of the KV cache.</summary>
-    public static Words<KvDtype> KvDtypes { get; } = new((KvDtype.F16, "f16"), (KvDtype.F32, "f32"), (KvDtype.Bf16, "bf16"));
+    public static Words<KvDtype> KvDtypes { get; } = new((KvDtype.F16, "f16"), (KvDtype.F32, "f32"), (KvDtype.Bf16, "bf16"), (KvDtype.Q8, "q8"));
 
     /// <summary>Types of activations.</summary>
     public static Words<ActivationDtype> Activations { get; } = new((ActivationDtype.Auto, "auto"), (ActivationDtype.F32, "f32"));

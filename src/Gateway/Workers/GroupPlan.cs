@@ -21,6 +21,9 @@ public sealed record GroupPlan(
     /// <summary>Most workers that are started on one host, however few cores it has.</summary>
     public const int FewestLocalWorkersAllowed = 8;
 
+    // A Q8 cache has one binary16 scale for each block of elements of a head.
+    private const int Q8BlockElements = 32, Q8ScaleBytes = 2;
+
     /// <summary>Who owns what of the model that guesses ahead; null = there is none.</summary>
     public DraftPlan? Draft { get; init; }
 
@@ -38,7 +41,7 @@ public sealed record GroupPlan(
     /// <param name="workers">What workers that run elsewhere say of their hosts, by rank; null = all run here.</param>
     /// <param name="draft">The model that guesses ahead; null = none does.</param>
     /// <exception cref="Checkpoint.ModelLoadException">The architecture is not supported.</exception>
-    /// <exception cref="ShardingException">Degree, weights or context do not fit the model or the host; names value and limit.</exception>
+    /// <exception cref="ShardingException">Degree, weights, context or type of the KV cache do not fit the model, the devices or the host; names value and limit.</exception>
     public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes,
         IReadOnlyList<int>? seats = null, IReadOnlyList<HelloReply>? workers = null, DraftFacts? draft = null)
     {
@@ -59,6 +62,10 @@ public sealed record GroupPlan(
         Partition partition = shares is null ? Sharding.Partition.Even(config, degree) : Sharding.Partition.Weighted(config, shares);
         ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
         DraftPlan? drafts = draft is null ? null : DraftPlan.Create(draft, degree, shares);
+
+        RequireKvDtype(config, options.KvDtype, devices);
+        if (draft is not null)
+            RequireKvDtype(draft.Config, options.KvDtype, devices);
 
         // KV cache: what the devices hold beside the weights, of both models where one guesses for the other.
         long[] tokenBytes = [.. shards.Select(shard => KvBytesPerToken(config, shard, options.KvDtype))];
@@ -139,7 +146,28 @@ public sealed record GroupPlan(
     }
 
     /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>
-    public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, KvDtype kvDtype) => ShardSizes.KvBytesPerToken(config, shard, kvDtype == KvDtype.F32 ? 4 : 2);
+    public static long KvBytesPerToken(ModelConfig config, ShardPlan shard, KvDtype kvDtype)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        return ShardSizes.KvBytesPerToken(config, shard, kvDtype switch
+        {
+            KvDtype.F32 => 4 * config.HeadDim,
+            KvDtype.Q8 => config.HeadDim + (config.HeadDim / Q8BlockElements * Q8ScaleBytes),
+            _ => 2 * config.HeadDim,
+        });
+    }
+
+    private static void RequireKvDtype(ModelConfig config, KvDtype kvDtype, DevicePlan devices)
+    {
+        if (kvDtype != KvDtype.Q8)
+            return;
+        RankDevice? other = devices.Ranks.FirstOrDefault(device => device.Kind != DeviceKind.Cpu);
+        string others = string.Join(", ", Words.KvDtypes.All.Where(word => word != Words.KvDtypes.Of(kvDtype)));
+        if (other is not null)
+            throw new ShardingException($"--kv-dtype {Words.KvDtypes.Of(kvDtype)} is served on the CPU only; on {other.Name} it may be {others}.");
+        if (config.HeadDim % Q8BlockElements != 0)
+            throw new ShardingException($"--kv-dtype {Words.KvDtypes.Of(kvDtype)} is for heads of a multiple of {Q8BlockElements} elements; this model's have {config.HeadDim}: it may be {others}.");
+    }
 
     private static double[] WeightsOf(GatewayOptions options, int degree) => options.Partition.Count == degree
         ? [.. options.Partition]

@@ -1,27 +1,25 @@
 namespace TpServe.Kernels.Reference;
 
 /// <summary>Paged attention as the definition has it: all scores of a row in float64, one softmax, one weighted sum.</summary>
+/// <remarks>A row of the cache is a head's elements of one position; of Q8 all codes, then the scales of their blocks.</remarks>
 internal static unsafe class ReferenceAttention
 {
     /// <summary>Stores keys and values of the step's tokens into their slots.</summary>
     public static void StoreKv(Tensor k, Tensor v, Tensor slots, KvLayer cache)
     {
-        int headDim = cache.Keys.Columns;
+        int headDim = cache.HeadDim;
         Require.Shape(k, k.Rows, cache.Heads * headDim);
         Require.Shape(v, k.Rows, cache.Heads * headDim);
         Require.Shape(slots, k.Rows, 1, ElementType.Int32);
-        Require.Shape(cache.Values, cache.Keys.Rows, headDim, cache.Keys.Type);
+        Require.Shape(cache.Values, cache.Keys.Rows, cache.Keys.Columns, cache.Keys.Type);
         for (int row = 0; row < k.Rows; row++)
         {
             int slot = slots.HostRow<int>(row)[0];
             for (int head = 0; head < cache.Heads; head++)
             {
                 int place = CacheRow(cache, slot / cache.BlockTokens, head, slot % cache.BlockTokens);
-                for (int i = 0; i < headDim; i++)
-                {
-                    Write(cache.Keys, place, i, k.HostRow<float>(row)[head * headDim + i]);
-                    Write(cache.Values, place, i, v.HostRow<float>(row)[head * headDim + i]);
-                }
+                Write(cache.Keys, place, new ReadOnlySpan<float>(k.HostRow<float>(row) + head * headDim, headDim));
+                Write(cache.Values, place, new ReadOnlySpan<float>(v.HostRow<float>(row) + head * headDim, headDim));
             }
         }
     }
@@ -35,7 +33,7 @@ internal static unsafe class ReferenceAttention
         Require.Shape(step.Positions, q.Rows, 1, ElementType.Int32);
         Require.Shape(step.SequenceOfRow, q.Rows, 1, ElementType.Int32);
         Require.Type(step.BlockTables, ElementType.Int32);
-        Require.That(cache.Keys.Columns == headDim, $"A cache of heads of {cache.Keys.Columns} cannot serve heads of {headDim}.");
+        Require.That(cache.HeadDim == headDim, $"A cache of heads of {cache.HeadDim} cannot serve heads of {headDim}.");
         double[] sum = new double[headDim];
         for (int row = 0; row < q.Rows; row++)
         {
@@ -57,7 +55,7 @@ internal static unsafe class ReferenceAttention
                     byte* key = cache.Keys.HostRow<byte>(place);
                     double dot = 0;
                     for (int i = 0; i < headDim; i++)
-                        dot += (double)query[i] * Read(key, cache.Keys.Type, i);
+                        dot += (double)query[i] * Read(key, cache.Keys.Type, headDim, i);
                     dot *= shape.Scale;
                     scores[p - first] = shape.Softcap > 0 ? shape.Softcap * Math.Tanh(dot / shape.Softcap) : dot;
                     max = Math.Max(max, scores[p - first]);
@@ -73,7 +71,7 @@ internal static unsafe class ReferenceAttention
                     total += weight;
                     byte* value = cache.Values.HostRow<byte>(place);
                     for (int i = 0; i < headDim; i++)
-                        sum[i] += weight * Read(value, cache.Values.Type, i);
+                        sum[i] += weight * Read(value, cache.Values.Type, headDim, i);
                 }
                 for (int i = 0; i < headDim; i++)
                     target[i] = (float)(sum[i] / total);
@@ -89,22 +87,32 @@ internal static unsafe class ReferenceAttention
         return row;
     }
 
-    private static float Read(byte* row, ElementType type, int column) => type switch
+    /// <summary>An element of a row of the cache.</summary>
+    internal static float Read(byte* row, ElementType type, int headDim, int column) => type switch
     {
         ElementType.Float32 => ((float*)row)[column],
         ElementType.Float16 => (float)((Half*)row)[column],
         ElementType.BFloat16 => FloatValues.FromBFloat16(((ushort*)row)[column]),
+        ElementType.Q8 => (float)((Half*)(row + headDim))[column / Q8Block.Elements] * ((sbyte*)row)[column],
         _ => throw new ArgumentException($"A cache cannot hold {type}."),
     };
 
-    private static void Write(Tensor tensor, int row, int column, float value)
+    private static void Write(Tensor tensor, int row, ReadOnlySpan<float> values)
     {
-        switch (tensor.Type)
+        for (int i = 0; i < values.Length; i++)
         {
-            case ElementType.Float32: tensor.HostRow<float>(row)[column] = value; break;
-            case ElementType.Float16: tensor.HostRow<Half>(row)[column] = (Half)value; break;
-            case ElementType.BFloat16: tensor.HostRow<ushort>(row)[column] = FloatValues.ToBFloat16(value); break;
-            default: throw new ArgumentException($"A cache cannot hold {tensor.Type}.");
+            switch (tensor.Type)
+            {
+                case ElementType.Float32: tensor.HostRow<float>(row)[i] = values[i]; break;
+                case ElementType.Float16: tensor.HostRow<Half>(row)[i] = (Half)values[i]; break;
+                case ElementType.BFloat16: tensor.HostRow<ushort>(row)[i] = FloatValues.ToBFloat16(values[i]); break;
+                case ElementType.Q8 when i % Q8Block.Elements == 0:
+                    Span<sbyte> codes = new(tensor.HostRow<sbyte>(row) + i, Q8Block.Elements);
+                    ((Half*)(tensor.HostRow<byte>(row) + values.Length))[i / Q8Block.Elements] = Q8Block.Quantize(values.Slice(i, Q8Block.Elements), codes);
+                    break;
+                case ElementType.Q8: break; // with its block
+                default: throw new ArgumentException($"A cache cannot hold {tensor.Type}.");
+            }
         }
     }
 }

@@ -65,6 +65,7 @@ public sealed class GatewaySettingsTests
     [TestCase("--threads", "7", nameof(GatewayOptions.Threads), 7)]
     [TestCase("--transport", "ring", nameof(GatewayOptions.Transport), Transport.Ring)]
     [TestCase("--kv-dtype", "bf16", nameof(GatewayOptions.KvDtype), KvDtype.Bf16)]
+    [TestCase("--kv-dtype", "q8", nameof(GatewayOptions.KvDtype), KvDtype.Q8)]
     [TestCase("--activations", "f32", nameof(GatewayOptions.Activations), ActivationDtype.F32)]
     [TestCase("--isa", "avx512-vnni", nameof(GatewayOptions.Isa), InstructionSet.Avx512Vnni)]
     [TestCase("--max-model-len", "4096", nameof(GatewayOptions.MaxModelLen), 4096)]
@@ -184,11 +185,11 @@ public sealed class GatewaySettingsTests
     [Test]
     public void Read_SeveralWrong_ReportsAllWithFlagValueAndRange()
     {
-        IReadOnlyList<string> faults = Read(["TPSERVE_QUEUE_LIMIT=0", "Gateway__KvDtype=q8"], null, "--tp", "99", "--collective-timeout", "11m", "--device", "gpu").Faults;
+        IReadOnlyList<string> faults = Read(["TPSERVE_QUEUE_LIMIT=0", "Gateway__KvDtype=q4"], null, "--tp", "99", "--collective-timeout", "11m", "--device", "gpu").Faults;
         Assert.That(faults, Is.EquivalentTo(new[]
         {
             "--queue-limit (TPSERVE_QUEUE_LIMIT): '0' is no whole number in 1..100000.",
-            "--kv-dtype (Gateway__KvDtype): 'q8' is not one of f16, f32, bf16.",
+            "--kv-dtype (Gateway__KvDtype): 'q4' is not one of f16, f32, bf16, q8.",
             "--tp: '99' is no whole number in 1..64.",
             "--collective-timeout: '11m' is not in 100ms..10m.",
             "--device: 'gpu' is not cuda:ORDINAL or cuda:GPU-UUID; write auto, cpu, cuda, cuda-emulated, or one GPU for each worker as in cuda:0,cuda:1.",

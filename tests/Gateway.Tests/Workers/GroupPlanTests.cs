@@ -132,6 +132,35 @@ public sealed class GroupPlanTests
         Assert.That(GroupPlan.Create(Config(), options, DevicePlan.Cpu(1, "test"), 1L << 40, cores: 2, _ => Weights).MaxModelLen, Is.EqualTo(3200 / 3));
     }
 
+    [TestCase(KvDtype.F32, 2 * 30 * 3 * 64 * 4)]
+    [TestCase(KvDtype.F16, 2 * 30 * 3 * 64 * 2)]
+    [TestCase(KvDtype.Bf16, 2 * 30 * 3 * 64 * 2)]
+    [TestCase(KvDtype.Q8, 2 * 30 * 3 * (64 + 2 * 2))]
+    public void Create_KvDtype_GivesTheTokensThatItsBytesAllow(KvDtype dtype, int tokenBytes)
+    {
+        GatewayOptions options = new() { KvDtype = dtype, KvCache = KvCacheSize.OfBytes(1600L * tokenBytes) };
+        GroupPlan plan = GroupPlan.Create(Config(), options, DevicePlan.Cpu(1, "test"), 1L << 40, cores: 2, _ => Weights);
+        Assert.That((plan.KvBlocks * 16, GroupPlan.KvBytesPerToken(Config(), plan.Shards[0], dtype)), Is.EqualTo((1600, (long)tokenBytes)));
+    }
+
+    [Test]
+    public void Create_Q8OnAGpu_NamesDeviceAndWhatIsAllowed()
+    {
+        GatewayOptions options = new() { KvDtype = KvDtype.Q8 };
+        string Message(params RankDevice[] devices) => Assert.Throws<ShardingException>(() => Plan(options, devices))!.Message;
+        Assert.That(Message(Gpu(1, 8L << 30)), Is.EqualTo("--kv-dtype q8 is served on the CPU only; on cuda:1 it may be f16, f32, bf16."));
+        Assert.That(Message(new RankDevice(DeviceKind.CudaEmulated, null)), Does.Contain("on cuda-emulated"));
+    }
+
+    [Test]
+    public void Create_Q8ForHeadsThatAreNoBlocks_NamesTheirSizeAndWhatIsAllowed()
+    {
+        GatewayOptions options = new() { KvDtype = KvDtype.Q8 };
+        ModelConfig odd = Config() with { HeadDim = 80 };
+        ShardingException? fault = Assert.Throws<ShardingException>(() => GroupPlan.Create(odd, options, DevicePlan.Cpu(1, "test"), 1L << 40, cores: 2, _ => Weights));
+        Assert.That(fault!.Message, Is.EqualTo("--kv-dtype q8 is for heads of a multiple of 32 elements; this model's have 80: it may be f16, f32, bf16."));
+    }
+
     [Test]
     public void Create_KvCacheBeyondTheHostsMemory_NamesNeedAndWhatIsFree()
     {

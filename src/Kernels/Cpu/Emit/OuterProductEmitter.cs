@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using Iced.Intel;
+using TpServe.Kernels.Cpu.Ops;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace TpServe.Kernels.Cpu.Emit;
@@ -9,22 +10,24 @@ namespace TpServe.Kernels.Cpu.Emit;
 /// <summary>The inner loops of attention as machine code, for up to four rows and four vectors of 16 lanes.</summary>
 /// <remarks>
 /// What .NET lacks and this is for: VCVTPH2PS from memory, and accumulators that stay in registers in the narrow families.
-/// Numerics each sum is one chain of fused multiply-adds in ascending i; elements are widened exactly.
+/// Numerics each sum is one chain of fused multiply-adds in ascending i; elements are widened exactly, and exactly multiplied by their scales where
+///          they are codes (<see cref="ElementScales"/>).
 /// Cost     of a cache's elements, what comes next is prefetched while this is used: blocks lie anywhere, and the hardware finds each one cold. To
 ///          the second level, for blocks of many heads lie a power of two apart and would drive each other out of the first. Every line is asked
 ///          for twice, since a processor may drop what it has no buffer for: measured 15 GB/s on one thread, 10 where each is asked for once, 8 by none.
 /// Registers rdi OuterCall, rsi a, rcx and r14 one and three rows of a, r8 bytes of a step of b, r9 addresses of b, r10 steps left, r11 sums,
-///           rax bytes between rows of sums, rbx, rbp, r12, r13 the vectors of b; rdx, r15, r9, r11 in the loop: from there to what comes next.
-///           Sums from register 0, then rows of a, then vectors of b.
+///           rax bytes between rows of sums, rbx, rbp, r12, r13 the vectors of b; in the loop rax the scales, and rdx, r15, r9, r11 from b to what
+///           comes next. Sums from register 0, then rows of a, then a vector of b, then the scale of a step.
 /// </remarks>
 internal static class OuterProductEmitter
 {
+    private const int ScaleRowBytes = ElementScales.Row * sizeof(float);
     private static readonly AssemblerRegister64[] Saved = [rbx, rbp, r12, r13, r14, r15];
     private static readonly AssemblerRegister64[] Pointers = [rbx, rbp, r12, r13];
     private static readonly AssemblerRegister64[] ToNext = [rdx, r15, r9, r11];
 
     /// <summary>Writes the function of a shape.</summary>
-    public static void Emit(InstructionFamily family, ElementType type, int rows, int vectors, CodeWriter writer)
+    public static void Emit(InstructionFamily family, ElementType type, ScalesOf scales, int rows, int vectors, CodeWriter writer)
     {
         VectorAssembler vector = new(family);
         Assembler c = vector.Code;
@@ -34,9 +37,10 @@ internal static class OuterProductEmitter
         c.lea(r14, __[rcx + (rcx * 2)]);
         c.mov(r8, Field(nameof(OuterCall.StepBytes)));
         c.mov(rax, Field(nameof(OuterCall.SumBytes)));
-        int most = family.IsWide ? vectors : Math.Min(vectors, rows switch { 1 => 4, 2 or 3 => 2, _ => 1 });
+        int mostOfThree = scales == ScalesOf.Steps ? 1 : 2; // the scale takes the last register
+        int most = family.IsWide ? vectors : Math.Min(vectors, rows switch { 1 => 4, 2 => 2, 3 => mostOfThree, _ => 1 });
         for (int first = 0; first < vectors; first += most)
-            EmitPass(vector, type, rows, first, Math.Min(most, vectors - first));
+            EmitPass(vector, type, scales, rows, first, Math.Min(most, vectors - first));
         c.vzeroupper();
         foreach (AssemblerRegister64 register in Saved.Reverse())
             c.pop(register);
@@ -45,11 +49,11 @@ internal static class OuterProductEmitter
     }
 
     // Some vectors of 16 lanes, each one register or two.
-    private static void EmitPass(VectorAssembler vector, ElementType type, int rows, int first, int vectors)
+    private static void EmitPass(VectorAssembler vector, ElementType type, ScalesOf scales, int rows, int first, int vectors)
     {
         Assembler c = vector.Code;
         Label loop = c.CreateLabel(), add = c.CreateLabel(), begin = c.CreateLabel(), done = c.CreateLabel();
-        int parts = 64 / vector.Family.VectorBytes, registers = vectors * parts, a = rows * registers, b = a + rows;
+        int parts = 64 / vector.Family.VectorBytes, registers = vectors * parts, a = rows * registers, b = a + rows, scale = b + 1;
         bool prefetches = type != ElementType.Float32; // float32 is what has been converted, and so lies in the cache
         c.mov(rsi, Field(nameof(OuterCall.A)));
         c.mov(r10, Field(nameof(OuterCall.Count)));
@@ -70,6 +74,8 @@ internal static class OuterProductEmitter
         c.Label(ref begin);
         c.test(r10, r10);
         c.jz(done);
+        if (scales != ScalesOf.Nothing)
+            c.mov(rax, Field(nameof(OuterCall.Scales)));
         if (prefetches)
         {
             c.mov(r11, Field(nameof(OuterCall.Next)));
@@ -84,19 +90,40 @@ internal static class OuterProductEmitter
             vector.Broadcast(a + row, Row(row));
         for (int register = 0; register < registers; register++)
         {
-            int part = register % parts;
-            if (prefetches && part == 0)
-                c.prefetcht1(__byte_ptr[Pointers[register / parts] + ToNext[register / parts]]);
-            EmitElements(vector, type, b, Pointers[register / parts], part * vector.Family.Lanes);
+            int part = register % parts, v = register / parts, block = (first + v) * 16 / Q8Block.Elements;
+            if (prefetches && part == 0 && (scales != ScalesOf.Steps || (first + v) % 2 == 0)) // two vectors of codes side by side are half a line
+                c.prefetcht1(__byte_ptr[Pointers[v] + ToNext[v]]);
+            EmitElements(vector, type, b, Pointers[v], part * vector.Family.Lanes);
+            if (scales == ScalesOf.Steps && part == 0 && (v == 0 || (first + v) % 2 == 0))
+                vector.Broadcast(scale, rax, block * ScaleRowBytes);
+            if (scales == ScalesOf.Steps)
+                vector.Op(VectorOp.Multiply, b, b, scale);
+            else if (scales == ScalesOf.Lanes)
+                vector.Op(VectorOp.Multiply, b, b, VectorAssembler.At(rax, (first * 64) + (register * vector.Family.VectorBytes)));
             for (int row = 0; row < rows; row++)
                 vector.Op(VectorOp.MultiplyAdd231, (row * registers) + register, a + row, b);
         }
         c.add(rsi, sizeof(float));
         for (int v = 0; v < vectors; v++)
             c.add(Pointers[v], r8);
+        if (scales == ScalesOf.Steps)
+            c.add(rax, sizeof(float));
         c.dec(r10);
-        c.jnz(loop);
+        if (scales == ScalesOf.Lanes)
+        {
+            c.jz(done);
+            c.test(r10d, Q8Block.Elements - 1);
+            c.jnz(loop);
+            c.add(rax, ScaleRowBytes); // the next block of steps: there are whole ones, so they may be counted from the end
+            c.jmp(loop);
+        }
+        else
+        {
+            c.jnz(loop);
+        }
         c.Label(ref done);
+        if (scales != ScalesOf.Nothing)
+            c.mov(rax, Field(nameof(OuterCall.SumBytes)));
         ForEachSum((sum, at) => vector.Store(at, sum));
 
         void ForEachSum(Action<int, MemoryOperand> emit)
@@ -122,6 +149,10 @@ internal static class OuterProductEmitter
                 vector.Op(VectorOp.WidenWords, target, VectorAssembler.At(at, 2 * lane));
                 vector.Shift(VectorOp.LeftDwords, target, target, 16);
                 break;
+            case ElementType.Q8:
+                vector.Op(VectorOp.WidenSignedBytes, target, VectorAssembler.At(at, lane));
+                vector.Op(VectorOp.ToFloat, target, target);
+                break;
             default:
                 vector.Load(target, VectorAssembler.At(at, 4 * lane));
                 break;
@@ -139,29 +170,30 @@ internal static class OuterProductEmitter
     private static AssemblerMemoryOperand Field(string field) => __qword_ptr[rdi + (int)Marshal.OffsetOf<OuterCall>(field)];
 }
 
-/// <summary>The emitted loops of one element type: by rows and vectors.</summary>
+/// <summary>The emitted loops of one element type and its scales: by rows and vectors.</summary>
 /// <remarks>As <see cref="EmittedKernel"/>: kept for the life of the process, with their memory.</remarks>
 [SuppressMessage("Design", "CA1001", Justification = "Kept for the life of the process; the handle frees itself with it.")]
 internal sealed unsafe class OuterProductCode
 {
     private const int Most = 4;
-    private static readonly ConcurrentDictionary<(InstructionFamily, ElementType), OuterProductCode> Known = new();
+    private static readonly ConcurrentDictionary<(InstructionFamily, ElementType, ScalesOf), OuterProductCode> Known = new();
     private readonly ExecutableMemory _memory;
     private readonly nint[] _entries = new nint[Most * Most];
 
-    private OuterProductCode(InstructionFamily family, ElementType type)
+    private OuterProductCode(InstructionFamily family, ElementType type, ScalesOf scales)
     {
-        (byte[] code, int[] offsets) = Emit(family, type);
+        (byte[] code, int[] offsets) = Emit(family, type, scales);
         _memory = new ExecutableMemory(code);
         for (int i = 0; i < offsets.Length; i++)
             _entries[i] = _memory.Address + offsets[i];
     }
 
     /// <summary>The loops of a type, emitted when first asked for.</summary>
-    public static OuterProductCode Of(InstructionFamily family, ElementType type) => Known.GetOrAdd((family, type), static key => new OuterProductCode(key.Item1, key.Item2));
+    public static OuterProductCode Of(InstructionFamily family, ElementType type, ScalesOf scales) =>
+        Known.GetOrAdd((family, type, scales), static key => new OuterProductCode(key.Item1, key.Item2, key.Item3));
 
     /// <summary>All functions, and where each begins: index 4 · (rows − 1) + vectors − 1.</summary>
-    public static (byte[] Code, int[] Offsets) Emit(InstructionFamily family, ElementType type)
+    public static (byte[] Code, int[] Offsets) Emit(InstructionFamily family, ElementType type, ScalesOf scales)
     {
         using MemoryStream code = new();
         int[] offsets = new int[Most * Most];
@@ -170,7 +202,7 @@ internal sealed unsafe class OuterProductCode
             while (code.Length % 64 != 0)
                 code.WriteByte(0xCC);
             offsets[i] = (int)code.Length;
-            OuterProductEmitter.Emit(family, type, 1 + (i / Most), 1 + (i % Most), new StreamCodeWriter(code));
+            OuterProductEmitter.Emit(family, type, scales, 1 + (i / Most), 1 + (i % Most), new StreamCodeWriter(code));
         }
         return (code.ToArray(), offsets);
     }
@@ -180,7 +212,7 @@ internal sealed unsafe class OuterProductCode
 }
 
 /// <summary>sums[r][j] += Σ_i a[i][r] · b[i][j]. Read by emitted code: the layout is fixed.</summary>
-[StructLayout(LayoutKind.Explicit, Size = 72)]
+[StructLayout(LayoutKind.Explicit, Size = 80)]
 internal unsafe struct OuterCall
 {
     /// <summary>a of row 0; the next i is the next float.</summary>
@@ -209,4 +241,7 @@ internal unsafe struct OuterCall
 
     /// <summary>As B, of the call that reads what comes next; B itself where there is none.</summary>
     [FieldOffset(64)] public byte** Next;
+
+    /// <summary>Factors on b, as <see cref="ElementScales.First"/>; unused where there are none.</summary>
+    [FieldOffset(72)] public float* Scales;
 }

@@ -37,8 +37,9 @@ internal sealed unsafe class Attention(CpuThreads threads, InstructionFamily? fa
         Require.Shape(step.Positions, q.Rows, 1, ElementType.Int32);
         Require.Shape(step.SequenceOfRow, q.Rows, 1, ElementType.Int32);
         Require.Type(step.BlockTables, ElementType.Int32);
-        Require.Shape(cache.Keys, cache.Keys.Rows, shape.HeadDim, cache.Keys.Type);
-        Require.Shape(cache.Values, cache.Keys.Rows, shape.HeadDim, cache.Keys.Type);
+        int cacheColumns = cache.Keys.Type.KvColumns(shape.HeadDim);
+        Require.Shape(cache.Keys, cache.Keys.Rows, cacheColumns, cache.Keys.Type);
+        Require.Shape(cache.Values, cache.Keys.Rows, cacheColumns, cache.Keys.Type);
         Require.Contiguous(cache.Keys);
         Require.Contiguous(cache.Values);
         switch (cache.Keys.Type)
@@ -46,6 +47,7 @@ internal sealed unsafe class Attention(CpuThreads threads, InstructionFamily? fa
             case ElementType.Float32: Run<Float32Element>(q, cache, step, shape, y); break;
             case ElementType.Float16: Run<Float16Element>(q, cache, step, shape, y); break;
             case ElementType.BFloat16: Run<BFloat16Element>(q, cache, step, shape, y); break;
+            case ElementType.Q8: Run<Q8Element>(q, cache, step, shape, y); break;
             default: throw new ArgumentException($"A cache cannot hold {cache.Keys.Type}.");
         }
     }
@@ -65,8 +67,8 @@ internal sealed unsafe class Attention(CpuThreads threads, InstructionFamily? fa
             _scratch.Dispose();
             _scratch = new HostBuffer(layout.Bytes * threads.Count);
         }
-        _products.Prepare(TElement.Type);
-        _products.Prepare(ElementType.Float32); // what is converted for several tiles
+        _products.Prepare<TElement>();
+        _products.Prepare<Float32Element>(); // what is converted for several tiles
         AttentionWork<TElement> work = new(_plan, _products, layout, _scratch, q, cache, step, shape, y);
         int items = _plan.Tiles * _plan.Groups;
         threads.Run(ref work, items, _plan.Scores * shape.HeadDim < WorthThreads ? items : Math.Max(1, items / (DrawsPerThread * threads.Count)));

@@ -3,7 +3,8 @@ namespace TpServe.Kernels.Cpu.Ops;
 /// <summary>Where one thread keeps a tile's state, in floats from its region's start; every area begins on a cache line.</summary>
 /// <remarks>
 /// Shapes   queries and sums [pairs, paddedDim]; weights [4, 64], those of a micro-tile;
-///          keys [headDim, 64] and values [64, paddedDim] hold one chunk as float32 where pairs share it; first and last are integers.
+///          keys [headDim, 64] and values [64, paddedDim] hold one chunk as float32 where pairs share it, keyScales and valueScales
+///          [headDim / 32, 64] its scales where the cache has some; first and last are integers.
 /// </remarks>
 internal readonly struct AttentionScratch
 {
@@ -23,6 +24,8 @@ internal readonly struct AttentionScratch
         Weights = Take(ref end, OuterProducts.Rows * OnlineSoftmax.ChunkPositions);
         Keys = Take(ref end, headDim * OnlineSoftmax.ChunkPositions);
         Values = Take(ref end, OnlineSoftmax.ChunkPositions * PaddedDim);
+        KeyScales = Take(ref end, headDim / Q8Block.Elements * OnlineSoftmax.ChunkPositions);
+        ValueScales = Take(ref end, headDim / Q8Block.Elements * OnlineSoftmax.ChunkPositions);
         Bytes = (long)end * sizeof(float);
     }
 
@@ -45,6 +48,10 @@ internal readonly struct AttentionScratch
     public int Keys { get; }
 
     public int Values { get; }
+
+    public int KeyScales { get; }
+
+    public int ValueScales { get; }
 
     public long Bytes { get; }
 

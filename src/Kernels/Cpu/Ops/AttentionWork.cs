@@ -61,8 +61,9 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     /// <summary>One micro-tile: conversion in registers, each element once; at the end the first chunk of the following item is fetched.</summary>
     private void WalkInPlace(RowTile tile, HeadGroup group, (RowTile Tile, HeadGroup Group)? following, float* scratch)
     {
-        byte** addresses = stackalloc byte*[4 * (Chunk / L)];
-        KvVectors here = new(addresses, addresses + (Chunk / L)), next = new(addresses + (2 * (Chunk / L)), addresses + (3 * (Chunk / L)));
+        byte** addresses = stackalloc byte*[2 * KvVectors.Addresses];
+        KvVectors here = new(addresses), next = new(addresses + KvVectors.Addresses);
+        ChunkScales scales = Scales(scratch);
         int start = tile.MinFirst / Chunk * Chunk;
         _chunks.Locate(tile, group, start, here);
         for (; start <= tile.MaxLast; start += Chunk, (here, next) = (next, here))
@@ -74,6 +75,8 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
                 _chunks.Locate(item.Tile, item.Group, item.Tile.MinFirst / Chunk * Chunk, next);
             else
                 fetched = here;
+            if (TElement.HasScales)
+                _chunks.LoadScales(here, fetched, scales);
             JoinChunk<TElement>(scratch, 0, tile.Rows * group.Heads, start, here, fetched, _chunks.KeyStride, _chunks.ValueStride, L);
         }
     }
@@ -82,13 +85,13 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private void WalkConverted(RowTile tile, HeadGroup group, float* scratch)
     {
         int pairs = tile.Rows * group.Heads;
-        byte** addresses = stackalloc byte*[2 * (Chunk / L)];
-        KvVectors chunk = new(addresses, addresses + (Chunk / L));
+        byte** addresses = stackalloc byte*[KvVectors.Addresses];
+        KvVectors chunk = new(addresses);
         float* chunkKeys = scratch + _layout.Keys;
         float* chunkValues = scratch + _layout.Values;
         for (int start = tile.MinFirst / Chunk * Chunk; start <= tile.MaxLast; start += Chunk)
         {
-            _chunks.Convert(tile, group, start, chunkKeys, chunkValues);
+            _chunks.Convert(tile, group, start, chunkKeys, chunkValues, Scales(scratch));
             for (int v = 0; v < Chunk / L; v++)
             {
                 chunk.Keys[v] = (byte*)(chunkKeys + v * L);
@@ -137,7 +140,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         int firstVector = anyFrom / L, vectors = (anyTo + L - 1) / L - firstVector;
         _products.Add<TChunk>(
             scratch + _layout.Queries + pair * (nint)_layout.PaddedDim, _layout.PaddedDim, chunk.Keys + firstVector, next.Keys + firstVector, count, vectors, keyStride, _headDim,
-            weights + firstVector * L, Chunk, fresh: true);
+            weights + firstVector * L, Chunk, fresh: true, TChunk.HasScales ? new(ScalesOf.Lanes, Scales(scratch).Keys + firstVector * L) : default);
 
         // 3. Weights; what was summed under a smaller maximum shrinks.
         float* factors = stackalloc float[Tile];
@@ -148,23 +151,24 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
 
         // 4. Values, ascending for every pair: where all see them together, at the ends of its range each pair alone, so that no pair ever
         //    multiplies a value it must not see (0 · ∞ is no 0).
+        float* scales = Scales(scratch).Values;
         if (allFrom < allTo)
         {
             for (int r = 0; r < count; r++)
-                AddValues<TChunk>(weights + r * Chunk, 1, from[r], allFrom, chunk.Values, next.Values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
-            AddValues<TChunk>(weights, count, allFrom, allTo, chunk.Values, next.Values, valueStride, run, sums);
+                AddValues<TChunk>(weights + r * Chunk, 1, from[r], allFrom, chunk.Values, next.Values, scales, valueStride, run, sums + r * (nint)_layout.PaddedDim);
+            AddValues<TChunk>(weights, count, allFrom, allTo, chunk.Values, next.Values, scales, valueStride, run, sums);
             for (int r = 0; r < count; r++)
-                AddValues<TChunk>(weights + r * Chunk, 1, allTo, to[r], chunk.Values, next.Values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
+                AddValues<TChunk>(weights + r * Chunk, 1, allTo, to[r], chunk.Values, next.Values, scales, valueStride, run, sums + r * (nint)_layout.PaddedDim);
         }
         else
         {
             for (int r = 0; r < count; r++)
-                AddValues<TChunk>(weights + r * Chunk, 1, from[r], to[r], chunk.Values, next.Values, valueStride, run, sums + r * (nint)_layout.PaddedDim);
+                AddValues<TChunk>(weights + r * Chunk, 1, from[r], to[r], chunk.Values, next.Values, scales, valueStride, run, sums + r * (nint)_layout.PaddedDim);
         }
     }
 
     /// <summary>Positions [from, to) for some pairs of a micro-tile.</summary>
-    private void AddValues<TChunk>(float* weights, int pairs, int from, int to, byte** values, byte** nextValues, nint stride, int run, float* sums)
+    private void AddValues<TChunk>(float* weights, int pairs, int from, int to, byte** values, byte** nextValues, float* scales, nint stride, int run, float* sums)
         where TChunk : struct, IKvElement
     {
         int vectors = _layout.PaddedDim / L, step = L * TChunk.Bytes;
@@ -182,11 +186,15 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
                     four[i] = at + (v + i) * step;
                     nextFour[i] = nextAt + (v + i) * step;
                 }
-                _products.Add<TChunk>(weights + from, Chunk, four, nextFour, pairs, some, stride, end - from, sums + v * L, _layout.PaddedDim, fresh: false);
+                _products.Add<TChunk>(
+                    weights + from, Chunk, four, nextFour, pairs, some, stride, end - from, sums + v * L, _layout.PaddedDim, fresh: false,
+                    TChunk.HasScales ? new(ScalesOf.Steps, scales + v * L / Q8Block.Elements * Chunk + from) : default);
             }
             from = end;
         }
     }
+
+    private ChunkScales Scales(float* scratch) => new(scratch + _layout.KeyScales, scratch + _layout.ValueScales);
 
     private static void Multiply(float* source, float factor, float* target, int count)
     {

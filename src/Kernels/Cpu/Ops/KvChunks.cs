@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace TpServe.Kernels.Cpu.Ops;
 
@@ -21,6 +22,7 @@ internal readonly unsafe struct KvChunks<TElement>
     private readonly int _blocks;
     private readonly int _headDim;
     private readonly int _paddedDim;
+    private readonly nint _tileBytes;
 
     /// <summary>Chunks of a cache as a step's tables see it.</summary>
     public KvChunks(KvLayer cache, StepTensors step, int paddedDim)
@@ -31,8 +33,9 @@ internal readonly unsafe struct KvChunks<TElement>
         _kvHeads = cache.Heads;
         _blockTokens = cache.BlockTokens;
         _blocks = cache.Keys.Rows / (cache.Heads * cache.BlockTokens);
-        _headDim = cache.Keys.Columns;
+        _headDim = cache.HeadDim;
         _paddedDim = paddedDim;
+        _tileBytes = (nint)cache.BlockTokens * cache.Keys.Columns * TElement.Bytes;
     }
 
     /// <summary>True where 16 positions lie side by side in a block and values are whole vectors: then chunks can be used where they lie.</summary>
@@ -44,13 +47,33 @@ internal readonly unsafe struct KvChunks<TElement>
     /// <summary>Bytes from one position to the next, for values in the cache.</summary>
     public nint ValueStride => _headDim * TElement.Bytes;
 
-    /// <summary>Converts what the tile sees of a chunk: keys [headDim, 64], values [64, paddedDim]; the rest is undefined.</summary>
-    public void Convert(RowTile tile, HeadGroup group, int start, float* chunkKeys, float* chunkValues)
+    /// <summary>Converts what the tile sees of a chunk: keys [headDim, 64], values [64, paddedDim]; the rest is undefined. Scales are multiplied in.</summary>
+    /// <remarks>Shapes   scales: room for <see cref="LoadScales"/>, where the type has them.</remarks>
+    public void Convert(RowTile tile, HeadGroup group, int start, float* chunkKeys, float* chunkValues, ChunkScales scales)
     {
         if (InPlace)
-            ConvertVectors(tile, group, start, chunkKeys, chunkValues);
+            ConvertVectors(tile, group, start, chunkKeys, chunkValues, scales);
         else
             ConvertPositions(tile, group, start, chunkKeys, chunkValues);
+    }
+
+    /// <summary>The scales of a located chunk as float32; those of the next are fetched meanwhile.</summary>
+    public void LoadScales(KvVectors chunk, KvVectors next, ChunkScales scales)
+    {
+        nint blockBytes = (nint)_blockTokens * Q8Block.ScaleBytes;
+        for (int block = 0; block < _headDim / Q8Block.Elements; block++)
+        {
+            for (int v = 0; v < Chunk / L; v++)
+            {
+                Float16Element.Load(chunk.KeyScales[v] + block * blockBytes).Store(scales.Keys + block * Chunk + v * L);
+                Float16Element.Load(chunk.ValueScales[v] + block * blockBytes).Store(scales.Values + block * Chunk + v * L);
+                if (Sse.IsSupported)
+                {
+                    Sse.Prefetch1(next.KeyScales[v] + block * blockBytes);
+                    Sse.Prefetch1(next.ValueScales[v] + block * blockBytes);
+                }
+            }
+        }
     }
 
     /// <summary>Addresses of the four groups of 16 positions of a chunk; a group that the tile does not see borrows the address of one it sees.</summary>
@@ -63,36 +86,59 @@ internal readonly unsafe struct KvChunks<TElement>
             int position = start + Math.Clamp(v, from, to) * L;
             nint tileStart = TileStart(table, position, group.KvHead);
             int inBlock = position % _blockTokens;
-            vectors.Keys[v] = _keys + (tileStart + inBlock) * TElement.Bytes;
-            vectors.Values[v] = _values + (tileStart + inBlock * (nint)_headDim) * TElement.Bytes;
+            vectors.Keys[v] = _keys + tileStart + inBlock * TElement.Bytes;
+            vectors.Values[v] = _values + tileStart + inBlock * (nint)_headDim * TElement.Bytes;
+            if (TElement.HasScales)
+            {
+                vectors.KeyScales[v] = _keys + tileStart + ScaleOffset(0, inBlock);
+                vectors.ValueScales[v] = _values + tileStart + ScaleOffset(0, inBlock);
+            }
         }
     }
 
-    /// <summary>First element of the tile that holds a position of one KV head.</summary>
+    /// <summary>Bytes from the start of a tile to the scale of a block of elements of a position.</summary>
+    private nint ScaleOffset(int block, int inBlock) => (nint)_headDim * _blockTokens + ((nint)block * _blockTokens + inBlock) * Q8Block.ScaleBytes;
+
+    /// <summary>Bytes from the start of the cache to the tile that holds a position of one KV head.</summary>
     private nint TileStart(int* table, int position, int kvHead)
     {
         int block = table[position / _blockTokens];
         if ((uint)block >= (uint)_blocks)
             throw new ArgumentException($"Block {block} of position {position} is not in a cache of {_blocks} blocks.");
-        return ((nint)block * _kvHeads + kvHead) * _blockTokens * _headDim;
+        return ((nint)block * _kvHeads + kvHead) * _tileBytes;
     }
 
     /// <summary>Converts what the tile sees of a chunk, 16 elements at a time.</summary>
-    private void ConvertVectors(RowTile tile, HeadGroup group, int start, float* chunkKeys, float* chunkValues)
+    private void ConvertVectors(RowTile tile, HeadGroup group, int start, float* chunkKeys, float* chunkValues, ChunkScales scales)
     {
-        byte** addresses = stackalloc byte*[2 * (Chunk / L)];
-        KvVectors vectors = new(addresses, addresses + (Chunk / L));
+        byte** addresses = stackalloc byte*[KvVectors.Addresses];
+        KvVectors vectors = new(addresses);
         Locate(tile, group, start, vectors);
+        if (TElement.HasScales)
+            LoadScales(vectors, vectors, scales);
         int from = Math.Max(0, tile.MinFirst - start) / L, to = Math.Min(Chunk / L - 1, (tile.MaxLast - start) / L);
         for (int v = from; v <= to; v++)
         {
             byte* key = vectors.Keys[v];
             for (int d = 0; d < _headDim; d++, key += _blockTokens * TElement.Bytes)
-                TElement.Load(key).Store(chunkKeys + d * Chunk + v * L);
+            {
+                Vector512<float> elements = TElement.Load(key);
+                if (TElement.HasScales)
+                    elements *= Vector512.Load(scales.Keys + d / Q8Block.Elements * Chunk + v * L);
+                elements.Store(chunkKeys + d * Chunk + v * L);
+            }
             byte* value = vectors.Values[v];
             float* target = chunkValues + v * L * _headDim;
-            for (int i = 0; i < L * _headDim; i += L)
-                TElement.Load(value + i * TElement.Bytes).Store(target + i);
+            for (int position = 0; position < L; position++)
+            {
+                for (int d = 0; d < _headDim; d += L, value += L * TElement.Bytes, target += L)
+                {
+                    Vector512<float> elements = TElement.Load(value);
+                    if (TElement.HasScales)
+                        elements *= Vector512.Create(scales.Values[d / Q8Block.Elements * Chunk + v * L + position]);
+                    elements.Store(target);
+                }
+            }
         }
     }
 
@@ -105,21 +151,48 @@ internal readonly unsafe struct KvChunks<TElement>
         {
             nint tileStart = TileStart(table, position, group.KvHead);
             int inBlock = position % _blockTokens, p = position - start;
-            byte* key = _keys + (tileStart + inBlock) * TElement.Bytes;
-            byte* value = _values + (tileStart + inBlock * (nint)_headDim) * TElement.Bytes;
+            byte* key = _keys + tileStart + inBlock * TElement.Bytes;
+            byte* value = _values + tileStart + inBlock * (nint)_headDim * TElement.Bytes;
             for (int d = 0; d < _headDim; d++)
             {
-                chunkKeys[d * Chunk + p] = TElement.LoadOne(key + (nint)d * _blockTokens * TElement.Bytes);
-                chunkValues[p * _paddedDim + d] = TElement.LoadOne(value + d * TElement.Bytes);
+                float keyElement = TElement.LoadOne(key + (nint)d * _blockTokens * TElement.Bytes), valueElement = TElement.LoadOne(value + d * TElement.Bytes);
+                if (TElement.HasScales)
+                {
+                    nint scale = tileStart + ScaleOffset(d / Q8Block.Elements, inBlock);
+                    keyElement *= (float)*(Half*)(_keys + scale);
+                    valueElement *= (float)*(Half*)(_values + scale);
+                }
+                chunkKeys[d * Chunk + p] = keyElement;
+                chunkValues[p * _paddedDim + d] = valueElement;
             }
         }
     }
 }
 
-/// <summary>Where the four groups of 16 positions of a chunk lie: the first key vector and the first value of each.</summary>
-internal readonly unsafe struct KvVectors(byte** keys, byte** values)
+/// <summary>Where the four groups of 16 positions of a chunk lie: the first key vector and the first value of each, and the scales of their first blocks.</summary>
+/// <param name="addresses">Room for <see cref="Addresses"/> of them.</param>
+internal readonly unsafe struct KvVectors(byte** addresses)
 {
-    public byte** Keys => keys;
+    private const int Groups = OnlineSoftmax.ChunkPositions / VectorMath.Lanes;
 
-    public byte** Values => values;
+    /// <summary>Addresses of a chunk.</summary>
+    public const int Addresses = 4 * Groups;
+
+    public byte** Keys => addresses;
+
+    public byte** Values => addresses + Groups;
+
+    /// <summary>Of element types that have scales.</summary>
+    public byte** KeyScales => addresses + 2 * Groups;
+
+    /// <summary>Of element types that have scales.</summary>
+    public byte** ValueScales => addresses + 3 * Groups;
+}
+
+/// <summary>A chunk's scales as float32: [headDim / 32, 64], by block of elements and position.</summary>
+internal readonly unsafe struct ChunkScales(float* keys, float* values)
+{
+    public float* Keys => keys;
+
+    public float* Values => values;
 }

@@ -6,7 +6,10 @@ using TpServe.Kernels.Reference;
 namespace TpServe.Kernels.Cpu.Ops;
 
 /// <summary>An element type of the KV cache: 16 lanes to and from float32.</summary>
-/// <remarks>Numerics to float32 is exact, infinities and NaNs included; from float32 rounds to nearest even.</remarks>
+/// <remarks>
+/// Numerics to float32 is exact, infinities and NaNs included; from float32 rounds to nearest even. Where there are scales, elements here are codes, and
+///          a loop that reads one multiplies it by its block's scale, exactly.
+/// </remarks>
 internal unsafe interface IKvElement
 {
     /// <summary>The tensor type.</summary>
@@ -14,6 +17,9 @@ internal unsafe interface IKvElement
 
     /// <summary>Bytes of one element.</summary>
     static abstract int Bytes { get; }
+
+    /// <summary>True where elements are the codes of <see cref="Q8Block"/>, whose scales lie behind the tile's codes.</summary>
+    static abstract bool HasScales { get; }
 
     /// <summary>16 elements as float32.</summary>
     static abstract Vector512<float> Load(byte* source);
@@ -31,6 +37,8 @@ internal readonly unsafe struct Float32Element : IKvElement
     public static ElementType Type => ElementType.Float32;
 
     public static int Bytes => 4;
+
+    public static bool HasScales => false;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(byte* source) => Vector512.Load((float*)source);
@@ -53,6 +61,8 @@ internal readonly unsafe struct Float16Element : IKvElement
     public static ElementType Type => ElementType.Float16;
 
     public static int Bytes => 2;
+
+    public static bool HasScales => false;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(byte* source)
@@ -95,6 +105,8 @@ internal readonly unsafe struct BFloat16Element : IKvElement
 
     public static int Bytes => 2;
 
+    public static bool HasScales => false;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(byte* source) => (Widen16.Signed((short*)source) << 16).AsSingle();
 
@@ -107,6 +119,61 @@ internal readonly unsafe struct BFloat16Element : IKvElement
         Vector512<int> rounded = (bits + Vector512.Create(0x7FFF) + (upper & Vector512<int>.One)) >>> 16;
         Vector512<int> isNaN = Vector512.GreaterThan(bits & Vector512.Create(0x7FFFFFFF), Vector512.Create(0x7F800000));
         Widen16.Store(Vector512.ConditionalSelect(isNaN, upper | Vector512.Create(0x40), rounded), target, count, strideBytes);
+    }
+}
+
+/// <summary>The codes of <see cref="Q8Block"/>.</summary>
+internal readonly unsafe struct Q8Element : IKvElement
+{
+    public static ElementType Type => ElementType.Q8;
+
+    public static int Bytes => 1;
+
+    public static bool HasScales => true;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* source)
+    {
+        Vector128<sbyte> packed = Vector128.Load((sbyte*)source);
+        if (Avx512F.IsSupported)
+            return Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(packed));
+        Vector128<short> low = Vector128.WidenLower(packed), high = Vector128.WidenUpper(packed);
+        return Vector512.ConvertToSingle(Vector512.Create(
+            Vector256.Create(Vector128.WidenLower(low), Vector128.WidenUpper(low)), Vector256.Create(Vector128.WidenLower(high), Vector128.WidenUpper(high))));
+    }
+
+    public static float LoadOne(byte* source) => *(sbyte*)source;
+
+    /// <summary>The scale of a block of 32.</summary>
+    public static Half Scale(Vector512<float> low, Vector512<float> high)
+    {
+        // As integers magnitudes keep their order and NaN is the largest: one answer on every machine.
+        Vector512<int> mask = Vector512.Create(0x7FFFFFFF);
+        Vector512<int> all = Vector512.Max(low.AsInt32() & mask, high.AsInt32() & mask);
+        Vector256<int> eight = Vector256.Max(all.GetLower(), all.GetUpper());
+        Vector128<int> four = Vector128.Max(eight.GetLower(), eight.GetUpper());
+        four = Vector128.Max(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
+        return Q8Block.Scale(BitConverter.Int32BitsToSingle(Math.Max(four.GetElement(0), four.GetElement(1))));
+    }
+
+    /// <summary>Values that are divided by their scale: rounded to whole codes and held within ±127.</summary>
+    [SkipLocalsInit]
+    public static void Store(Vector512<float> values, byte* target, int count, int strideBytes)
+    {
+        const float RoundToInteger = 12582912f; // 1.5 · 2^23: adding it leaves an integer in the low bits, rounded to nearest even
+        Vector512<float> held = Vector512.MinNative(Vector512.MaxNative(values, Vector512.Create(-127f)), Vector512.Create(127f));
+        Vector512<int> codes = (held + Vector512.Create(RoundToInteger)).AsInt32();
+        Vector256<short> words = Vector256.Narrow(codes.GetLower(), codes.GetUpper()); // keeps the low bits
+        Vector128<sbyte> bytes = Vector128.Narrow(words.GetLower(), words.GetUpper());
+        if (strideBytes == 1 && count == VectorMath.Lanes)
+        {
+            bytes.Store((sbyte*)target);
+            return;
+        }
+        sbyte* lanes = stackalloc sbyte[VectorMath.Lanes];
+        bytes.Store(lanes);
+        for (int i = 0; i < count; i++, target += strideBytes)
+            *(sbyte*)target = lanes[i];
     }
 }
 
