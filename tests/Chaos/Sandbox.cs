@@ -12,7 +12,7 @@ internal static class Sandbox
     /// <summary>Tells the program that it runs inside.</summary>
     public const string InsideFlag = "--inside";
 
-    private const int SharedMemoryMebibytes = 24;
+    private const int SharedMemoryMebibytes = 64;
 
     // An ordinary user may only where the kernel grants namespaces of users; root needs none.
     private static string[] Flags => Environment.UserName == "root" ? ["--net", "--mount"] : ["--user", "--map-root-user", "--net", "--mount"];

@@ -49,7 +49,7 @@ public sealed partial class GuideTests
         foreach (string command in Tpserve().Matches(guide).Select(match => match.Groups[1].Value).Where(command => !CommandLine.Commands.Contains(command)))
             yield return $"tpserve {command} does not exist";
         string api = DeployFiles.Read("src/Gateway/Api/TpServeApi.cs");
-        foreach (string route in Route().Matches(guide).Select(match => match.Value).Where(route => !api.Contains($"MapGet(\"{route}\"", StringComparison.Ordinal)))
+        foreach (string route in Route().Matches(guide).Select(match => match.Value).Where(route => !api.Contains($"Map(s_get, \"{route}\"", StringComparison.Ordinal)))
             yield return $"{route} is not served";
 
         // What no test runs says so itself.

@@ -99,7 +99,7 @@ internal static partial class ManifestCheck
             JsonNode? asked = container[probe]?["httpGet"] ?? container[probe]?["tcpSocket"];
             if (asked is null || !ports.ContainsKey(asked["port"]!.ToString()))
                 yield return $"{probe} asks port '{asked?["port"]}', which is not declared";
-            else if (asked["path"] is { } path && !DeployFiles.Read("src/Gateway/Api/TpServeApi.cs").Contains($"MapGet(\"{path}\"", StringComparison.Ordinal))
+            else if (asked["path"] is { } path && !DeployFiles.Read("src/Gateway/Api/TpServeApi.cs").Contains($"Map(s_get, \"{path}\"", StringComparison.Ordinal))
                 yield return $"{probe} asks {path}, which is not served";
         }
         if (container["readinessProbe"]?["httpGet"]?["path"]?.ToString() is { } ready && ready != "/health/ready")

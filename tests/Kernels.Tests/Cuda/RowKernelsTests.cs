@@ -8,7 +8,8 @@ public sealed class RowKernelsTests(string device) : CudaFixture(device)
 {
     [Test]
     public void CopyAndGather_AnyTypeWidthAndStride_MoveWholeRows(
-        [Values] ElementType type, [Values(1, 8, 17, 2056)] int columns, [Values(0, 8, 3)] int gap)
+        [Values(ElementType.Float32, ElementType.Float16, ElementType.BFloat16, ElementType.Int32)] ElementType type, // a Q8 cache is a CPU's
+        [Values(1, 8, 17, 2056)] int columns, [Values(0, 8, 3)] int gap)
     {
         const int n = 5;
         int width = columns * type.SizeBytes();
