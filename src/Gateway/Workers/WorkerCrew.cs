@@ -142,14 +142,23 @@ internal sealed class WorkerCrew : IAsyncDisposable
         if (_seats[seat] is { } held)
         {
             if (held.IsAlive)
+            {
+                if (held.Facts is not { } known || known.ShmSegments < _seats.Length)
+                    await GreetAsync(held, cancellation); // what filled /dev/shm then may be gone
                 return held;
+            }
             await held.DisposeAsync();
         }
         HeldWorker opened = _seats[seat] = _source.Open(seat);
-        Task<HelloReply> hello = opened.Link.HelloAsync(surveyGpus: false, _source.Patience, cancellation);
-        await UnlessOneExitsAsync([hello], [opened], cancellation);
-        opened.Facts = await hello;
+        await GreetAsync(opened, cancellation);
         return opened;
+    }
+
+    private async Task GreetAsync(HeldWorker worker, CancellationToken cancellation)
+    {
+        Task<HelloReply> hello = worker.Link.HelloAsync(surveyGpus: false, _source.Patience, cancellation);
+        await UnlessOneExitsAsync([hello], [worker], cancellation);
+        worker.Facts = await hello;
     }
 
     /// <summary>A worker that was started elsewhere serves one gateway at a time.</summary>
