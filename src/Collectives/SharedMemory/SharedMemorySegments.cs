@@ -33,7 +33,13 @@ public static class SharedMemorySegments
         try
         {
             using (FileStream probe = new(path, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Options = FileOptions.DeleteOnClose, BufferSize = 0 }))
-                probe.Write(new byte[bytes]); // written and not just sized: a limit shows only then
+            {
+                // Written and not just sized: a limit shows only then. In pieces: every worker does this before anything else, and keeps what it allocates.
+                Span<byte> zeros = stackalloc byte[4096];
+                zeros.Clear();
+                for (long written = 0; written < bytes; written += zeros.Length)
+                    probe.Write(zeros[..(int)Math.Min(zeros.Length, bytes - written)]);
+            }
             DriveInfo folder = new(Folder);
             if (folder.TotalSize == 0)
                 return (int.MaxValue, ""); // a limit of 0 is none
