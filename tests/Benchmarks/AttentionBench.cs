@@ -20,15 +20,7 @@ internal static unsafe class AttentionBench
 
     public static void Run(ReadOnlySpan<string> arguments)
     {
-        int count = 1;
-        if (arguments.Length > 0 && int.TryParse(arguments[0], CultureInfo.InvariantCulture, out count))
-            arguments = arguments[1..];
-        IsaPath isa = Isa.Detect();
-        if (arguments.Length > 0 && Isa.TryParse(arguments[0], out IsaPath forced))
-        {
-            isa = forced;
-            arguments = arguments[1..];
-        }
+        (int count, IsaPath isa) = KernelBench.TakeThreadsAndIsa(ref arguments);
         ElementType type = arguments.Length > 0 ? Enum.Parse<ElementType>(arguments[0]) : ElementType.Float16;
         using CpuThreads threads = new(count);
         using MachineLimits limits = new(threads, InstructionFamily.Of(isa) ?? throw new PlatformNotSupportedException("The limits of the machine are measured by emitted code."));

@@ -20,15 +20,7 @@ internal static unsafe class KernelBench
 
     public static void Run(ReadOnlySpan<string> arguments)
     {
-        int count = 1;
-        if (arguments.Length > 0 && int.TryParse(arguments[0], CultureInfo.InvariantCulture, out count))
-            arguments = arguments[1..];
-        IsaPath isa = Isa.Detect();
-        if (arguments.Length > 0 && Isa.TryParse(arguments[0], out IsaPath forced))
-        {
-            isa = forced;
-            arguments = arguments[1..];
-        }
+        (int count, IsaPath isa) = TakeThreadsAndIsa(ref arguments);
         WeightFormat[] formats = arguments.Length == 0 ? DefaultFormats : [.. arguments.ToArray().Select(Enum.Parse<WeightFormat>)];
         using CpuThreads threads = new(count);
         using CpuLinear linear = new(threads, isa, CpuActivations.Auto);
@@ -44,6 +36,21 @@ internal static unsafe class KernelBench
         Console.WriteLine("8192 x 2048:     1 row: us   GB/s  of read |   8 rows: us | 1024 x 2048, 128 rows: GOP/s  of peak | leaves of 64: GOP/s  of whole | pack 8192 x 2048");
         foreach (WeightFormat format in formats)
             Measure(format, linear, limits);
+    }
+
+    /// <summary>The leading words [threads] [isa], which may be left out: 1, and the widest path of this CPU.</summary>
+    public static (int Threads, IsaPath Isa) TakeThreadsAndIsa(ref ReadOnlySpan<string> arguments)
+    {
+        int count = 1;
+        if (arguments.Length > 0 && int.TryParse(arguments[0], CultureInfo.InvariantCulture, out count))
+            arguments = arguments[1..];
+        IsaPath isa = Isa.Detect();
+        if (arguments.Length > 0 && Isa.TryParse(arguments[0], out IsaPath forced))
+        {
+            isa = forced;
+            arguments = arguments[1..];
+        }
+        return (count, isa);
     }
 
     private static void Measure(WeightFormat format, CpuLinear linear, MachineLimits limits)
