@@ -26,7 +26,7 @@ internal sealed class DraftPolicy(DraftSettings settings)
     private const int FirstGuesses = 4, ProbeGuesses = 3;
     private const int PlainEvery = 64, NeighbourEvery = 16, AttendEvery = 8; // steps, steps, sequences
     private const int FirstRest = 16, LongestRest = 256; // steps
-    private const double Memory = 0.95, LongMemory = 0.98; // of one guess's outcome
+    private const double Memory = 0.98, LongMemory = 0.99; // of one guess's outcome
     private const double Advantage = 1.03; // that guesses must have over none: less is lost in the noise of what was measured
 
     private readonly PassTimes _target = new(), _draft = new();
