@@ -63,6 +63,9 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     }
 
     /// <inheritdoc/>
+    public TimeSpan Waited => Stopwatch.GetElapsedTime(0, _operation.WaitedTicks);
+
+    /// <inheritdoc/>
     public void BeginStep(long step) => _step = step;
 
     /// <inheritdoc/>

@@ -33,6 +33,9 @@ public interface ICommunicator : IDisposable
     /// <summary>Time spent in operations since the last call, waiting included; resets to zero.</summary>
     TimeSpan TakeElapsed();
 
+    /// <summary>Time in all operations so far in which the rank did nothing but wait for a peer; zero where the device waits and the host cannot tell.</summary>
+    TimeSpan Waited => TimeSpan.Zero;
+
     /// <summary>Throws what the epoch has died of, where the device has met it by now. What was downloaded before is right where this does not throw.</summary>
     /// <remarks>Only enqueued operations leave anything to be met later; elsewhere each operation has thrown what it met.</remarks>
     void ThrowIfLost()

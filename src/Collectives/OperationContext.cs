@@ -22,6 +22,12 @@ internal sealed class OperationContext(int rank, TimeSpan timeout)
     /// <summary>Time left; zero or less when the deadline has passed.</summary>
     public TimeSpan Remaining => Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), DeadlineAt);
 
+    /// <summary>Stopwatch ticks of all operations so far in which this rank had nothing to do but wait for a peer.</summary>
+    public long WaitedTicks { get; private set; }
+
+    /// <summary>This rank has waited since <paramref name="since"/>, in Stopwatch ticks.</summary>
+    public void NoteWait(long since) => WaitedTicks += Stopwatch.GetTimestamp() - since;
+
     /// <summary>Starts the next operation and its clock.</summary>
     /// <param name="header">What is announced.</param>
     /// <param name="patience">How long the peers are waited for; null = as long as for any operation of the group.</param>

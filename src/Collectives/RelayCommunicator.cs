@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using TpServe.Kernels;
 using TpServe.Sharding;
 
@@ -29,6 +30,9 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     /// <inheritdoc/>
     public bool IsEnqueued => Group.IsEnqueued;
 
+    /// <summary>Told of every operation of a step; null = nobody is.</summary>
+    public IOperationObserver? Observer { get; set; }
+
     private ICommunicator Group => _group ?? throw new RevokedException(Epoch, "the rank has left its group");
 
     /// <summary>Takes a group over: disposes it when it is left.</summary>
@@ -55,31 +59,64 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     public TimeSpan TakeElapsed() => Group.TakeElapsed();
 
     /// <inheritdoc/>
+    public TimeSpan Waited => Group.Waited;
+
+    /// <inheritdoc/>
     public void ThrowIfLost() => Group.ThrowIfLost();
 
     /// <inheritdoc/>
     public void BeginStep(long step) => Group.BeginStep(step);
 
     /// <inheritdoc/>
-    public void SumTree(Tensor pieces, LeafShare share, Tensor y) => Group.SumTree(pieces, share, y);
+    public void SumTree(Tensor pieces, LeafShare share, Tensor y)
+    {
+        Span span = Begin();
+        Group.SumTree(pieces, share, y);
+        End(span, "sum", y.Rows, y.Columns);
+    }
 
     /// <inheritdoc/>
-    public void SumTree(Tensor pieces, LeafShare share, Tensor y, ISumConsumer consumer) => Group.SumTree(pieces, share, y, consumer);
+    public void SumTree(Tensor pieces, LeafShare share, Tensor y, ISumConsumer consumer)
+    {
+        Span span = Begin();
+        Group.SumTree(pieces, share, y, consumer);
+        End(span, "sum", y.Rows, y.Columns);
+    }
 
     /// <inheritdoc/>
     public Tensor? Window(LeafShare share, int rows, int columns) => Group.Window(share, rows, columns);
 
     /// <inheritdoc/>
-    public void SumDisjoint(Tensor x) => Group.SumDisjoint(x);
+    public void SumDisjoint(Tensor x)
+    {
+        Span span = Begin();
+        Group.SumDisjoint(x);
+        End(span, "sum of disjoint rows", x.Rows, x.Columns);
+    }
 
     /// <inheritdoc/>
-    public void AllGather(Tensor x, IReadOnlyList<int> firsts, Tensor y) => Group.AllGather(x, firsts, y);
+    public void AllGather(Tensor x, IReadOnlyList<int> firsts, Tensor y)
+    {
+        Span span = Begin();
+        Group.AllGather(x, firsts, y);
+        End(span, "gather to all", x.Rows, firsts[degree]);
+    }
 
     /// <inheritdoc/>
-    public void Gather(Tensor x, IReadOnlyList<int> firsts, Tensor y) => Group.Gather(x, firsts, y);
+    public void Gather(Tensor x, IReadOnlyList<int> firsts, Tensor y)
+    {
+        Span span = Begin();
+        Group.Gather(x, firsts, y);
+        End(span, "gather", x.Rows, firsts[degree]);
+    }
 
     /// <inheritdoc/>
-    public void Broadcast(Tensor x, int root) => Group.Broadcast(x, root);
+    public void Broadcast(Tensor x, int root)
+    {
+        Span span = Begin();
+        Group.Broadcast(x, root);
+        End(span, "broadcast", x.Rows, x.Columns);
+    }
 
     /// <inheritdoc/>
     public void Barrier() => Group.Barrier();
@@ -92,4 +129,23 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
 
     /// <inheritdoc/>
     public void Dispose() => Leave();
+
+    private Span Begin() => Observer is null ? default : new Span(Stopwatch.GetTimestamp(), Group.Waited);
+
+    private void End(Span span, string operation, int rows, int columns) =>
+        Observer?.Ran(operation, rows, columns, span.Start, Stopwatch.GetTimestamp(), Group.Waited - span.Waited);
+
+    private readonly record struct Span(long Start, TimeSpan Waited);
+}
+
+/// <summary>Told of each operation that a rank takes part in, once it has ended on the host.</summary>
+public interface IOperationObserver
+{
+    /// <param name="operation">Which, for people.</param>
+    /// <param name="rows">Rows of the whole operand.</param>
+    /// <param name="columns">Its columns.</param>
+    /// <param name="start">Stopwatch ticks.</param>
+    /// <param name="end">Stopwatch ticks.</param>
+    /// <param name="waited">What of it was waiting for peers.</param>
+    void Ran(string operation, int rows, int columns, long start, long end, TimeSpan waited);
 }

@@ -17,6 +17,7 @@ tpserve.Subcommands.Add(PlanCommand.Create(sources));
 tpserve.Subcommands.Add(DoctorCommand.Create(sources));
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());
+tpserve.Subcommands.Add(TraceCommand.Create());
 tpserve.Subcommands.Add(SettingsCommand.Create());
 
 // What is not understood is one line, not the whole help.

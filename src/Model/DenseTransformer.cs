@@ -38,11 +38,12 @@ public sealed class DenseTransformer(
     public Tensor Forward(StepContext step)
     {
         ArgumentNullException.ThrowIfNull(step);
+        step.Trace?.Begin("embedding");
         Tensor x = embedding.Forward(step.Tensors.TokenIds);
         Tensor normed = ops.Rent(x.Rows, x.Columns); // the stream as the next half-block reads it
         layers[0].InputNorm?.Into(x, normed);
         for (int i = 0; i < layers.Count; i++)
-            layers[i].Forward(x, normed, step, step.Cache.Layer(i), next: i + 1 < layers.Count ? layers[i + 1].InputNorm : finalNorm);
+            layers[i].Forward(x, normed, step, i, next: i + 1 < layers.Count ? layers[i + 1].InputNorm : finalNorm);
         return normed;
     }
 

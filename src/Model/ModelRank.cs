@@ -76,6 +76,9 @@ public sealed class ModelRank
     /// <summary>Why some decode steps are not replayed although the device records; null where nothing is amiss.</summary>
     public string? RecordingFault => _ops.RecordingFault;
 
+    /// <summary>Where the next steps write down what they do; null = nowhere. A step that is replayed as a whole is one segment.</summary>
+    public StepTrace? Trace { get; set; }
+
     /// <summary>Runs one step. The result is overwritten by the next.</summary>
     /// <exception cref="ArgumentException">The batch is empty or beyond the model's limits.</exception>
     public StepOutput Run(StepBatch batch)
@@ -86,6 +89,7 @@ public sealed class ModelRank
         if (batch.HighestPosition >= _model.Limits.MaxModelLength)
             throw new ArgumentException($"Position {batch.HighestPosition} is beyond the longest sequence of {_model.Limits.MaxModelLength} tokens.", nameof(batch));
         _comm.BeginStep(batch.Step);
+        Trace?.Begin("upload");
         Span<int> chosen = _output.Reset(batch.Samples.Count);
         _logits.Make(batch.Samples);
 
@@ -101,12 +105,15 @@ public sealed class ModelRank
             _ops.Rent(1, 1); // a recording belongs to its sizes and to where its scratch begins: the other model's begins elsewhere
         if (_ops.Records && _comm.IsEnqueued && DecodeRecording.Fits(batch, _logits))
         {
+            Trace?.Begin("whole step");
             RunRecorded(batch, chosen);
         }
         else
         {
             UploadedStep step = _upload.Exact(batch, _logits);
+            step.Context.Trace = Trace;
             Tensor hidden = _model.Forward(step.Context);
+            Trace?.Begin("head");
             if (step.WantedRows.Rows > 0)
             {
                 Draw(batch, hidden, step, chosen);
@@ -117,6 +124,7 @@ public sealed class ModelRank
                 _exchange.Share(chosen);
         }
         _ops.Release(mark);
+        Trace?.End();
         return _output;
     }
 

@@ -151,4 +151,7 @@ public sealed class StepContext(StepTensors tensors, KvCache cache)
 
     /// <summary>Keys and values of this rank.</summary>
     public KvCache Cache => cache;
+
+    /// <summary>Where what is done is written down; null = nowhere.</summary>
+    public StepTrace? Trace { get; internal set; }
 }

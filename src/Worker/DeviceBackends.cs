@@ -21,6 +21,18 @@ internal static class DeviceBackends
         DeviceKind kind => throw new ModelLoadException($"the load names no device ({kind})."),
     };
 
+    /// <summary>The backend that a load of the same settings would open; the caller disposes it.</summary>
+    /// <exception cref="ModelLoadException">As <see cref="Open(LoadRequest)"/>.</exception>
+    /// <exception cref="ArgumentException">As <see cref="Open(LoadRequest)"/>.</exception>
+    public static ITensorBackend Open(MeasureRequest request) => Open(new LoadRequest
+    {
+        Device = request.Device,
+        Isa = request.Isa,
+        Threads = request.Threads,
+        Cpus = { request.Cpus },
+        ActivationDtype = request.ActivationDtype,
+    });
+
     /// <summary>The kind of a device; unspecified where a request names none.</summary>
     public static DeviceKind Kind(ComputeDevice? device) => device?.Kind ?? DeviceKind.Unspecified;
 

@@ -80,6 +80,42 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         }
     });
 
+    /// <summary>Times the rank's device; nothing may be loaded on it.</summary>
+    /// <exception cref="ModelLoadException">A shard is loaded, or the device cannot be opened.</exception>
+    public Task<MeasureReply> MeasureAsync(MeasureRequest request) => _thread.RunAsync(() =>
+    {
+        if (_loaded is not null)
+            throw new ModelLoadException("a shard is loaded; a device is measured before that.");
+        using ITensorBackend ops = DeviceBackends.Open(request);
+        return DeviceMeasurement.Run(ops, request);
+    });
+
+    /// <summary>Times the path to another rank.</summary>
+    /// <exception cref="GroupLostException">The other one did not come, or the epoch was revoked.</exception>
+    public Task<MeasureLinkReply> MeasureLinkAsync(MeasureLinkRequest request)
+    {
+        Membership membership = BeginEpoch(request.Epoch);
+        return _thread.RunAsync(() =>
+        {
+            membership.ThrowIfRevoked();
+            LoadRequest pair = new()
+            {
+                Epoch = request.Epoch,
+                Rank = request.Rank,
+                Degree = 2,
+                Transport = request.Transport,
+                SegmentPrefix = request.SegmentPrefix,
+                RingAddresses = { request.RingAddresses },
+                CollectiveTimeoutMs = request.TimeoutMs,
+                LoadTimeoutMs = request.TimeoutMs,
+                Device = new ComputeDevice { Kind = DeviceKind.Cpu },
+            };
+            using ICommunicator group = JoinOnHost(pair, membership.Over);
+            membership.OnRevoked(group.Revoke);
+            return LinkMeasurement.Run(group);
+        });
+    }
+
     /// <summary>Loads a shard, or keeps the one that is loaded, and joins its group.</summary>
     public Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress)
     {
@@ -308,18 +344,25 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
 
     private ICommunicator Join(LoadRequest request, ITensorBackend ops, CudaIpcEndpoint? endpoint, CancellationToken over)
     {
+        TimeSpan timeout = TimeSpan.FromMilliseconds(request.CollectiveTimeoutMs);
+        if (request.Degree == 1)
+            return new SingleRank(request.Epoch, ops);
+        if (request.Transport == Transport.CudaIpc)
+            return endpoint?.Join((CudaBackend)ops, timeout) ?? throw new TransportFailedException($"cuda-ipc: no segment is open for epoch {request.Epoch}");
+        ICommunicator transport = JoinOnHost(request, over);
+        return DeviceBackends.Kind(request.Device) == DeviceKind.Cpu ? transport : new StagedCommunicator(transport, ops);
+    }
+
+    /// <summary>Joins over a transport that moves what lies on the host.</summary>
+    private ICommunicator JoinOnHost(LoadRequest request, CancellationToken over)
+    {
         TimeSpan timeout = TimeSpan.FromMilliseconds(request.CollectiveTimeoutMs), patience = TimeSpan.FromMilliseconds(request.LoadTimeoutMs);
-        return request switch
+        return request.Transport switch
         {
-            { Degree: 1 } => new SingleRank(request.Epoch, ops),
-            { Transport: Transport.Shm } => OnHost(SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch, patience, over)),
-            { Transport: Transport.Ring } => OnHost(RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch, patience, over)),
-            { Transport: Transport.CudaIpc } => endpoint?.Join((CudaBackend)ops, timeout) ?? throw new TransportFailedException($"cuda-ipc: no segment is open for epoch {request.Epoch}"),
+            Transport.Shm => SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch, patience, over),
+            Transport.Ring => RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch, patience, over),
             _ => throw new ModelLoadException($"the load names no transport ({request.Transport})."),
         };
-
-        // These move what lies on the host.
-        ICommunicator OnHost(ICommunicator transport) => DeviceBackends.Kind(request.Device) == DeviceKind.Cpu ? transport : new StagedCommunicator(transport, ops);
     }
 
     private void LeaveGroup()

@@ -10,7 +10,9 @@ namespace TpServe.Worker;
 internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
 {
     private readonly StepBatchBuilder _builder = new(epoch, blockTokens, shard.DraftPasses);
+    private readonly Model.StepTrace _trace = new();
     private string? _toldRecordingFault;
+    private TimeSpan _waited = shard.Relay.Waited;
     private long _endedAt;
     private bool _failed;
 
@@ -24,11 +26,14 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
         try
         {
             long start = Stopwatch.GetTimestamp();
+            Trace(plan);
             StepBatch batch = _builder.Lay(plan);
             StepOutput output = shard.Rank.Run(batch);
             shard.Relay.ThrowIfLost();
             StepResult result = _builder.Conclude(plan, output, reports: shard.Relay.Rank == 0);
             AddTimes(result, start);
+            if (plan.Trace)
+                AddTrace(result, start);
             AddRecordingFault(result);
             return result;
         }
@@ -46,6 +51,9 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
     {
         long end = Stopwatch.GetTimestamp();
         TimeSpan whole = Stopwatch.GetElapsedTime(start, end), collective = shard.Relay.TakeElapsed();
+        TimeSpan waited = shard.Relay.Waited;
+        result.WaitMicroseconds = (int)(waited - _waited).TotalMicroseconds;
+        _waited = waited;
         result.StepMicroseconds = (int)whole.TotalMicroseconds;
         result.CollectiveMicroseconds = (int)collective.TotalMicroseconds;
         result.ComputeMicroseconds = (int)(whole - collective).TotalMicroseconds;
@@ -55,6 +63,38 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
             result.IdleMicroseconds = (int)Math.Min(Stopwatch.GetElapsedTime(_endedAt, start).TotalMicroseconds, int.MaxValue);
         _endedAt = end;
     }
+
+    private void Trace(StepPlan plan)
+    {
+        Model.StepTrace? trace = plan.Trace ? _trace : null;
+        shard.Rank.Trace = trace;
+        shard.Relay.Observer = trace;
+        if (trace is null)
+            return;
+        trace.Clear();
+        trace.Begin(shard.DraftPasses is null ? "plan" : "draft");
+    }
+
+    private void AddTrace(StepResult result, long start)
+    {
+        result.Trace = new Protos.Worker.StepTrace { StartNanoseconds = Nanoseconds(start), DurationNanoseconds = Nanoseconds(_endedAt - start) };
+        foreach (TraceSpan span in _trace.Spans)
+        {
+            Protos.V1.TraceSpan message = new()
+            {
+                Name = span.Name,
+                Collective = span.IsCollective,
+                StartNanoseconds = Nanoseconds(span.Start - start),
+                DurationNanoseconds = Nanoseconds(span.End - span.Start),
+                WaitNanoseconds = Nanoseconds(span.Waited.Ticks * (Stopwatch.Frequency / TimeSpan.TicksPerSecond)),
+            };
+            if (span.Layer >= 0)
+                message.Layer = span.Layer;
+            result.Trace.Spans.Add(message);
+        }
+    }
+
+    private static long Nanoseconds(long ticks) => (long)((Int128)ticks * 1_000_000_000 / Stopwatch.Frequency);
 
     private void AddRecordingFault(StepResult result)
     {

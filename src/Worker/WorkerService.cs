@@ -71,6 +71,31 @@ internal sealed partial class WorkerService(RankHost rank, GatewayHold hold, Wor
         return reply;
     }
 
+    public override async Task<MeasureReply> Measure(MeasureRequest request, ServerCallContext context)
+    {
+        try
+        {
+            return await rank.MeasureAsync(request);
+        }
+        catch (Exception fault) // a device that is missing or too small says so by many types, and each is a reason
+        {
+            throw new RpcException(new Status(StatusCode.FailedPrecondition, Describe(fault)));
+        }
+    }
+
+    public override async Task<MeasureLinkReply> MeasureLink(MeasureLinkRequest request, ServerCallContext context)
+    {
+        using CancellationTokenRegistration gone = context.CancellationToken.Register(() => rank.Revoke(request.Epoch, "the gateway waits no longer"));
+        try
+        {
+            return await rank.MeasureLinkAsync(request);
+        }
+        catch (Exception fault) // as above
+        {
+            throw new RpcException(new Status(StatusCode.FailedPrecondition, Describe(fault)));
+        }
+    }
+
     public override async Task Load(LoadRequest request, IServerStreamWriter<LoadProgress> responses, ServerCallContext context)
     {
         // Progress comes from the rank's thread faster than anyone reads: only the latest matters.

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using TpServe.Collectives.Local;
 using TpServe.Kernels;
 
@@ -52,6 +53,50 @@ public sealed class RelayTests
         using ICommunicator other = LocalGroup.Create(2, s_timeout, epoch: 3)[1];
         using RelayCommunicator relay = new(0, 2);
         Assert.That(() => relay.Enter(other), Throws.ArgumentException);
+    }
+
+    [TestCase("local")]
+    [TestCase("shm")]
+    [TestCase("ring")]
+    public void Observer_OneRankIsLate_IsToldWhoWaited(string transport)
+    {
+        using TestGroup group = TestGroup.Create(transport, 2, s_timeout);
+        RelayCommunicator[] relays = [new(0, 2), new(1, 2)];
+        Observed[] observed = [new(), new()];
+        using ManualResetEventSlim late = new();
+        Exception?[] faults = group.RunAll(end =>
+        {
+            RelayCommunicator relay = relays[end.Rank];
+            relay.Enter(end);
+            using HostBuffer memory = new(sizeof(float) * 3);
+            Tensor x = new(memory, 0, 1, 3, 3, ElementType.Float32);
+            relay.SumDisjoint(x);
+            relay.Observer = observed[end.Rank];
+            if (end.Rank == 1)
+                late.Wait(TimeSpan.FromMilliseconds(200)); // nobody sets it
+            relay.SumDisjoint(x);
+            relay.Observer = null;
+            relay.SumDisjoint(x);
+        });
+        Assert.That(faults, Is.All.Null);
+        Assert.That(observed.Select(own => own.Operations), Is.All.EqualTo(new[] { "sum of disjoint rows 1 x 3" }));
+        Assert.That(observed[0].Waited, Is.InRange(TimeSpan.FromMilliseconds(100), observed[0].Took), "rank 0 waits for rank 1");
+        Assert.That(observed[1].Waited, Is.LessThan(TimeSpan.FromMilliseconds(100)));
+    }
+
+    private sealed class Observed : IOperationObserver
+    {
+        public List<string> Operations { get; } = [];
+
+        public TimeSpan Waited { get; private set; }
+
+        public TimeSpan Took { get; private set; }
+
+        public void Ran(string operation, int rows, int columns, long start, long end, TimeSpan waited)
+        {
+            Operations.Add($"{operation} {rows} x {columns}");
+            (Waited, Took) = (waited, Stopwatch.GetElapsedTime(start, end));
+        }
     }
 
     [TestCase("local")]

@@ -75,6 +75,30 @@ public sealed class ClientTests
     }
 
     [Test]
+    public async Task TraceSteps_WhileARequestRuns_HasTheSameExchangesOnBothRanks()
+    {
+        using AsyncServerStreamingCall<TracedStep> call = new Control.ControlClient(_channel).TraceSteps(new TraceStepsRequest { Steps = 6 }, deadline: Soon);
+        Task answer = Inference.GenerateAsync(
+            new GenerateRequest { Text = "One, two, three,", Sampling = new SamplingOptions { Temperature = 0 }, Stopping = new StoppingOptions { MaxTokens = 200, IgnoreEos = true } }, deadline: Soon).ResponseAsync;
+        List<TracedStep> steps = [];
+        await foreach (TracedStep step in call.ResponseStream.ReadAllAsync())
+            steps.Add(step);
+        await answer;
+        Assert.That(steps, Has.Count.EqualTo(6));
+        foreach (TracedStep step in steps)
+        {
+            Assert.That(step.Ranks, Has.Count.EqualTo(2));
+            string[][] operations = [.. step.Ranks.Select(rank => rank.Spans.Where(span => span.Collective).Select(span => span.Name).ToArray())];
+            Assert.That(operations[0], Is.EqualTo(operations[1]));
+            Assert.That(operations[0].Count(name => name.StartsWith("sum [", StringComparison.Ordinal)), Is.EqualTo(60), "two a layer");
+            foreach (TracedRank rank in step.Ranks)
+                Assert.That(rank.Spans.All(span => span.StartNanoseconds >= 0 && span.WaitNanoseconds <= span.DurationNanoseconds && span.StartNanoseconds + span.DurationNanoseconds <= rank.DurationNanoseconds));
+        }
+        JsonElement[] times = [.. (await Server.TopologyAsync()).GetProperty("ranks").EnumerateArray()];
+        Assert.That(times.Select(rank => rank.GetProperty("recent").GetArrayLength()), Is.All.EqualTo(3));
+    }
+
+    [Test]
     public async Task Grpc_GenerateAndStream_Agree()
     {
         GenerateRequest request = new()

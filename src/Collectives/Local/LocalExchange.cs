@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 
 namespace TpServe.Collectives.Local;
@@ -111,7 +112,9 @@ internal sealed unsafe class LocalExchange(LocalBoard board, int rank) : IExchan
         TimeSpan remaining = operation.Remaining;
         if (remaining <= TimeSpan.Zero)
             throw operation.Timeout(peer);
+        long since = Stopwatch.GetTimestamp();
         Monitor.Wait(board.Gate, remaining + TimeSpan.FromMilliseconds(1)); // Wait counts whole milliseconds, rounded down
+        operation.NoteWait(since);
     }
 
     /// <summary>The blocks are allocated pinned, so their addresses hold as long as the board is alive, which this object sees to.</summary>

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using TpServe.Protos.Ring;
 
 namespace TpServe.Collectives.Ring;
@@ -142,7 +143,9 @@ public sealed class RingMailbox : IDisposable
                 TimeSpan remaining = operation.Remaining;
                 if (remaining <= TimeSpan.Zero)
                     throw operation.Timeout(peer);
+                long since = Stopwatch.GetTimestamp();
                 Monitor.Wait(_gate, remaining + TimeSpan.FromMilliseconds(1)); // Wait counts whole milliseconds, rounded down
+                operation.NoteWait(since);
             }
         }
         sender.Room.Release();

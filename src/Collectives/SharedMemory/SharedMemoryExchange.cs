@@ -211,9 +211,16 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
     private void WaitFor(OperationContext operation, int peer, int counterAt, int round)
     {
         ref int counter = ref *(int*)(_segments[peer].Address + counterAt);
-        if (Volatile.Read(ref counter) - round >= 0 || SpinFor(ref counter, round))
+        if (Volatile.Read(ref counter) - round >= 0)
             return;
+        long since = Stopwatch.GetTimestamp();
+        if (!SpinFor(ref counter, round, since))
+            SleepFor(operation, peer, counterAt, round, ref counter);
+        operation.NoteWait(since);
+    }
 
+    private void SleepFor(OperationContext operation, int peer, int counterAt, int round, ref int counter)
+    {
         ref int waiting = ref *(int*)(_mine + WaitingAt);
         Volatile.Write(ref waiting, 1);
         try
@@ -244,9 +251,9 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static bool SpinFor(ref int counter, int round)
+    private static bool SpinFor(ref int counter, int round, long since)
     {
-        long until = Stopwatch.GetTimestamp() + s_spinTicks;
+        long until = since + s_spinTicks;
         do
         {
             for (int i = 0; i < 16; i++)

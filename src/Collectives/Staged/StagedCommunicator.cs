@@ -38,6 +38,9 @@ public sealed class StagedCommunicator(ICommunicator inner, ITensorBackend ops) 
     public TimeSpan TakeElapsed() => inner.TakeElapsed();
 
     /// <inheritdoc/>
+    public TimeSpan Waited => inner.Waited;
+
+    /// <inheritdoc/>
     public void BeginStep(long step) => inner.BeginStep(step);
 
     /// <inheritdoc/>

@@ -138,5 +138,7 @@ internal static class Rehearsal
         public Task RestoreAsync() => Task.CompletedTask;
 
         public GetTopologyResponse Topology() => new();
+
+        public IAsyncEnumerable<TracedStep> TraceAsync(int steps, CancellationToken cancellation) => AsyncEnumerable.Empty<TracedStep>();
     }
 }

@@ -24,8 +24,9 @@ internal sealed record EpochEnd(string Reason, LossCause Cause, IReadOnlyList<He
 /// <param name="time">The clock.</param>
 /// <param name="ended">Told once, on any thread, before anybody else.</param>
 /// <param name="recordingFault">Told what a rank could not record as a graph.</param>
+/// <param name="tracer">Whom steps are traced for.</param>
 internal sealed class GroupEpoch(
-    long epoch, IReadOnlyList<RankStatus> ranks, GroupPolicy policy, TimeProvider time, Action<EpochEnd> ended, Action<int, string> recordingFault) : IDisposable
+    long epoch, IReadOnlyList<RankStatus> ranks, GroupPolicy policy, TimeProvider time, Action<EpochEnd> ended, Action<int, string> recordingFault, StepTracer tracer) : IDisposable
 {
     /// <summary>Steps that may be in flight: one runs, one waits at the ranks.</summary>
     public const int MostInFlight = 2;
@@ -63,6 +64,7 @@ internal sealed class GroupEpoch(
                 _oldestSince = time.GetTimestamp();
             _inFlight.Enqueue(plan.Step);
         }
+        tracer.Mark(plan);
         Task sends = Task.WhenAll(_streams.Select(stream => stream.SendAsync(plan, cancellation)));
         if (!sends.IsCompletedSuccessfully && await Task.WhenAny(sends, _ended.Task) == _ended.Task)
         {
@@ -104,7 +106,7 @@ internal sealed class GroupEpoch(
                 Condemn($"rank {rank} answered step {result.Step} of epoch {result.Epoch} where step {step} of epoch {epoch} was due.");
                 throw Lost(await _ended.Task.WaitAsync(cancellation));
             }
-            ranks[rank].Add(result);
+            ranks[rank].Add(result, time.Second());
             if (result.RecordingFault.Length > 0)
                 recordingFault(rank, result.RecordingFault);
             first ??= result;
@@ -118,6 +120,7 @@ internal sealed class GroupEpoch(
             _oldestSince = now;
         }
         _heartbeat.StepEnded(took);
+        tracer.Add(ranks);
         return first!;
     }
 
@@ -149,6 +152,7 @@ internal sealed class GroupEpoch(
         {
             await watching.CancelAsync();
             ended(end);
+            tracer.EndEpoch();
             _ended.TrySetResult(end);
             foreach (IStepStream stream in _streams)
                 stream.GiveUp();

@@ -38,6 +38,10 @@ public interface IWorkerGroup
 
     /// <summary>The ranks, what they own, and where their last step's time went.</summary>
     GetTopologyResponse Topology();
+
+    /// <summary>What every rank did when in the next steps, as they end; fewer where the epoch ends first.</summary>
+    /// <exception cref="Requests.RequestRejectedException">Another trace runs, or too many steps are asked for.</exception>
+    IAsyncEnumerable<TracedStep> TraceAsync(int steps, CancellationToken cancellation);
 }
 
 /// <summary>One life of the worker group: its epoch, and the KV cache that every rank has laid out alike.</summary>

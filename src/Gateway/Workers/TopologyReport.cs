@@ -30,17 +30,24 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
     /// <summary>Steps of this life.</summary>
     public long Steps { get; private set; }
 
-    /// <summary>Their time, in microseconds: arithmetic, collectives, and between them.</summary>
-    public (long Compute, long Collective, long Idle) TotalMicroseconds { get; private set; }
+    /// <summary>Their time, in microseconds: arithmetic, collectives, what of those was waiting, and between steps.</summary>
+    public (long Compute, long Collective, long Wait, long Idle) TotalMicroseconds { get; private set; }
+
+    /// <summary>Where the last minute went.</summary>
+    public RankClock Clock { get; } = new();
 
     /// <summary>A step has ended.</summary>
-    public void Add(StepResult result)
+    /// <param name="result">What the rank answered.</param>
+    /// <param name="second">In which second of the group's clock.</param>
+    public void Add(StepResult result, long second)
     {
         LastStep = result;
         Steps++;
-        (long compute, long collective, long idle) = TotalMicroseconds;
-        // The first step was waited for since the group began.
-        TotalMicroseconds = (compute + result.ComputeMicroseconds, collective + result.CollectiveMicroseconds, Steps == 1 ? 0 : idle + result.IdleMicroseconds);
+        (long compute, long collective, long wait, long idle) = TotalMicroseconds;
+        if (Steps == 1)
+            result.IdleMicroseconds = 0; // it was waited for since the group began
+        TotalMicroseconds = (compute + result.ComputeMicroseconds, collective + result.CollectiveMicroseconds, wait + result.WaitMicroseconds, idle + result.IdleMicroseconds);
+        Clock.Add(second, result);
     }
 }
 
@@ -51,18 +58,19 @@ internal static class TopologyReport
     /// <param name="state">What the group is doing.</param>
     /// <param name="epoch">The epoch of <paramref name="ranks"/>.</param>
     /// <param name="ranks">By rank; none before the group was ready for the first time.</param>
-    public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus> ranks)
+    /// <param name="second">Now, by the group's clock.</param>
+    public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus> ranks, long second)
     {
         GetTopologyResponse topology = new() { State = state, DeviceReason = plan.Devices.Reason };
         foreach (RankStatus status in ranks)
-            topology.Ranks.Add(Describe(plan.Shards[topology.Ranks.Count], plan.Devices.Ranks[topology.Ranks.Count], status));
+            topology.Ranks.Add(Describe(plan.Shards[topology.Ranks.Count], plan.Devices.Ranks[topology.Ranks.Count], status, second));
         topology.Epoch = topology.Ranks.Count == 0 ? 0 : epoch;
         return topology;
     }
 
-    private static RankInfo Describe(ShardPlan shard, RankDevice device, RankStatus status)
+    private static RankInfo Describe(ShardPlan shard, RankDevice device, RankStatus status, long second)
     {
-        (long compute, long collective, long idle) = status.TotalMicroseconds;
+        (long compute, long collective, long wait, long idle) = status.TotalMicroseconds;
         LoadReport report = status.Report;
         return new RankInfo
         {
@@ -92,6 +100,9 @@ internal static class TopologyReport
             ComputeSeconds = compute * 1e-6,
             CollectiveSeconds = collective * 1e-6,
             IdleSeconds = idle * 1e-6,
+            WaitMicroseconds = status.LastStep.WaitMicroseconds,
+            WaitSeconds = wait * 1e-6,
+            Recent = { status.Clock.Recent(second) },
         };
     }
 

@@ -24,6 +24,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private readonly IGroupObserver _observer;
     private readonly TimeProvider _time;
     private readonly ILogger<WorkerGroup> _log;
+    private readonly StepTracer _tracer = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource<WorkerStartException> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _gate = new();
@@ -174,8 +175,11 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     public GetTopologyResponse Topology()
     {
         lock (_gate)
-            return TopologyReport.Create(_plan, _state, _current?.Number ?? 0, _ranks);
+            return TopologyReport.Create(_plan, _state, _current?.Number ?? 0, _ranks, _time.Second());
     }
+
+    /// <inheritdoc/>
+    public IAsyncEnumerable<TracedStep> TraceAsync(int steps, CancellationToken cancellation) => _tracer.TraceAsync(steps, cancellation);
 
     /// <summary>Ends the group and its processes; a second call waits for the same end.</summary>
     public async ValueTask DisposeAsync()
@@ -229,8 +233,8 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             for (int rank = 0; rank < ranks.Count; rank++)
                 LogLoaded(rank, ranks[rank].Report.Seconds, ranks[rank].Report.Stages);
             LogReady(epoch, ranks.Count, ranks[0].Report.Transport, ranks[0].Report.TransportReason, ranks[0].Report.Backend, plan.Devices.Reason);
-            _observer.Ready(TopologyReport.Create(plan, GroupState.Ready, epoch, ranks));
-            GroupEpoch group = new(epoch, ranks, _policy, _time, NoteEnd, LogRecordingFault);
+            _observer.Ready(TopologyReport.Create(plan, GroupState.Ready, epoch, ranks, _time.Second()));
+            GroupEpoch group = new(epoch, ranks, _policy, _time, NoteEnd, LogRecordingFault, _tracer);
             NoteReady(group, plan);
 
             EpochEnd end = await WatchAsync(group, shrunk ? [.. _crew.All.Except(seats)] : []);

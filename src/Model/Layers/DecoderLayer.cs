@@ -23,15 +23,17 @@ public sealed class DecoderLayer(HalfBlockNorms attentionNorms, Attention attent
     /// <param name="x">The residual stream.</param>
     /// <param name="normed">InputNorm(x) before, next(x) after.</param>
     /// <param name="step">What all layers share.</param>
-    /// <param name="cache">This layer's keys and values.</param>
+    /// <param name="layer">Which block it is.</param>
     /// <param name="next">The norm that opens what follows; null = none.</param>
-    public void Forward(Tensor x, Tensor normed, StepContext step, KvLayer? cache, RmsNorm? next)
+    public void Forward(Tensor x, Tensor normed, StepContext step, int layer, RmsNorm? next)
     {
         long mark = ops.Mark();
+        step.Trace?.Begin("attention", layer);
         _attentionEnd.Begin(x, normed, mlpNorms.Input);
-        attention.Forward(InputNorm is null ? x : normed, step, cache, _attentionEnd);
+        attention.Forward(InputNorm is null ? x : normed, step, step.Cache.Layer(layer), _attentionEnd);
         ops.Release(mark);
 
+        step.Trace?.Begin("mlp", layer);
         _mlpEnd.Begin(x, normed, next);
         mlp.Forward(mlpNorms.Input is null ? x : normed, _mlpEnd);
         ops.Release(mark);

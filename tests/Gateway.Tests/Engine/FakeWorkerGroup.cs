@@ -185,6 +185,8 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
         }
     }
 
+    public IAsyncEnumerable<TracedStep> TraceAsync(int steps, CancellationToken cancellation) => throw new NotSupportedException("no test of the engine traces");
+
     public GetTopologyResponse Topology() => new()
     {
         Epoch = _epoch,

@@ -55,6 +55,13 @@ public sealed class ControlService(
     public override Task<GetTopologyResponse> GetTopology(GetTopologyRequest request, ServerCallContext context) => Task.FromResult(group.Topology());
 
     /// <inheritdoc/>
+    public override async Task TraceSteps(TraceStepsRequest request, IServerStreamWriter<TracedStep> responseStream, ServerCallContext context)
+    {
+        await foreach (TracedStep step in group.TraceAsync(request.Steps, context.CancellationToken))
+            await responseStream.WriteAsync(step, context.CancellationToken);
+    }
+
+    /// <inheritdoc/>
     public override Task<GetLoadResponse> GetLoad(GetLoadRequest request, ServerCallContext context)
     {
         EngineLoad load = engine.Load();
