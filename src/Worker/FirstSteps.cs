@@ -109,7 +109,7 @@ internal sealed class FirstSteps
                 if (id > 1)
                     plan.Finished.Add(id - 1);
             }
-            _loop.Run(StepPlan.Parser.ParseFrom(plan.ToByteArray())).ToByteArray();
+            _loop.Run(StepPlan.Parser.ParseFrom(plan.ToByteArray()))?.ToByteArray();
             if (Agreed(IsLong))
                 return false;
         }

@@ -125,8 +125,8 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         return _thread.RunAsync(() => Load(request, membership, progress));
     }
 
-    /// <summary>A fresh step loop over what is loaded, made when its first step comes.</summary>
-    public Func<StepPlan, Task<StepResult>> OpenLoop()
+    /// <summary>A fresh step loop over what is loaded, made when its first step comes. Null is the result of a step that this rank is not to answer.</summary>
+    public Func<StepPlan, Task<StepResult?>> OpenLoop()
     {
         StepLoop? loop = null;
         return plan => _thread.RunAsync(() =>

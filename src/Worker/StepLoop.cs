@@ -13,13 +13,14 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
     private readonly Model.StepTrace _trace = new();
     private string? _toldRecordingFault;
     private TimeSpan _waited = shard.Relay.Waited;
+    private UnansweredSteps? _unanswered;
     private long _endedAt;
     private bool _failed;
 
-    /// <summary>Runs one step.</summary>
+    /// <summary>Runs one step. Null where this rank is not to answer it.</summary>
     /// <exception cref="PlanMismatchException">The plan does not fit, or an earlier step has failed.</exception>
     /// <exception cref="GroupLostException">A peer is lost.</exception>
-    public StepResult Run(StepPlan plan)
+    public StepResult? Run(StepPlan plan)
     {
         if (_failed)
             throw new PlanMismatchException($"step {plan.Step} follows a step that failed.");
@@ -34,6 +35,12 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
             AddTimes(result, start);
             if (plan.Trace)
                 AddTrace(result, start);
+            if (shard.Relay.Rank != 0 && !plan.AllAnswer)
+            {
+                Keep(result);
+                return null;
+            }
+            (result.Unanswered, _unanswered) = (_unanswered, null);
             AddRecordingFault(result);
             return result;
         }
@@ -62,6 +69,17 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
         if (_endedAt != 0)
             result.IdleMicroseconds = (int)Math.Min(Stopwatch.GetElapsedTime(_endedAt, start).TotalMicroseconds, int.MaxValue);
         _endedAt = end;
+    }
+
+    /// <summary>The times of a step that is not answered, for the next answer.</summary>
+    private void Keep(StepResult result)
+    {
+        _unanswered ??= new UnansweredSteps();
+        _unanswered.Steps++;
+        _unanswered.ComputeMicroseconds += result.ComputeMicroseconds;
+        _unanswered.CollectiveMicroseconds += result.CollectiveMicroseconds;
+        _unanswered.WaitMicroseconds += result.WaitMicroseconds;
+        _unanswered.IdleMicroseconds += result.IdleMicroseconds;
     }
 
     private void Trace(StepPlan plan)

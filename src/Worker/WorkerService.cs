@@ -122,8 +122,8 @@ internal sealed partial class WorkerService(RankHost rank, GatewayHold hold, Wor
     {
         // Plans are read here and handed to the rank at once, another task answers in order: the rank never waits for the network between two steps.
         // A call is never left while it is read from, or the server hands the stream to another call with that read still in it: so a fault is an answer, too.
-        Func<StepPlan, Task<StepResult>> run = rank.OpenLoop();
-        Channel<Task<StepResult>> steps = Channel.CreateBounded<Task<StepResult>>(new BoundedChannelOptions(MostStepsAhead) { SingleReader = true, SingleWriter = true });
+        Func<StepPlan, Task<StepResult?>> run = rank.OpenLoop();
+        Channel<Task<StepResult?>> steps = Channel.CreateBounded<Task<StepResult?>>(new BoundedChannelOptions(MostStepsAhead) { SingleReader = true, SingleWriter = true });
         Task answering = AnswerAsync(steps.Reader, responses, context.CancellationToken);
         try
         {
@@ -152,12 +152,12 @@ internal sealed partial class WorkerService(RankHost rank, GatewayHold hold, Wor
         return Task.FromResult(new ShutdownReply());
     }
 
-    private async Task AnswerAsync(ChannelReader<Task<StepResult>> steps, IServerStreamWriter<StepResult> responses, CancellationToken cancellation)
+    private async Task AnswerAsync(ChannelReader<Task<StepResult?>> steps, IServerStreamWriter<StepResult> responses, CancellationToken cancellation)
     {
         bool failed = false;
-        await foreach (Task<StepResult> step in steps.ReadAllAsync(cancellation))
+        await foreach (Task<StepResult?> step in steps.ReadAllAsync(cancellation))
         {
-            StepResult result;
+            StepResult? result;
             try
             {
                 result = await step;
@@ -170,7 +170,8 @@ internal sealed partial class WorkerService(RankHost rank, GatewayHold hold, Wor
                 LogStepFailed(Describe(fault));
                 result = new StepResult { Fault = new StepFault { Kind = KindOf(fault), Reason = Describe(fault) } };
             }
-            await responses.WriteAsync(result, cancellation);
+            if (result is not null)
+                await responses.WriteAsync(result, cancellation);
         }
     }
 

@@ -73,7 +73,7 @@ public sealed class RankHostTests
         // A prompt of four tokens and eight more, greedy; those that are guessed come four at a time.
         static async Task<List<int>> TokensAsync(RankHost host, long epoch, int guesses)
         {
-            Func<StepPlan, Task<StepResult>> run = host.OpenLoop();
+            Func<StepPlan, Task<StepResult>> run = Answered(host);
             StepPlan plan = Plan(epoch, 1);
             plan.NewSequences[0].Drafts = guesses > 0;
             plan.NewSequences[0].TopLogprobs = -1;
@@ -124,7 +124,7 @@ public sealed class RankHostTests
             await Task.WhenAll(hosts.Zip(requests, (host, request) => LoadAsync(host, request)));
             StepPlan plan = Plan(warmUp ? 2 : 1, 1);
             plan.Sequences[0].NewBlocks[0] = 0; // what the first steps have written
-            StepResult[] steps = await Task.WhenAll(hosts.Select(host => host.OpenLoop()(plan).WaitAsync(s_patience)));
+            StepResult[] steps = await Task.WhenAll(hosts.Select(host => Answered(host)(plan).WaitAsync(s_patience)));
             foreach (RankHost host in hosts)
                 host.Dispose();
             return string.Join("; ", steps.Select(step => step.Sequences));
@@ -212,7 +212,7 @@ public sealed class RankHostTests
     {
         using RankHost host = NewHost();
         await LoadAsync(host, Request(1, 0, 1));
-        Func<StepPlan, Task<StepResult>> run = host.OpenLoop();
+        Func<StepPlan, Task<StepResult>> run = Answered(host);
         long begun = Stopwatch.GetTimestamp();
         StepResult first = await run(Plan(1, 1));
         long ended = Stopwatch.GetTimestamp();
@@ -226,11 +226,33 @@ public sealed class RankHostTests
     }
 
     [Test]
+    public async Task Step_ThatOnlyRank0Answers_IsToldWithTheNextAnswer()
+    {
+        RankHost[] hosts = [NewHost(), NewHost()];
+        await Task.WhenAll(hosts.Select((host, rank) => LoadAsync(host, Request(1, rank, 2))));
+        Func<StepPlan, Task<StepResult?>>[] runs = [.. hosts.Select(host => host.OpenLoop())];
+        List<StepResult?[]> steps = [];
+        for (int step = 1; step <= 4; step++)
+        {
+            StepPlan plan = step == 1 ? Plan(1, 1) : new StepPlan { Epoch = 1, Step = step, Sequences = { new SequenceStep { SequenceId = 1, StartPosition = 2 + step, Tokens = 1, Sample = true } } };
+            plan.AllAnswer = step == 3;
+            steps.Add(await Task.WhenAll(runs.Select(run => run(plan))).WaitAsync(s_patience));
+        }
+        foreach (RankHost host in hosts)
+            host.Dispose();
+        Assert.That(steps.Select(step => step[0]?.Step), Is.EqualTo(new long?[] { 1, 2, 3, 4 }));
+        Assert.That(steps.Select(step => step[0]?.Unanswered), Is.All.Null, "rank 0 owes nothing");
+        Assert.That(steps.Select(step => step[1]?.Step), Is.EqualTo(new long?[] { null, null, 3, null }));
+        Assert.That(steps[2][1]!.Unanswered.Steps, Is.EqualTo(2));
+        Assert.That(steps[2][1]!.Unanswered.ComputeMicroseconds, Is.Positive);
+    }
+
+    [Test]
     public async Task Step_AfterOneThatFailed_IsRefused()
     {
         using RankHost host = NewHost();
         await LoadAsync(host, Request(1, 0, 1));
-        Func<StepPlan, Task<StepResult>> run = host.OpenLoop();
+        Func<StepPlan, Task<StepResult>> run = Answered(host);
         Task<StepResult> wrong = run(Plan(epoch: 9, step: 1)), next = run(Plan(epoch: 1, step: 2));
         await Assert.ThrowsAsync<PlanMismatchException>(() => wrong);
         PlanMismatchException? refused = await Assert.ThrowsAsync<PlanMismatchException>(() => next);
@@ -280,5 +302,16 @@ public sealed class RankHostTests
         Sequences = { new SequenceStep { SequenceId = 1, Tokens = 4, NewBlocks = { 1 }, Sample = true } },
     };
 
-    private static Task<StepResult> StepAsync(RankHost host, long epoch, TimeSpan? patience = null) => host.OpenLoop()(Plan(epoch, 1)).WaitAsync(patience ?? s_patience);
+    private static Task<StepResult> StepAsync(RankHost host, long epoch, TimeSpan? patience = null) => Answered(host)(Plan(epoch, 1)).WaitAsync(patience ?? s_patience);
+
+    /// <summary>A step loop whose every step is answered.</summary>
+    private static Func<StepPlan, Task<StepResult>> Answered(RankHost host)
+    {
+        Func<StepPlan, Task<StepResult?>> run = host.OpenLoop();
+        return async plan =>
+        {
+            plan.AllAnswer = true;
+            return (await run(plan))!;
+        };
+    }
 }

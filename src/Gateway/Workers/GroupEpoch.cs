@@ -31,16 +31,20 @@ internal sealed class GroupEpoch(
     /// <summary>Steps that may be in flight: one runs, one waits at the ranks.</summary>
     public const int MostInFlight = 2;
 
+    /// <summary>How often every rank answers, beside the first step and those that are traced: often enough for whoever looks, seldom enough to cost nothing.</summary>
+    private static readonly TimeSpan s_answers = TimeSpan.FromMilliseconds(100);
+
     /// <summary>How long an echo is given for the sign it echoes.</summary>
     private static readonly TimeSpan s_echo = TimeSpan.FromMilliseconds(500);
 
     private readonly Lock _gate = new();
-    private readonly Queue<long> _inFlight = new();
+    private readonly Queue<(long Step, bool AllAnswer)> _inFlight = new();
     private readonly Heartbeat _heartbeat = new(policy, time);
     private readonly IStepStream[] _streams = [.. ranks.Select(rank => rank.Worker.Link.OpenRun())];
     private readonly TaskCompletionSource<EpochEnd> _condemned = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<EpochEnd> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _oldestSince;
+    private long? _allAnsweredAt;
 
     /// <summary>Names it.</summary>
     public long Number => epoch;
@@ -60,11 +64,15 @@ internal sealed class GroupEpoch(
         {
             if (_inFlight.Count == MostInFlight)
                 throw new InvalidOperationException($"step {plan.Step} is one more than the {MostInFlight} that may be in flight.");
+            long now = time.GetTimestamp();
             if (_inFlight.Count == 0)
-                _oldestSince = time.GetTimestamp();
-            _inFlight.Enqueue(plan.Step);
+                _oldestSince = now;
+            tracer.Mark(plan);
+            plan.AllAnswer = plan.Trace || _allAnsweredAt is not { } last || time.GetElapsedTime(last, now) >= s_answers;
+            if (plan.AllAnswer)
+                _allAnsweredAt = now;
+            _inFlight.Enqueue((plan.Step, plan.AllAnswer));
         }
-        tracer.Mark(plan);
         Task sends = Task.WhenAll(_streams.Select(stream => stream.SendAsync(plan, cancellation)));
         if (!sends.IsCompletedSuccessfully && await Task.WhenAny(sends, _ended.Task) == _ended.Task)
         {
@@ -82,15 +90,13 @@ internal sealed class GroupEpoch(
         await sends;
     }
 
-    /// <summary>Rank 0's result of the oldest step in flight.</summary>
+    /// <summary>Rank 0's result of the oldest step in flight. The last exchange of a step needs every rank, so that none is more than its end behind.</summary>
     /// <exception cref="WorkerLostException">The epoch ended first.</exception>
     public async Task<StepResult> ReceiveAsync(CancellationToken cancellation)
     {
-        long step;
-        lock (_gate)
-            step = _inFlight.Count > 0 ? _inFlight.Peek() : throw new InvalidOperationException("no step is in flight.");
+        (long step, bool allAnswer) = Oldest() ?? throw new InvalidOperationException("no step is in flight.");
         StepResult? first = null;
-        for (int rank = 0; rank < _streams.Length; rank++)
+        for (int rank = 0; rank < (allAnswer ? _streams.Length : 1); rank++)
         {
             StepResult result;
             try
@@ -191,7 +197,7 @@ internal sealed class GroupEpoch(
         if (first == tooLong)
         {
             await tooLong;
-            return new EpochEnd(FormattableString.Invariant($"step {OldestStep()} took longer than {policy.StepTimeout.TotalSeconds:F0} s."), LossCause.Worker, []);
+            return new EpochEnd(FormattableString.Invariant($"step {Oldest()?.Step ?? 0} took longer than {policy.StepTimeout.TotalSeconds:F0} s."), LossCause.Worker, []);
         }
         return Exited() ?? await ExplainAsync(cancellation);
     }
@@ -245,10 +251,10 @@ internal sealed class GroupEpoch(
 
     private Task[] Exits() => [.. ranks.Select(rank => rank.Worker.Process?.Exited).OfType<Task>()];
 
-    private long OldestStep()
+    private (long Step, bool AllAnswer)? Oldest()
     {
         lock (_gate)
-            return _inFlight.TryPeek(out long step) ? step : 0;
+            return _inFlight.TryPeek(out (long, bool) oldest) ? oldest : null;
     }
 
     private async Task StepTakesTooLongAsync(CancellationToken cancellation)

@@ -23,6 +23,13 @@ internal sealed class RankClock
         bucket.Collective += result.CollectiveMicroseconds - result.WaitMicroseconds;
         bucket.Wait += result.WaitMicroseconds;
         bucket.Idle += result.IdleMicroseconds;
+        if (result.Unanswered is not { } before)
+            return;
+        bucket.Steps += before.Steps;
+        bucket.Compute += before.ComputeMicroseconds;
+        bucket.Collective += before.CollectiveMicroseconds - before.WaitMicroseconds;
+        bucket.Wait += before.WaitMicroseconds;
+        bucket.Idle += before.IdleMicroseconds;
     }
 
     /// <summary>Sums over each window that ends with the last whole second.</summary>

@@ -9,6 +9,8 @@ namespace TpServe.Gateway.Workers;
 /// <summary>What is known of one rank of a ready group.</summary>
 internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadReport report, IReadOnlyList<PathInfo> paths)
 {
+    private static readonly UnansweredSteps s_none = new();
+
     public HeldWorker Worker { get; } = worker;
 
     /// <summary>How the gateway reaches it.</summary>
@@ -24,7 +26,7 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
     /// <summary>What its paths cost when they were proved; empty where they were not.</summary>
     public IReadOnlyList<PathInfo> Paths { get; } = paths;
 
-    /// <summary>The last step's result. Written by the step loop alone; readers may see it beside the totals of another step.</summary>
+    /// <summary>The last result: of the last step on rank 0, on others of the last one they answered. Written by the step loop alone; readers may see it beside the totals of another step.</summary>
     public StepResult LastStep { get; private set; } = new();
 
     /// <summary>Steps of this life.</summary>
@@ -42,11 +44,14 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
     public void Add(StepResult result, long second)
     {
         LastStep = result;
-        Steps++;
-        (long compute, long collective, long wait, long idle) = TotalMicroseconds;
-        if (Steps == 1)
+        if (Steps == 0)
             result.IdleMicroseconds = 0; // it was waited for since the group began
-        TotalMicroseconds = (compute + result.ComputeMicroseconds, collective + result.CollectiveMicroseconds, wait + result.WaitMicroseconds, idle + result.IdleMicroseconds);
+        UnansweredSteps before = result.Unanswered ?? s_none;
+        Steps += 1 + before.Steps;
+        (long compute, long collective, long wait, long idle) = TotalMicroseconds;
+        TotalMicroseconds = (
+            compute + before.ComputeMicroseconds + result.ComputeMicroseconds, collective + before.CollectiveMicroseconds + result.CollectiveMicroseconds,
+            wait + before.WaitMicroseconds + result.WaitMicroseconds, idle + before.IdleMicroseconds + result.IdleMicroseconds);
         Clock.Add(second, result);
     }
 }

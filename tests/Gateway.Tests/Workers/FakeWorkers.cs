@@ -153,7 +153,7 @@ internal sealed class FakeWorker(FakeWorkers owner, int seat, int pid) : IWorker
     }
 }
 
-/// <summary>Answers each plan with its epoch and step, unless it is told to hold its answers.</summary>
+/// <summary>Answers each plan that is to be answered with its epoch and step, unless it is told to hold its answers.</summary>
 internal sealed class FakeStream(FakeWorker worker) : IStepStream
 {
     private readonly Channel<StepResult> _results = Channel.CreateUnbounded<StepResult>();
@@ -166,10 +166,14 @@ internal sealed class FakeStream(FakeWorker worker) : IStepStream
 
     public List<long> Steps { get; } = [];
 
+    /// <summary>Of each plan, whether every rank was to answer.</summary>
+    public List<bool> AllAnswer { get; } = [];
+
     public Task SendAsync(StepPlan plan, CancellationToken cancellation)
     {
         Steps.Add(plan.Step);
-        if (!Holds)
+        AllAnswer.Add(plan.AllAnswer);
+        if (!Holds && (worker.Loads[^1].Rank == 0 || plan.AllAnswer))
             Answer(new StepResult { Epoch = plan.Epoch, Step = plan.Step, StepMicroseconds = worker.Id, IdleMicroseconds = 3 });
         return Task.CompletedTask;
     }

@@ -27,8 +27,8 @@ public sealed class WorkerGroupTests
         Assert.That(first.IsCompleted, Is.False);
         slow.Answer(new StepResult { Epoch = life.Epoch, Step = 1 });
         Assert.That((await first).StepMicroseconds, Is.EqualTo(fixture.Workers[0].Id), "rank 0's");
-        slow.Answer(new StepResult { Epoch = life.Epoch, Step = 2 });
-        Assert.That((await fixture.ReceiveAsync()).Step, Is.EqualTo(2));
+        Assert.That((await fixture.ReceiveAsync()).Step, Is.EqualTo(2), "of the second step nobody asks rank 1");
+        Assert.That((slow.AllAnswer[0], slow.AllAnswer[1]), Is.EqualTo((true, false)));
     }
 
     [TestCase(137, LossCause.External)]
