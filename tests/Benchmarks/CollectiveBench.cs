@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
@@ -10,6 +11,7 @@ using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 using TpServe.Kernels;
 using TpServe.Sharding;
+using TpServe.Worker;
 
 namespace TpServe.Benchmarks;
 
@@ -77,6 +79,8 @@ public static class CollectiveBench
         builder.WebHost.ConfigureKestrel(options => options.ListenUnixSocket($"{place}/{rank}.sock", listen => listen.Protocols = HttpProtocols.Http2));
         builder.Services.AddGrpc();
         builder.Services.AddSingleton(new RingService(mailboxes, secret));
+        builder.Services.AddSingleton(new RingDoor(mailboxes));
+        builder.Services.AddSingleton<IConnectionListenerFactory, RingPort>();
         using WebApplication host = builder.Build();
         host.MapGrpcService<RingService>();
         host.StartAsync().GetAwaiter().GetResult();

@@ -4,12 +4,12 @@ using TpServe.Protos.Ring;
 
 namespace TpServe.Collectives.Ring;
 
-/// <summary>A group of processes on any hosts, over gRPC: slower than shared memory, and works wherever the peers' addresses do.</summary>
+/// <summary>A group of processes on any hosts, over connections to the peers' own ports: slower than shared memory, and works wherever their addresses do.</summary>
 public static class RingCommunicator
 {
-    /// <summary>Joins the group, proves the path and measures it. Every rank calls it, at about the same time; each serves <see cref="RingService"/>.</summary>
-    /// <param name="mailboxes">Where this worker's <see cref="RingService"/> delivers.</param>
-    /// <param name="addresses">Of every rank's service, by rank: http://host:port, https://host:port or unix:/path. This rank's own is not used.</param>
+    /// <summary>Joins the group, proves the path and measures it. Every rank calls it, at about the same time; each serves <see cref="RingService"/> behind a <see cref="RingDoor"/>.</summary>
+    /// <param name="mailboxes">Where this worker's <see cref="RingDoor"/> delivers.</param>
+    /// <param name="addresses">Of every rank's service, by rank: http://host:port or unix:/path. This rank's own is not used.</param>
     /// <param name="rank">This rank.</param>
     /// <param name="secret">The group's secret, which every service asks for.</param>
     /// <param name="timeout">How long each operation waits for the peers.</param>
@@ -55,7 +55,7 @@ public static class RingCommunicator
             links.ForEach(link => link.Dispose());
             throw;
         }
-        CommunicatorReport joined = new("ring", "the ranks reach each other over gRPC", 0);
+        CommunicatorReport joined = new("ring", "the ranks reach each other over sockets", 0);
         GroupCommunicator communicator = new(new RingExchange(mailbox, [.. links], blockBytes), rank, degree, timeout, epoch, joined);
         return PathProof.Prove(communicator, cancellation);
     }
