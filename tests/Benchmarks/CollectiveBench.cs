@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -40,7 +42,20 @@ public static class CollectiveBench
         DirectoryInfo sockets = Directory.CreateTempSubdirectory("tpserve-bench-");
         RunGroup("ring", sockets.FullName, degree);
         sockets.Delete(recursive: true);
+        RunGroup("ring-tcp", string.Join(',', FreePorts(degree)), degree);
         return 0;
+    }
+
+    /// <summary>Ports of this host that nobody listens on now.</summary>
+    private static int[] FreePorts(int count)
+    {
+        TcpListener[] listeners = [.. Enumerable.Range(0, count).Select(_ => new TcpListener(IPAddress.Loopback, 0))];
+        foreach (TcpListener listener in listeners)
+            listener.Start();
+        int[] ports = [.. listeners.Select(listener => ((IPEndPoint)listener.LocalEndpoint).Port)];
+        foreach (TcpListener listener in listeners)
+            listener.Dispose();
+        return ports;
     }
 
     private static void RunGroup(string transport, string place, int degree)
@@ -68,15 +83,22 @@ public static class CollectiveBench
         if (transport == "shm")
         {
             using ICommunicator end = SharedMemoryCommunicator.Join(place, rank, degree, s_timeout, epoch: 1);
-            Measure(end);
+            Measure(end, transport);
             return 0;
         }
         const string secret = "bench";
         RingMailboxes mailboxes = new();
-        string[] addresses = [.. Enumerable.Range(0, degree).Select(r => $"unix:{place}/{r}.sock")];
+        bool isTcp = transport == "ring-tcp";
+        string[] addresses = isTcp ? [.. place.Split(',').Select(port => $"http://127.0.0.1:{port}")] : [.. Enumerable.Range(0, degree).Select(r => $"unix:{place}/{r}.sock")];
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
-        builder.WebHost.ConfigureKestrel(options => options.ListenUnixSocket($"{place}/{rank}.sock", listen => listen.Protocols = HttpProtocols.Http2));
+        builder.WebHost.ConfigureKestrel(options =>
+        {
+            if (isTcp)
+                options.Listen(IPAddress.Loopback, new Uri(addresses[rank]).Port, listen => listen.Protocols = HttpProtocols.Http2);
+            else
+                options.ListenUnixSocket($"{place}/{rank}.sock", listen => listen.Protocols = HttpProtocols.Http2);
+        });
         builder.Services.AddGrpc();
         builder.Services.AddSingleton(new RingService(mailboxes, secret));
         builder.Services.AddSingleton(new RingDoor(mailboxes));
@@ -85,12 +107,12 @@ public static class CollectiveBench
         host.MapGrpcService<RingService>();
         host.StartAsync().GetAwaiter().GetResult();
         using (ICommunicator end = RingCommunicator.Join(mailboxes, addresses, rank, secret, s_timeout, epoch: 1))
-            Measure(end);
+            Measure(end, transport);
         host.StopAsync().GetAwaiter().GetResult();
         return 0;
     }
 
-    private static void Measure(ICommunicator end)
+    private static void Measure(ICommunicator end, string transport)
     {
         LeafShare share = new(new Leaves(1, end.Degree), [.. Enumerable.Range(0, end.Degree + 1)], end.Rank);
         foreach ((int rows, int columns) in s_shapes)
@@ -98,7 +120,7 @@ public static class CollectiveBench
             long bytes = (long)rows * columns * sizeof(float);
             using HostBuffer part = new(bytes), whole = new(bytes);
             Tensor pieces = new(part, 0, rows, columns, columns, ElementType.Float32), y = new(whole, 0, rows, columns, columns, ElementType.Float32);
-            int repetitions = (int)Math.Clamp((end.Report.Transport == "shm" ? 400_000_000L : 80_000_000L) / bytes, 100, 5000);
+            int repetitions = (int)Math.Clamp(400_000_000L / bytes, 100, 5000);
             double[] microseconds = new double[repetitions];
             for (int i = -repetitions / 5; i < repetitions; i++)
             {
@@ -113,7 +135,7 @@ public static class CollectiveBench
             double At(double quantile) => microseconds[(int)((repetitions - 1) * quantile)];
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"{end.Report.Transport,-9} {rows,4} x {columns,-6} {At(0),14:F1} {At(0.5),9:F1} {At(0.9),9:F1} {At(0.99),9:F1} {bytes / At(0.5) / 1000,13:F2}"));
+                $"{transport,-9} {rows,4} x {columns,-6} {At(0),14:F1} {At(0.5),9:F1} {At(0.9),9:F1} {At(0.99),9:F1} {bytes / At(0.5) / 1000,13:F2}"));
         }
     }
 

@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using TpServe.Collectives.Hosted;
 using TpServe.Collectives.Ring;
 using TpServe.Worker;
 
@@ -74,6 +75,10 @@ internal sealed class RingHosts : IDisposable
     /// <summary>Joins as one rank of the first <paramref name="degree"/> hosts.</summary>
     public ICommunicator Join(int rank, int degree, TimeSpan timeout, long epoch, int blockBytes = RingExchange.DefaultBlockBytes, TimeSpan? patience = null) =>
         RingCommunicator.Join(Mailboxes[rank], Addresses[..degree], rank, Secret, timeout, epoch, blockBytes, patience ?? timeout, default);
+
+    /// <summary>Joins as one rank of hosts that are told apart by number alone.</summary>
+    public ICommunicator JoinHosted(int[] hosts, string prefix, int rank, TimeSpan timeout, long epoch, TimeSpan patience) =>
+        HostedCommunicator.Join(Mailboxes[rank], Addresses[..hosts.Length], hosts, prefix, rank, Secret, timeout, epoch, patience);
 
     public void Dispose()
     {

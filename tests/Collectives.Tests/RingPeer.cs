@@ -9,19 +9,24 @@ namespace TpServe.Collectives.Tests;
 internal sealed class RingPeer : IDisposable
 {
     public const int BlockBytes = 4096;
+    private static readonly TimeSpan s_joining = TimeSpan.FromSeconds(20);
     private readonly Socket _socket;
+    private readonly RingMailbox _theirs;
 
     public RingPeer(TimeSpan timeout)
     {
         Epoch = RingHosts.NextEpoch();
+        RingHosts hosts = RingHosts.Shared;
+        _theirs = hosts.Mailboxes[1].Open(Epoch, rank: 1, degree: 2);
+        RingEpoch life = RingEpoch.Open(hosts.Mailboxes[0], hosts.Addresses[..2], 0, RingHosts.Secret, Epoch);
+        life.Connect([1], s_joining, default);
         (Socket mine, _socket) = Pair();
-        RingMailbox mailbox = new(Epoch, rank: 0, degree: 2);
-        Assert.That(mailbox.TryAttach(mailbox.TryIssue(1, out _)!, new RingWire(mine)), Is.True);
+        Assert.That(life.Mailbox.TryAttach(life.Mailbox.TryIssue(1, out _)!, new RingWire(mine)), Is.True);
         Assert.That(_socket.Receive(new byte[1]), Is.EqualTo(1));
-        End = new GroupCommunicator(new RingExchange(mailbox, [], BlockBytes), 0, 2, timeout, Epoch, new CommunicatorReport("ring", "", 0));
+        End = new GroupCommunicator(new RingExchange(life, [0, 1], BlockBytes), 0, 2, timeout, Epoch, new CommunicatorReport("ring", "", 0));
     }
 
-    /// <summary>The rank under test; what it publishes goes nowhere.</summary>
+    /// <summary>The rank under test; what it publishes is read by nobody.</summary>
     public GroupCommunicator End { get; }
 
     public long Epoch { get; }
@@ -41,6 +46,7 @@ internal sealed class RingPeer : IDisposable
     public void Dispose()
     {
         End.Dispose();
+        _theirs.Dispose();
         _socket.Dispose();
     }
 

@@ -1,6 +1,4 @@
-using System.Diagnostics;
 using TpServe.Collectives.Local;
-using TpServe.Protos.Ring;
 
 namespace TpServe.Collectives.Ring;
 
@@ -40,44 +38,19 @@ public static class RingCommunicator
         if (degree == 1)
             return LocalGroup.Create(1, timeout, epoch)[0];
 
-        RingMailbox mailbox = mailboxes.Open(epoch, rank, degree);
-        List<RingLink> links = [];
+        int[] everyone = [.. Enumerable.Range(0, degree)];
+        RingEpoch life = RingEpoch.Open(mailboxes, addresses, rank, secret, epoch);
         try
         {
-            for (int peer = 0; peer < degree; peer++)
-                if (peer != rank)
-                    links.Add(new RingLink(peer, addresses[peer], secret));
-            Connect(links, rank, degree, patience, epoch, cancellation);
+            life.Connect(everyone, patience, cancellation);
         }
         catch
         {
-            mailbox.Dispose();
-            links.ForEach(link => link.Dispose());
+            life.Dispose();
             throw;
         }
         CommunicatorReport joined = new("ring", "the ranks reach each other over sockets", 0);
-        GroupCommunicator communicator = new(new RingExchange(mailbox, [.. links], blockBytes), rank, degree, timeout, epoch, joined);
+        GroupCommunicator communicator = new(new RingExchange(life, everyone, blockBytes), rank, degree, timeout, epoch, joined);
         return PathProof.Prove(communicator, cancellation);
-    }
-
-    private static void Connect(List<RingLink> links, int rank, int degree, TimeSpan patience, long epoch, CancellationToken cancellation)
-    {
-        long start = Stopwatch.GetTimestamp();
-        using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        deadline.CancelAfter(patience);
-        Task[] connecting =
-        [
-            .. links.Select(link => link.ConnectAsync(
-                new RingHello { Epoch = epoch, FromRank = rank, ToRank = link.Peer, Degree = degree }, deadline.Token)),
-        ];
-        try
-        {
-            Task.WhenAll(connecting).GetAwaiter().GetResult(); // bounded by the token
-        }
-        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
-        {
-            int missing = links[Array.FindIndex(connecting, task => !task.IsCompletedSuccessfully)].Peer;
-            throw new CollectiveTimeoutException("Join", rank, missing, 0, Stopwatch.GetElapsedTime(start));
-        }
     }
 }

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using TpServe.Kernels;
-using TpServe.Protos.Ring;
 
 namespace TpServe.Collectives.Ring;
 
@@ -17,28 +16,32 @@ internal sealed unsafe class RingExchange : IExchange
 
     private static readonly TimeSpan s_leaveTimeout = TimeSpan.FromSeconds(2);
 
-    private readonly Lock _life = new();
-    private readonly RingMailbox _mailbox;
-    private readonly RingLink[] _links;
+    private readonly RingEpoch _epoch;
+    private readonly int _degree;
     private readonly RingOutlet[] _outlets;
     private readonly RingInlet[] _inlets;
     private readonly RingPump _pump;
     private readonly HostBuffer[] _blocks;
     private readonly HostBuffer _heads;
-    private Task _revocations = Task.CompletedTask;
+    private readonly long[] _sentBytes;
     private long _round;
-    private bool _disposed;
+    private int _disposed;
 
-    /// <summary>Takes over the mailbox and the connected links to all peers.</summary>
-    public RingExchange(RingMailbox mailbox, RingLink[] links, int blockBytes)
+    /// <summary>Takes over the epoch and its open connections.</summary>
+    /// <param name="epoch">Connected to all members.</param>
+    /// <param name="members">The ranks that take part, ascending; the exchange knows them by their places among these.</param>
+    /// <param name="blockBytes">Bytes of a block.</param>
+    public RingExchange(RingEpoch epoch, IReadOnlyList<int> members, int blockBytes)
     {
-        _mailbox = mailbox;
-        _links = links;
-        _outlets = [.. links.Select(link => new RingOutlet(link.Peer, link.TakeWire()))];
-        _inlets = [.. Enumerable.Range(0, mailbox.Degree).Select(peer => new RingInlet(peer, peer == mailbox.Rank ? 0 : blockBytes))];
+        _epoch = epoch;
+        _degree = members.Count;
+        int[] peers = [.. Enumerable.Range(0, _degree).Where(place => members[place] != epoch.Mailbox.Rank)];
+        _outlets = [.. peers.Select(place => new RingOutlet(place, epoch.TakeWire(members[place])))];
+        _inlets = [.. members.Select((rank, place) => new RingInlet(place, rank, rank == epoch.Mailbox.Rank ? 0 : blockBytes))];
         _blocks = [new HostBuffer(RingFrame.HeadBytes + blockBytes), new HostBuffer(RingFrame.HeadBytes + blockBytes)];
-        _heads = new HostBuffer((long)RingFrame.HeadBytes * (2 * mailbox.Degree + 1));
-        _pump = new RingPump(_outlets, mailbox.Rank);
+        _heads = new HostBuffer((long)RingFrame.HeadBytes * (2 * _degree + 1));
+        _sentBytes = new long[_degree];
+        _pump = new RingPump(_outlets, epoch.Mailbox.Rank);
         BlockBytes = blockBytes;
     }
 
@@ -48,11 +51,11 @@ internal sealed unsafe class RingExchange : IExchange
     /// <summary>Measured with 2 ranks on one host: about 0.1 GB/s either way, so what counts is bytes, of which more than 2 ranks or pieces send fewer two-shot.</summary>
     public long TwoShotBytes => 256 << 10;
 
-    /// <summary>Bytes handed to peers since the exchange began, heads of frames included.</summary>
-    public long SentBytes { get; private set; }
+    /// <summary>Bytes handed to each member since the exchange began, heads of frames included.</summary>
+    public IReadOnlyList<long> SentBytes => _sentBytes;
 
     /// <inheritdoc/>
-    public GroupAbort? Aborted => _mailbox.Aborted;
+    public GroupAbort? Aborted => _epoch.Aborted;
 
     private byte* MyBlock => _blocks[_round & 1].Pointer + RingFrame.HeadBytes; // in front of it lies the head that goes with all of it
 
@@ -61,7 +64,7 @@ internal sealed unsafe class RingExchange : IExchange
     {
         _round++;
         foreach (RingOutlet outlet in _outlets)
-            outlet.WaitUntilSent(operation, _round - 2, _mailbox);
+            outlet.WaitUntilSent(operation, _round - 2, _epoch.Mailbox);
         return MyBlock;
     }
 
@@ -88,13 +91,13 @@ internal sealed unsafe class RingExchange : IExchange
         foreach (RingOutlet outlet in _outlets)
         {
             int first = bounds[outlet.Peer], bytes = bounds[outlet.Peer + 1] - first;
-            byte* place = _heads.Pointer + RingFrame.HeadBytes * ((_round & 1) * _mailbox.Degree + outlet.Peer);
+            byte* place = _heads.Pointer + RingFrame.HeadBytes * ((_round & 1) * _degree + outlet.Peer);
             Post(outlet, WriteHead(operation, place, bytes), MyBlock + first, bytes);
         }
     }
 
     /// <inheritdoc/>
-    public byte* Await(OperationContext operation, int peer, int first, int bytes) => _inlets[peer].Receive(operation, _mailbox, _round, bytes);
+    public byte* Await(OperationContext operation, int peer, int first, int bytes) => _inlets[peer].Receive(operation, _epoch.Mailbox, _round, bytes);
 
     /// <summary>Nothing to do: what was received lies in this rank's own memory, and a new round writes it again.</summary>
     public void Close()
@@ -102,43 +105,23 @@ internal sealed unsafe class RingExchange : IExchange
     }
 
     /// <inheritdoc/>
-    public void Abort(AbortKind kind, string reason)
-    {
-        lock (_life)
-        {
-            if (_disposed || !_mailbox.Abort(kind, reason))
-                return;
-            RingRevocation revocation = new()
-            {
-                Epoch = _mailbox.Epoch,
-                Kind = kind == AbortKind.Mismatch ? RingAbortKind.Mismatch : RingAbortKind.Revoked,
-                Reason = reason,
-            };
-            _revocations = Task.WhenAll(_links.Select(link => link.RevokeAsync(revocation)));
-        }
-    }
+    public void Abort(AbortKind kind, string reason) => _epoch.Abort(kind, reason);
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        lock (_life)
-        {
-            if (_disposed)
-                return;
-            _disposed = true;
-        }
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
 
         // Peers hear of a revocation, or of this rank's leaving, before their connections end; one that does not listen is not waited for.
         long start = Stopwatch.GetTimestamp();
-        _revocations.Wait(s_leaveTimeout);
+        _epoch.WaitUntilHeard();
         if (Aborted is null)
             SayGoodbye(start);
         _pump.Dispose();
         foreach (RingOutlet outlet in _outlets)
             outlet.Dispose();
-        _mailbox.Dispose();
-        foreach (RingLink link in _links)
-            link.Dispose();
+        _epoch.Dispose();
         foreach (HostBuffer block in _blocks)
             block.Dispose();
         _heads.Dispose();
@@ -148,7 +131,7 @@ internal sealed unsafe class RingExchange : IExchange
 
     private void SayGoodbye(long start)
     {
-        byte* head = _heads.Pointer + (long)RingFrame.HeadBytes * 2 * _mailbox.Degree;
+        byte* head = _heads.Pointer + (long)RingFrame.HeadBytes * 2 * _degree;
         *(RingFrame*)head = new RingFrame(RingFrame.Goodbye, 0, _round, default);
         foreach (RingOutlet outlet in _outlets)
             Post(outlet, head, head + RingFrame.HeadBytes, 0);
@@ -164,7 +147,7 @@ internal sealed unsafe class RingExchange : IExchange
 
     private void Post(RingOutlet outlet, byte* head, byte* block, int bytes)
     {
-        SentBytes += RingFrame.HeadBytes + bytes;
+        _sentBytes[outlet.Peer] += RingFrame.HeadBytes + bytes;
         if (!outlet.Post(_round, head, block, bytes))
             _pump.Wake();
     }

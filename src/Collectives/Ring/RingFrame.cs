@@ -22,5 +22,5 @@ internal readonly record struct RingFrame(uint Mark, int Bytes, long Round, Oper
     public const uint Goodbye = 0x5942_5054;
 
     /// <summary>Bytes of a frame's head.</summary>
-    public static int HeadBytes { get; } = Unsafe.SizeOf<RingFrame>();
+    public static int HeadBytes => Unsafe.SizeOf<RingFrame>();
 }

@@ -9,7 +9,10 @@ namespace TpServe.Collectives.Ring;
 /// A wait spins for a moment, as a peer that runs will answer soon, then sleeps in slices, between which it looks for the epoch's end and the deadline.
 /// Threads  the rank's thread.
 /// </remarks>
-internal sealed unsafe class RingInlet(int peer, int blockBytes) : IDisposable
+/// <param name="peer">The peer's place in the exchange.</param>
+/// <param name="rank">Its rank, by which the mailbox knows it.</param>
+/// <param name="blockBytes">Most bytes of a block.</param>
+internal sealed unsafe class RingInlet(int peer, int rank, int blockBytes) : IDisposable
 {
     /// <summary>A sleep and a wake cost about as much as a small message takes; a wait that lasts is not worth a core.</summary>
     private static readonly long s_spinTicks = Stopwatch.Frequency * 50 / 1_000_000;
@@ -19,7 +22,7 @@ internal sealed unsafe class RingInlet(int peer, int blockBytes) : IDisposable
     /// <summary>The peer's block of this round, valid until the next call.</summary>
     public byte* Receive(OperationContext operation, RingMailbox mailbox, long round, int bytes)
     {
-        RingWire wire = mailbox.WireOf(operation, peer);
+        RingWire wire = mailbox.WireOf(operation, peer, rank);
         byte* memory = _memory.Pointer; // alive as long as this object, which is disposed between operations only
         int expected = RingFrame.HeadBytes + Math.Min(bytes, blockBytes), received = 0;
         long spinsUntil = 0;

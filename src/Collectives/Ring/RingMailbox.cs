@@ -31,6 +31,7 @@ public sealed class RingMailbox : IDisposable
     private readonly Sender[] _senders;
     private GroupAbort? _abort;
     private volatile bool _isAborted;
+    private Action<GroupAbort>? _listener;
     private bool _disposed;
 
     internal RingMailbox(long epoch, int rank, int degree)
@@ -78,7 +79,7 @@ public sealed class RingMailbox : IDisposable
                 : _disposed ? $"rank {Rank} has left epoch {Epoch}"
                 : _senders[peer].Wire is not null ? $"rank {peer} has a stream already"
                 : "";
-            return refusal.Length > 0 ? null : _senders[peer].Ticket = RandomNumberGenerator.GetBytes(TicketBytes);
+            return refusal.Length > 0 ? null : (_senders[peer].Ticket = RandomNumberGenerator.GetBytes(TicketBytes));
         }
     }
 
@@ -107,21 +108,34 @@ public sealed class RingMailbox : IDisposable
     /// <summary>Ends the epoch for this rank; false where it had ended before.</summary>
     internal bool Abort(AbortKind kind, string reason)
     {
+        Action<GroupAbort>? listener;
+        GroupAbort abort = new(kind, reason);
         lock (_gate)
         {
             if (_abort is not null || _disposed)
                 return false;
-            _abort = new GroupAbort(kind, reason);
+            _abort = abort;
             _isAborted = true;
+            listener = _listener;
             Monitor.PulseAll(_gate);
-            return true;
         }
+        listener?.Invoke(abort);
+        return true;
     }
 
-    /// <summary>The connection of a peer; waits for it as long as the operation allows.</summary>
-    internal RingWire WireOf(OperationContext operation, int peer)
+    /// <summary>Calls the listener once the epoch ends, on the thread that ends it; at once where it has.</summary>
+    internal void OnAborted(Action<GroupAbort> listener)
     {
-        Sender sender = _senders[peer];
+        lock (_gate)
+            _listener = listener;
+        if (Aborted is { } abort)
+            listener(abort);
+    }
+
+    /// <summary>The connection of a rank, which is <paramref name="peer"/> in the operation; waits for it as long as that allows.</summary>
+    internal RingWire WireOf(OperationContext operation, int peer, int rank)
+    {
+        Sender sender = _senders[rank];
         if (Volatile.Read(ref sender.Wire) is { } there)
             return there;
         lock (_gate)

@@ -40,7 +40,7 @@ internal sealed unsafe class RingOutlet(int peer, RingWire wire) : IDisposable
             if (_count == MostFrames)
                 throw new InvalidOperationException($"{MostFrames} frames are under way to rank {peer}; the rounds before them were not waited for.");
             _frames[(_first + _count++) % MostFrames] = new Frame(round, head, block, bytes);
-            return _count > 1 ? false : Push() && _count == 0;
+            return _count == 1 && Push() && _count == 0; // behind others it waits its turn
         }
     }
 
