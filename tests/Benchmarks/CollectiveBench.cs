@@ -9,6 +9,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using TpServe.Collectives;
+using TpServe.Collectives.Hosted;
 using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 using TpServe.Kernels;
@@ -19,7 +20,8 @@ namespace TpServe.Benchmarks;
 
 /// <summary>What one canonical sum costs: microseconds by transport and size, each rank a process of its own.</summary>
 /// <remarks>
-/// Arguments: [DEGREE]. Prints minimum, median, 90th and 99th percentile over the repetitions, and the median's bytes a second of result.
+/// Arguments: [DEGREE]. shm; the ring over Unix sockets, and over TCP; from 3 ranks on hosted, as if half of them were on another host.
+/// Prints minimum, median, 90th and 99th percentile over the repetitions, and the median's bytes a second of result.
 /// The sizes are one decode row and a prefill of 128 rows of the embedded model, and the same of a 1B model with 512 rows.
 /// </remarks>
 public static class CollectiveBench
@@ -43,6 +45,8 @@ public static class CollectiveBench
         RunGroup("ring", sockets.FullName, degree);
         sockets.Delete(recursive: true);
         RunGroup("ring-tcp", string.Join(',', FreePorts(degree)), degree);
+        if (degree > 2)
+            RunGroup("hosted", string.Join(',', FreePorts(degree)), degree);
         return 0;
     }
 
@@ -88,7 +92,7 @@ public static class CollectiveBench
         }
         const string secret = "bench";
         RingMailboxes mailboxes = new();
-        bool isTcp = transport == "ring-tcp";
+        bool isTcp = transport is "ring-tcp" or "hosted";
         string[] addresses = isTcp ? [.. place.Split(',').Select(port => $"http://127.0.0.1:{port}")] : [.. Enumerable.Range(0, degree).Select(r => $"unix:{place}/{r}.sock")];
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -106,7 +110,10 @@ public static class CollectiveBench
         using WebApplication host = builder.Build();
         host.MapGrpcService<RingService>();
         host.StartAsync().GetAwaiter().GetResult();
-        using (ICommunicator end = RingCommunicator.Join(mailboxes, addresses, rank, secret, s_timeout, epoch: 1))
+        int[] hosts = [.. Enumerable.Range(0, degree).Select(r => r * 2 / degree)];
+        using (ICommunicator end = transport == "hosted"
+            ? HostedCommunicator.Join(mailboxes, addresses, hosts, $"tpserve-bench-{place[..place.IndexOf(',', StringComparison.Ordinal)]}", rank, secret, s_timeout, epoch: 1)
+            : RingCommunicator.Join(mailboxes, addresses, rank, secret, s_timeout, epoch: 1))
             Measure(end, transport);
         host.StopAsync().GetAwaiter().GetResult();
         return 0;
