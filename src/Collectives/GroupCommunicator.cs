@@ -22,14 +22,23 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     private long _step;
     private long _sequence;
     private long _elapsedTicks;
+    private OperationPart? _part;
     private string? _lost;
     private bool _disposed;
 
     /// <summary>Takes the exchange over: disposes it.</summary>
-    public GroupCommunicator(IExchange exchange, int rank, int degree, TimeSpan timeout, long epoch, CommunicatorReport report)
+    /// <param name="exchange">What moves the bytes.</param>
+    /// <param name="rank">This rank's place in the group.</param>
+    /// <param name="degree">Ranks of the group.</param>
+    /// <param name="timeout">How long an operation waits for the peers.</param>
+    /// <param name="epoch">The life of the group.</param>
+    /// <param name="report">Transport and reason.</param>
+    /// <param name="names">Where the group is a part of another: the rank there at each place here, for exceptions.</param>
+    public GroupCommunicator(
+        IExchange exchange, int rank, int degree, TimeSpan timeout, long epoch, CommunicatorReport report, IReadOnlyList<int>? names = null)
     {
         _exchange = exchange;
-        _operation = new OperationContext(rank, timeout);
+        _operation = new OperationContext(rank, timeout, names);
         _sum = new SumAlgorithm(exchange, rank, degree);
         _gather = new GatherAlgorithm(exchange, rank, degree);
         _onePieceEach = SumSchedule.OnePieceEach(degree);
@@ -50,6 +59,9 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
 
     /// <inheritdoc/>
     public CommunicatorReport Report { get; internal set; }
+
+    /// <summary>What moves the bytes.</summary>
+    public IExchange Exchange => _exchange;
 
     /// <inheritdoc/>
     public bool IsEnqueued => false;
@@ -83,13 +95,29 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     public Tensor? Window(LeafShare share, int rows, int columns)
     {
         ArgumentNullException.ThrowIfNull(share);
+        return Window(SumSchedule.Of(share), rows, columns);
+    }
+
+    /// <summary>As above, for a sum by a schedule that stands for no share.</summary>
+    public Tensor? Window(SumSchedule schedule, int rows, int columns)
+    {
         using Lock.Scope busy = _busy.EnterScope();
         if (_disposed || _lost is not null)
             return null; // the operation will say so
-        return _exchange.TryWindow((long)SumSchedule.Of(share).MostPieces * rows * columns * sizeof(float)) is { } block
-            ? new Tensor(block, 0, share.Pieces * rows, columns, columns, ElementType.Float32)
+        return _exchange.TryWindow((long)schedule.MostPieces * rows * columns * sizeof(float)) is { } block
+            ? new Tensor(block, 0, schedule.PiecesOfRank[Rank] * rows, columns, columns, ElementType.Float32)
             : null;
     }
+
+    /// <summary>As SumTree, by a schedule that stands for no share. The operands are checked by the caller.</summary>
+    public void Sum(Tensor pieces, SumSchedule schedule, Tensor y, SumRows? rows = null) =>
+        Run(CollectiveOperation.SumTree, y.Rows, y.Columns, schedule.Fingerprint, (pieces, schedule, y, rows), static (me, a) =>
+        {
+            long elements = (long)a.y.Rows * a.y.Columns;
+            float* mine = a.pieces.Rows == 0 ? null : a.pieces.HostRow<float>(0);
+            float* result = elements == 0 ? null : a.y.HostRow<float>(0);
+            me._sum.Run<AddMerge>(me._operation, a.schedule, mine, elements, result, elements == 0 ? null : a.rows);
+        });
 
     /// <inheritdoc/>
     public void SumDisjoint(Tensor x)
@@ -138,6 +166,12 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     /// <inheritdoc/>
     public void Barrier(TimeSpan patience) => Run(CollectiveOperation.Barrier, 0, 0, 0, 0, static (me, _) => me.MeetAll(), patience);
 
+    /// <summary>The operations that follow are parts of a longer one; null = each is one by itself.</summary>
+    public void BeginPart(OperationPart? part) => _part = part;
+
+    /// <summary>Ends the epoch of this group; the first reason stands.</summary>
+    public void Abort(GroupAbort abort) => _exchange.Abort(abort.Kind, abort.Reason);
+
     /// <inheritdoc/>
     public void Revoke(string reason) => _exchange.Abort(AbortKind.Revoked, reason);
 
@@ -163,14 +197,7 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     private void Sum(Tensor pieces, LeafShare share, Tensor y, SumRows? rows)
     {
         Operands.CheckSum(pieces, share, y, Rank, Degree);
-        SumSchedule schedule = SumSchedule.Of(share);
-        Run(CollectiveOperation.SumTree, y.Rows, y.Columns, schedule.Fingerprint, (pieces, schedule, y, rows), static (me, a) =>
-        {
-            long elements = (long)a.y.Rows * a.y.Columns;
-            float* mine = a.pieces.Rows == 0 ? null : a.pieces.HostRow<float>(0);
-            float* result = elements == 0 ? null : a.y.HostRow<float>(0);
-            me._sum.Run<AddMerge>(me._operation, a.schedule, mine, elements, result, elements == 0 ? null : a.rows);
-        });
+        Sum(pieces, SumSchedule.Of(share), y, rows);
     }
 
     private void MeetAll()
@@ -215,7 +242,9 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (_lost is not null)
             throw new RevokedException(Epoch, _lost);
-        _operation.Begin(new OperationHeader(Epoch, _step, ++_sequence, fingerprint, operation, rows, columns), patience);
+        long start = Stopwatch.GetTimestamp();
+        _operation.Begin(
+            new OperationHeader(Epoch, _step, ++_sequence, fingerprint ^ (_part?.Fingerprint ?? 0), operation, rows, columns), _part?.Patience ?? patience, _part?.StartedAt ?? start);
         try
         {
             if (_exchange.Aborted is { } abort)
@@ -230,7 +259,13 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
         }
         finally
         {
-            _elapsedTicks += Stopwatch.GetTimestamp() - _operation.StartedAt - _rows.TakeTicks();
+            _elapsedTicks += Stopwatch.GetTimestamp() - start - _rows.TakeTicks();
         }
     }
 }
+
+/// <summary>What the operations of a group share that are parts of a longer one, between more ranks than the group has.</summary>
+/// <param name="Fingerprint">Of the longer operation: ranks that are in different ones find out inside their own group.</param>
+/// <param name="StartedAt">When it began, in Stopwatch ticks.</param>
+/// <param name="Patience">How long after that its peers are waited for.</param>
+internal readonly record struct OperationPart(ulong Fingerprint, long StartedAt, TimeSpan Patience);

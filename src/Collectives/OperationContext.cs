@@ -5,7 +5,10 @@ namespace TpServe.Collectives;
 
 /// <summary>The operation a rank is in: its header, its deadline, and the exceptions it can end with.</summary>
 /// <remarks>Threads   one rank's thread. One object serves all operations, so that a step allocates nothing.</remarks>
-internal sealed class OperationContext(int rank, TimeSpan timeout)
+/// <param name="rank">This rank's place in the group.</param>
+/// <param name="timeout">How long an operation waits for the peers.</param>
+/// <param name="names">The rank at each place, for exceptions; null where that is the place.</param>
+internal sealed class OperationContext(int rank, TimeSpan timeout, IReadOnlyList<int>? names = null)
 {
     private readonly long _timeoutTicks = (long)(timeout.TotalSeconds * Stopwatch.Frequency);
     private OperationHeader _header;
@@ -31,28 +34,31 @@ internal sealed class OperationContext(int rank, TimeSpan timeout)
     /// <summary>Starts the next operation and its clock.</summary>
     /// <param name="header">What is announced.</param>
     /// <param name="patience">How long the peers are waited for; null = as long as for any operation of the group.</param>
-    public void Begin(in OperationHeader header, TimeSpan? patience)
+    /// <param name="startedAt">When the waiting began, in Stopwatch ticks: earlier than now where this is a part of a longer operation.</param>
+    public void Begin(in OperationHeader header, TimeSpan? patience, long startedAt)
     {
         _header = header;
-        StartedAt = Stopwatch.GetTimestamp();
+        StartedAt = startedAt;
         DeadlineAt = StartedAt + (patience is { } longer ? (long)(longer.TotalSeconds * Stopwatch.Frequency) : _timeoutTicks);
     }
 
     /// <summary>The deadline passed while this rank waited for <paramref name="missingRank"/>.</summary>
     public CollectiveTimeoutException Timeout(int missingRank) =>
-        new(_header.Operation.ToString(), rank, missingRank, _header.Sequence, Stopwatch.GetElapsedTime(StartedAt));
+        new(_header.Operation.ToString(), Name(rank), Name(missingRank), _header.Sequence, Stopwatch.GetElapsedTime(StartedAt));
 
     /// <summary><paramref name="peer"/> announced something else.</summary>
     public CollectiveMismatchException Mismatch(int peer, in OperationHeader theirs) =>
-        new($"rank {rank} is in {_header}, rank {peer} in {theirs}.");
+        new($"rank {Name(rank)} is in {_header}, rank {Name(peer)} in {theirs}.");
 
     /// <summary><paramref name="peer"/> announced the same operation but sent a block of another length.</summary>
     public CollectiveMismatchException WrongLength(int peer, long expectedBytes, long foundBytes) =>
-        new($"rank {rank} in {_header} expected {expectedBytes} bytes of rank {peer}, which sent {foundBytes}.");
+        new($"rank {Name(rank)} in {_header} expected {expectedBytes} bytes of rank {Name(peer)}, which sent {foundBytes}.");
 
     /// <summary>This rank still needs <paramref name="peer"/>, which is gone: <paramref name="how"/>.</summary>
     public RevokedException PeerGone(int peer, string how) =>
-        new(_header.Epoch, $"rank {rank} in {_header.Operation} {_header.Sequence} needs rank {peer}, but {how}");
+        new(_header.Epoch, $"rank {Name(rank)} in {_header.Operation} {_header.Sequence} needs rank {Name(peer)}, but {how}");
+
+    private int Name(int place) => names is null ? place : names[place];
 }
 
 /// <summary>What a rank is doing: travels before every block, so that ranks that disagree find out before any data is used.</summary>

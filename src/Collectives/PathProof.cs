@@ -22,9 +22,7 @@ internal static unsafe class PathProof
         {
             for (int round = 0; round < PatternRounds; round++)
                 SendPattern(communicator, round);
-            double microseconds = TimeSmallSum(communicator);
-            communicator.TakeElapsed();
-            communicator.Report = communicator.Report with { AllReduceMicroseconds = microseconds };
+            communicator.Report = Timed(communicator);
             return communicator;
         }
         catch (Exception fault)
@@ -34,6 +32,15 @@ internal static unsafe class PathProof
             cancellation.ThrowIfCancellationRequested();
             throw;
         }
+    }
+
+    /// <summary>The communicator's report with the time of a small sum; every rank calls it.</summary>
+    /// <exception cref="TransportFailedException">The sum came out wrong.</exception>
+    public static CommunicatorReport Timed(ICommunicator communicator)
+    {
+        double microseconds = TimeSmallSum(communicator);
+        communicator.TakeElapsed();
+        return communicator.Report with { AllReduceMicroseconds = microseconds };
     }
 
     private static void SendPattern(GroupCommunicator communicator, int round)
@@ -63,7 +70,7 @@ internal static unsafe class PathProof
     private static int Pattern(long epoch, int round, int rank, int word) =>
         (int)Fingerprint.Empty.With((int)epoch).With(round).With(rank).With(word);
 
-    private static double TimeSmallSum(GroupCommunicator communicator)
+    private static double TimeSmallSum(ICommunicator communicator)
     {
         int degree = communicator.Degree;
         LeafShare share = new(new Leaves(1, degree), [.. Enumerable.Range(0, degree + 1)], communicator.Rank);

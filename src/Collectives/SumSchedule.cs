@@ -54,6 +54,9 @@ internal sealed class SumSchedule
     public static SumSchedule Of(LeafShare share) =>
         s_known.GetValue(share, static s => new SumSchedule(s.PiecesOfRank, s.FinishingMerges));
 
+    /// <summary>A schedule of its own: pieces of each rank, and for each piece in order the merges that follow it.</summary>
+    public static SumSchedule Of(int[] piecesOfRank, int[] merges) => new(piecesOfRank, merges);
+
     /// <summary>One piece a rank, added one after the other: for sums whose order leaves no trace.</summary>
     public static SumSchedule OnePieceEach(int degree)
     {

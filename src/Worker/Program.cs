@@ -2,6 +2,7 @@
 using System.Collections;
 using System.Net;
 using System.Net.Sockets;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Serilog;
@@ -77,6 +78,8 @@ builder.Services.AddSingleton(secret);
 builder.Services.AddSingleton<RankHost>();
 builder.Services.AddSingleton(new GatewayHold(TimeProvider.System));
 builder.Services.AddSingleton<RingMailboxes>();
+builder.Services.AddSingleton<RingDoor>();
+builder.Services.AddSingleton<IConnectionListenerFactory, RingPort>();
 builder.Services.AddSingleton(provider => new RingService(provider.GetRequiredService<RingMailboxes>(), secret.Value));
 builder.Services.AddGrpc(grpc =>
 {

@@ -1,21 +1,27 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using TpServe.Collectives;
+using TpServe.Collectives.Hosted;
 using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 using TpServe.Kernels;
 using TpServe.Sharding;
+using TpServe.Worker;
 
 namespace TpServe.Benchmarks;
 
 /// <summary>What one canonical sum costs: microseconds by transport and size, each rank a process of its own.</summary>
 /// <remarks>
-/// Arguments: [DEGREE]. Prints minimum, median, 90th and 99th percentile over the repetitions, and the median's bytes a second of result.
+/// Arguments: [DEGREE]. shm; the ring over Unix sockets, and over TCP; from 3 ranks on hosted, as if half of them were on another host.
+/// Prints minimum, median, 90th and 99th percentile over the repetitions, and the median's bytes a second of result.
 /// The sizes are one decode row and a prefill of 128 rows of the embedded model, and the same of a 1B model with 512 rows.
 /// </remarks>
 public static class CollectiveBench
@@ -38,7 +44,22 @@ public static class CollectiveBench
         DirectoryInfo sockets = Directory.CreateTempSubdirectory("tpserve-bench-");
         RunGroup("ring", sockets.FullName, degree);
         sockets.Delete(recursive: true);
+        RunGroup("ring-tcp", string.Join(',', FreePorts(degree)), degree);
+        if (degree > 2)
+            RunGroup("hosted", string.Join(',', FreePorts(degree)), degree);
         return 0;
+    }
+
+    /// <summary>Ports of this host that nobody listens on now.</summary>
+    private static int[] FreePorts(int count)
+    {
+        TcpListener[] listeners = [.. Enumerable.Range(0, count).Select(_ => new TcpListener(IPAddress.Loopback, 0))];
+        foreach (TcpListener listener in listeners)
+            listener.Start();
+        int[] ports = [.. listeners.Select(listener => ((IPEndPoint)listener.LocalEndpoint).Port)];
+        foreach (TcpListener listener in listeners)
+            listener.Dispose();
+        return ports;
     }
 
     private static void RunGroup(string transport, string place, int degree)
@@ -66,27 +87,39 @@ public static class CollectiveBench
         if (transport == "shm")
         {
             using ICommunicator end = SharedMemoryCommunicator.Join(place, rank, degree, s_timeout, epoch: 1);
-            Measure(end);
+            Measure(end, transport);
             return 0;
         }
         const string secret = "bench";
         RingMailboxes mailboxes = new();
-        string[] addresses = [.. Enumerable.Range(0, degree).Select(r => $"unix:{place}/{r}.sock")];
+        bool isTcp = transport is "ring-tcp" or "hosted";
+        string[] addresses = isTcp ? [.. place.Split(',').Select(port => $"http://127.0.0.1:{port}")] : [.. Enumerable.Range(0, degree).Select(r => $"unix:{place}/{r}.sock")];
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
-        builder.WebHost.ConfigureKestrel(options => options.ListenUnixSocket($"{place}/{rank}.sock", listen => listen.Protocols = HttpProtocols.Http2));
+        builder.WebHost.ConfigureKestrel(options =>
+        {
+            if (isTcp)
+                options.Listen(IPAddress.Loopback, new Uri(addresses[rank]).Port, listen => listen.Protocols = HttpProtocols.Http2);
+            else
+                options.ListenUnixSocket($"{place}/{rank}.sock", listen => listen.Protocols = HttpProtocols.Http2);
+        });
         builder.Services.AddGrpc();
         builder.Services.AddSingleton(new RingService(mailboxes, secret));
+        builder.Services.AddSingleton(new RingDoor(mailboxes));
+        builder.Services.AddSingleton<IConnectionListenerFactory, RingPort>();
         using WebApplication host = builder.Build();
         host.MapGrpcService<RingService>();
         host.StartAsync().GetAwaiter().GetResult();
-        using (ICommunicator end = RingCommunicator.Join(mailboxes, addresses, rank, secret, s_timeout, epoch: 1))
-            Measure(end);
+        int[] hosts = [.. Enumerable.Range(0, degree).Select(r => r * 2 / degree)];
+        using (ICommunicator end = transport == "hosted"
+            ? HostedCommunicator.Join(mailboxes, addresses, hosts, $"tpserve-bench-{place[..place.IndexOf(',', StringComparison.Ordinal)]}", rank, secret, s_timeout, epoch: 1)
+            : RingCommunicator.Join(mailboxes, addresses, rank, secret, s_timeout, epoch: 1))
+            Measure(end, transport);
         host.StopAsync().GetAwaiter().GetResult();
         return 0;
     }
 
-    private static void Measure(ICommunicator end)
+    private static void Measure(ICommunicator end, string transport)
     {
         LeafShare share = new(new Leaves(1, end.Degree), [.. Enumerable.Range(0, end.Degree + 1)], end.Rank);
         foreach ((int rows, int columns) in s_shapes)
@@ -94,7 +127,7 @@ public static class CollectiveBench
             long bytes = (long)rows * columns * sizeof(float);
             using HostBuffer part = new(bytes), whole = new(bytes);
             Tensor pieces = new(part, 0, rows, columns, columns, ElementType.Float32), y = new(whole, 0, rows, columns, columns, ElementType.Float32);
-            int repetitions = (int)Math.Clamp((end.Report.Transport == "shm" ? 400_000_000L : 80_000_000L) / bytes, 100, 5000);
+            int repetitions = (int)Math.Clamp(400_000_000L / bytes, 100, 5000);
             double[] microseconds = new double[repetitions];
             for (int i = -repetitions / 5; i < repetitions; i++)
             {
@@ -109,7 +142,7 @@ public static class CollectiveBench
             double At(double quantile) => microseconds[(int)((repetitions - 1) * quantile)];
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"{end.Report.Transport,-9} {rows,4} x {columns,-6} {At(0),14:F1} {At(0.5),9:F1} {At(0.9),9:F1} {At(0.99),9:F1} {bytes / At(0.5) / 1000,13:F2}"));
+                $"{transport,-9} {rows,4} x {columns,-6} {At(0),14:F1} {At(0.5),9:F1} {At(0.9),9:F1} {At(0.99),9:F1} {bytes / At(0.5) / 1000,13:F2}"));
         }
     }
 

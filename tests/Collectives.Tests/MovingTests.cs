@@ -153,8 +153,6 @@ public sealed class MovingTests(string transport)
     [Test]
     public void Operations_AfterWarmUp_AllocateNothing()
     {
-        if (transport.StartsWith("ring", StringComparison.Ordinal))
-            Assert.Ignore("gRPC allocates its messages.");
         using TestGroup group = TestGroup.Create(transport, 2);
         int[] firsts = [0, 4, 8];
         group.Run(end =>

@@ -1,12 +1,15 @@
 using System.Net;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using TpServe.Collectives.Hosted;
 using TpServe.Collectives.Ring;
+using TpServe.Worker;
 
 namespace TpServe.Collectives.Tests;
 
@@ -31,7 +34,7 @@ internal sealed class RingHosts : IDisposable
         {
             Mailboxes[rank] = new RingMailboxes();
             string? socket = rank % 2 == 1 ? Path.Combine(_folder, $"{rank}.sock") : null;
-            _applications[rank] = Start(new RingService(Mailboxes[rank], Secret), socket);
+            _applications[rank] = Start(Mailboxes[rank], socket);
             Addresses[rank] = socket is not null
                 ? $"unix:{socket}"
                 : _applications[rank].Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
@@ -44,7 +47,7 @@ internal sealed class RingHosts : IDisposable
         _ownsFolder = false;
         Mailboxes = [.. Enumerable.Range(0, degree).Select(_ => new RingMailboxes())];
         Addresses = [.. Enumerable.Range(0, degree).Select(r => $"unix:{folder}/{r}.sock")];
-        _applications = [Start(new RingService(Mailboxes[rank], Secret), $"{folder}/{rank}.sock")];
+        _applications = [Start(Mailboxes[rank], $"{folder}/{rank}.sock")];
     }
 
     /// <summary>The host of one rank, where the others are in other processes: all on Unix sockets in a folder.</summary>
@@ -73,6 +76,10 @@ internal sealed class RingHosts : IDisposable
     public ICommunicator Join(int rank, int degree, TimeSpan timeout, long epoch, int blockBytes = RingExchange.DefaultBlockBytes, TimeSpan? patience = null) =>
         RingCommunicator.Join(Mailboxes[rank], Addresses[..degree], rank, Secret, timeout, epoch, blockBytes, patience ?? timeout, default);
 
+    /// <summary>Joins as one rank of hosts that are told apart by number alone.</summary>
+    public ICommunicator JoinHosted(int[] hosts, string prefix, int rank, TimeSpan timeout, long epoch, TimeSpan patience) =>
+        HostedCommunicator.Join(Mailboxes[rank], Addresses[..hosts.Length], hosts, prefix, rank, Secret, timeout, epoch, patience);
+
     public void Dispose()
     {
         foreach (WebApplication application in _applications)
@@ -85,7 +92,7 @@ internal sealed class RingHosts : IDisposable
             Directory.Delete(_folder, recursive: true);
     }
 
-    private static WebApplication Start(RingService service, string? socket)
+    private static WebApplication Start(RingMailboxes mailboxes, string? socket)
     {
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -97,7 +104,9 @@ internal sealed class RingHosts : IDisposable
                 options.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
         });
         builder.Services.AddGrpc();
-        builder.Services.AddSingleton(service);
+        builder.Services.AddSingleton(new RingService(mailboxes, Secret));
+        builder.Services.AddSingleton(new RingDoor(mailboxes));
+        builder.Services.AddSingleton<IConnectionListenerFactory, RingPort>();
         WebApplication application = builder.Build();
         application.MapGrpcService<RingService>();
         application.StartAsync().GetAwaiter().GetResult();

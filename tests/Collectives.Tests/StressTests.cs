@@ -8,6 +8,7 @@ namespace TpServe.Collectives.Tests;
 [TestFixture("shm-small", 10_000)]
 [TestFixture("ring", 2_000)]
 [TestFixture("ring-small", 1_000)]
+[TestFixture("hosted", 1_000)]
 public sealed class StressTests(string transport, int operations)
 {
     [TestCase(2)]

@@ -8,7 +8,10 @@ namespace TpServe.Collectives.Tests;
 internal sealed class TestGroup : IDisposable
 {
     /// <summary>Every transport that the parametrised tests run over; the small blocks force many chunks.</summary>
-    public static readonly string[] Transports = ["local", "shm", "shm-small", "ring", "ring-small"];
+    public static readonly string[] Transports = ["local", "shm", "shm-small", "ring", "ring-small", "hosted"];
+
+    /// <summary>By degree: which rank is on which host.</summary>
+    private static readonly int[][] s_hosts = [[], [0], [0, 1], [0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1, 2]];
 
     private static readonly TimeSpan s_joining = TimeSpan.FromSeconds(20); // also of groups whose operations wait for moments
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
@@ -31,6 +34,8 @@ internal sealed class TestGroup : IDisposable
         if (transport is "ring" or "ring-small")
             return Join(degree, rank => RingHosts.Shared.Join(rank, degree, timeout, epoch, transport == "ring" ? RingExchange.DefaultBlockBytes : 4096, s_joining));
         string prefix = UniquePrefix();
+        if (transport == "hosted")
+            return Join(degree, rank => RingHosts.Shared.JoinHosted(s_hosts[degree], prefix, rank, timeout, epoch, s_joining));
         int blockBytes = transport == "shm-small" ? 4096 : SharedMemoryCommunicator.DefaultBlockBytes(degree);
         return Join(degree, rank => SharedMemoryCommunicator.Join(prefix, rank, degree, timeout, epoch, blockBytes, s_joining, default));
     }

@@ -16,10 +16,15 @@ public static class LocalGroup
         ArgumentOutOfRangeException.ThrowIfLessThan(degree, 1);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(timeout, TimeSpan.Zero);
         LocalBoard board = new(degree, BlockBytes);
-        CommunicatorReport report = new("local", "the ranks are threads of one process", 0);
         ICommunicator[] ends = new ICommunicator[degree];
         for (int rank = 0; rank < degree; rank++)
-            ends[rank] = new GroupCommunicator(new LocalExchange(board, rank), rank, degree, timeout, epoch, report);
+            ends[rank] = End(board, rank, timeout, epoch);
         return ends;
     }
+
+    /// <summary>A group of one, whose operations are the same as any group's.</summary>
+    internal static GroupCommunicator OfOne(TimeSpan timeout, long epoch) => End(new LocalBoard(1, BlockBytes), 0, timeout, epoch);
+
+    private static GroupCommunicator End(LocalBoard board, int rank, TimeSpan timeout, long epoch) =>
+        new(new LocalExchange(board, rank), rank, board.Ranks.Length, timeout, epoch, new CommunicatorReport("local", "the ranks are threads of one process", 0));
 }

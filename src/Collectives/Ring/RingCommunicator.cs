@@ -1,15 +1,13 @@
-using System.Diagnostics;
 using TpServe.Collectives.Local;
-using TpServe.Protos.Ring;
 
 namespace TpServe.Collectives.Ring;
 
-/// <summary>A group of processes on any hosts, over gRPC: slower than shared memory, and works wherever the peers' addresses do.</summary>
+/// <summary>A group of processes on any hosts, over connections to the peers' own ports: slower than shared memory, and works wherever their addresses do.</summary>
 public static class RingCommunicator
 {
-    /// <summary>Joins the group, proves the path and measures it. Every rank calls it, at about the same time; each serves <see cref="RingService"/>.</summary>
-    /// <param name="mailboxes">Where this worker's <see cref="RingService"/> delivers.</param>
-    /// <param name="addresses">Of every rank's service, by rank: http://host:port, https://host:port or unix:/path. This rank's own is not used.</param>
+    /// <summary>Joins the group, proves the path and measures it. Every rank calls it, at about the same time; each serves <see cref="RingService"/> behind a <see cref="RingDoor"/>.</summary>
+    /// <param name="mailboxes">Where this worker's <see cref="RingDoor"/> delivers.</param>
+    /// <param name="addresses">Of every rank's service, by rank: http://host:port or unix:/path. This rank's own is not used.</param>
     /// <param name="rank">This rank.</param>
     /// <param name="secret">The group's secret, which every service asks for.</param>
     /// <param name="timeout">How long each operation waits for the peers.</param>
@@ -40,44 +38,19 @@ public static class RingCommunicator
         if (degree == 1)
             return LocalGroup.Create(1, timeout, epoch)[0];
 
-        RingMailbox mailbox = mailboxes.Open(epoch, rank, degree);
-        List<RingLink> links = [];
+        int[] everyone = [.. Enumerable.Range(0, degree)];
+        RingEpoch life = RingEpoch.Open(mailboxes, addresses, rank, secret, epoch);
         try
         {
-            for (int peer = 0; peer < degree; peer++)
-                if (peer != rank)
-                    links.Add(new RingLink(peer, addresses[peer], secret));
-            Connect(links, rank, degree, patience, epoch, cancellation);
+            life.Connect(everyone, patience, cancellation);
         }
         catch
         {
-            mailbox.Dispose();
-            links.ForEach(link => link.Dispose());
+            life.Dispose();
             throw;
         }
-        CommunicatorReport joined = new("ring", "the ranks reach each other over gRPC", 0);
-        GroupCommunicator communicator = new(new RingExchange(mailbox, [.. links], blockBytes), rank, degree, timeout, epoch, joined);
+        CommunicatorReport joined = new("ring", "the ranks reach each other over sockets", 0);
+        GroupCommunicator communicator = new(new RingExchange(life, everyone, blockBytes), rank, degree, timeout, epoch, joined);
         return PathProof.Prove(communicator, cancellation);
-    }
-
-    private static void Connect(List<RingLink> links, int rank, int degree, TimeSpan patience, long epoch, CancellationToken cancellation)
-    {
-        long start = Stopwatch.GetTimestamp();
-        using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        deadline.CancelAfter(patience);
-        Task[] connecting =
-        [
-            .. links.Select(link => link.ConnectAsync(
-                new RingHello { Epoch = epoch, FromRank = rank, ToRank = link.Peer, Degree = degree }, deadline.Token)),
-        ];
-        try
-        {
-            Task.WhenAll(connecting).GetAwaiter().GetResult(); // bounded by the token
-        }
-        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
-        {
-            int missing = links[Array.FindIndex(connecting, task => !task.IsCompletedSuccessfully)].Peer;
-            throw new CollectiveTimeoutException("Join", rank, missing, 0, Stopwatch.GetElapsedTime(start));
-        }
     }
 }

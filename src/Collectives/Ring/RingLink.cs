@@ -6,29 +6,35 @@ using RingProtocol = TpServe.Protos.Ring.Ring;
 
 namespace TpServe.Collectives.Ring;
 
-/// <summary>The sending side towards one peer: one stream, one message at a time.</summary>
-/// <remarks>Threads  the rank's thread sends; <see cref="RevokeAsync"/> may come from any.</remarks>
+/// <summary>The way to one peer: asks it for a ticket and opens the connection for the blocks; tells it when the epoch is over.</summary>
+/// <remarks>Threads  one connects; <see cref="RevokeAsync"/> may come from any.</remarks>
 internal sealed class RingLink : IDisposable
 {
     private const string UnixScheme = "unix:";
     private static readonly TimeSpan s_retryInterval = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan s_revokeTimeout = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_greetingTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_keepAlive = TimeSpan.FromSeconds(10);
 
+    private readonly string? _socketPath;
+    private readonly Uri _address;
     private readonly GrpcChannel _channel;
     private readonly RingProtocol.RingClient _client;
     private readonly Metadata _headers;
-    private AsyncDuplexStreamingCall<RingMessage, RingAccepted>? _stream;
-    private Task _sending = Task.CompletedTask;
-    private long _sendingRound;
+    private RingWire? _wire;
 
     /// <summary>A link that is not connected yet.</summary>
     /// <param name="peer">Rank at the other end.</param>
-    /// <param name="address">http://host:port, https://host:port or unix:/path.</param>
+    /// <param name="address">http://host:port or unix:/path.</param>
     /// <param name="secret">The group's secret.</param>
+    /// <exception cref="TransportFailedException">The address is of another kind.</exception>
     public RingLink(int peer, string address, string secret)
     {
         Peer = peer;
+        _socketPath = address.StartsWith(UnixScheme, StringComparison.Ordinal) ? address[UnixScheme.Length..] : null;
+        _address = _socketPath is null && Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) ? uri : new Uri("http://localhost");
+        if (_socketPath is null && !address.StartsWith("http://", StringComparison.OrdinalIgnoreCase))
+            throw new TransportFailedException($"The address '{address}' of rank {peer} is neither http://HOST:PORT nor unix:/PATH; blocks travel unencrypted, so https is none either.");
         _headers = new Metadata { { RingService.SecretKey, secret } };
         SocketsHttpHandler handler = new()
         {
@@ -37,13 +43,12 @@ internal sealed class RingLink : IDisposable
             KeepAlivePingDelay = s_keepAlive,
             KeepAlivePingTimeout = s_keepAlive,
         };
-        bool isUnix = address.StartsWith(UnixScheme, StringComparison.Ordinal);
-        if (isUnix)
+        if (_socketPath is not null)
         {
-            UnixDomainSocketEndPoint endPoint = new(address[UnixScheme.Length..]);
+            UnixDomainSocketEndPoint endPoint = new(_socketPath);
             handler.ConnectCallback = async (_, cancellation) =>
             {
-                Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+                Socket socket = NewSocket();
                 try
                 {
                     await socket.ConnectAsync(endPoint, cancellation);
@@ -56,7 +61,7 @@ internal sealed class RingLink : IDisposable
                 }
             };
         }
-        _channel = GrpcChannel.ForAddress(isUnix ? "http://localhost" : address, new GrpcChannelOptions
+        _channel = GrpcChannel.ForAddress(_address, new GrpcChannelOptions
         {
             HttpHandler = handler,
             DisposeHttpClient = true,
@@ -68,69 +73,38 @@ internal sealed class RingLink : IDisposable
     /// <summary>Rank at the other end.</summary>
     public int Peer { get; }
 
-    /// <summary>Opens the stream, and again until the peer has opened its epoch.</summary>
+    /// <summary>Opens the connection, and again until the peer has opened its epoch.</summary>
     /// <exception cref="TransportFailedException">The peer refuses.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled first.</exception>
     public async Task ConnectAsync(RingHello hello, CancellationToken cancellation)
     {
         while (true)
         {
-            // The call lives on after this method: only its opening is under the token.
-            AsyncDuplexStreamingCall<RingMessage, RingAccepted> call = _client.Exchange(_headers, cancellationToken: CancellationToken.None);
             try
             {
-                await call.RequestStream.WriteAsync(new RingMessage { Hello = hello }, cancellation);
-                if (!await call.ResponseStream.MoveNext(cancellation))
-                    throw new TransportFailedException($"Rank {Peer} ended the stream of rank {hello.FromRank} without a word.");
-                _stream = call;
+                RingTicket ticket = await _client.JoinAsync(hello, _headers, cancellationToken: cancellation);
+                byte[] greeting = [.. RingDoor.Mark, .. ticket.Ticket.Span];
+                _wire = await Task.Factory.StartNew(() => Open(greeting, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default);
                 return;
             }
             catch (Exception refused) when (IsNotYet(refused))
             {
-                call.Dispose();
                 cancellation.ThrowIfCancellationRequested(); // an answer that came with the end of the time is no refusal
                 await Task.Delay(s_retryInterval, cancellation);
             }
             catch (RpcException refused)
             {
-                call.Dispose();
                 throw new TransportFailedException($"Rank {Peer} refuses the stream of rank {hello.FromRank}: {refused.Status.Detail} ({refused.StatusCode}).");
             }
-            catch
-            {
-                call.Dispose();
-                throw;
-            }
         }
     }
 
-    /// <summary>Nobody listens yet, the epoch is not open yet, or the stream was reset after an answer to that effect.</summary>
-    private static bool IsNotYet(Exception refused) =>
-        refused is OperationCanceledException or RpcException { StatusCode: StatusCode.Unavailable or StatusCode.Cancelled };
-
-    /// <summary>Starts to send a block; first waits until the one before has left.</summary>
-    public void Send(OperationContext operation, RingMessage block, CancellationToken revoked)
+    /// <summary>The open connection, which becomes the caller's.</summary>
+    public RingWire TakeWire()
     {
-        WaitUntilSent(operation, long.MaxValue, revoked);
-        _sendingRound = block.Block.Round;
-        _sending = _stream!.RequestStream.WriteAsync(block, CancellationToken.None);
-    }
-
-    /// <summary>Waits until the blocks of a round and those before it have left, so that their memory may be written again.</summary>
-    public void WaitUntilSent(OperationContext operation, long round, CancellationToken revoked)
-    {
-        if (_sendingRound > round || _sending.IsCompletedSuccessfully)
-            return;
-        try
-        {
-            TimeSpan remaining = operation.Remaining;
-            if (remaining <= TimeSpan.Zero || !_sending.Wait(remaining, revoked))
-                throw operation.Timeout(Peer);
-        }
-        catch (AggregateException fault)
-        {
-            throw operation.PeerGone(Peer, $"the stream to it broke: {fault.InnerException!.Message}");
-        }
+        RingWire wire = _wire!;
+        _wire = null;
+        return wire;
     }
 
     /// <summary>Tells the peer that the epoch is over. A peer that cannot be reached finds out by itself.</summary>
@@ -146,27 +120,45 @@ internal sealed class RingLink : IDisposable
         }
     }
 
-    /// <summary>Ends the stream in good order, after what is still being sent.</summary>
-    public async Task LeaveAsync()
-    {
-        if (_stream is null)
-            return;
-        try
-        {
-            await _sending;
-            await _stream.RequestStream.CompleteAsync();
-            await _stream.ResponseStream.MoveNext(CancellationToken.None); // the end, once the peer has read everything
-        }
-        catch (Exception fault) when (fault is RpcException or OperationCanceledException or InvalidOperationException or IOException)
-        {
-            // The peer went first. Nothing is owed to it any more.
-        }
-    }
-
     /// <inheritdoc/>
     public void Dispose()
     {
-        _stream?.Dispose();
+        _wire?.Dispose();
         _channel.Dispose();
+    }
+
+    /// <summary>Nobody listens yet, the epoch is not open yet, or the connection was reset on the way.</summary>
+    private static bool IsNotYet(Exception refused) =>
+        refused is OperationCanceledException or SocketException or ObjectDisposedException or RpcException { StatusCode: StatusCode.Unavailable or StatusCode.Cancelled };
+
+    private Socket NewSocket() => _socketPath is null
+        ? new Socket(SocketType.Stream, ProtocolType.Tcp) // both versions of IP
+        : new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+
+    /// <summary>Connects and waits for the welcome: on a thread of its own, for a socket that has never been asynchronous stays cheap.</summary>
+    private RingWire Open(byte[] greeting, CancellationToken cancellation)
+    {
+        Socket socket = NewSocket();
+        try
+        {
+            using CancellationTokenRegistration ending = cancellation.Register(socket.Dispose); // which ends its calls
+            if (_socketPath is null)
+                socket.Connect(_address.IdnHost, _address.Port);
+            else
+                socket.Connect(new UnixDomainSocketEndPoint(_socketPath));
+            socket.ReceiveTimeout = socket.SendTimeout = (int)s_greetingTimeout.TotalMilliseconds;
+            socket.Send(greeting);
+            byte[] answer = new byte[1];
+            if (socket.Receive(answer) == 0)
+                throw new SocketException((int)SocketError.ConnectionReset);
+            if (answer[0] != RingDoor.Welcome)
+                throw new TransportFailedException($"Rank {Peer} takes no blocks: it answers with {answer[0]:x2}.");
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+        return new RingWire(socket);
     }
 }

@@ -1,35 +1,38 @@
 using System.Diagnostics;
-using TpServe.Protos.Ring;
+using System.Security.Cryptography;
 
 namespace TpServe.Collectives.Ring;
 
-// The protocol. Rounds are numbered 1, 2, 3, … alike on every rank; a rank sends each peer that reads its block one message a round.
+// The protocol. Rounds are numbered 1, 2, 3, … alike on every rank; a rank sends each peer that reads its block one frame a round.
 //
-// Who writes   The gRPC call that carries peer r's stream appends to queue r, and to no other; a second stream of the same peer is refused.
-// Who reads    The rank's thread takes from the queues, in the order its operations need.
-// Publishes    The lock on the gate orders everything: messages, departures and the abort are written and read under it, and every change pulses it.
-// Counters     Rounds are 64 bits and do not wrap. A message must be of exactly the round, the operation and the length that its taker is in.
-// Bounds       A queue holds QueueBlocks messages. When it is full the call stops reading, HTTP/2 flow control stops the peer, and the peer waits in its
-//              next round, within its deadline. The rank in the lowest round always finds its peers' messages of that round in order at the head of its
-//              queues, or they are being sent, so full queues cannot wait for each other in a circle.
-// Peer death   A stream that breaks marks the peer lost, which whoever waits for it learns at once; a host that falls silent is found by the deadline
-//              of the operation. Messages that arrived before either are still taken.
+// Joining      A rank says hello to each peer over gRPC, where the group's secret is asked for, and is given a ticket: random, good once, for this peer and
+//              epoch. It opens a second connection to the same address, which begins with a mark and the ticket (RingDoor), and sends its frames there.
+// Who writes   The peer that presented the ticket, and nobody else: a second ticket of a peer that has a connection is refused.
+// Who reads    The rank's thread reads each connection itself, in the order its operations need: no other thread hands anything over.
+// Publishes    A connection keeps the order of its frames. A frame must be of exactly the round, the operation and the length that its reader is in.
+// Counters     Rounds are 64 bits and do not wrap.
+// Bounds       What a sender is ahead of its reader lies in the two blocks of the sender and in the connection, whose size the system bounds. When that is
+//              full the sender waits in its next round but one, within its deadline. The rank in the lowest round always finds its peers' frames of that
+//              round at the head of their connections, or on their way, so full connections cannot wait for each other in a circle.
+// Peer death   A connection that ends without a goodbye marks the peer lost, which whoever waits for it learns at once; a host that falls silent is found
+//              by the deadline of the operation. Frames that arrived before either are still taken.
+// Waking       The end of the epoch is a word that waits look at between sleeps of at most LongestSleep.
 
-/// <summary>Where the blocks of one epoch arrive for one rank: a bounded queue for each peer.</summary>
-/// <remarks>Threads  any number of calls deliver; one thread takes.</remarks>
+/// <summary>Where the connections of one epoch arrive for one rank, and how the epoch ended.</summary>
+/// <remarks>Threads  any number of calls attach and abort; one thread reads.</remarks>
 public sealed class RingMailbox : IDisposable
 {
-    /// <summary>Blocks a peer can be ahead: the two of the contract, and two on the wire.</summary>
-    private const int QueueBlocks = 4;
+    /// <summary>Bytes of a ticket.</summary>
+    internal const int TicketBytes = 32;
 
-    /// <summary>How long streams stay open after the rank has left, so that peers that are about to leave too can end them in good order.</summary>
-    private static readonly TimeSpan s_grace = TimeSpan.FromSeconds(2);
+    /// <summary>How late a wait may see the end of the epoch.</summary>
+    private static readonly TimeSpan s_longestSleep = TimeSpan.FromMilliseconds(10);
 
     private readonly object _gate = new();
     private readonly Sender[] _senders;
-    private readonly CancellationTokenSource _revoked = new();
-    private readonly CancellationTokenSource _ended = new();
     private GroupAbort? _abort;
+    private volatile bool _isAborted;
+    private Action<GroupAbort>? _listener;
     private bool _disposed;
 
     internal RingMailbox(long epoch, int rank, int degree)
@@ -37,14 +40,12 @@ public sealed class RingMailbox : IDisposable
         Epoch = epoch;
         Rank = rank;
         Degree = degree;
-        Revoked = _revoked.Token;
-        Ended = _ended.Token;
         _senders = new Sender[degree];
         for (int peer = 0; peer < degree; peer++)
             _senders[peer] = new Sender();
     }
 
-    /// <summary>The life of the group whose messages it takes.</summary>
+    /// <summary>The life of the group whose connections it takes.</summary>
     public long Epoch { get; }
 
     /// <summary>Whose mailbox it is.</summary>
@@ -58,88 +59,92 @@ public sealed class RingMailbox : IDisposable
     {
         get
         {
+            if (!_isAborted)
+                return null;
             lock (_gate)
                 return _abort;
         }
     }
 
-    /// <summary>Cancelled when the epoch is over for this rank: wakes a rank that waits for a message to leave.</summary>
-    internal CancellationToken Revoked { get; }
+    /// <summary>How long a wait sleeps before it looks again.</summary>
+    internal static TimeSpan Slice(TimeSpan remaining) =>
+        remaining < s_longestSleep ? remaining + TimeSpan.FromMilliseconds(1) : s_longestSleep; // sleeps count whole milliseconds, rounded down
 
-    /// <summary>Cancelled some time after the rank has left: streams that are still open end.</summary>
-    internal CancellationToken Ended { get; }
-
-    /// <summary>Lets a peer's stream in; each peer has one.</summary>
-    /// <returns>Null, or why not.</returns>
-    internal string? TryAttach(int peer)
+    /// <summary>A ticket for a peer's connection; the one before it, if unused, is void.</summary>
+    /// <returns>The ticket, or null and why not.</returns>
+    internal byte[]? TryIssue(int peer, out string refusal)
     {
         lock (_gate)
         {
-            if (peer < 0 || peer >= Degree || peer == Rank)
-                return $"rank {peer} is no peer of rank {Rank} of {Degree}";
-            if (_disposed)
-                return $"rank {Rank} has left epoch {Epoch}";
-            if (_senders[peer].Attached)
-                return $"rank {peer} has a stream already";
-            _senders[peer].Attached = true;
-            return null;
+            refusal = peer < 0 || peer >= Degree || peer == Rank ? $"rank {peer} is no peer of rank {Rank} of {Degree}"
+                : _disposed ? $"rank {Rank} has left epoch {Epoch}"
+                : _senders[peer].Wire is not null ? $"rank {peer} has a stream already"
+                : "";
+            return refusal.Length > 0 ? null : (_senders[peer].Ticket = RandomNumberGenerator.GetBytes(TicketBytes));
         }
     }
 
-    /// <summary>Appends a peer's block; waits while the queue is full.</summary>
-    internal async Task DeliverAsync(int peer, RingBlock block, CancellationToken cancellation)
+    /// <summary>Takes over the connection of the peer that was given the ticket, and answers it; false where nobody was, or the ticket is used or void.</summary>
+    internal bool TryAttach(ReadOnlySpan<byte> ticket, RingWire wire)
     {
-        Sender sender = _senders[peer];
-        await sender.Room.WaitAsync(cancellation);
         lock (_gate)
         {
             if (_disposed)
+                return false;
+            foreach (Sender sender in _senders)
             {
-                sender.Room.Release(); // nobody will take it: what is left of the stream is read and dropped until the peer ends it
-                return;
+                if (sender.Ticket is null || !CryptographicOperations.FixedTimeEquals(sender.Ticket, ticket))
+                    continue;
+                sender.Ticket = null;
+                if (wire.TrySend([RingDoor.Welcome], out _) != 1)
+                    return false; // broken already: the peer asks for another ticket
+                sender.Wire = wire;
+                Monitor.PulseAll(_gate);
+                return true;
             }
-            sender.Blocks.Enqueue(block);
-            Monitor.PulseAll(_gate);
-        }
-    }
-
-    /// <summary>The peer's stream has ended: in good order where <paramref name="fault"/> is null.</summary>
-    internal void Detach(int peer, string? fault)
-    {
-        lock (_gate)
-        {
-            _senders[peer].Departure = fault is null ? "it left the group" : $"its stream broke: {fault}";
-            Monitor.PulseAll(_gate);
+            return false;
         }
     }
 
     /// <summary>Ends the epoch for this rank; false where it had ended before.</summary>
     internal bool Abort(AbortKind kind, string reason)
     {
+        Action<GroupAbort>? listener;
+        GroupAbort abort = new(kind, reason);
         lock (_gate)
         {
             if (_abort is not null || _disposed)
                 return false;
-            _abort = new GroupAbort(kind, reason);
+            _abort = abort;
+            _isAborted = true;
+            listener = _listener;
             Monitor.PulseAll(_gate);
         }
-        _revoked.Cancel();
+        listener?.Invoke(abort);
         return true;
     }
 
-    /// <summary>The next block of a peer; waits for it as long as the operation allows.</summary>
-    internal RingBlock Take(OperationContext operation, int peer)
+    /// <summary>Calls the listener once the epoch ends, on the thread that ends it; at once where it has.</summary>
+    internal void OnAborted(Action<GroupAbort> listener)
     {
-        Sender sender = _senders[peer];
-        RingBlock? block;
+        lock (_gate)
+            _listener = listener;
+        if (Aborted is { } abort)
+            listener(abort);
+    }
+
+    /// <summary>The connection of a rank, which is <paramref name="peer"/> in the operation; waits for it as long as that allows.</summary>
+    internal RingWire WireOf(OperationContext operation, int peer, int rank)
+    {
+        Sender sender = _senders[rank];
+        if (Volatile.Read(ref sender.Wire) is { } there)
+            return there;
         lock (_gate)
         {
-            while (!sender.Blocks.TryDequeue(out block))
+            while (sender.Wire is null)
             {
                 if (_abort is { } abort)
                     throw abort.ToException(Epoch);
-                if (sender.Departure is { } departure)
-                    throw operation.PeerGone(peer, departure);
                 TimeSpan remaining = operation.Remaining;
                 if (remaining <= TimeSpan.Zero)
                     throw operation.Timeout(peer);
@@ -147,9 +152,8 @@ public sealed class RingMailbox : IDisposable
                 Monitor.Wait(_gate, remaining + TimeSpan.FromMilliseconds(1)); // Wait counts whole milliseconds, rounded down
                 operation.NoteWait(since);
             }
+            return sender.Wire;
         }
-        sender.Room.Release();
-        return block;
     }
 
     /// <inheritdoc/>
@@ -161,22 +165,15 @@ public sealed class RingMailbox : IDisposable
                 return;
             _disposed = true;
             foreach (Sender sender in _senders)
-                while (sender.Blocks.TryDequeue(out _))
-                    sender.Room.Release(); // a full queue holds its call in DeliverAsync, which must see that the rank has left
+                sender.Wire?.Dispose();
             Monitor.PulseAll(_gate);
         }
-        // The sources are left to the collector: calls may still hold their tokens.
-        _ended.CancelAfter(s_grace);
     }
 
+    /// <summary>What is known of one peer; written under the lock.</summary>
     private sealed class Sender
     {
-        public Queue<RingBlock> Blocks { get; } = new(QueueBlocks);
-
-        public SemaphoreSlim Room { get; } = new(QueueBlocks);
-
-        public bool Attached { get; set; }
-
-        public string? Departure { get; set; }
+        public byte[]? Ticket;
+        public RingWire? Wire;
     }
 }

@@ -35,4 +35,13 @@ public sealed class RingMailboxes
             return _current?.Epoch == epoch ? _current : null;
         }
     }
+
+    /// <summary>Takes over a connection for whoever was given the ticket; false where nobody was.</summary>
+    internal bool TryAttach(ReadOnlySpan<byte> ticket, RingWire wire)
+    {
+        RingMailbox? current;
+        lock (_gate)
+            current = _current;
+        return current is not null && current.TryAttach(ticket, wire);
+    }
 }

@@ -32,7 +32,9 @@ public static unsafe class SharedMemoryCommunicator
         Join(prefix, rank, degree, timeout, epoch, DefaultBlockBytes(degree), patience ?? timeout, cancellation);
 
     /// <summary>As above, with blocks of another size: tests make them small to see many chunks.</summary>
-    internal static ICommunicator Join(string prefix, int rank, int degree, TimeSpan timeout, long epoch, int blockBytes, TimeSpan patience, CancellationToken cancellation)
+    /// <remarks>With the ranks' names where the group is a part of another one.</remarks>
+    internal static GroupCommunicator Join(
+        string prefix, int rank, int degree, TimeSpan timeout, long epoch, int blockBytes, TimeSpan patience, CancellationToken cancellation, IReadOnlyList<int>? names = null)
     {
         SharedMemorySegments.CheckPrefix(prefix);
         ArgumentOutOfRangeException.ThrowIfLessThan(degree, 1);
@@ -40,13 +42,13 @@ public static unsafe class SharedMemoryCommunicator
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(rank, degree);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(timeout, TimeSpan.Zero);
         if (degree == 1)
-            return LocalGroup.Create(1, timeout, epoch)[0];
+            return LocalGroup.OfOne(timeout, epoch);
         if (!SharedMemorySegments.IsSupported)
             throw new TransportFailedException("Shared memory needs 64-bit Linux with /dev/shm.");
 
         Segment[] segments = MapAll(prefix, rank, degree, patience, epoch, blockBytes, cancellation);
         CommunicatorReport joined = new("shm", "all ranks map the same /dev/shm", 0);
-        GroupCommunicator communicator = new(new SharedMemoryExchange(segments, rank, blockBytes), rank, degree, timeout, epoch, joined);
+        GroupCommunicator communicator = new(new SharedMemoryExchange(segments, rank, blockBytes), rank, degree, timeout, epoch, joined, names);
         return PathProof.Prove(communicator, cancellation);
     }
 
