@@ -53,7 +53,14 @@ internal static class ReportCommand
                 {
                     // Nobody sends anything; what counts is the end.
                 }
-                ends.Cancel();
+                try
+                {
+                    ends.Cancel();
+                }
+                catch (ObjectDisposedException)
+                {
+                    // The server has ended by itself.
+                }
             })
             { IsBackground = true };
             watch.Start();

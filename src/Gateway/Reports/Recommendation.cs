@@ -23,7 +23,8 @@ internal static class Recommendation
         string same = equality is { Compared: > 0, FirstDifference.Length: 0 } ? "; outputs are the same to the bit" : "";
         if (measured.Length == 1)
             return Say($"Only {measured[0].Name} was measured: {Rate(measured[0], least):F1} tokens/s for one stream, {Rate(measured[0], most):F1} for {most}.{warning}");
-        (ReportVariant alone, string aloneWhy) = Best(measured, least), (ReportVariant many, string manyWhy) = Best(measured, most);
+        (ReportVariant alone, string aloneWhy) = Best(measured, least);
+        (ReportVariant many, string manyWhy) = Best(measured, most);
         if (least == most || alone == many)
             return Say($"Serve with {Flags(alone)}: {aloneWhy}{(least == most ? "" : $", {manyWhy}")}{same}.{warning}");
         return Say($"Serve with {Flags(alone)} for the fastest single answers ({aloneWhy}) and with {Flags(many)} for many at once ({manyWhy}){same}.{warning}");

@@ -67,8 +67,8 @@ public sealed class PublishedReportTests
         using HttpResponseMessage page = await api.Http.GetAsync("/report");
         Assert.That(page.StatusCode, Is.EqualTo(HttpStatusCode.NotFound));
         Assert.That(await page.Content.ReadAsStringAsync(), Does.Contain(message).And.Not.Contain(_folder));
-        RpcException fault = Assert.ThrowsAsync<RpcException>(async () => await api.Control.GetTpReportAsync(new GetTpReportRequest()));
-        Assert.That((fault.StatusCode, fault.Status.Detail), Is.EqualTo((StatusCode.NotFound, message)));
+        RpcException? fault = await Assert.ThrowsAsync<RpcException>(async () => await api.Control.GetTpReportAsync(new GetTpReportRequest()));
+        Assert.That((fault!.StatusCode, fault.Status.Detail), Is.EqualTo((StatusCode.NotFound, message)));
     }
 
     [TestCase("{")]
@@ -77,8 +77,8 @@ public sealed class PublishedReportTests
     {
         await File.WriteAllTextAsync(Path.Combine(_folder, "report.json"), content);
         await using ApiFixture api = await ApiFixture.StartAsync(settings: ApiFixture.Settings with { ReportFolder = _folder });
-        RpcException fault = Assert.ThrowsAsync<RpcException>(async () => await api.Control.GetTpReportAsync(new GetTpReportRequest()));
-        Assert.That(fault.StatusCode, Is.EqualTo(StatusCode.DataLoss));
+        RpcException? fault = await Assert.ThrowsAsync<RpcException>(async () => await api.Control.GetTpReportAsync(new GetTpReportRequest()));
+        Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.DataLoss));
     }
 
     [Test]

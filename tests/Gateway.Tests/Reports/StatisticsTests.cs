@@ -49,17 +49,17 @@ public sealed class StatisticsTests
     // The example in scikit-learn's documentation of f1_score(average='macro').
     [Test]
     public void MacroF1_KnownLabels_IsThePublishedValue() =>
-        Assert.That(Choices.MacroF1([0, 1, 2, 0, 1, 2], [0, 2, 1, 0, 0, 1]), Is.EqualTo(0.8 / 3).Within(1e-12));
+        Assert.That(MultipleChoice.MacroF1([0, 1, 2, 0, 1, 2], [0, 2, 1, 0, 0, 1]), Is.EqualTo(0.8 / 3).Within(1e-12));
 
     [Test]
     public void MacroF1_ClassOnlyChosen_CountsAsZero()
     {
-        Assert.That(Choices.MacroF1([0, 0], [0, 3]), Is.EqualTo((2.0 / 3) / 2).Within(1e-12));
-        Assert.That(Choices.Accuracy([0, 0], [0, 3]), Is.EqualTo(0.5));
+        Assert.That(MultipleChoice.MacroF1([0, 0], [0, 3]), Is.EqualTo((2.0 / 3) / 2).Within(1e-12));
+        Assert.That(MultipleChoice.Accuracy([0, 0], [0, 3]), Is.EqualTo(0.5));
     }
 
     [Test]
-    public void Largest_Equal_IsTheFirst() => Assert.That(Choices.Largest([-3, -1, -1]), Is.EqualTo(1));
+    public void Largest_Equal_IsTheFirst() => Assert.That(MultipleChoice.Largest([-3, -1, -1]), Is.EqualTo(1));
 
     [Test]
     public void Perplexity_OfAFairDie_IsItsSides() =>

@@ -80,18 +80,18 @@ internal static class OutputRun
                 int first = Math.Clamp(contextTokens, 1, whole.Length - 1);
                 sums[choice] = (await client.ScoreAsync(whole, 0, token)).Skip(first - 1).Sum(position => (double)position.Logprob);
             }
-            raw[index] = Choices.Largest(sums);
-            normalised[index] = Choices.Largest([.. sums.Select((sum, choice) => sum / Encoding.UTF8.GetByteCount(item.Choices[choice]))]);
+            raw[index] = MultipleChoice.Largest(sums);
+            normalised[index] = MultipleChoice.Largest([.. sums.Select((sum, choice) => sum / Encoding.UTF8.GetByteCount(item.Choices[choice]))]);
         });
         int[] answers = [.. items.Select(item => item.Answer)];
         return new ReportEval
         {
             File = Path.GetFileName(source),
             Items = items.Count,
-            Accuracy = Choices.Accuracy(answers, raw),
-            NormalisedAccuracy = Choices.Accuracy(answers, normalised),
-            MacroF1 = Choices.MacroF1(answers, raw),
-            NormalisedMacroF1 = Choices.MacroF1(answers, normalised),
+            Accuracy = MultipleChoice.Accuracy(answers, raw),
+            NormalisedAccuracy = MultipleChoice.Accuracy(answers, normalised),
+            MacroF1 = MultipleChoice.MacroF1(answers, raw),
+            NormalisedMacroF1 = MultipleChoice.MacroF1(answers, normalised),
         };
     }
 }

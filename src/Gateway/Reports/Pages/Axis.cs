@@ -13,7 +13,7 @@ internal readonly record struct Axis(double Top, double Step)
         if (!(largest > 0) || double.IsInfinity(largest))
             return new Axis(1, 0.5);
         double power = Math.Pow(10, Math.Floor(Math.Log10(largest / MostMarks)));
-        double step = new[] { 1.0, 2, 5, 10 }.Select(times => times * power).First(step => largest / step <= MostMarks);
+        double step = new[] { 1.0, 2, 5, 10 }.Select(times => times * power).First(candidate => largest / candidate <= MostMarks);
         return new Axis(step * Math.Ceiling((largest / step) - 1e-9), step);
     }
 

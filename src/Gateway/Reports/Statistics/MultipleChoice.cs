@@ -1,7 +1,7 @@
 namespace TpServe.Gateway.Reports.Statistics;
 
 /// <summary>How well positions among choices were found.</summary>
-internal static class Choices
+internal static class MultipleChoice
 {
     /// <summary>Position of the largest value; the first of equal ones.</summary>
     public static int Largest(IReadOnlyList<double> values)
