@@ -17,7 +17,7 @@ internal sealed class ReportFlags
     private readonly Option<ulong> _seed = new("--seed") { Description = "Chooses the passages of the mix.", HelpName = "N", DefaultValueFactory = _ => 1 };
     private readonly Option<int> _tokens = new("--tokens") { Description = "Tokens generated after each prompt; 2 to 4096.", HelpName = "N", DefaultValueFactory = _ => 48 };
     private readonly Option<string> _streams = Text("--streams", "N,…", "Numbers of streams at which throughput is measured.", "1,8,32");
-    private readonly Option<double> _seconds = new("--seconds") { Description = "For how long, at each of them; 0.2 to 600.", HelpName = "S", DefaultValueFactory = _ => 4 };
+    private readonly Option<double> _seconds = new("--seconds") { Description = "For how long, at each of them; 0.2 to 600.", HelpName = "S", DefaultValueFactory = _ => 6 };
     private readonly Option<string?> _text = new("--text") { Description = "Text file whose perplexity is taken. Default: passages that lie in the program.", HelpName = "FILE" };
     private readonly Option<int> _textTokens = new("--text-tokens") { Description = "Most tokens of it that are read; 2 to 1000000.", HelpName = "N", DefaultValueFactory = _ => 2048 };
     private readonly Option<string?> _eval = new("--eval") { Description = "File of questions, one a line: {\"prompt\": …, \"choices\": […, …], \"answer\": position or text}; accuracy and macro F1 by log-likelihood.", HelpName = "FILE.jsonl" };

@@ -26,7 +26,7 @@ internal static class Recommendation
         (ReportVariant alone, string aloneWhy) = Best(measured, least);
         (ReportVariant many, string manyWhy) = Best(measured, most);
         if (least == most || alone == many)
-            return Say($"Serve with {Flags(alone)}: {aloneWhy}{(least == most ? "" : $", {manyWhy}")}{same}.{warning}");
+            return Say($"Serve with {Flags(alone)}: {aloneWhy}{(least == most ? "" : $"; {manyWhy}")}{same}.{warning}");
         return Say($"Serve with {Flags(alone)} for the fastest single answers ({aloneWhy}) and with {Flags(many)} for many at once ({manyWhy}){same}.{warning}");
     }
 

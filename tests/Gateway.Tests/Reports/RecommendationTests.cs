@@ -11,7 +11,7 @@ public sealed class RecommendationTests
     [Test]
     public void Of_OneFastestInBoth_NamesItWithTheRunnersUpFigures() => Assert.That(
         Recommendation.Of([SampleReport.Variant("tp 1", 1, 100, 400), SampleReport.Variant("tp 2", 2, 120, 500)], s_same),
-        Is.EqualTo("Serve with --tp 2: 120.0 tokens/s for one stream against 100.0 with tp 1, 500.0 tokens/s for 32 streams against 400.0 with tp 1; outputs are the same to the bit."));
+        Is.EqualTo("Serve with --tp 2: 120.0 tokens/s for one stream against 100.0 with tp 1; 500.0 tokens/s for 32 streams against 400.0 with tp 1; outputs are the same to the bit."));
 
     [Test]
     public void Of_AnotherForEachUse_NamesBoth() => Assert.That(

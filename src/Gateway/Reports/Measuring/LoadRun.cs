@@ -26,7 +26,7 @@ internal static class LoadRun
     public static async Task<LoadSample> RunAsync(
         ServerClient client, IReadOnlyList<int> processes, IReadOnlyList<ReportPrompt> prompts, int tokens, int streams, TimeSpan window, CancellationToken cancellation)
     {
-        // 1. Stream s begins with prompt s, so that at no moment all compute the same one.
+        // 1. Stream s begins with prompt s and a shorter answer the smaller s is, so that streams do not go on in step with one another: a window sees what it would see later.
         using CancellationTokenSource cut = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         TaskCompletionSource ramped = new(TaskCreationOptions.RunContinuationsAsynchronously);
         int begun = 0;
@@ -75,7 +75,8 @@ internal static class LoadRun
                 {
                     RequestTimes times = new(ServerClient.Now());
                     requests[stream].Add(times);
-                    await client.StreamAsync(prompts[i % prompts.Count].Text, tokens, times, () =>
+                    int length = i == stream ? Math.Max(1, tokens * (stream + 1) / streams) : tokens;
+                    await client.StreamAsync(prompts[i % prompts.Count].Text, length, times, () =>
                     {
                         if (times.Tokens.Count == 1 && requests[stream].Count == 1 && Interlocked.Increment(ref begun) == streams)
                             ramped.TrySetResult();
