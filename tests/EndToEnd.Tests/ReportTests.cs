@@ -29,7 +29,7 @@ public sealed class ReportTests
             {"prompt": "The sun rises in the ", "choices": ["west", "east"], "answer": "east"}
             """);
         await File.WriteAllTextAsync(prompts, "Once upon a time\n\"A list of colours: red,\"\n");
-        using Run run = new(_folder, "--degrees", "1,2", "--partition", "1,2", "--prompts", prompts, "--eval", questions, "--tokens", "8", "--streams", "1,3", "--seconds", "0.5", "--text-tokens", "200", "--out", output);
+        using Run run = new(_folder, "--degrees", "1,2", "--partition", "1,2", "--prompts", prompts, "--eval", questions, "--tokens", "8", "--streams", "1,3", "--seconds", "0.5", "--rounds", "2", "--text-tokens", "200", "--out", output);
         Assert.That(await run.ExitAsync(Timeout), Is.Zero, run.Errors);
         Assert.That(run.Output, Does.Contain("Serve with --tp").And.Contain("outputs are the same to the bit"));
         await run.NobodyIsLeftAsync();

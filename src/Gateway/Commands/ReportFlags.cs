@@ -18,6 +18,7 @@ internal sealed class ReportFlags
     private readonly Option<int> _tokens = new("--tokens") { Description = "Tokens generated after each prompt; 2 to 4096.", HelpName = "N", DefaultValueFactory = _ => 48 };
     private readonly Option<string> _streams = Text("--streams", "N,…", "Numbers of streams at which throughput is measured.", "1,8,32");
     private readonly Option<double> _seconds = new("--seconds") { Description = "For how long, at each of them; 0.2 to 600.", HelpName = "S", DefaultValueFactory = _ => 6 };
+    private readonly Option<int> _rounds = new("--rounds") { Description = "Rounds over all groups in which throughput is measured; more tell chance on a shared machine; 1 to 100.", HelpName = "N", DefaultValueFactory = _ => 1 };
     private readonly Option<string?> _text = new("--text") { Description = "Text file whose perplexity is taken. Default: passages that lie in the program.", HelpName = "FILE" };
     private readonly Option<int> _textTokens = new("--text-tokens") { Description = "Most tokens of it that are read; 2 to 1000000.", HelpName = "N", DefaultValueFactory = _ => 2048 };
     private readonly Option<string?> _eval = new("--eval") { Description = "File of questions, one a line: {\"prompt\": …, \"choices\": […, …], \"answer\": position or text}; accuracy and macro F1 by log-likelihood.", HelpName = "FILE.jsonl" };
@@ -28,7 +29,7 @@ internal sealed class ReportFlags
     public static ReportFlags AddTo(Command command)
     {
         ReportFlags flags = new();
-        foreach (Option option in new Option[] { flags._degrees, flags._partitions, flags._wire, flags._prompts, flags._seed, flags._tokens, flags._streams, flags._seconds, flags._text, flags._textTokens, flags._eval, flags._reference, flags._out })
+        foreach (Option option in new Option[] { flags._degrees, flags._partitions, flags._wire, flags._prompts, flags._seed, flags._tokens, flags._streams, flags._seconds, flags._rounds, flags._text, flags._textTokens, flags._eval, flags._reference, flags._out })
             command.Options.Add(option);
         return flags;
     }
@@ -63,6 +64,7 @@ internal sealed class ReportFlags
             OutputTokens = Within(_tokens, parsed.GetValue(_tokens), 2, 4096),
             Streams = StreamsOf(parsed.GetValue(_streams)!),
             Window = TimeSpan.FromSeconds(Within(_seconds, parsed.GetValue(_seconds), 0.2, 600)),
+            Rounds = Within(_rounds, parsed.GetValue(_rounds), 1, 100),
             Text = text is null ? SyntheticMix.EmbeddedText : InputFile.ReadText("--text", text),
             TextSource = text is null ? "embedded passages" : Path.GetFileName(text),
             TextTokens = Within(_textTokens, parsed.GetValue(_textTokens), 2, 1_000_000),

@@ -79,6 +79,15 @@ public sealed class LoadFiguresTests
     }
 
     [Test]
+    public void Merge_ThreeRounds_TakesTheMiddleWithTheOthersAsItsSpread()
+    {
+        ReportLoad[] rounds = [.. new[] { 300.0, 100, 200 }.Select(rate => new ReportLoad { Streams = 8, TokensPerSecond = rate, LeastTokensPerSecond = 1, MostTokensPerSecond = 999, PromptTokensPerSecond = rate / 10 })];
+        ReportLoad merged = LoadFigures.Merge([.. rounds.Select(round => (IReadOnlyList<ReportLoad>)[round])]).Single();
+        Assert.That((merged.Streams, merged.TokensPerSecond, merged.LeastTokensPerSecond, merged.MostTokensPerSecond, merged.PromptTokensPerSecond), Is.EqualTo((8, 200.0, 100.0, 300.0, 20.0)));
+        Assert.That(LoadFigures.Merge([[rounds[0]]]).Single(), Is.SameAs(rounds[0]), "of one round nothing is changed");
+    }
+
+    [Test]
     public void RooflineShare_ByHand_IsAHalf() => Assert.That(LoadFigures.RooflineShare(100_000_000, 10, 2e10), Is.EqualTo(0.5));
 
     private static GetTopologyResponse Topology(params (double Compute, double Collective, double Idle)[] ranks) => new()

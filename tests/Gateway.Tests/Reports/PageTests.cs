@@ -52,6 +52,14 @@ public sealed partial class PageTests
     }
 
     [Test]
+    public void Wrapped_LongName_BreaksAtItsSpaces()
+    {
+        Assert.That(Chart.Wrapped("tp 2, partition 1,3 · 0", 12), Is.EqualTo(new[] { "tp 2,", "partition", "1,3 · 0" }));
+        Assert.That(Chart.Wrapped("tp 1 · 0", 12), Is.EqualTo(new[] { "tp 1 · 0" }));
+        Assert.That(Chart.Wrapped("partition", 3), Is.EqualTo(new[] { "partition" }));
+    }
+
+    [Test]
     public void Axis_AnyValue_HoldsItWithFewRoundMarks() => Gen.Double[-12, 12].Sample(power =>
     {
         double largest = Math.Pow(10, power);

@@ -57,6 +57,22 @@ internal static class LoadFigures
         static double Collective((RankInfo First, RankInfo Second) rank) => rank.Second.CollectiveSeconds - rank.First.CollectiveSeconds;
     }
 
+    /// <summary>The same loads measured in several rounds as one: the round in the middle, with the slowest and the fastest round instead of the window's quarters.</summary>
+    /// <param name="rounds">At least one, each with the same numbers of streams in the same order.</param>
+    public static IReadOnlyList<ReportLoad> Merge(IReadOnlyList<IReadOnlyList<ReportLoad>> rounds)
+    {
+        if (rounds.Count == 1)
+            return rounds[0];
+        return [.. rounds[0].Select((_, at) =>
+        {
+            ReportLoad[] ordered = [.. rounds.Select(round => round[at]).OrderBy(load => load.TokensPerSecond)];
+            ReportLoad middle = ordered[(ordered.Length - 1) / 2].Clone();
+            middle.LeastTokensPerSecond = ordered[0].TokensPerSecond;
+            middle.MostTokensPerSecond = ordered[^1].TokensPerSecond;
+            return middle;
+        })];
+    }
+
     /// <summary>Fills in what compares groups: speed-up, efficiency and serial fraction over the group of fewest resources, and the ratio to one worker with the same ones.</summary>
     public static void Compare(IReadOnlyList<ReportVariant> variants)
     {

@@ -35,6 +35,9 @@ internal sealed record ReportOrder
     /// <summary>For which throughput is counted at each of them.</summary>
     public required TimeSpan Window { get; init; }
 
+    /// <summary>Rounds over all groups in which throughput is measured.</summary>
+    public required int Rounds { get; init; }
+
     /// <summary>The text whose perplexity is taken.</summary>
     public required string Text { get; init; }
 

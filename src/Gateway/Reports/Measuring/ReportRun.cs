@@ -17,7 +17,7 @@ internal sealed class ReportRun(ReportOrder order, Action<string> progress, Time
     private ModelInfo _model = new();
     private (int Least, int Most) _promptTokens;
 
-    /// <summary>1. every group, 2. the baseline where one is needed, 3. the reference with activations of f32, 4. what compares them, 5. the sentence.</summary>
+    /// <summary>1. every group, 2. the baseline where one is needed, and further rounds, 3. the reference with activations of f32, 4. what compares them, 5. the sentence.</summary>
     /// <exception cref="InputFileException">A prompt or a question is longer than the context.</exception>
     /// <exception cref="MeasurementException">Not one group could be measured.</exception>
     public async Task<TpReport> RunAsync(CancellationToken cancellation)
@@ -34,8 +34,10 @@ internal sealed class ReportRun(ReportOrder order, Action<string> progress, Time
 
         // 2. On GPUs every degree has resources of its own.
         ReportVariant first = outcomes[0].Variant;
-        if (first.Resource == "threads" && order.Threads == 0 && VariantSpec.Baseline(order.Variants, order.Cores) is { } baseline)
+        VariantSpec? baseline = first.Resource == "threads" && order.Threads == 0 ? VariantSpec.Baseline(order.Variants, order.Cores) : null;
+        if (baseline is not null)
             report.Variants.Add(await TryAsync(baseline, [], cancellation));
+        await RepeatAsync([.. order.Variants, .. baseline is null ? (VariantSpec[])[] : [baseline]], report.Variants, cancellation);
 
         // 3.
         report.Quality = QualityOf(outcomes[0]);
@@ -61,6 +63,29 @@ internal sealed class ReportRun(ReportOrder order, Action<string> progress, Time
         report.Notes.AddRange(_notes.Concat(NotesOn(report)));
         report.Seconds = (time.GetUtcNow() - begin).TotalSeconds;
         return report;
+    }
+
+    /// <summary>Further rounds, every other one backwards, so that a machine that grows slower or faster meanwhile does so to all.</summary>
+    private async Task RepeatAsync(IReadOnlyList<VariantSpec> specs, IReadOnlyList<ReportVariant> variants, CancellationToken cancellation)
+    {
+        (VariantSpec Spec, ReportVariant Variant, List<IReadOnlyList<ReportLoad>> Rounds)[] all =
+            [.. specs.Zip(variants, (spec, variant) => (spec, variant, new List<IReadOnlyList<ReportLoad>> { variant.Loads.ToArray() })).Where(one => one.variant.Fault.Length == 0)];
+        for (int round = 2; round <= order.Rounds; round++)
+            foreach ((VariantSpec spec, ReportVariant variant, List<IReadOnlyList<ReportLoad>> rounds) in round % 2 == 0 ? Enumerable.Reverse(all) : all)
+                try
+                {
+                    rounds.Add(await _variants.RepeatAsync(spec, variant.Resources, cancellation));
+                }
+                catch (Exception fault) when (fault is MeasurementException or RpcException && !cancellation.IsCancellationRequested)
+                {
+                    _notes.Add(string.Create(CultureInfo.InvariantCulture, $"{spec.Name} was not measured in round {round}: {Reason(fault)}"));
+                }
+        foreach ((_, ReportVariant variant, List<IReadOnlyList<ReportLoad>> rounds) in all)
+        {
+            IReadOnlyList<ReportLoad> merged = LoadFigures.Merge(rounds);
+            variant.Loads.Clear();
+            variant.Loads.AddRange(merged);
+        }
     }
 
     private async Task<ReportVariant> TryAsync(VariantSpec spec, List<VariantOutcome> outcomes, CancellationToken cancellation)
@@ -157,6 +182,7 @@ internal sealed class ReportRun(ReportOrder order, Action<string> progress, Time
             MostPromptTokens = _promptTokens.Most,
             OutputTokens = order.OutputTokens,
             WindowSeconds = order.Window.TotalSeconds,
+            Rounds = order.Rounds,
         };
         if (order.Seed is { } seed)
             workload.Seed = seed;

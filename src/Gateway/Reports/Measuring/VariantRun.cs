@@ -56,21 +56,14 @@ internal sealed class VariantRun(ReportOrder order, Action<string> progress)
         if (!spec.IsBaseline)
         {
             await MeasureLatencyAsync(client, variant, cancellation);
-            read = Math.Max(read, gpus.Length > 0 ? 0 : StreamingRead.Measure(resources));
             progress(Say($"{spec.Name}: time to first token {variant.Ttft?.P50 ?? 0:F0} ms, then {variant.Tpot?.P50 ?? 0:F1} ms a token"));
         }
 
-        // 4. Numbers of streams share a server, so that a start is paid once.
-        int[] processes = [server.Id, .. topology.Ranks.Select(rank => rank.Pid)];
-        foreach (int streams in order.Streams)
-        {
-            LoadSample sample = await LoadRun.RunAsync(client, processes, order.Prompts, order.OutputTokens, streams, order.Window, cancellation);
-            ReportLoad load = LoadFigures.Of(sample, variant.Resources);
-            variant.Loads.Add(load);
-            progress(Say($"{spec.Name}: {streams} stream{(streams == 1 ? "" : "s")}: {load.TokensPerSecond:F1} tokens/s"));
-        }
+        // 4.
+        variant.Loads.AddRange(await MeasureLoadsAsync(spec.Name, server, client, topology, variant.Resources, cancellation));
         if (gpus.Length == 0)
         {
+            read = Math.Max(read, StreamingRead.Measure(resources));
             variant.ReadBytesPerSecond = read;
             if (!order.HasDraft)
                 variant.WeightBytesPerToken = topology.Ranks.Sum(rank => rank.WeightBytes) - order.UnreadBytes;
@@ -92,6 +85,32 @@ internal sealed class VariantRun(ReportOrder order, Action<string> progress)
         // 6.
         variant.Ranks.AddRange(topology.Ranks.Select(Describe));
         return new VariantOutcome(variant, answers, scores, eval);
+    }
+
+    /// <summary>Throughput once more, on another server of the same group.</summary>
+    /// <exception cref="MeasurementException">The server does not start, or is lost.</exception>
+    public async Task<IReadOnlyList<ReportLoad>> RepeatAsync(VariantSpec spec, int resources, CancellationToken cancellation)
+    {
+        await using MeasuredServer server = await MeasuredServer.StartAsync([.. order.ServerFlags, .. spec.Flags], order.ReadyTimeout, cancellation);
+        using ServerClient client = new(server.Grpc);
+        GetTopologyResponse topology = await client.TopologyAsync(cancellation);
+        await client.StreamAsync(order.Prompts.MaxBy(prompt => prompt.Text.Length)!.Text, WarmUpTokens, new RequestTimes(0), null, cancellation);
+        return await MeasureLoadsAsync(spec.Name, server, client, topology, resources, cancellation);
+    }
+
+    /// <summary>Every number of streams on one server, so that its start is paid once.</summary>
+    private async Task<IReadOnlyList<ReportLoad>> MeasureLoadsAsync(
+        string name, MeasuredServer server, ServerClient client, GetTopologyResponse topology, int resources, CancellationToken cancellation)
+    {
+        List<ReportLoad> loads = [];
+        int[] processes = [server.Id, .. topology.Ranks.Select(rank => rank.Pid)];
+        foreach (int streams in order.Streams)
+        {
+            LoadSample sample = await LoadRun.RunAsync(client, processes, order.Prompts, order.OutputTokens, streams, order.Window, cancellation);
+            loads.Add(LoadFigures.Of(sample, resources));
+            progress(Say($"{name}: {streams} stream{(streams == 1 ? "" : "s")}: {loads[^1].TokensPerSecond:F1} tokens/s"));
+        }
+        return loads;
     }
 
     /// <summary>One request after the other: all prompts in turn, for a while, but no fewer than a few.</summary>

@@ -43,12 +43,31 @@ internal static class Chart
                     svg.Element("text", Figures.Short(value), ("class", "value"), ("x", Pixel(x + (width / 2))), ("y", Pixel(Top + PlotHeight - height - 4)), ("text-anchor", "middle"));
                 below += stacked ? value : 0;
             }
-            svg.Element("text", groups[group], ("x", Pixel(Left + ((group + 0.5) * room))), ("y", Pixel(Height - Bottom + 18)), ("text-anchor", "middle"));
+            string[] lines = [.. Wrapped(groups[group], (int)(room / LetterWidth))];
+            for (int line = 0; line < lines.Length; line++)
+                svg.Element("text", lines[line], ("x", Pixel(Left + ((group + 0.5) * room))), ("y", Pixel(Height - Bottom + 14 + (12 * line))), ("text-anchor", "middle"));
         }
         return svg.Close("svg").Line();
     }
 
-    /// <summary>Points over resources, joined by series, and the ideal: as many times faster as there are more resources.</summary>
+    /// <summary>A text in lines of at most so many letters, where its spaces allow.</summary>
+    internal static IEnumerable<string> Wrapped(string text, int letters)
+    {
+        string line = "";
+        foreach (string word in text.Split(' '))
+            if (line.Length == 0)
+                line = word;
+            else if (line.Length + 1 + word.Length <= letters)
+                line += " " + word;
+            else
+            {
+                yield return line;
+                line = word;
+            }
+        yield return line;
+    }
+
+    /// <summary>Points over resources, and the ideal: as many times faster as there are more resources. A series' line goes through its best point at each amount.</summary>
     /// <param name="title">What it shows.</param>
     /// <param name="unit">Of the horizontal axis.</param>
     /// <param name="series">Names with their points.</param>
@@ -67,7 +86,7 @@ internal static class Chart
         for (int i = 0; i < series.Count; i++)
         {
             (double Resources, double SpeedUp)[] points = [.. series[i].Points.OrderBy(point => point.Resources)];
-            string path = string.Join(' ', points.Select(point => $"{Pixel(X(point.Resources))},{Pixel(Y(point.SpeedUp))}"));
+            string path = string.Join(' ', points.GroupBy(point => point.Resources).Select(same => same.MaxBy(point => point.SpeedUp)).Select(point => $"{Pixel(X(point.Resources))},{Pixel(Y(point.SpeedUp))}"));
             svg.Open("polyline", ("class", $"l{i % Colours}"), ("points", path)).Close("polyline");
             foreach ((double resources, double speedUp) in points)
                 svg.Open("circle", ("class", $"c{i % Colours}"), ("cx", Pixel(X(resources))), ("cy", Pixel(Y(speedUp))), ("r", 4))

@@ -28,10 +28,10 @@ internal static class ReportPage
             .Open("meta", ("http-equiv", "Content-Security-Policy"), ("content", "default-src 'none'; style-src 'unsafe-inline'"))
             .Element("title", $"TpServe report: {subject.Model}").Open("style").Constant(Style).Close("style").Close("head").Line().Open("body").Line();
         page.Element("h1", "What tensor parallelism costs and brings")
-            .Element("p", Say($"{subject.Summary}. {subject.Device}, {subject.Cores} cores, {subject.System}. TpServe {report.Release}, {report.Created}, {report.Seconds:F0} s."), ("class", "soft"))
+            .Element("p", Say($"{subject.Summary}. {subject.Device}; {subject.System}. TpServe {report.Release}, {report.Created}, {report.Seconds:F0} s."), ("class", "soft"))
             .Element("p", report.Recommendation, ("class", "lead"));
         if (report.Workload is { } work)
-            page.Element("p", Say($"{work.Prompts} prompts of {work.LeastPromptTokens} to {work.MostPromptTokens} tokens ({work.Source}{(work.HasSeed ? Say($", seed {work.Seed}") : "")}), {work.OutputTokens} tokens after each, greedy; throughput over {work.WindowSeconds:0.#} s at each number of streams. Every group of workers was a server of its own, one after the other."));
+            page.Element("p", Say($"{work.Prompts} prompts of {work.LeastPromptTokens} to {work.MostPromptTokens} tokens ({work.Source}{(work.HasSeed ? Say($", seed {work.Seed}") : "")}), {work.OutputTokens} tokens after each, greedy; throughput over {work.WindowSeconds:0.#} s at each number of streams{(work.Rounds > 1 ? Say($", the middle one of {work.Rounds} rounds") : "")}. Every group of workers was a server of its own, one after the other."));
         if (measured.Length > 0)
         {
             Plots(page, measured);

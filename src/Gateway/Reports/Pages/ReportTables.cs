@@ -21,8 +21,8 @@ internal static class ReportTables
 
     /// <summary>One row a group and number of streams.</summary>
     public static void Loads(Markup page, IEnumerable<ReportVariant> measured) => page.Element("h2", "Many at once").Table(
-        "Throughput: over the window, and its slowest to fastest quarter; times in milliseconds, p50 / p90 / p99",
-        ["", "streams", "tokens/s", "quarters", "prompt tokens/s", "TTFT", "ITL", "held s / 1,000", "CPU s / 1,000", "speed-up", "efficiency", "Karp–Flatt", "against one worker"],
+        "Throughput: over the window, and its slowest to fastest quarter, or round where there are several; times in milliseconds, p50 / p90 / p99",
+        ["", "streams", "tokens/s", "from–to", "prompt tokens/s", "TTFT", "ITL", "held s / 1,000", "CPU s / 1,000", "speed-up", "efficiency", "Karp–Flatt", "against one worker"],
         measured.SelectMany(variant => variant.Loads.Select(load => (IReadOnlyList<string>)
         [
             variant.Name, Say($"{load.Streams}"), Figures.Short(load.TokensPerSecond), $"{Figures.Short(load.LeastTokensPerSecond)}–{Figures.Short(load.MostTokensPerSecond)}", Figures.Short(load.PromptTokensPerSecond),
