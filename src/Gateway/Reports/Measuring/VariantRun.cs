@@ -26,7 +26,7 @@ internal sealed class VariantRun(ReportOrder order, Action<string> progress)
     /// <exception cref="MeasurementException">The server does not start, or is lost.</exception>
     public async Task<VariantOutcome> RunAsync(VariantSpec spec, Func<ServerClient, Task<TextTokens>> prepare, bool first, CancellationToken cancellation)
     {
-        // 1. The memory is read while no server computes, here and once more: a shared host's memory is not the same a second later.
+        // 1. The memory is read while no server computes, here and twice more: a shared host's memory is not the same a second later.
         int resources = VariantSpec.ThreadsOf(spec.Degree, spec.Threads > 0 ? spec.Threads : order.Threads, order.Cores);
         double read = StreamingRead.Measure(resources);
         await using MeasuredServer server = await MeasuredServer.StartAsync([.. order.ServerFlags, .. spec.Flags], order.ReadyTimeout, cancellation);
@@ -56,6 +56,7 @@ internal sealed class VariantRun(ReportOrder order, Action<string> progress)
         if (!spec.IsBaseline)
         {
             await MeasureLatencyAsync(client, variant, cancellation);
+            read = Math.Max(read, gpus.Length > 0 ? 0 : StreamingRead.Measure(resources));
             progress(Say($"{spec.Name}: time to first token {variant.Ttft?.P50 ?? 0:F0} ms, then {variant.Tpot?.P50 ?? 0:F1} ms a token"));
         }
 
