@@ -10,8 +10,8 @@ internal static class Recommendation
     private const double LeastDifference = 0.05;
 
     /// <summary>
-    /// 1. who is fastest for one stream, and who under most streams; of those no slower than it by more than chance, the one of fewest workers;
-    /// 2. one sentence, with the runner-up's figures; 3. a difference of outputs comes first, whatever is fast.
+    /// 1. who is fastest for one stream, and who under most streams, each with those no slower by more than chance; 2. who is among both, else one for each use, of
+    /// fewest workers; 3. one sentence, with the other's figures; a difference of outputs is warned of, whatever is fast.
     /// </summary>
     public static string Of(IReadOnlyList<ReportVariant> variants, ReportEquality? equality)
     {
@@ -23,23 +23,31 @@ internal static class Recommendation
         string same = equality is { Compared: > 0, FirstDifference.Length: 0 } ? "; outputs are the same to the bit" : "";
         if (measured.Length == 1)
             return Say($"Only {measured[0].Name} was measured: {Rate(measured[0], least):F1} tokens/s for one stream, {Rate(measured[0], most):F1} for {most}.{warning}");
-        (ReportVariant alone, string aloneWhy) = Best(measured, least);
-        (ReportVariant many, string manyWhy) = Best(measured, most);
-        if (least == most || alone == many)
-            return Say($"Serve with {Flags(alone)}: {aloneWhy}{(least == most ? "" : $"; {manyWhy}")}{same}.{warning}");
-        return Say($"Serve with {Flags(alone)} for the fastest single answers ({aloneWhy}) and with {Flags(many)} for many at once ({manyWhy}){same}.{warning}");
+        ReportVariant[] fastAlone = Fastest(measured, least), fastMany = Fastest(measured, most), both = [.. fastAlone.Intersect(fastMany)];
+        if (both.Length > 0)
+        {
+            ReportVariant one = Fewest(both);
+            return Say($"Serve with {Flags(one)}: {Why(one, measured, least)}{(least == most ? "" : $"; {Why(one, measured, most)}")}{same}.{warning}");
+        }
+        ReportVariant alone = Fewest(fastAlone), many = Fewest(fastMany);
+        return Say($"Serve with {Flags(alone)} for the fastest single answers ({Why(alone, measured, least)}) and with {Flags(many)} for many at once ({Why(many, measured, most)}){same}.{warning}");
     }
 
-    private static (ReportVariant Best, string Why) Best(ReportVariant[] measured, int streams)
+    /// <summary>The fastest, and those no slower than it by more than chance.</summary>
+    private static ReportVariant[] Fastest(ReportVariant[] measured, int streams)
     {
-        ReportVariant[] ordered = [.. measured.OrderByDescending(variant => Rate(variant, streams))];
-        double top = Rate(ordered[0], streams);
-        ReportVariant best = ordered.Where(variant => top / Rate(variant, streams) <= 1 + Chance(ordered[0], variant, streams)).OrderBy(variant => variant.Degree).First();
-        ReportVariant other = ordered.First(variant => variant != best);
-        double ratio = Rate(best, streams) / Rate(other, streams);
-        string who = streams == 1 ? "one stream" : Say($"{streams} streams");
-        string figures = Say($"{Rate(best, streams):F1} tokens/s for {who} against {Rate(other, streams):F1} with {other.Name}");
-        return (best, Math.Abs(ratio - 1) <= Chance(best, other, streams) ? figures + ", which is no sure difference" : figures);
+        ReportVariant top = measured.MaxBy(variant => Rate(variant, streams))!;
+        return [.. measured.Where(variant => variant == top || Rate(top, streams) / Rate(variant, streams) <= 1 + Chance(top, variant, streams))];
+    }
+
+    private static ReportVariant Fewest(ReportVariant[] variants) => variants.MinBy(variant => variant.Degree)!;
+
+    /// <summary>Its rate beside that of the fastest other one.</summary>
+    private static string Why(ReportVariant one, ReportVariant[] measured, int streams)
+    {
+        ReportVariant other = measured.Where(variant => variant != one).MaxBy(variant => Rate(variant, streams))!;
+        string figures = Say($"{Rate(one, streams):F1} tokens/s for {(streams == 1 ? "one stream" : Say($"{streams} streams"))} against {Rate(other, streams):F1} with {other.Name}");
+        return Math.Abs((Rate(one, streams) / Rate(other, streams)) - 1) <= Chance(one, other, streams) ? figures + ", which is no sure difference" : figures;
     }
 
     /// <summary>How far two rates may lie apart by chance, over the rate: the standard errors of both, and never less than a floor.</summary>

@@ -19,6 +19,11 @@ public sealed class RecommendationTests
         Does.StartWith("Serve with --tp 1 for the fastest single answers (100.0 tokens/s for one stream").And.Contain("--tp 2 --partition 1,3 for many at once (500.0 tokens/s for 32 streams against 400.0 with tp 1)"));
 
     [Test]
+    public void Of_FastestAloneAndNoWorseForMany_IsOneForBoth() => Assert.That(
+        Recommendation.Of([SampleReport.Variant("tp 1", 1, 100, 405), SampleReport.Variant("tp 2", 2, 120, 400)], s_same),
+        Is.EqualTo("Serve with --tp 2: 120.0 tokens/s for one stream against 100.0 with tp 1; 400.0 tokens/s for 32 streams against 405.0 with tp 1, which is no sure difference; outputs are the same to the bit."));
+
+    [Test]
     public void Of_LessThanChance_TakesTheFewestWorkersAndSaysSo() => Assert.That(
         Recommendation.Of([SampleReport.Variant("tp 2", 2, 102, 408), SampleReport.Variant("tp 1", 1, 100, 400)], s_same),
         Does.StartWith("Serve with --tp 1: 100.0 tokens/s for one stream against 102.0 with tp 2, which is no sure difference"));
