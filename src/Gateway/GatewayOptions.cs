@@ -95,6 +95,9 @@ public sealed record GatewayOptions
     /// <summary>HOST:PORT of the gRPC interface.</summary>
     public string Grpc { get; init; } = "127.0.0.1:8081";
 
+    /// <summary>Folder into which tpserve report has written, or will; empty = none is shown.</summary>
+    public string Report { get; init; } = "";
+
     /// <summary>trace, debug, information, warning, error.</summary>
     public string LogLevel { get; init; } = "information";
 

@@ -1,4 +1,4 @@
-// The gateway, and the command line around it: serve (default), chat, complete, plan, doctor, health, drain. Read on: Commands/ServeCommand.
+// The gateway, and the command line around it: serve (default), chat, complete, plan, report, doctor, health, drain. Read on: Commands/ServeCommand.
 using System.Collections;
 using System.CommandLine;
 using TpServe.Gateway.Commands;
@@ -14,6 +14,8 @@ tpserve.Subcommands.Add(ServeCommand.Create(sources));
 tpserve.Subcommands.Add(ChatCommand.Create());
 tpserve.Subcommands.Add(CompleteCommand.Create());
 tpserve.Subcommands.Add(PlanCommand.Create(sources));
+tpserve.Subcommands.Add(ReportCommand.Create(sources));
+tpserve.Subcommands.Add(ReportCommand.CreateServer(sources));
 tpserve.Subcommands.Add(DoctorCommand.Create(sources));
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());
@@ -32,7 +34,7 @@ if (UsageFault.Of(parsed) is { } usage)
 InvocationConfiguration invocation = new()
 {
     EnableDefaultExceptionHandler = false,
-    ProcessTerminationTimeout = parsed.CommandResult.Command is RootCommand or { Name: "serve" } ? null : TimeSpan.FromSeconds(10),
+    ProcessTerminationTimeout = parsed.CommandResult.Command is RootCommand or { Name: "serve" or ReportCommand.ServerName } ? null : TimeSpan.FromSeconds(10),
 };
 try
 {

@@ -4,7 +4,6 @@ using System.Net;
 using System.Net.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Serilog;
 using Serilog.Events;
 using TpServe.Collectives.Ring;
@@ -50,9 +49,6 @@ builder.Host.UseSerilog((_, log) => log
     .MinimumLevel.Override("Grpc", LogEventLevel.Warning)
     .MinimumLevel.Override("Microsoft.Extensions.Hosting", LogEventLevel.Fatal) // a failed start is one line, below
     .WriteTo.Async(queue => queue.Console(formatProvider: System.Globalization.CultureInfo.InvariantCulture)));
-
-// What comes is read, and what goes is written, on the thread that hears of it: nothing here blocks, and every thread woken takes a moment from the rank's.
-builder.Services.Configure<SocketTransportOptions>(sockets => sockets.UnsafePreferInlineScheduling = true);
 
 // 2. Where the gateway and the peers reach it: a Unix socket for one host, a port across hosts.
 builder.WebHost.ConfigureKestrel(kestrel =>

@@ -74,6 +74,7 @@ public static class TpServeApi
         Map(s_get, "/health/live", ServerEndpoints.LiveAsync);
         Map(s_get, "/health/ready", server.ReadyAsync);
         Map(s_get, "/topology", server.TopologyAsync);
+        Map(s_get, "/report", server.ReportAsync);
         app.Use(AnswerUnknownRoutesAsync);
         return app;
 

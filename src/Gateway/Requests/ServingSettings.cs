@@ -42,6 +42,9 @@ public sealed record ServingSettings
     /// <summary>Its name; empty = there is none.</summary>
     public string DraftModel { get; init; } = "";
 
+    /// <summary>Folder of the report that is shown; empty = none.</summary>
+    public string ReportFolder { get; init; } = "";
+
     /// <summary>How long a request may take at most, whatever its client says. Default 1 h.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromHours(1);
 

@@ -60,6 +60,7 @@ public sealed class GatewaySettingsTests
     // The value of each row goes to its own property, and to no other.
     [TestCase("--model", "/m.gguf", nameof(GatewayOptions.Model), "/m.gguf")]
     [TestCase("--draft", "/small.gguf", nameof(GatewayOptions.Draft), "/small.gguf")]
+    [TestCase("--report", "/reports/last", nameof(GatewayOptions.Report), "/reports/last")]
     [TestCase("--tp", "3", nameof(GatewayOptions.Tp), 3)]
     [TestCase("--gpu-memory-utilization", "0.5", nameof(GatewayOptions.GpuMemoryUtilization), 0.5)]
     [TestCase("--threads", "7", nameof(GatewayOptions.Threads), 7)]

@@ -1,5 +1,7 @@
+using Google.Protobuf;
 using Grpc.Core;
 using TpServe.Gateway.Engine;
+using TpServe.Gateway.Reports;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
@@ -106,6 +108,23 @@ public sealed class ControlService(
     /// <inheritdoc/>
     public override Task<FlushPrefixCacheResponse> FlushPrefixCache(FlushPrefixCacheRequest request, ServerCallContext context) =>
         Task.FromResult(new FlushPrefixCacheResponse { Blocks = engine.FlushCache() });
+
+    /// <inheritdoc/>
+    public override async Task<GetTpReportResponse> GetTpReport(GetTpReportRequest request, ServerCallContext context)
+    {
+        try
+        {
+            return new GetTpReportResponse
+            {
+                Report = await ReportFiles.ReadReportAsync(settings.ReportFolder, context.CancellationToken)
+                    ?? throw new RequestRejectedException(StatusCode.NotFound, "REPORT_NOT_FOUND", ReportFiles.Missing(settings.ReportFolder)),
+            };
+        }
+        catch (Exception fault) when (fault is InvalidProtocolBufferException or InvalidJsonException)
+        {
+            throw new RequestRejectedException(StatusCode.DataLoss, "REPORT_UNREADABLE", "What lies in the report's folder is no report of this release.");
+        }
+    }
 
     private SamplingOptions DefaultSampling()
     {

@@ -2,15 +2,17 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Google.Protobuf;
+using Grpc.Core;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
+using TpServe.Gateway.Reports;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Api.OpenAi;
 
-/// <summary>GET /v1/models, /health/live, /health/ready, /topology.</summary>
+/// <summary>GET /v1/models, /health/live, /health/ready, /topology, /report.</summary>
 internal sealed class ServerEndpoints(
     RequestParser parser, InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerClock clock)
 {
@@ -48,6 +50,18 @@ internal sealed class ServerEndpoints(
     {
         http.Response.ContentType = "application/json; charset=utf-8";
         return http.Response.WriteAsync(s_protoJson.Format(group.Topology()), http.RequestAborted);
+    }
+
+    /// <summary>Answers /report: the page as it lies in the folder that the settings name; nothing of the request says which file.</summary>
+    public async Task ReportAsync(HttpContext http)
+    {
+        byte[] page = await ReportFiles.ReadPageAsync(settings.ReportFolder, http.RequestAborted)
+            ?? throw new RequestRejectedException(StatusCode.NotFound, "REPORT_NOT_FOUND", ReportFiles.Missing(settings.ReportFolder));
+        http.Response.ContentType = "text/html; charset=utf-8";
+        http.Response.Headers.ContentSecurityPolicy = "default-src 'none'; style-src 'unsafe-inline'";
+        http.Response.Headers.XContentTypeOptions = "nosniff";
+        http.Response.Headers.CacheControl = "no-cache";
+        await http.Response.Body.WriteAsync(page, http.RequestAborted);
     }
 
     private ModelReply Model() => new(model.Name, clock.StartedAt, settings.MaxModelLen);
