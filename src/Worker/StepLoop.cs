@@ -12,7 +12,7 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
     private readonly StepBatchBuilder _builder = new(epoch, blockTokens, shard.DraftPasses);
     private readonly Model.StepTrace _trace = new();
     private string? _toldRecordingFault;
-    private TimeSpan _waited = shard.Relay.Waited;
+    private TimeSpan _waited = AtRest(shard.Relay);
     private UnansweredSteps? _unanswered;
     private long _endedAt;
     private bool _failed;
@@ -52,6 +52,13 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
                 shard.IsSpoiled = true;
             throw;
         }
+    }
+
+    /// <summary>What the group has waited by now; what joining it took is no step's.</summary>
+    private static TimeSpan AtRest(RelayCommunicator relay)
+    {
+        relay.TakeElapsed();
+        return relay.Waited;
     }
 
     private void AddTimes(StepResult result, long start)
