@@ -7,13 +7,13 @@ internal sealed class SearchBudget
     public int Groups { get; set; } = 64;
 
     /// <summary>Rounds of prices, over all groups.</summary>
-    public int PriceRounds { get; set; } = 96;
+    public int PriceRounds { get; set; } = 20;
 
     /// <summary>Pairs of splits that are looked at, over all groups.</summary>
-    public int Pairs { get; set; } = 400_000;
+    public int Pairs { get; set; } = 200_000;
 
     /// <summary>Splits of the vocabulary that are searched beside the unbound ones, over all groups.</summary>
-    public int RowSplits { get; set; } = 1_500;
+    public int RowSplits { get; set; } = 600;
 
     /// <summary>Splits of one segment that are listed.</summary>
     public int Splits => 4_000;
@@ -29,16 +29,21 @@ internal sealed record GroupOutcome(Partition? Partition, double Cost, double Lo
 /// <summary>Finds the best partition of one group of devices: which ones and in which order is given.</summary>
 /// <remarks>
 /// 1. Heads, leaves and vocabulary rows are split each by itself: their costs add up, so that is the best where all of it has room.
-/// 2. Where it has not, prices on each rank's bytes (Lagrange multipliers) give a lower bound that counts memory, and splits near the limits; those that have
-///    room, or get it when the other segments are split within what is left, are kept, and improved one segment at a time.
+/// 2. Where it has not, prices on each rank's bytes (<see cref="MemoryPrices"/>; Lagrange multipliers) give a lower bound that counts memory, and splits near
+///    the limits; those that have room, or get it when the other segments are split within what is left, are kept, and improved one segment at a time.
 /// 3. Every pair of a heads split and a leaves split that could still be cheaper is tried, as far as the budget goes: then the best is proven.
-/// Source   Held and Karp 1971 for the bound; Polyak 1969 for the step.
+/// Source   Geoffrion 1974, Lagrangean relaxation.
 /// </remarks>
 internal sealed class GroupSearch
 {
-    private const int MostPriceRounds = 24, MostPolishRounds = 8;
+    private const int MostPolishRounds = 8, FewLabels = 24;
     private const double Equal = 1e-13;
 
+    private static readonly double[] s_scales = [1, 0.5, 2, 0.25, 4];
+
+    private readonly CostModel _costs;
+    private readonly IReadOnlyList<int> _chosen;
+    private readonly double[] _pieceSeconds;
     private readonly RangeTable _headTable, _leafTable;
     private readonly RangeSplit _heads, _leaves;
     private readonly RowSplit _rows;
@@ -52,7 +57,7 @@ internal sealed class GroupSearch
         CollectiveCosts[] collectives = costs.Collectives(chosen);
         double[] weights = costs.Weights;
         double[] pieces = [.. chosen.Select((_, rank) => (weights[0] * collectives[0].PieceSeconds[rank]) + (weights[1] * collectives[1].PieceSeconds[rank]))];
-        (_headTable, _leafTable, _budget) = (heads, leaves, budget);
+        (_costs, _chosen, _pieceSeconds, _headTable, _leafTable, _budget) = (costs, chosen, pieces, heads, leaves, budget);
         _heads = new RangeSplit(heads, chosen, pieces);
         _leaves = new RangeSplit(leaves, chosen, pieces);
         _rows = new RowSplit(costs, chosen);
@@ -75,7 +80,7 @@ internal sealed class GroupSearch
             return Outcome(bound, !isCut);
 
         // 2. Prices on memory.
-        double priced = Math.Max(bound, Price(bound));
+        double priced = Price(bound, heads, leaves);
         if (_best is null)
             TryRoomiest();
         if (_best is not null)
@@ -121,42 +126,42 @@ internal sealed class GroupSearch
         return all >= _rows.Units ? units : null;
     }
 
-    /// <summary>Raises the price of each rank's memory where it is short, and lowers it where there is some; returns the best lower bound met.</summary>
-    private double Price(double bound)
+    /// <summary>Splits where each byte has the price that the linear program gives it, and some around that; returns the best lower bound met.</summary>
+    private double Price(double bound, Split freeHeads, Split freeLeaves)
     {
-        double[] prices = new double[_room.Length];
-        double bestBound = bound;
-        for (int round = 0; round < MostPriceRounds && _budget.PriceRounds-- > 0; round++)
+        MemoryPrices program = MemoryPrices.Of(_costs, _chosen, _room);
+        double[] unit = program.Seconds;
+        if (unit.All(price => price == 0))
         {
-            Split heads = _heads.Best(prices)!, leaves = _leaves.Best(prices)!;
-            int cheapest = Array.IndexOf(prices, prices.Min());
-            double paid = 0;
-            double[] short_ = new double[_room.Length];
-            for (int rank = 0; rank < _room.Length; rank++)
+            // Fractions have room, whole heads and leaves have not: whoever was given too much pays what bytes cost on the mean.
+            double mean = bound / _room.Sum();
+            unit = [.. _room.Select((room, rank) => HeadBytes(freeHeads, rank) + LeafBytes(freeLeaves, rank) + RowBytes(_rows.Unbound, rank) > room ? mean : 0)];
+        }
+        bound = Math.Max(bound, program.Bound + (2 * _pieceSeconds.Min()));
+        foreach (double scale in s_scales)
+        {
+            if (_budget.PriceRounds-- <= 0)
+                break;
+            bool isProgram = scale == 1;
+            double[] prices = [.. unit.Select(price => scale * price)];
+            int labels = isProgram ? RangeSplit.MostLabels : FewLabels;
+            Split heads = _heads.Best(prices, labels: labels)!;
+            bool isCut = _heads.IsCut;
+            Split leaves = _leaves.Best(prices, labels: labels)!;
+            if (isProgram && !isCut && !_leaves.IsCut && ReferenceEquals(unit, program.Seconds))
             {
-                short_[rank] = HeadBytes(heads, rank) + LeafBytes(leaves, rank) + (rank == cheapest ? _rows.Units * _rows.UnitBytes : 0) - _room[rank];
-                paid += prices[rank] * _room[rank];
+                double rows = Math.Max(program.RowBound, _rows.Unbound.Cost + (_rows.Units * _rows.UnitBytes * prices.Min()));
+                bound = Math.Max(bound, heads.Cost + leaves.Cost + rows - prices.Zip(_room, (price, room) => price * room).Sum());
             }
-            double here = heads.Cost + leaves.Cost + _rows.Unbound.Cost + (_rows.Units * _rows.UnitBytes * prices[cheapest]) - paid;
-            if (!_heads.IsCut && !_leaves.IsCut)
-                bestBound = Math.Max(bestBound, here);
 
             // What has room as it is, or once one of the two is split within what the other leaves.
             Try(heads, leaves);
-            if (_leaves.Best(prices, Left(rank => HeadBytes(heads, rank))) is { } otherLeaves)
+            if (_leaves.Best(prices, Left(rank => HeadBytes(heads, rank)), FewLabels) is { } otherLeaves)
                 Try(heads, otherLeaves);
-            if (_heads.Best(prices, Left(rank => LeafBytes(leaves, rank))) is { } otherHeads)
+            if (_heads.Best(prices, Left(rank => LeafBytes(leaves, rank)), FewLabels) is { } otherHeads)
                 Try(otherHeads, leaves);
-
-            double norm = short_.Sum(bytes => bytes * bytes);
-            double aim = _best is { } best ? best.Cost : 1.1 * Math.Max(bestBound, here);
-            if (norm == 0 || aim - here <= Equal * aim)
-                break;
-            double step = (aim - here) / norm;
-            for (int rank = 0; rank < prices.Length; rank++)
-                prices[rank] = Math.Max(0, prices[rank] + (step * short_[rank]));
         }
-        return bestBound;
+        return bound;
     }
 
     /// <summary>The heads split that takes the least memory, then leaves in proportion to what is left: found where there is barely room.</summary>
@@ -178,11 +183,10 @@ internal sealed class GroupSearch
         for (int round = 0; round < MostPolishRounds; round++)
         {
             Found before = _best!;
-            double[] rowBytes = [.. Enumerable.Range(0, _room.Length).Select(rank => Math.Ceiling((before.Rows.Boundaries[rank + 1] - before.Rows.Boundaries[rank]) / (double)_rows.Unit) * _rows.UnitBytes)];
-            if (_heads.Best(prices: null, Left(rank => LeafBytes(before.Leaves, rank) + rowBytes[rank])) is { } heads)
+            if (_heads.Best(prices: null, Left(rank => LeafBytes(before.Leaves, rank) + RowBytes(before.Rows, rank))) is { } heads)
                 Try(heads, before.Leaves);
             Found between = _best!;
-            if (_leaves.Best(prices: null, Left(rank => HeadBytes(between.Heads, rank) + rowBytes[rank])) is { } leaves)
+            if (_leaves.Best(prices: null, Left(rank => HeadBytes(between.Heads, rank) + RowBytes(between.Rows, rank))) is { } leaves)
                 Try(between.Heads, leaves);
             if (_best!.Cost >= before.Cost)
                 return;
@@ -211,6 +215,8 @@ internal sealed class GroupSearch
     private double HeadBytes(Split split, int rank) => _headTable.Bytes(split.Boundaries[rank], split.Boundaries[rank + 1]);
 
     private double LeafBytes(Split split, int rank) => _leafTable.Bytes(split.Boundaries[rank], split.Boundaries[rank + 1]);
+
+    private double RowBytes(Split split, int rank) => Math.Ceiling((split.Boundaries[rank + 1] - split.Boundaries[rank]) / (double)_rows.Unit) * _rows.UnitBytes;
 
     private double[] Left(Func<int, double> taken) => [.. _room.Select((bytes, rank) => bytes - taken(rank))];
 

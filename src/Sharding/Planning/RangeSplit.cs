@@ -18,7 +18,9 @@ internal sealed class RangeSplit(RangeTable table, IReadOnlyList<int> chosen, do
 {
     // Costs that differ by less are equal: what is left is rounding.
     private const double Equal = 1e-13;
-    private const int MostLabels = 256;
+
+    /// <summary>Labels of a front in an exact search: more than it ever has, unless costs are contrived.</summary>
+    public const int MostLabels = 256;
 
     private readonly int _ranks = chosen.Count, _units = table.Units, _stride = table.Units + 1;
     private readonly double[] _prefillToCome = new double[(chosen.Count + 1) * (table.Units + 1)];
@@ -33,7 +35,8 @@ internal sealed class RangeSplit(RangeTable table, IReadOnlyList<int> chosen, do
     /// <summary>The cheapest split; of equal ones that at KV groups and large subtrees, then the most even. Null = none keeps to the room.</summary>
     /// <param name="prices">By rank, for each byte it holds; null = none.</param>
     /// <param name="room">By rank, most bytes it may hold; null = any.</param>
-    public Split? Best(double[]? prices = null, double[]? room = null)
+    /// <param name="labels">Longest front; with fewer the split is good and soon found.</param>
+    public Split? Best(double[]? prices = null, double[]? room = null, int labels = MostLabels)
     {
         double[] price = prices ?? _noPrices;
         LookAhead(price, room);
@@ -46,13 +49,13 @@ internal sealed class RangeSplit(RangeTable table, IReadOnlyList<int> chosen, do
         double equal = Equal * Math.Abs(limit);
         IsCut = false;
 
-        // labels[rank · stride + boundary]: ways to have given the units below the boundary to the ranks below.
-        List<Label>[] labels = new List<Label>[(_ranks + 1) * _stride];
-        labels[0] = [new Label(0, 0, 0, 0, -1, -1)];
+        // fronts[rank · stride + boundary]: ways to have given the units below the boundary to the ranks below.
+        List<Label>[] fronts = new List<Label>[(_ranks + 1) * _stride];
+        fronts[0] = [new Label(0, 0, 0, 0, -1, -1)];
         for (int rank = 0; rank < _ranks; rank++)
             for (int first = 0; first <= _units; first++)
             {
-                if (labels[(rank * _stride) + first] is not { } here)
+                if (fronts[(rank * _stride) + first] is not { } here)
                     continue;
                 for (int end = rank + 1 == _ranks ? _units : first; end <= _units; end++)
                 {
@@ -71,12 +74,12 @@ internal sealed class RangeSplit(RangeTable table, IReadOnlyList<int> chosen, do
                         double maxPrefill = Math.Max(Math.Max(label.Prefill, prefill), _prefillToCome[next]), maxDecode = Math.Max(Math.Max(label.Decode, decode), _decodeToCome[next]);
                         double sum = label.Sum + own;
                         if (maxPrefill + maxDecode + sum + _sumToCome[next] <= limit + equal)
-                            Add(labels[next] ??= [], new Label(maxPrefill, maxDecode, sum, label.Dislike + dislike, first, from), equal);
+                            Add(fronts[next] ??= [], new Label(maxPrefill, maxDecode, sum, label.Dislike + dislike, first, from), equal, labels);
                     }
                 }
             }
 
-        if (labels[(_ranks * _stride) + _units] is not { Count: > 0 } ends)
+        if (fronts[(_ranks * _stride) + _units] is not { Count: > 0 } ends)
             return null;
         int best = 0;
         for (int i = 1; i < ends.Count; i++)
@@ -86,7 +89,7 @@ internal sealed class RangeSplit(RangeTable table, IReadOnlyList<int> chosen, do
         boundaries[_ranks] = _units;
         for (int rank = _ranks, at = best; rank > 0; rank--)
         {
-            Label label = labels[(rank * _stride) + boundaries[rank]][at];
+            Label label = fronts[(rank * _stride) + boundaries[rank]][at];
             (boundaries[rank - 1], at) = (label.First, label.From);
         }
         return new Split(boundaries, CostOf(boundaries, price));
@@ -208,13 +211,13 @@ internal sealed class RangeSplit(RangeTable table, IReadOnlyList<int> chosen, do
         return boundaries;
     }
 
-    private void Add(List<Label> front, Label label, double equal)
+    private void Add(List<Label> front, Label label, double equal, int most)
     {
         foreach (Label other in front)
             if (NoWorse(other, label, equal))
                 return;
         front.RemoveAll(other => NoWorse(label, other, equal));
-        if (front.Count >= MostLabels)
+        if (front.Count >= most)
         {
             IsCut = true;
             int worst = 0;
