@@ -1,5 +1,3 @@
-using TpServe.Checkpoint.Config;
-
 namespace TpServe.Sharding.Planning;
 
 /// <summary>Predicts what any partition on any of the devices takes: a step is Σ over its segments of the slowest rank's compute and the collective that closes it.</summary>
@@ -47,63 +45,63 @@ internal sealed class CostModel
 
     public Prediction Predict(IReadOnlyList<int> chosen, Partition partition, CollectiveCosts[] collectives)
     {
-        ModelConfig config = Model.Config;
-        ShardPlan[] shards = [.. chosen.Select((_, rank) => new ShardPlan(config, partition, rank))];
+        RankShare[] shares = RankShare.Of(Model.Config, partition);
         PhasePrediction prefill = Phase(0, "prefill"), decode = Phase(1, "decode");
         double prompt = prefill.Seconds, step = decode.Seconds, cost = (Workload.PrefillWeight * prompt) + (Workload.DecodeWeight * step);
         return new Prediction(
             cost, prompt, step, Workload.Objective == PlanObjective.Latency ? Workload.Batch / step : Workload.Batch * (double)Workload.OutputTokens / cost,
-            [prefill, decode], [.. shards.Select((shard, rank) => MemoryOf(shard, Devices[chosen[rank]]))], KvCapacity(chosen, shards));
+            [prefill, decode], [.. shares.Select((share, rank) => MemoryOf(share, Devices[chosen[rank]]))], KvCapacity(chosen, shares));
 
         PhasePrediction Phase(int phase, string name)
         {
             CollectiveCosts between = collectives[phase];
             double attention = between.SumSeconds, mlp = between.SumSeconds, attentionPieces = 0, mlpPieces = 0;
-            foreach (ShardPlan shard in shards)
+            for (int rank = 0; rank < shares.Length; rank++)
             {
-                attention += between.PieceSeconds[shard.Rank] * shard.HeadShare.Pieces;
-                mlp += between.PieceSeconds[shard.Rank] * shard.MlpShare.Pieces;
-                attentionPieces += shard.HeadShare.Pieces;
-                mlpPieces += shard.MlpShare.Pieces;
+                attention += between.PieceSeconds[rank] * shares[rank].HeadPieces;
+                mlp += between.PieceSeconds[rank] * shares[rank].LeafPieces;
+                attentionPieces += shares[rank].HeadPieces;
+                mlpPieces += shares[rank].LeafPieces;
             }
             return new PhasePrediction(name,
             [
                 new SegmentPrediction("embedding", Compute((costs, _) => costs.Embedding.Of(0)), between.Embedding.Seconds, between.Embedding.Bytes),
                 new SegmentPrediction(
-                    "attention", Compute((costs, shard) => costs.Attention.Of(shard.LocalHeads, shard.LocalKvHeads)), attention, between.SumBytes + (between.PieceBytes * attentionPieces)),
-                new SegmentPrediction("mlp", Compute((costs, shard) => costs.Mlp.Of(shard.LocalIntermediate)), mlp, between.SumBytes + (between.PieceBytes * mlpPieces)),
-                new SegmentPrediction("head", Compute((costs, shard) => costs.Head.Of(shard.LocalVocab)), between.Head.Seconds, between.Head.Bytes),
+                    "attention", Compute((costs, share) => costs.Attention.Of(share.Heads, share.KvHeads)), attention, between.SumBytes + (between.PieceBytes * attentionPieces)),
+                new SegmentPrediction("mlp", Compute((costs, share) => costs.Mlp.Of(share.Columns)), mlp, between.SumBytes + (between.PieceBytes * mlpPieces)),
+                new SegmentPrediction("head", Compute((costs, share) => costs.Head.Of(share.Rows)), between.Head.Seconds, between.Head.Bytes),
             ]);
 
-            ComputeParts[] Compute(Func<PhaseCosts, ShardPlan, ComputeParts> of) => [.. shards.Select(shard => of(Phases[chosen[shard.Rank]][phase], shard))];
+            ComputeParts[] Compute(Func<PhaseCosts, RankShare, ComputeParts> of) => [.. shares.Select((share, rank) => of(Phases[chosen[rank]][phase], share))];
         }
     }
 
     /// <summary>Whether every rank's share has room on its device.</summary>
     public bool Fits(IReadOnlyList<int> chosen, Partition partition)
     {
+        RankShare[] shares = RankShare.Of(Model.Config, partition);
         for (int rank = 0; rank < chosen.Count; rank++)
-            if (Memory.Total(new ShardPlan(Model.Config, partition, rank)) > Devices[chosen[rank]].MemoryBytes)
+            if (Memory.Total(shares[rank]) > Devices[chosen[rank]].MemoryBytes)
                 return false;
         return true;
     }
 
-    private RankMemory MemoryOf(ShardPlan shard, DeviceProfile device)
+    private RankMemory MemoryOf(RankShare share, DeviceProfile device)
     {
-        long total = (long)Math.Ceiling(Memory.Total(shard)), weights = (long)Math.Ceiling(Memory.Weights(shard)), kv = (long)Memory.Kv(shard);
+        long total = (long)Math.Ceiling(Memory.Total(share)), weights = (long)Math.Ceiling(Memory.Weights(share)), kv = (long)Memory.Kv(share);
         return new RankMemory(weights, kv, Math.Max(0, total - weights - kv), device.MemoryBytes);
     }
 
-    private long KvCapacity(IReadOnlyList<int> chosen, ShardPlan[] shards)
+    private long KvCapacity(IReadOnlyList<int> chosen, RankShare[] shares)
     {
         long tokens = long.MaxValue;
-        foreach (ShardPlan shard in shards)
-            if (shard.LocalKvHeads > 0)
+        for (int rank = 0; rank < shares.Length; rank++)
+            if (shares[rank] is { KvHeads: > 0 } share)
             {
-                double spare = Devices[chosen[shard.Rank]].MemoryBytes - Memory.Total(shard) + Memory.Kv(shard);
-                tokens = Math.Min(tokens, (long)Math.Max(0, spare / (shard.LocalKvHeads * Memory.KvTokenBytes)));
+                double spare = Devices[chosen[rank]].MemoryBytes - Memory.Total(share) + Memory.Kv(share);
+                tokens = Math.Min(tokens, (long)Math.Max(0, spare / (share.KvHeads * Memory.KvTokenBytes)));
                 // A layer's keys stay below 2^31 elements, so that kernels may index them with 32 bits.
-                tokens = Math.Min(tokens, int.MaxValue / ((long)shard.LocalKvHeads * Model.Config.HeadDim));
+                tokens = Math.Min(tokens, int.MaxValue / ((long)share.KvHeads * Model.Config.HeadDim));
             }
         return tokens;
     }

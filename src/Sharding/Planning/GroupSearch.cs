@@ -36,7 +36,7 @@ internal sealed record GroupOutcome(Partition? Partition, double Cost, double Lo
 /// </remarks>
 internal sealed class GroupSearch
 {
-    private const int MostPolishRounds = 8, FewLabels = 24;
+    private const int MostPolishRounds = 8, MostShiftRounds = 16, FewLabels = 24;
     private const double Equal = 1e-13;
 
     private static readonly double[] s_scales = [1, 0.5, 2, 0.25, 4];
@@ -84,7 +84,10 @@ internal sealed class GroupSearch
         if (_best is null)
             TryRoomiest();
         if (_best is not null)
+        {
             Polish();
+            Shift();
+        }
 
         // 3. Whatever could still be cheaper.
         bool isProven = Enumerate(heads.Cost, leaves.Cost) && !isCut;
@@ -138,6 +141,7 @@ internal sealed class GroupSearch
             unit = [.. _room.Select((room, rank) => HeadBytes(freeHeads, rank) + LeafBytes(freeLeaves, rank) + RowBytes(_rows.Unbound, rank) > room ? mean : 0)];
         }
         bound = Math.Max(bound, program.Bound + (2 * _pieceSeconds.Min()));
+        List<Split> allHeads = [], allLeaves = [];
         foreach (double scale in s_scales)
         {
             if (_budget.PriceRounds-- <= 0)
@@ -155,12 +159,16 @@ internal sealed class GroupSearch
             }
 
             // What has room as it is, or once one of the two is split within what the other leaves.
-            Try(heads, leaves);
+            allHeads.Add(heads);
+            allLeaves.Add(leaves);
             if (_leaves.Best(prices, Left(rank => HeadBytes(heads, rank)), FewLabels) is { } otherLeaves)
-                Try(heads, otherLeaves);
+                allLeaves.Add(otherLeaves);
             if (_heads.Best(prices, Left(rank => LeafBytes(leaves, rank)), FewLabels) is { } otherHeads)
-                Try(otherHeads, leaves);
+                allHeads.Add(otherHeads);
         }
+        foreach (Split heads in allHeads)
+            foreach (Split leaves in allLeaves)
+                Try(heads, leaves);
         return bound;
     }
 
@@ -190,6 +198,34 @@ internal sealed class GroupSearch
                 Try(between.Heads, leaves);
             if (_best!.Cost >= before.Cost)
                 return;
+        }
+    }
+
+    /// <summary>Moves a boundary of the heads and one of the leaves together, as long as that is cheaper: what one gives up gives the other room.</summary>
+    private void Shift()
+    {
+        for (int round = 0; round < MostShiftRounds; round++)
+        {
+            Found before = _best!;
+            Split[] heads = [before.Heads, .. Moved(before.Heads, [-1, 1])], leaves = [before.Leaves, .. Moved(before.Leaves, [-2, -1, 1, 2])];
+            foreach (Split one in heads)
+                foreach (Split other in leaves)
+                    if (!Try(one, other))
+                        return;
+            if (_best!.Cost >= before.Cost)
+                return;
+        }
+
+        static IEnumerable<Split> Moved(Split split, int[] moves)
+        {
+            for (int boundary = 1; boundary + 1 < split.Boundaries.Length; boundary++)
+                foreach (int move in moves)
+                {
+                    int[] moved = [.. split.Boundaries];
+                    moved[boundary] += move;
+                    if (moved[boundary] >= moved[boundary - 1] && moved[boundary] <= moved[boundary + 1])
+                        yield return new Split(moved, 0);
+                }
         }
     }
 

@@ -28,10 +28,10 @@ internal sealed record MemoryCosts(ModelCosts Model, long KvTokens, int StepRows
 
     public double VocabRows(int rows) => rows * (Model.VocabRow.Stored + (4.0 * Samples));
 
-    public double Weights(ShardPlan shard) => Model.ReplicatedBytes + (shard.LocalHeads * Model.QueryHead.Stored) + (shard.LocalKvHeads * Model.KvHead.Stored)
-        + (shard.LocalIntermediate * Model.Column.Stored) + (shard.LocalVocab * Model.VocabRow.Stored);
+    public double Weights(RankShare share) => Model.ReplicatedBytes + (share.Heads * Model.QueryHead.Stored) + (share.KvHeads * Model.KvHead.Stored)
+        + (share.Columns * Model.Column.Stored) + (share.Rows * Model.VocabRow.Stored);
 
-    public double Total(ShardPlan shard) => Always + Heads(shard.LocalHeads, shard.LocalKvHeads) + Columns(shard.LocalIntermediate) + VocabRows(shard.LocalVocab);
+    public double Total(RankShare share) => Always + Heads(share.Heads, share.KvHeads) + Columns(share.Columns) + VocabRows(share.Rows);
 
-    public double Kv(ShardPlan shard) => shard.LocalKvHeads * KvTokens * KvTokenBytes;
+    public double Kv(RankShare share) => share.KvHeads * KvTokens * KvTokenBytes;
 }

@@ -93,6 +93,7 @@ public static class Planner
         CostModel costs = Costs(model, devices, links, workload, limits ?? new PlanLimits());
         if (chosen.Count != partition.Degree || chosen.Any(device => device < 0 || device >= devices.Count))
             throw new ShardingException($"devices {string.Join(",", chosen)} of {devices.Count} for {partition.Degree} ranks.");
+        partition.CheckAgainst(model.Config);
         return costs.Predict(chosen, partition);
     }
 

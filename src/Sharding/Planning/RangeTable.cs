@@ -27,7 +27,7 @@ internal sealed class RangeTable
             {
                 int index = (first * _stride) + end;
                 _bytes[index] = bytes(first, end);
-                _pieces[index] = CountPieces(0, units, first, end);
+                _pieces[index] = RankShare.Pieces(units, first, end);
                 for (int device = 0; device < costs.Devices.Count; device++)
                 {
                     _prefill[device][index] = weights[0] * seconds(costs.Phases[device][0], first, end);
@@ -46,11 +46,9 @@ internal sealed class RangeTable
         int group = config.Heads / config.KvHeads;
         return new RangeTable(
             config.Heads, costs,
-            (first, end) => costs.Memory.Heads(end - first, KvHeads(first, end)),
-            (phase, first, end) => phase.Attention.Of(end - first, KvHeads(first, end)).Total,
+            (first, end) => costs.Memory.Heads(end - first, RankShare.KvHeadsOf(config, first, end)),
+            (phase, first, end) => phase.Attention.Of(end - first, RankShare.KvHeadsOf(config, first, end)).Total,
             boundary => boundary % group == 0);
-
-        int KvHeads(int first, int end) => first == end ? 0 : ((end - 1) / group) - (first / group) + 1;
     }
 
     /// <summary>The MLP half, by leaves.</summary>
@@ -75,14 +73,4 @@ internal sealed class RangeTable
 
     /// <summary>How little a boundary is liked among equal costs: at KV groups and large subtrees least.</summary>
     public double Preference(int boundary) => _preference[boundary];
-
-    private static int CountPieces(int low, int high, int first, int end)
-    {
-        if (high <= first || low >= end)
-            return 0;
-        if (low >= first && high <= end)
-            return 1;
-        int middle = SumTree.Middle(low, high);
-        return CountPieces(low, middle, first, end) + CountPieces(middle, high, first, end);
-    }
 }

@@ -15,7 +15,7 @@ internal sealed class RowSplit
 
     private readonly int _vocab, _ranks;
     private readonly SegmentLine[] _prefill, _decode;
-    private readonly Step[] _prefillSteps, _decodeSteps;
+    private readonly (double[] Seconds, int[] Rank) _prefillSteps, _decodeSteps;
 
     public RowSplit(CostModel costs, IReadOnlyList<int> chosen)
     {
@@ -57,22 +57,22 @@ internal sealed class RowSplit
         // 1. Bounds so wide that only the room counts; then the bound on prefill from its least upwards.
         double leastPrefill = _prefill.Max(line => line.Always), leastDecode = _decode.Max(line => line.Always);
         int[] prefill = new int[_ranks], decode = [.. Enumerable.Repeat(Units, _ranks)];
-        int top = _decodeSteps.Length - 1;
+        int top = _decodeSteps.Rank.Length - 1;
         long given = 0;
         double best = double.PositiveInfinity, bestPrefill = 0, bestDecode = 0;
-        for (int i = 0; i < _prefillSteps.Length; i++)
+        for (int i = 0; i < _prefillSteps.Rank.Length; i++)
         {
-            int rank = _prefillSteps[i].Rank;
+            int rank = _prefillSteps.Rank[i];
             given -= Given(rank);
             prefill[rank]++;
             given += Given(rank);
-            if (given < Units || (i + 1 < _prefillSteps.Length && _prefillSteps[i + 1].Seconds == _prefillSteps[i].Seconds))
+            if (given < Units || (i + 1 < _prefillSteps.Rank.Length && _prefillSteps.Seconds[i + 1] == _prefillSteps.Seconds[i]))
                 continue;
 
             // 2. The bound on decode as low as it then may be.
             while (top >= 0)
             {
-                int lowered = _decodeSteps[top].Rank;
+                int lowered = _decodeSteps.Rank[top];
                 long without = given - Given(lowered) + Math.Min(Math.Min(prefill[lowered], decode[lowered] - 1), room[lowered]);
                 if (without < Units)
                     break;
@@ -80,7 +80,7 @@ internal sealed class RowSplit
                 given = without;
                 top--;
             }
-            double boundPrefill = Math.Max(leastPrefill, _prefillSteps[i].Seconds), boundDecode = top < 0 ? leastDecode : Math.Max(leastDecode, _decodeSteps[top].Seconds);
+            double boundPrefill = Math.Max(leastPrefill, _prefillSteps.Seconds[i]), boundDecode = top < 0 ? leastDecode : Math.Max(leastDecode, _decodeSteps.Seconds[top]);
             if (boundPrefill + boundDecode < best)
                 (best, bestPrefill, bestDecode) = (boundPrefill + boundDecode, boundPrefill, boundDecode);
             if (boundPrefill + leastDecode >= best)
@@ -94,14 +94,15 @@ internal sealed class RowSplit
         int Given(int rank) => Math.Min(Math.Min(prefill[rank], decode[rank]), room[rank]);
     }
 
-    private Step[] Steps(SegmentLine[] lines)
+    private (double[] Seconds, int[] Rank) Steps(SegmentLine[] lines)
     {
-        Step[] steps = new Step[_ranks * Units];
+        double[] seconds = new double[_ranks * Units];
+        int[] ranks = new int[_ranks * Units];
         for (int rank = 0; rank < _ranks; rank++)
             for (int units = 1; units <= Units; units++)
-                steps[(rank * Units) + units - 1] = new Step(lines[rank].At(units), rank);
-        Array.Sort(steps, (left, right) => left.Seconds != right.Seconds ? left.Seconds.CompareTo(right.Seconds) : left.Rank.CompareTo(right.Rank));
-        return steps;
+                (seconds[(rank * Units) + units - 1], ranks[(rank * Units) + units - 1]) = (lines[rank].At(units), rank);
+        Array.Sort(seconds, ranks);
+        return (seconds, ranks);
     }
 
     /// <summary>Counts up to each rank's most, as level as they can be: the level rises until all units are given.</summary>
@@ -138,8 +139,6 @@ internal sealed class RowSplit
         }
         return boundaries;
     }
-
-    private readonly record struct Step(double Seconds, int Rank);
 }
 
 /// <summary>Seconds of so many units, where each costs the same: always + (any + each · units where there are any).</summary>

@@ -18,12 +18,12 @@ internal static class Shortage
         StringBuilder text = new();
         text.Append(CultureInfo.InvariantCulture,
             $"the model has no room on {(degree == 1 ? "one device" : $"{degree} devices")} with a KV cache of {costs.Memory.KvTokens} tokens{(isProven ? "" : " (as far as was searched)")}: ");
+        RankShare[] shares = RankShare.Of(config, partition);
         double short_ = 0;
         for (int rank = 0; rank < degree; rank++)
         {
             DeviceProfile device = costs.Devices[chosen[rank]];
-            ShardPlan shard = new(config, partition, rank);
-            double total = costs.Memory.Total(shard), weights = costs.Memory.Weights(shard), kv = costs.Memory.Kv(shard), missing = total - device.MemoryBytes;
+            double total = costs.Memory.Total(shares[rank]), weights = costs.Memory.Weights(shares[rank]), kv = costs.Memory.Kv(shares[rank]), missing = total - device.MemoryBytes;
             if (missing <= 0)
                 continue;
             short_ += missing;

@@ -54,6 +54,26 @@ public sealed class PlannerTests
     }
 
     [Test]
+    public void Predict_AnyPartition_CountsThePiecesOfItsShards([Range(1, 12)] int seed)
+    {
+        Random random = new(seed);
+        ModelConfig config = PlannerCases.Config(12, 4, 1500, 50);
+        int degree = random.Next(2, 6);
+        Partition partition = new(Boundaries(12), Boundaries(Leaves.OfMlp(config).Count), Boundaries(50));
+        DeviceProfile device = PlannerCases.Device(1e9);
+        LinkTable slow = LinkTable.Uniform(degree, new LinkProfile(LinkTransport.SharedMemory, 1, 1e30, 1e30)); // two rounds never pay
+        Prediction prediction = Planner.Predict(
+            PlannerCases.Costs(config), [.. Enumerable.Repeat(device, degree)], slow, Workload.Latency, [.. Enumerable.Range(0, degree)], partition);
+        ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
+        double row = 4.0 * config.Hidden * config.Layers * (degree - 1);
+        IReadOnlyList<SegmentPrediction> decode = prediction.Phases[1].Segments;
+        Assert.That(decode[1].CollectiveBytes, Is.EqualTo(shards.Sum(shard => shard.HeadShare.Pieces) * row));
+        Assert.That(decode[2].CollectiveBytes, Is.EqualTo(shards.Sum(shard => shard.MlpShare.Pieces) * row));
+
+        int[] Boundaries(int units) => [0, .. Enumerable.Range(1, degree - 1).Select(_ => random.Next(units + 1)).Order(), units];
+    }
+
+    [Test]
     public void Plan_LikeDevices_AreSplitEvenly([Values(2, 3, 4, 8)] int count)
     {
         DeviceProfile[] devices = [.. Enumerable.Range(0, count).Select(index => PlannerCases.Device(1e11 * (1 + (index % 2 * 0.003)), name: $"device {index}"))];
@@ -197,7 +217,7 @@ public sealed class PlannerTests
         Planner.Plan(PlannerCases.Llama70B, devices, links, Workload.Throughput with { ContextTokens = 1024, Batch = 4 }); // compiled
         Stopwatch watch = Stopwatch.StartNew();
         PlanResult result = Planner.Plan(PlannerCases.Llama70B, devices, links, Workload.Throughput with { ContextTokens = 1024, Batch = 4 });
-        TestContext.Out.WriteLine(FormattableString.Invariant($"{kind}: {watch.Elapsed.TotalMilliseconds:F0} ms, degree {result.Best.Degree}, gap {result.Gap:P3}, proven {result.IsProven}"));
+        TestContext.Out.WriteLine(FormattableString.Invariant($"{kind}: {watch.Elapsed.TotalMilliseconds:F0} ms, degree {result.Best.Degree}, gap {result.Gap:P3}, proven {result.IsProven}, cost {result.Best.Prediction.CostSeconds:F6}, {string.Join(",", result.Best.Partition.HeadBoundaries)} / {string.Join(",", result.Best.Partition.LeafBoundaries)} / {string.Join(",", result.Best.Partition.VocabBoundaries)}"));
         Assert.Multiple(() =>
         {
             Assert.That(watch.ElapsedMilliseconds, Is.LessThan(milliseconds));

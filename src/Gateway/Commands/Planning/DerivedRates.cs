@@ -13,8 +13,8 @@ internal static class DerivedRates
     // Shares of peaks. Streaming: decode products read their weights once. Products: a prefill's tiles.
     private const double GpuRead = 0.8, CpuRead = 0.8, GpuProducts = 0.5, CpuProducts = 0.6;
 
-    // Attention reads the cache in chunks; its products are small.
-    private const double AttentionRead = 0.6, AttentionProducts = 0.25, ElementwiseRead = 0.5;
+    // Attention reads the cache in chunks; its products are small. Rows that go from one operation to the next are partly still in the processor's caches.
+    private const double AttentionRead = 0.6, AttentionProducts = 0.25, ElementwiseRead = 1;
 
     // A kernel of a recorded graph, and the meeting of a CPU's threads.
     private const double GpuOperation = 2 * Micro, CpuOperation = 3 * Micro;

@@ -96,9 +96,10 @@ internal static class DeviceFile
 
     private static void ReadEntry(JsonElement element, string path, double gpuMemory, IReadOnlyList<TensorType> formats, List<Entry> devices, List<string> faults)
     {
+        int before = faults.Count;
         JsonFields fields = new(element, path, faults);
         string name = fields.Text("name"), host = fields.Text("host", "host");
-        int count = (int)fields.Whole("count", 1, Partition.MaxDegree, fallback: 1), before = faults.Count;
+        int count = (int)fields.Whole("count", 1, Partition.MaxDegree, fallback: 1);
         double share = fields.Number("share", 0.001, 1, fallback: 1);
         DeviceSheet? sheet = null;
         DeviceProfile? measured = null;

@@ -21,8 +21,9 @@ internal static class PlanReport
         output.WriteLine();
         Table(output, Ranks(predicted, plan));
         output.WriteLine();
-        output.WriteLine("collectives, seconds and bytes over all ranks:");
-        Table(output, Collectives(plan));
+        output.WriteLine(plan.Degree == 1 ? "one rank: no collective" : "collectives, seconds and bytes over all ranks:");
+        if (plan.Degree > 1)
+            Table(output, Collectives(plan));
         output.WriteLine();
         output.WriteLine(predicted.Result.Alternatives.Count == 0 ? "no other plan has room" : "other plans:");
         if (predicted.Result.Alternatives.Count > 0)
