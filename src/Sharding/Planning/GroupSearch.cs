@@ -7,7 +7,7 @@ internal sealed class SearchBudget
     public int Groups { get; set; } = 64;
 
     /// <summary>Rounds of prices, over all groups.</summary>
-    public int PriceRounds { get; set; } = 20;
+    public int PriceRounds { get; set; } = 24;
 
     /// <summary>Pairs of splits that are looked at, over all groups.</summary>
     public int Pairs { get; set; } = 200_000;
@@ -36,10 +36,11 @@ internal sealed record GroupOutcome(Partition? Partition, double Cost, double Lo
 /// </remarks>
 internal sealed class GroupSearch
 {
-    private const int MostPolishRounds = 8, MostShiftRounds = 16, FewLabels = 24;
+    private const int MostPolishRounds = 8, MostShiftRounds = 16, FewLabels = 12;
     private const double Equal = 1e-13;
 
-    private static readonly double[] s_scales = [1, 0.5, 2, 0.25, 4];
+    // The program's prices are those of fractions: whole heads and leaves have room at others, mostly somewhat lower ones.
+    private static readonly double[] s_scales = [1, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 1.05, 1.1, 1.2, 1.3], s_fewScales = [1, 0.7];
 
     private readonly CostModel _costs;
     private readonly IReadOnlyList<int> _chosen;
@@ -50,10 +51,18 @@ internal sealed class GroupSearch
     private readonly SearchBudget _budget;
     private readonly double[] _room;
     private readonly double _always;
+    private readonly bool _isThorough;
     private Found? _best;
 
-    public GroupSearch(CostModel costs, RangeTable heads, RangeTable leaves, IReadOnlyList<int> chosen, SearchBudget budget)
+    /// <param name="costs">What everything costs.</param>
+    /// <param name="heads">Ranges of heads.</param>
+    /// <param name="leaves">Ranges of leaves.</param>
+    /// <param name="chosen">The device of each rank.</param>
+    /// <param name="budget">What is left of it.</param>
+    /// <param name="isThorough">False for a group that cannot be the best: any good partition will do.</param>
+    public GroupSearch(CostModel costs, RangeTable heads, RangeTable leaves, IReadOnlyList<int> chosen, SearchBudget budget, bool isThorough)
     {
+        _isThorough = isThorough;
         CollectiveCosts[] collectives = costs.Collectives(chosen);
         double[] weights = costs.Weights;
         double[] pieces = [.. chosen.Select((_, rank) => (weights[0] * collectives[0].PieceSeconds[rank]) + (weights[1] * collectives[1].PieceSeconds[rank]))];
@@ -86,11 +95,12 @@ internal sealed class GroupSearch
         if (_best is not null)
         {
             Polish();
-            Shift();
+            if (_isThorough)
+                Shift();
         }
 
         // 3. Whatever could still be cheaper.
-        bool isProven = Enumerate(heads.Cost, leaves.Cost) && !isCut;
+        bool isProven = _isThorough && Enumerate(heads.Cost, leaves.Cost) && !isCut;
         return Outcome(isProven && _best is { } best ? best.Cost : Math.Min(priced, _best?.Cost ?? priced), isProven);
     }
 
@@ -142,7 +152,7 @@ internal sealed class GroupSearch
         }
         bound = Math.Max(bound, program.Bound + (2 * _pieceSeconds.Min()));
         List<Split> allHeads = [], allLeaves = [];
-        foreach (double scale in s_scales)
+        foreach (double scale in _isThorough ? s_scales : s_fewScales)
         {
             if (_budget.PriceRounds-- <= 0)
                 break;

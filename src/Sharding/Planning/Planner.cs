@@ -49,7 +49,7 @@ public static class Planner
                 continue;
             }
             budget.Groups--;
-            GroupOutcome outcome = new GroupSearch(costs, heads, leaves, candidate.Group, budget).Run();
+            GroupOutcome outcome = new GroupSearch(costs, heads, leaves, candidate.Group, budget, isThorough: candidate.Bound < best).Run();
             isProven &= outcome.IsProven || outcome.LowerBound >= best;
             if (outcome.Partition is not null || !outcome.IsProven)
                 unsearched = Math.Min(unsearched, outcome.LowerBound);
