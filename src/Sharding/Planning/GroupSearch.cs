@@ -1,22 +1,25 @@
 namespace TpServe.Sharding.Planning;
 
 /// <summary>How much work all searches of one plan may do together: counts, not seconds, so that the same question always has the same answer.</summary>
-internal sealed class SearchBudget
+/// <param name="devices">How many devices there are: beyond eight every search costs more, so there are fewer.</param>
+internal sealed class SearchBudget(int devices)
 {
     /// <summary>Groups of devices that are searched.</summary>
     public int Groups { get; set; } = 64;
 
     /// <summary>Rounds of prices, over all groups.</summary>
-    public int PriceRounds { get; set; } = 24;
+    public int PriceRounds { get; set; } = Scaled(24, devices);
 
     /// <summary>Pairs of splits that are looked at, over all groups.</summary>
-    public int Pairs { get; set; } = 200_000;
+    public int Pairs { get; set; } = Scaled(200_000, devices);
 
     /// <summary>Splits of the vocabulary that are searched beside the unbound ones, over all groups.</summary>
-    public int RowSplits { get; set; } = 600;
+    public int RowSplits { get; set; } = Scaled(600, devices);
 
     /// <summary>Splits of one segment that are listed.</summary>
     public int Splits => 4_000;
+
+    private static int Scaled(int count, int devices) => count * 8 / Math.Max(8, devices);
 }
 
 /// <summary>The best partition of one group of devices.</summary>
@@ -83,7 +86,7 @@ internal sealed class GroupSearch
         Split heads = _heads.Best()!, leaves = _leaves.Best()!;
         bool isCut = _heads.IsCut || _leaves.IsCut;
         double bound = heads.Cost + leaves.Cost + _rows.Unbound.Cost;
-        _budget.RowSplits++; // every group may have its first
+        _budget.RowSplits = Math.Max(1, _budget.RowSplits + 1); // every group may have its first
         Try(heads, leaves);
         if (_best is { } free && free.Cost <= bound + (Equal * bound))
             return Outcome(bound, !isCut);

@@ -5,7 +5,7 @@ namespace TpServe.Sharding.Planning;
 /// <summary>Chooses who owns what, and which devices take part, by what it is predicted to cost. Pure: the same question has the same answer, on any machine.</summary>
 /// <remarks>
 /// 1. Every group of the devices, in their order, has a lower bound that takes no search; like groups count once.
-/// 2. Groups are searched (<see cref="GroupSearch"/>) from the lowest bound upwards, until no bound is below the best plan; of each degree at least one, for the alternatives.
+/// 2. Groups are searched (<see cref="GroupSearch"/>) from the lowest bound upwards, until no bound is below the best plan; of some other degrees one, for the alternatives.
 /// 3. Where the devices of the best group are as fast as each other, the even split is taken if it is as good within an allowance: measured speeds scatter.
 /// Errors   <see cref="ShardingException"/>: a profile, link or workload with an impossible value; no room, with what is short on which device.
 /// </remarks>
@@ -32,7 +32,7 @@ public static class Planner
         Candidate[] candidates = [.. groups.Select(group => new Candidate(group, GroupBound.Of(costs, group))).OrderBy(candidate => candidate.Bound).ThenBy(candidate => candidate.Group.Length)];
 
         // 2. Searches.
-        SearchBudget budget = new();
+        SearchBudget budget = new(devices.Count);
         List<(Candidate Candidate, GroupOutcome Outcome)> searched = [];
         HashSet<int> degrees = [];
         double best = double.PositiveInfinity, unsearched = double.PositiveInfinity;
@@ -41,7 +41,7 @@ public static class Planner
         {
             if (double.IsPositiveInfinity(candidate.Bound))
                 continue; // it has no room, however it is split
-            bool isFirst = !degrees.Contains(candidate.Group.Length);
+            bool isFirst = searched.Count <= limits.Alternatives && !degrees.Contains(candidate.Group.Length);
             if ((candidate.Bound >= best && !isFirst) || budget.Groups <= 0)
             {
                 unsearched = Math.Min(unsearched, candidate.Bound);

@@ -18,8 +18,13 @@ internal sealed class RangeTable
         _stride = units + 1;
         _bytes = new double[_stride * _stride];
         _pieces = new int[_stride * _stride];
-        _prefill = [.. costs.Devices.Select(_ => new double[_stride * _stride])];
-        _decode = [.. costs.Devices.Select(_ => new double[_stride * _stride])];
+        int[] like = [.. Enumerable.Range(0, costs.Devices.Count).Select(device => Enumerable.Range(0, device).FirstOrDefault(other => costs.Devices[other].IsAsFastAs(costs.Devices[device]), device))];
+        _prefill = new double[costs.Devices.Count][];
+        _decode = new double[costs.Devices.Count][];
+        for (int device = 0; device < like.Length; device++)
+            (_prefill[device], _decode[device]) = like[device] == device
+                ? (new double[_stride * _stride], new double[_stride * _stride])
+                : (_prefill[like[device]], _decode[like[device]]); // like devices share their tables
         _preference = [.. Enumerable.Range(0, units + 1).Select(boundary => Apportionment.BoundaryCost(boundary, units, preferred))];
         double[] weights = costs.Weights;
         for (int first = 0; first <= units; first++)
@@ -30,6 +35,8 @@ internal sealed class RangeTable
                 _pieces[index] = RankShare.Pieces(units, first, end);
                 for (int device = 0; device < costs.Devices.Count; device++)
                 {
+                    if (like[device] != device)
+                        continue;
                     _prefill[device][index] = weights[0] * seconds(costs.Phases[device][0], first, end);
                     _decode[device][index] = weights[1] * seconds(costs.Phases[device][1], first, end);
                 }
