@@ -60,7 +60,8 @@ internal static class Apportionment
         return boundaries;
     }
 
-    private static double BoundaryCost(int boundary, int items, Func<int, bool> preferred)
+    /// <summary>How little a boundary is liked: at preferred ones and at large subtrees least.</summary>
+    public static double BoundaryCost(int boundary, int items, Func<int, bool> preferred)
     {
         if (boundary == 0 || boundary >= items)
             return 0;

@@ -35,14 +35,16 @@ public sealed record Partition(IReadOnlyList<int> HeadBoundaries, IReadOnlyList<
 
         int groupSize = config.Heads / config.KvHeads;
         int leaves = Leaves.OfMlp(config).Count;
-        // Rows of the head are cut at whole vector panels where the vocabulary is large enough not to feel it.
-        int unit = config.Vocab / weights.Count >= 1024 ? 64 : 1;
+        int unit = VocabUnit(config.Vocab, weights.Count);
         int units = (config.Vocab + unit - 1) / unit;
         return new Partition(
             Apportionment.Boundaries(config.Heads, weights, boundary => boundary % groupSize == 0),
             Apportionment.Boundaries(leaves, weights, _ => true),
             [.. Apportionment.Boundaries(units, weights, _ => true).Select(boundary => Math.Min(boundary * unit, config.Vocab))]);
     }
+
+    /// <summary>Rows of the head are cut at whole vector panels where the vocabulary is large enough not to feel it.</summary>
+    internal static int VocabUnit(int vocab, int degree) => vocab / degree >= 1024 ? 64 : 1;
 
     /// <summary>Checks boundaries that came from elsewhere against a model.</summary>
     /// <exception cref="ShardingException">Wrong count, not ascending, or not covering the model.</exception>

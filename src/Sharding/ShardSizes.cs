@@ -36,7 +36,8 @@ public static class ShardSizes
         return total;
     }
 
-    private static WeightRole[] RolesOf(string name) => Part(name) switch
+    /// <summary>What a tensor holds, by its name; empty = every rank holds it whole.</summary>
+    internal static WeightRole[] RolesOf(string name) => Part(name) switch
     {
         "embed_tokens" => [WeightRole.Embedding],
         "lm_head" => [WeightRole.Head],
@@ -63,7 +64,8 @@ public static class ShardSizes
     private static double ShareOf(ModelConfig config, ShardPlan plan, WeightRole[] roles) =>
         (double)roles.Sum(role => plan.Slice(role).Elements) / roles.Sum(role => WholeElements(config, role));
 
-    private static long WholeElements(ModelConfig config, WeightRole role) => role switch
+    /// <summary>Elements of the whole matrix of a role, in one layer.</summary>
+    internal static long WholeElements(ModelConfig config, WeightRole role) => role switch
     {
         WeightRole.Embedding or WeightRole.Head => (long)config.Vocab * config.Hidden,
         WeightRole.Query or WeightRole.AttentionOutput => (long)config.Heads * config.HeadDim * config.Hidden,

@@ -10,7 +10,7 @@ internal static class ModelSummary
     public static string Of(ModelCheckpoint checkpoint)
     {
         ModelConfig config = checkpoint.Config;
-        long bytes = checkpoint.Tensors.Values.Sum(tensor => (long)checkpoint.Bytes(tensor).Length);
+        long bytes = checkpoint.Tensors.Values.Sum(tensor => tensor.ByteCount);
         string types = string.Join("+", checkpoint.Tensors.Values.Where(tensor => tensor.Shape.Count == 2).Select(tensor => tensor.Type.ToString()).Distinct());
         return string.Create(CultureInfo.InvariantCulture,
             $"{checkpoint.Name}: {config.Architecture}, {config.Layers} layers, hidden {config.Hidden}, {config.Heads} heads / {config.KvHeads} kv, mlp {config.Intermediate}, vocabulary {config.Vocab}, {types}, {bytes / 1048576.0:F1} MiB");

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using TpServe.Checkpoint;
+using TpServe.Gateway.Commands.Planning;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
@@ -8,24 +9,29 @@ using TpServe.Sharding;
 
 namespace TpServe.Gateway.Commands;
 
-/// <summary>tpserve plan: prints who would own what, without loading a weight.</summary>
+/// <summary>tpserve plan: prints who would own what, without loading a weight; for the devices of a file it chooses that, and predicts what it takes.</summary>
 internal static class PlanCommand
 {
-    private static readonly string[] s_settings = [nameof(GatewayOptions.Model), nameof(GatewayOptions.Draft), nameof(GatewayOptions.Tp), nameof(GatewayOptions.Partition), nameof(GatewayOptions.KvDtype)];
+    private static readonly string[] s_settings =
+    [
+        nameof(GatewayOptions.Model), nameof(GatewayOptions.Draft), nameof(GatewayOptions.Tp), nameof(GatewayOptions.Partition), nameof(GatewayOptions.KvDtype), nameof(GatewayOptions.GpuMemoryUtilization),
+    ];
     private static readonly string[] s_titles = ["rank", "heads", "kv", "mlp", "vocabulary", "weights", "kv/token", "pieces"];
 
     /// <param name="sources">Where settings come from beside the flags.</param>
     public static Command Create(SettingSources sources)
     {
-        Command plan = new("plan", "Prints the shard plan of a model for a degree, without loading it.");
+        Command plan = new("plan", "Prints the shard plan of a model for a degree, without loading it; with --devices the best plan for those devices, and what it is predicted to take.");
         SettingFlags flags = SettingFlags.AddTo(plan, s_settings.Select(SettingsTable.Of));
-        plan.SetAction(parsed => Run(sources, flags.Given(parsed)));
+        PredictionFlags prediction = PredictionFlags.AddTo(plan);
+        plan.SetAction(parsed => Run(sources, flags.Given(parsed), prediction.Given(parsed)));
         return plan;
     }
 
-    private static int Run(SettingSources sources, IReadOnlyList<GivenSetting> flags)
+    private static int Run(SettingSources sources, IReadOnlyList<GivenSetting> flags, GivenPrediction given)
     {
         (GatewayOptions options, IReadOnlyList<string> faults) = GatewaySettings.Read(sources, flags);
+        faults = [.. faults, .. given.Faults, .. Conflicts(options, given)];
         if (faults.Count > 0)
         {
             Console.Error.WriteLine("tpserve: wrong settings: " + string.Join(" ", faults));
@@ -34,19 +40,38 @@ internal static class PlanCommand
         try
         {
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(EmbeddedModel.PathOr(options.Model));
-            using DraftSource? draft = DraftSource.Open(options.Draft, checkpoint);
-            int degree = options.Workers.Count > 0 ? options.Workers.Count : options.Tp ?? DevicePlanner.DefaultDegree;
-            // Planning is for any host: neither this one's cores nor its memory limit the degree.
-            GroupPlan group = GroupPlan.Create(
-                checkpoint.Config, options, DevicePlan.Cpu(degree, "plan"), freeBytes: long.MaxValue / 8, cores: Partition.MaxDegree, shard => ShardSizes.WeightBytes(checkpoint, shard), draft: draft?.Facts);
-            Print(checkpoint, draft?.Checkpoint, group, options, Console.Out);
+            if (given.Devices is { } devices)
+                Console.Write(given.Text(PredictedPlan.Create(checkpoint, options, devices, given.Workload!)));
+            else
+                PrintPartition(checkpoint, options);
             return 0;
         }
-        catch (Exception fault) when (fault is ModelLoadException or ShardingException)
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or DeviceFileException)
         {
             Console.Error.WriteLine($"tpserve: {fault.Message}");
             return 1;
         }
+    }
+
+    /// <summary>Settings that a prediction has no place for: they would be passed over in silence.</summary>
+    private static IEnumerable<string> Conflicts(GatewayOptions options, GivenPrediction given)
+    {
+        if (given.Devices is null)
+            yield break;
+        if (options.Partition.Count > 0)
+            yield return "--partition: with --devices the plan chooses the split.";
+        if (options.Draft.Length > 0)
+            yield return "--draft: with --devices the model alone is planned.";
+    }
+
+    private static void PrintPartition(ModelCheckpoint checkpoint, GatewayOptions options)
+    {
+        using DraftSource? draft = DraftSource.Open(options.Draft, checkpoint);
+        int degree = options.Workers.Count > 0 ? options.Workers.Count : options.Tp ?? DevicePlanner.DefaultDegree;
+        // Planning is for any host: neither this one's cores nor its memory limit the degree.
+        GroupPlan group = GroupPlan.Create(
+            checkpoint.Config, options, DevicePlan.Cpu(degree, "plan"), freeBytes: long.MaxValue / 8, cores: Partition.MaxDegree, shard => ShardSizes.WeightBytes(checkpoint, shard), draft: draft?.Facts);
+        Print(checkpoint, draft?.Checkpoint, group, options, Console.Out);
     }
 
     /// <summary>One line a rank and model, however narrow the terminal: a number is never broken.</summary>

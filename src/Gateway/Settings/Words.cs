@@ -1,5 +1,6 @@
 using TpServe.Gateway.Workers;
 using TpServe.Protos.Worker;
+using TpServe.Sharding.Planning;
 
 namespace TpServe.Gateway.Settings;
 
@@ -57,6 +58,13 @@ public static class Words
 
     /// <summary>What to do about a lost rank.</summary>
     public static Words<OnRankLoss> RankLosses { get; } = new((OnRankLoss.Restart, "restart"), (OnRankLoss.Fail, "fail"), (OnRankLoss.Shrink, "shrink"));
+
+    /// <summary>What a plan is to be good at.</summary>
+    public static Words<PlanObjective> Objectives { get; } = new((PlanObjective.Latency, "latency"), (PlanObjective.Throughput, "throughput"));
+
+    /// <summary>What the links of a plan go over.</summary>
+    public static Words<LinkTransport> LinkTransports { get; } = new(
+        (LinkTransport.SharedMemory, "shm"), (LinkTransport.CudaIpc, "cuda-ipc"), (LinkTransport.Ring, "ring"));
 
     /// <summary>Ways to guess tokens ahead.</summary>
     public static Words<Speculation> Speculations { get; } = new((Speculation.Off, "off"), (Speculation.Ngram, "ngram"));

@@ -8,8 +8,10 @@ namespace TpServe.Gateway.Workers;
 internal static class GpuMemory
 {
     /// <summary>Bytes of a rank's weights on a GPU, whose layout of some block formats takes more than the file's.</summary>
-    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan shard) => ShardSizes.WeightBytes(
-        checkpoint, shard, tensor => (long)(tensor.ByteCount * BitsPerWeight(tensor.Type) / (8.0 * tensor.Type.BlockBytes() / tensor.Type.BlockElements())));
+    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan shard) => ShardSizes.WeightBytes(checkpoint, shard, TensorBytes);
+
+    /// <summary>Bytes of a whole tensor on a GPU.</summary>
+    public static long TensorBytes(TensorInfo tensor) => (long)(tensor.ByteCount * BitsPerWeight(tensor.Type) / (8.0 * tensor.Type.BlockBytes() / tensor.Type.BlockElements()));
 
     /// <summary>Bits a weight takes on a GPU: the CUDA backend's layouts, values and scales together.</summary>
     public static double BitsPerWeight(TensorType type) => type switch

@@ -1,0 +1,133 @@
+using TpServe.Checkpoint;
+using TpServe.Checkpoint.Config;
+
+namespace TpServe.Sharding.Planning;
+
+/// <summary>What each unit of a model that a rank may own weighs, over all layers: from names, shapes and formats of its tensors alone.</summary>
+/// <remarks>
+/// A unit's bytes are its share of each tensor by elements, as <see cref="ShardSizes"/> counts them; sums over layers are sums of like layers, so that
+/// a file with unlike formats in its layers is costed by their mean.
+/// </remarks>
+public sealed record ModelCosts
+{
+    /// <summary>Sizes.</summary>
+    public required ModelConfig Config { get; init; }
+
+    /// <summary>One query head: its rows of the query projection and its columns of the output projection.</summary>
+    public required UnitBytes QueryHead { get; init; }
+
+    /// <summary>One KV head: its rows of keys and values. One whose group is cut between two ranks is on both.</summary>
+    public required UnitBytes KvHead { get; init; }
+
+    /// <summary>One column of the MLP: a row of gate and up, a column of down. A leaf has <see cref="Leaves"/>' columns, the last one perhaps fewer.</summary>
+    public required UnitBytes Column { get; init; }
+
+    /// <summary>One row of the vocabulary, of embedding and head; the products are the head's alone. Where they are tied it is stored once.</summary>
+    public required UnitBytes VocabRow { get; init; }
+
+    /// <summary>What every rank holds whole: norms, biases added after a sum.</summary>
+    public required double ReplicatedBytes { get; init; }
+
+    /// <summary>Keys and values of one token and one KV head in one layer.</summary>
+    public required int KvHeadBytes { get; init; }
+
+    /// <summary>The costs of a checkpoint's tensors.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="tensors">Its tensors.</param>
+    /// <param name="kvHeadBytes">Keys and values of one token and one KV head in one layer: callers know their type.</param>
+    /// <param name="tensorBytes">What a device stores a tensor in; null = as the file does.</param>
+    public static ModelCosts Of(ModelConfig config, IEnumerable<TensorInfo> tensors, int kvHeadBytes, Func<TensorInfo, long>? tensorBytes = null)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(tensors);
+        UnitSum head = new(), kv = new(), column = new(), row = new();
+        double replicated = 0, embeddingProducts = 0;
+        TensorType embeddingType = default;
+        bool hasHead = false;
+        foreach (TensorInfo tensor in tensors)
+        {
+            double bytes = tensorBytes?.Invoke(tensor) ?? tensor.ByteCount;
+            WeightRole[] roles = ShardSizes.RolesOf(tensor.Name);
+            if (roles.Length == 0)
+            {
+                replicated += bytes;
+                continue;
+            }
+            bool isMatrix = tensor.Shape.Count == 2;
+            double whole = roles.Sum(role => ShardSizes.WholeElements(config, role));
+            foreach (WeightRole role in roles)
+            {
+                double share = bytes * ShardSizes.WholeElements(config, role) / whole;
+                switch (role)
+                {
+                    case WeightRole.Query or WeightRole.AttentionOutput:
+                        head.Add(tensor.Type, share / config.Heads, isMatrix);
+                        break;
+                    case WeightRole.Key or WeightRole.Value:
+                        kv.Add(tensor.Type, share / config.KvHeads, isMatrix);
+                        break;
+                    case WeightRole.Gate or WeightRole.Up or WeightRole.Down:
+                        column.Add(tensor.Type, share / config.Intermediate, isMatrix);
+                        break;
+                    case WeightRole.Head:
+                        hasHead |= isMatrix;
+                        row.Add(tensor.Type, share / config.Vocab, isMatrix);
+                        break;
+                    default:
+                        row.Add(tensor.Type, share / config.Vocab, isProduct: false);
+                        (embeddingType, embeddingProducts) = (tensor.Type, share / config.Vocab);
+                        break;
+                }
+            }
+        }
+        if (!hasHead)
+            row.AddProduct(embeddingType, embeddingProducts);
+        return new ModelCosts
+        {
+            Config = config,
+            QueryHead = head.Unit,
+            KvHead = kv.Unit,
+            Column = column.Unit,
+            VocabRow = row.Unit,
+            ReplicatedBytes = replicated,
+            KvHeadBytes = kvHeadBytes,
+        };
+    }
+
+    /// <exception cref="ShardingException">Names the field, its value and its limit.</exception>
+    internal void Check()
+    {
+        if (Config.Layers < 1 || Config.Heads < 1 || Config.KvHeads < 1 || Config.Heads % Config.KvHeads != 0 || Config.Intermediate < 1 || Config.Vocab < 1)
+            throw new ShardingException(
+                $"a model of {Config.Layers} layers, {Config.Heads} heads, {Config.KvHeads} KV heads, {Config.Intermediate} MLP columns and {Config.Vocab} vocabulary rows cannot be planned.");
+        if (KvHeadBytes < 1)
+            throw new ShardingException($"{KvHeadBytes} bytes of keys and values a token and KV head is not above 0.");
+    }
+
+    private sealed class UnitSum
+    {
+        private readonly SortedDictionary<TensorType, double> _products = [];
+        private double _stored;
+
+        public UnitBytes Unit => new(_stored, [.. _products.Select(product => new ProductBytes(product.Key, product.Value))]);
+
+        public void Add(TensorType type, double bytes, bool isProduct)
+        {
+            _stored += bytes;
+            if (isProduct)
+                AddProduct(type, bytes);
+        }
+
+        public void AddProduct(TensorType type, double bytes) => _products[type] = _products.GetValueOrDefault(type) + bytes;
+    }
+}
+
+/// <summary>The weights of one unit, over all layers.</summary>
+/// <param name="Stored">Bytes in memory.</param>
+/// <param name="Products">Bytes that a step reads in products of matrices, by format.</param>
+public sealed record UnitBytes(double Stored, IReadOnlyList<ProductBytes> Products);
+
+/// <summary>Weights of one format.</summary>
+/// <param name="Format">How they are stored.</param>
+/// <param name="Bytes">How many bytes.</param>
+public readonly record struct ProductBytes(TensorType Format, double Bytes);
