@@ -84,6 +84,9 @@ internal sealed class HostedGroup : ICommunicator
     }
 
     /// <inheritdoc/>
+    public TimeSpan Waited => (_inside?.Waited ?? TimeSpan.Zero) + (_across?.Waited ?? TimeSpan.Zero);
+
+    /// <inheritdoc/>
     public void BeginStep(long step)
     {
         _inside?.BeginStep(step);

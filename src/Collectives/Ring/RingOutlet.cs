@@ -1,3 +1,4 @@
+using System.Diagnostics;
 namespace TpServe.Collectives.Ring;
 
 /// <summary>The sending side towards one peer: frames in order, as far as the connection takes them at once; the rest waits for the <see cref="RingPump"/>.</summary>
@@ -74,7 +75,9 @@ internal sealed unsafe class RingOutlet(int peer, RingWire wire) : IDisposable
                 TimeSpan remaining = operation.Remaining;
                 if (remaining <= TimeSpan.Zero)
                     throw operation.Timeout(peer);
+                long since = Stopwatch.GetTimestamp();
                 Monitor.Wait(_gate, RingMailbox.Slice(remaining));
+                operation.NoteWait(since);
             }
         }
     }
