@@ -1,4 +1,5 @@
 using System.Diagnostics;
+
 namespace TpServe.Collectives.Ring;
 
 /// <summary>The sending side towards one peer: frames in order, as far as the connection takes them at once; the rest waits for the <see cref="RingPump"/>.</summary>
