@@ -13,7 +13,7 @@ namespace TpServe.Worker;
 internal sealed class DeviceMeasurement
 {
     private const long StreamBytes = 64 << 20, BatchBytes = 8 << 20, KvBytes = 32 << 20;
-    private const int MostWeights = 96, AttentionContext = 1024, AttentionRows = 256, FewRows = 8, ElementwiseRows = 256;
+    private const int MostWeights = 512, AttentionContext = 1024, AttentionRows = 256, FewRows = 8, ElementwiseRows = 256;
     private static readonly int[] s_rows = [1, 8, 32, 128, 512];
     private static readonly TimeSpan s_long = TimeSpan.FromMilliseconds(50), s_warm = TimeSpan.FromMilliseconds(5);
 

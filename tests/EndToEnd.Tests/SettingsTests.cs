@@ -85,6 +85,25 @@ public sealed class SettingsTests
     }
 
     [Test]
+    public async Task PlanMeasure_WorkersOfThisHost_PlansForThemAndLeavesNothing()
+    {
+        (int code, string output, string errors) = await RunAsync("Gateway", [], "plan", "--measure", "--json", "--threads", "1");
+        Assert.That(code, Is.Zero, errors);
+        using JsonDocument plan = JsonDocument.Parse(output);
+        Assert.That(plan.RootElement.GetProperty("devices").EnumerateArray().Select(device => device.GetProperty("kind").GetString()), Is.EqualTo(new[] { "cpu", "cpu" }));
+        Assert.That(plan.RootElement.GetProperty("plan").GetProperty("timePerOutputTokenSeconds").GetDouble(), Is.InRange(1e-5, 10));
+        Assert.That(plan.RootElement.GetProperty("sources").GetArrayLength(), Is.EqualTo(3), "two devices and the way between them");
+        Assert.That(Processes.Children(Environment.ProcessId).Where(child => File.ReadAllText($"/proc/{child}/cmdline").Contains("TpServe.Worker", StringComparison.Ordinal)), Is.Empty);
+    }
+
+    [Test]
+    public async Task Plan_ThreadsWithoutMeasuring_IsRefusedByName()
+    {
+        (int code, string _, string errors) = await RunAsync("Gateway", [], "plan", "--threads", "1");
+        Assert.That((code, errors.Trim()), Is.EqualTo((1, "tpserve: wrong settings: --threads: only --measure has a use for it.")));
+    }
+
+    [Test]
     public async Task Gateway_UnknownNamesEverywhere_AreReportedInOneLine()
     {
         WriteFile("appsettings.json", """{"Gateway": {"MaxRuning": 3}}""");

@@ -3,6 +3,7 @@ using NUnit.Framework;
 using TpServe.Checkpoint;
 using TpServe.Collectives;
 using TpServe.Collectives.Ring;
+using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
@@ -223,6 +224,57 @@ public sealed class RankHostTests
         TimeSpan whole = Stopwatch.GetElapsedTime(begun);
         Assert.That((first.IdleMicroseconds, second.IdleMicroseconds), Is.EqualTo((0, second.IdleMicroseconds)));
         Assert.That(second.IdleMicroseconds, Is.InRange((int)waited.TotalMicroseconds, (int)whole.TotalMicroseconds));
+    }
+
+    [Test]
+    public async Task Measure_NothingLoaded_TimesEveryShapeAndWay()
+    {
+        RankHost[] hosts = [NewHost(), NewHost()];
+        MeasureRequest request = new()
+        {
+            Device = new ComputeDevice { Kind = DeviceKind.Cpu },
+            Isa = InstructionSet.Scalar,
+            Threads = 1,
+            KvDtype = KvDtype.F16,
+            BlockTokens = 16,
+            Hidden = 64,
+            Heads = 4,
+            KvHeads = 2,
+            HeadDim = 32,
+            Products = { new ProductShape { Format = (int)WeightFormat.Q8_0, Outputs = 64, Inputs = 64 }, new ProductShape { Format = (int)WeightFormat.F32, Outputs = 32, Inputs = 64 } },
+        };
+        MeasureReply reply = await hosts[0].MeasureAsync(request).WaitAsync(TimeSpan.FromMinutes(2));
+        Assert.That(reply.Products.Select(times => times.Format), Is.EqualTo(new[] { (int)WeightFormat.Q8_0, (int)WeightFormat.F32 }));
+        Assert.That(reply.Products.Select(times => string.Join(',', times.Points.Select(point => point.Rows))), Is.All.EqualTo("1,8,32,128,512"));
+        double[] figures =
+        [
+            .. reply.Products.SelectMany(times => times.Points).Select(point => point.SecondsPerByte), reply.DecodeAttentionSecondsPerByte, reply.PrefillAttentionSecondsPerElement,
+            reply.ElementwiseSecondsPerFloat, reply.OperationSeconds, reply.Seconds,
+        ];
+        Assert.That(figures, Is.All.GreaterThan(0).And.All.LessThan(60));
+        Assert.That(reply.Products.Select(times => times.Points[^1].SecondsPerByte / times.Points[0].SecondsPerByte), Is.All.GreaterThan(10), "512 rows take longer than one");
+
+        string prefix = $"tpserve-test-{Guid.NewGuid():N}";
+        MeasureLinkReply[] ways = await Task.WhenAll(hosts.Select((host, rank) => host.MeasureLinkAsync(new MeasureLinkRequest
+        {
+            Epoch = 1,
+            Rank = rank,
+            Transport = Transport.Shm,
+            SegmentPrefix = prefix,
+            TimeoutMs = 20_000,
+        }))).WaitAsync(s_patience);
+        Assert.That(ways.SelectMany(way => new[] { way.LatencySeconds, way.SmallBytesPerSecond, way.LargeBytesPerSecond }), Is.All.GreaterThan(0));
+        foreach (RankHost host in hosts)
+            host.Dispose();
+    }
+
+    [Test]
+    public async Task Measure_WhileAShardIsLoaded_IsRefused()
+    {
+        using RankHost host = NewHost();
+        await LoadAsync(host, Request(1, 0, 1));
+        Assert.That(() => host.MeasureAsync(new MeasureRequest { Device = new ComputeDevice { Kind = DeviceKind.Cpu } }), Throws.InstanceOf<ModelLoadException>().With.Message.Contains("loaded"));
+        Assert.That((await StepAsync(host, 1)).Step, Is.EqualTo(1));
     }
 
     [Test]

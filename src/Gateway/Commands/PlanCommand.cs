@@ -16,22 +16,23 @@ internal static class PlanCommand
     [
         nameof(GatewayOptions.Model), nameof(GatewayOptions.Draft), nameof(GatewayOptions.Tp), nameof(GatewayOptions.Partition), nameof(GatewayOptions.KvDtype), nameof(GatewayOptions.GpuMemoryUtilization),
     ];
+    private static readonly string[] s_measured = [nameof(GatewayOptions.Threads), nameof(GatewayOptions.Isa), nameof(GatewayOptions.Pin)];
     private static readonly string[] s_titles = ["rank", "heads", "kv", "mlp", "vocabulary", "weights", "kv/token", "pieces"];
 
     /// <param name="sources">Where settings come from beside the flags.</param>
     public static Command Create(SettingSources sources)
     {
-        Command plan = new("plan", "Prints the shard plan of a model for a degree, without loading it; with --devices the best plan for those devices, and what it is predicted to take.");
-        SettingFlags flags = SettingFlags.AddTo(plan, s_settings.Select(SettingsTable.Of));
+        Command plan = new("plan", "Prints the shard plan of a model for a degree, without loading it; with --devices the best plan for those devices, with --measure for those that are here, and what it is predicted to take.");
+        SettingFlags flags = SettingFlags.AddTo(plan, s_settings.Concat(s_measured).Select(SettingsTable.Of));
         PredictionFlags prediction = PredictionFlags.AddTo(plan);
-        plan.SetAction(parsed => Run(sources, flags.Given(parsed), prediction.Given(parsed)));
+        plan.SetAction((parsed, cancellation) => RunAsync(sources, flags.Given(parsed), prediction.Given(parsed), cancellation));
         return plan;
     }
 
-    private static int Run(SettingSources sources, IReadOnlyList<GivenSetting> flags, GivenPrediction given)
+    private static async Task<int> RunAsync(SettingSources sources, IReadOnlyList<GivenSetting> flags, GivenPrediction given, CancellationToken cancellation)
     {
         (GatewayOptions options, IReadOnlyList<string> faults) = GatewaySettings.Read(sources, flags);
-        faults = [.. faults, .. given.Faults, .. Conflicts(options, given)];
+        faults = [.. faults, .. given.Faults, .. Conflicts(options, flags, given)];
         if (faults.Count > 0)
         {
             Console.Error.WriteLine("tpserve: wrong settings: " + string.Join(" ", faults));
@@ -42,11 +43,16 @@ internal static class PlanCommand
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(EmbeddedModel.PathOr(options.Model));
             if (given.Devices is { } devices)
                 Console.Write(given.Text(PredictedPlan.Create(checkpoint, options, devices, given.Workload!)));
+            else if (given.Measures)
+            {
+                using IWorkerSource workers = Server.SourceOf(options);
+                Console.Write(given.Text(PredictedPlan.Create(checkpoint, options, await MeasuredDevices.MeasureAsync(checkpoint, options, workers, cancellation), "this host", given.Workload!)));
+            }
             else
                 PrintPartition(checkpoint, options);
             return 0;
         }
-        catch (Exception fault) when (fault is ModelLoadException or ShardingException or DeviceFileException)
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or DeviceFileException or DeviceException or WorkerStartException)
         {
             Console.Error.WriteLine($"tpserve: {fault.Message}");
             return 1;
@@ -54,14 +60,17 @@ internal static class PlanCommand
     }
 
     /// <summary>Settings that a prediction has no place for: they would be passed over in silence.</summary>
-    private static IEnumerable<string> Conflicts(GatewayOptions options, GivenPrediction given)
+    private static IEnumerable<string> Conflicts(GatewayOptions options, IReadOnlyList<GivenSetting> flags, GivenPrediction given)
     {
-        if (given.Devices is null)
+        if (!given.Measures && flags.FirstOrDefault(flag => s_measured.Contains(flag.Setting.Name)) is { } unused)
+            yield return $"{unused.Source}: only --measure has a use for it.";
+        if (!given.IsAsked)
             yield break;
+        string asked = given.Measures ? "--measure" : "--devices";
         if (options.Partition.Count > 0)
-            yield return "--partition: with --devices the plan chooses the split.";
+            yield return $"--partition: with {asked} the plan chooses the split.";
         if (options.Draft.Length > 0)
-            yield return "--draft: with --devices the model alone is planned.";
+            yield return $"--draft: with {asked} the model alone is planned.";
     }
 
     private static void PrintPartition(ModelCheckpoint checkpoint, GatewayOptions options)

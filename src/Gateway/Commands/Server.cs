@@ -181,7 +181,7 @@ internal static partial class Server
         CrashWindow = options.CrashWindow,
     };
 
-    private static IWorkerSource SourceOf(GatewayOptions options) =>
+    internal static IWorkerSource SourceOf(GatewayOptions options) =>
         options.Workers.Count == 0 ? new LocalWorkers(options.LogLevel) : new ExternalWorkers(options.Workers, options.SecretFile, options.ConnectTimeout);
 
     private static void AddLogging(WebApplicationBuilder builder, string level)

@@ -25,6 +25,14 @@ internal interface IWorkerLink : IIpcPeer, IDisposable
     /// <exception cref="WorkerStartException">Another gateway has it, or the link broke.</exception>
     Task HoldAsync(TimeSpan timeout, CancellationToken cancellation);
 
+    /// <summary>Has the worker time its device; nothing may be loaded on it.</summary>
+    /// <exception cref="WorkerStartException">The worker's reason, or no answer in time.</exception>
+    Task<MeasureReply> MeasureAsync(MeasureRequest request, TimeSpan timeout, CancellationToken cancellation);
+
+    /// <summary>Has it time the way to another worker, which is asked at the same time.</summary>
+    /// <exception cref="WorkerStartException">The worker's reason, or no answer in time.</exception>
+    Task<MeasureLinkReply> MeasureLinkAsync(MeasureLinkRequest request, TimeSpan timeout, CancellationToken cancellation);
+
     /// <summary>Loads the shard, passing on progress.</summary>
     /// <exception cref="WorkerStartException">The worker's reason.</exception>
     Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation);

@@ -126,6 +126,34 @@ internal sealed class WorkerClient : IWorkerLink
         await _control.ProveIpcAsync(request, _secret, DateTime.UtcNow + timeout, cancellation);
 
     /// <inheritdoc/>
+    public async Task<MeasureReply> MeasureAsync(MeasureRequest request, TimeSpan timeout, CancellationToken cancellation)
+    {
+        try
+        {
+            return await _control.MeasureAsync(request, _secret, DateTime.UtcNow + timeout, cancellation);
+        }
+        catch (RpcException fault)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            throw new WorkerStartException($"worker {Address} cannot measure its device: {fault.Status.Detail}", fault);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task<MeasureLinkReply> MeasureLinkAsync(MeasureLinkRequest request, TimeSpan timeout, CancellationToken cancellation)
+    {
+        try
+        {
+            return await _control.MeasureLinkAsync(request, _secret, DateTime.UtcNow + timeout, cancellation);
+        }
+        catch (RpcException fault)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            throw new WorkerStartException($"worker {Address} cannot measure its way to another: {fault.Status.Detail}", fault);
+        }
+    }
+
+    /// <inheritdoc/>
     public async Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation)
     {
         try

@@ -1,6 +1,7 @@
 using NUnit.Framework;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Commands;
+using TpServe.Gateway.Commands.Planning;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Workers;
 using TpServe.Testing;
@@ -26,6 +27,16 @@ public sealed class PlanCommandTests
             Assert.That(cells[0], Is.EqualTo($"{rank}"));
             Assert.That(cells[4], Is.EqualTo($"{4096 * rank}..{4096 * rank + 4095}"));
         }
+    }
+
+    [Test]
+    public void Products_OfTheEmbeddedModel_AreItsLayersShapesAndTheHeadsFormat()
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
+        Assert.That(MeasuredDevices.Products(checkpoint).Select(shape => ((TensorType)shape.Format, shape.Outputs, shape.Inputs)), Is.EquivalentTo(new[]
+        {
+            (TensorType.Q4_1, 576, 576), (TensorType.Q4_1, 192, 576), (TensorType.Q4_1, 1536, 576), (TensorType.Q4_1, 576, 1536), (TensorType.Q8_0, 49152, 576),
+        }));
     }
 
     [Test]

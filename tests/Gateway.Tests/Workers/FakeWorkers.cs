@@ -109,6 +109,10 @@ internal sealed class FakeWorker(FakeWorkers owner, int seat, int pid) : IWorker
         return Task.CompletedTask;
     }
 
+    public Task<MeasureReply> MeasureAsync(MeasureRequest request, TimeSpan timeout, CancellationToken cancellation) => throw new AssertionException("nobody measures here");
+
+    public Task<MeasureLinkReply> MeasureLinkAsync(MeasureLinkRequest request, TimeSpan timeout, CancellationToken cancellation) => throw new AssertionException("nobody measures here");
+
     public async Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation)
     {
         Loads.Add(request);

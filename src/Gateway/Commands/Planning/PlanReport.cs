@@ -50,7 +50,7 @@ internal static class PlanReport
             .. DerivedRates.Lines(predicted.GpuMemory).Select(line => "  " + line),
             .. predicted.Devices.Notes.Select(note => "  " + note),
         ]
-        : ["all rates are those of the file"];
+        : predicted.Devices.Notes.Count > 0 ? predicted.Devices.Notes : ["all rates are those of the file"];
 
     private static string LeftOut(PredictedPlan predicted, RankedPlan plan)
     {

@@ -27,7 +27,18 @@ internal sealed record PredictedPlan(
     public static PredictedPlan Create(ModelCheckpoint checkpoint, GatewayOptions options, string file, Workload workload)
     {
         TensorType[] formats = [.. checkpoint.Tensors.Values.Where(tensor => tensor.Shape.Count == 2).Select(tensor => tensor.Type).Distinct().Order()];
-        PlannedDevices devices = DeviceFile.Read(file, options.GpuMemoryUtilization, formats);
+        return Create(checkpoint, options, DeviceFile.Read(file, options.GpuMemoryUtilization, formats), file, workload);
+    }
+
+    /// <summary>The same for devices that are known already.</summary>
+    /// <param name="checkpoint">The model.</param>
+    /// <param name="options">Checked settings.</param>
+    /// <param name="devices">The devices.</param>
+    /// <param name="file">What they come from, for messages.</param>
+    /// <param name="workload">What the plan is to be good at.</param>
+    /// <exception cref="ShardingException">The model has no room, or the settings do not fit the devices.</exception>
+    public static PredictedPlan Create(ModelCheckpoint checkpoint, GatewayOptions options, PlannedDevices devices, string file, Workload workload)
+    {
         ShardPlan whole = new(checkpoint.Config, Partition.Even(checkpoint.Config, 1), 0);
         int kvHeadBytes = (int)(GroupPlan.KvBytesPerToken(checkpoint.Config, whole, options.KvDtype) / checkpoint.Config.Layers / checkpoint.Config.KvHeads);
         ModelCosts costs = ModelCosts.Of(
