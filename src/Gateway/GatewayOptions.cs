@@ -27,7 +27,7 @@ public sealed record GatewayOptions
     public double GpuMemoryUtilization { get; init; } = 0.9;
 
     /// <summary>One weight for each worker; empty = even.</summary>
-    public IReadOnlyList<double> Partition { get; init; } = [];
+    public PartitionWish Partition { get; init; } = PartitionWish.Even;
 
     /// <summary>Compute threads of each worker; 0 = the cores of its host divided by the workers on it.</summary>
     public int Threads { get; init; }

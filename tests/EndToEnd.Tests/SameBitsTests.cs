@@ -25,6 +25,8 @@ public sealed class SameBitsTests
         ["--tp", "5", "--transport", "ring"],
         ["--tp", "3", "--partition", "5,1,3"],
         ["--tp", "3", "--partition", "5,1,3", "--transport", "ring"],
+        ["--tp", "2", "--partition", "auto"],
+        ["--tp", "3", "--partition", "auto", "--transport", "ring"],
         ["--tp", "2", "--chunk-tokens", "1"],
         ["--tp", "2", "--chunk-tokens", "16"],
         ["--tp", "2", "--chunk-tokens", "64"],

@@ -33,7 +33,9 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeP
         Line("group", string.Create(CultureInfo.InvariantCulture,
             $"{plan.Degree} workers{(plan.Threads > 0 ? $" x {plan.Threads} threads" : "")}, kv {Words.KvDtypes.Of(options.KvDtype)}, context {plan.MaxModelLen}"));
         Line("cache", string.Create(CultureInfo.InvariantCulture, $"{(long)plan.KvBlocks * plan.BlockTokens} tokens in blocks of {plan.BlockTokens}: {plan.CacheReason}"));
-        foreach (ShardPlan shard in plan.Shards)
+        if (options.Partition.IsAuto)
+            Line("plan", "auto: the workers are timed before they load");
+        foreach (ShardPlan shard in options.Partition.IsAuto ? [] : plan.Shards)
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"{shard}, {ShardSizes.WeightBytes(checkpoint, shard) / 1048576.0:F1} MiB"));
         foreach (ShardPlan shard in plan.Draft?.Shards ?? [])
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"draft {shard}, {ShardSizes.WeightBytes(draft!, shard) / 1048576.0:F1} MiB"));
@@ -58,6 +60,9 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeP
         foreach (RankInfo rank in topology.Ranks)
             Line("rank", string.Create(CultureInfo.InvariantCulture,
                 $"{rank.Rank}: pid {rank.Pid}, {rank.Device}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s"));
+        foreach (RankInfo rank in options.Partition.IsAuto ? topology.Ranks : [])
+            Line("plan", string.Create(CultureInfo.InvariantCulture,
+                $"rank {rank.Rank}: heads {Text(rank.Heads)}, kv heads {Text(rank.KvHeads)}, mlp leaves {Text(rank.MlpLeaves)}, vocabulary {Text(rank.VocabRows)}"));
         foreach (RankInfo rank in topology.Ranks)
             foreach (PathInfo path in rank.Paths)
                 Line("path", string.Create(CultureInfo.InvariantCulture, $"{rank.Rank} to {path.Peer}: {path.RoundTripMicroseconds:F1} us there and back, {path.BytesPerSecond / 1e9:F1} GB/s"));
@@ -71,6 +76,8 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeP
             _served = _serves = true;
         }
         Line("serving", $"HTTP http://{options.Http}   gRPC {options.Grpc}   {ready}");
+
+        static string Text(IndexRange range) => range.Start == range.End ? "none" : string.Create(CultureInfo.InvariantCulture, $"{range.Start}..{range.End - 1}");
     }
 
     public void Lost(long epoch, string reason)

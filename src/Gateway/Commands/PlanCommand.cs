@@ -64,10 +64,12 @@ internal static class PlanCommand
     {
         if (!given.Measures && flags.FirstOrDefault(flag => s_measured.Contains(flag.Setting.Name)) is { } unused)
             yield return $"{unused.Source}: only --measure has a use for it.";
+        if (options.Partition.IsAuto && !given.IsAsked)
+            yield return "--partition auto: add --measure, which times the workers that would be split for.";
         if (!given.IsAsked)
             yield break;
         string asked = given.Measures ? "--measure" : "--devices";
-        if (options.Partition.Count > 0)
+        if (options.Partition.Weights.Count > 0)
             yield return $"--partition: with {asked} the plan chooses the split.";
         if (options.Draft.Length > 0)
             yield return $"--draft: with {asked} the model alone is planned.";

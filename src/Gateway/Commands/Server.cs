@@ -83,7 +83,10 @@ internal static partial class Server
             builder.Services.AddSingleton<IGroupObserver>(banner);
             GroupModel model = GroupModel.At(path, options.Draft);
             builder.Services.AddSingleton(provider => new WorkerGroup(
-                options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, source, banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>()));
+                options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, source, banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>(),
+                options.Partition.IsAuto
+                    ? new MeasuredPartition(checkpoint, options, (seats, split) => PlanFor(devices.Of(seats), seats, split), provider.GetRequiredService<ILogger<MeasuredPartition>>())
+                    : null));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
@@ -110,9 +113,9 @@ internal static partial class Server
             await stopped;
             return 0;
 
-            GroupPlan PlanFor(DevicePlan own, IReadOnlyList<int>? seats) => GroupPlan.Create(
+            GroupPlan PlanFor(DevicePlan own, IReadOnlyList<int>? seats, Partition? split = null) => GroupPlan.Create(
                 checkpoint.Config, options, own, freeBytes, Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard), seats,
-                options.Workers.Count == 0 ? null : [.. (seats ?? [.. Enumerable.Range(0, hosts.Count)]).Select(seat => hosts[seat])], draft?.Facts);
+                options.Workers.Count == 0 ? null : [.. (seats ?? [.. Enumerable.Range(0, hosts.Count)]).Select(seat => hosts[seat])], draft?.Facts, split);
         }
         catch (OptionsValidationException fault)
         {

@@ -179,25 +179,12 @@ internal static class SettingKinds
         text => DeviceWish.TryParse(text, out DeviceWish wish, out string? fault) ? (wish, null) : (wish, fault),
         wish => wish.Text);
 
-    /// <summary>Weights of the workers; empty = even.</summary>
-    public static SettingKind<IReadOnlyList<double>> Weights() => new(
-        "even|w0,w1,…",
-        "even, or a number in 0.000001..1000000 for each worker as in 2,1",
-        text =>
-        {
-            if (text.Equals("even", StringComparison.OrdinalIgnoreCase))
-                return ([], null);
-            List<double> weights = [];
-            foreach (string part in text.Split(','))
-            {
-                // What is no number compares as false, so that it is asked what a weight must be, not what it must not be.
-                if (!double.TryParse(part, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double weight) || !(weight is >= 1e-6 and <= 1e6))
-                    return ([], $"'{text}': {(part.Length == 0 ? "a weight is missing" : $"'{part}' is no number in 0.000001..1000000")}; write even, or one weight for each worker as in 2,1.");
-                weights.Add(weight);
-            }
-            return (weights, null);
-        },
-        weights => weights.Count == 0 ? "even" : string.Join(',', weights.Select(weight => weight.ToString(CultureInfo.InvariantCulture))));
+    /// <summary>How the model is split.</summary>
+    public static SettingKind<PartitionWish> Split() => new(
+        "even|auto|w0,w1,…",
+        "even, auto, or a number in 0.000001..1000000 for each worker as in 2,1",
+        PartitionWish.Parse,
+        wish => wish.Text);
 
     /// <summary>Addresses of servers.</summary>
     public static SettingKind<IReadOnlyList<string>> Urls(int most) => new(

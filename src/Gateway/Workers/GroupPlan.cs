@@ -40,10 +40,11 @@ public sealed record GroupPlan(
     /// <param name="seats">Which of the workers that the settings ask for take part, ascending; null = all.</param>
     /// <param name="workers">What workers that run elsewhere say of their hosts, by rank; null = all run here.</param>
     /// <param name="draft">The model that guesses ahead; null = none does.</param>
+    /// <param name="chosen">The split of the model; null = as the settings say.</param>
     /// <exception cref="Checkpoint.ModelLoadException">The architecture is not supported.</exception>
     /// <exception cref="ShardingException">Degree, weights, context or type of the KV cache do not fit the model, the devices or the host; names value and limit.</exception>
     public static GroupPlan Create(ModelConfig config, GatewayOptions options, DevicePlan devices, long freeBytes, int cores, Func<ShardPlan, long> weightBytes,
-        IReadOnlyList<int>? seats = null, IReadOnlyList<HelloReply>? workers = null, DraftFacts? draft = null)
+        IReadOnlyList<int>? seats = null, IReadOnlyList<HelloReply>? workers = null, DraftFacts? draft = null, Partition? chosen = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(options);
@@ -58,8 +59,8 @@ public sealed record GroupPlan(
                 ? $"--tp {degree}: at most {most} workers start on this host: twice its {cores} cores, or {FewestLocalWorkersAllowed} where that is more. Workers on GPUs or on other hosts (--worker) may be up to {Sharding.Partition.MaxDegree}."
                 : $"--tp {degree} is not in 1..{most}.");
 
-        double[]? shares = options.Partition.Count == 0 ? null : seats is null ? WeightsOf(options, degree) : [.. seats.Select(seat => options.Partition[seat])];
-        Partition partition = shares is null ? Sharding.Partition.Even(config, degree) : Sharding.Partition.Weighted(config, shares);
+        double[]? shares = options.Partition.Weights.Count == 0 ? null : seats is null ? WeightsOf(options, degree) : [.. seats.Select(seat => options.Partition.Weights[seat])];
+        Partition partition = chosen ?? (shares is null ? Sharding.Partition.Even(config, degree) : Sharding.Partition.Weighted(config, shares));
         ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
         DraftPlan? drafts = draft is null ? null : DraftPlan.Create(draft, degree, shares);
 
@@ -169,7 +170,7 @@ public sealed record GroupPlan(
             throw new ShardingException($"--kv-dtype {Words.KvDtypes.Of(kvDtype)} is for heads of a multiple of {Q8BlockElements} elements; this model's have {config.HeadDim}: it may be {others}.");
     }
 
-    private static double[] WeightsOf(GatewayOptions options, int degree) => options.Partition.Count == degree
-        ? [.. options.Partition]
-        : throw new ShardingException(FormattableString.Invariant($"--partition '{string.Join(',', options.Partition)}' has {options.Partition.Count} weights for {degree} workers."));
+    private static double[] WeightsOf(GatewayOptions options, int degree) => options.Partition.Weights.Count == degree
+        ? [.. options.Partition.Weights]
+        : throw new ShardingException(FormattableString.Invariant($"--partition '{options.Partition.Text}' has {options.Partition.Weights.Count} weights for {degree} workers."));
 }

@@ -8,7 +8,7 @@ namespace TpServe.Gateway.Workers;
 /// <remarks>
 /// A start, <see cref="BringUpAsync"/>:
 /// 1. the model's files are those the server was started with; 2. every seat has a worker of its own that has said what it can do, and that no other gateway has;
-/// 3. they agree on instruction set and transport; 4. all load at once, which for a worker that kept its shard is joining anew; 5. the step streams are open.
+/// 3. they agree on instruction set and transport, and where the split follows from what they can do, on that; 4. all load at once, which for a worker that kept its shard is joining anew; 5. the step streams are open.
 /// Whatever fails in it has a reason, and no worker is left waiting for another.
 /// Threads  the group's life alone, but for <see cref="ReviveAsync"/>, which runs beside an epoch on seats that are not in it.
 /// </remarks>
@@ -25,12 +25,14 @@ internal sealed class WorkerCrew : IAsyncDisposable
     private readonly IWorkerSource _source;
     private readonly GroupModel _model;
     private readonly TimeProvider _time;
+    private readonly MeasuredPartition? _split;
     private readonly HeldWorker?[] _seats;
     private readonly Task[] _settling;
     private bool _hasLoaded;
 
-    public WorkerCrew(GatewayOptions options, GroupPolicy policy, IWorkerSource source, GroupModel model, int seats, TimeProvider time)
+    public WorkerCrew(GatewayOptions options, GroupPolicy policy, IWorkerSource source, GroupModel model, int seats, TimeProvider time, MeasuredPartition? split = null)
     {
+        _split = split;
         _options = options;
         _policy = policy;
         _source = source;
@@ -53,9 +55,10 @@ internal sealed class WorkerCrew : IAsyncDisposable
     /// <param name="seats">Who takes part.</param>
     /// <param name="loading">Told how far each rank is.</param>
     /// <param name="cancellation">Ends the start.</param>
+    /// <returns>The ranks, and their plan, which is another than the given one where the split follows from what they can do.</returns>
     /// <exception cref="WorkerStartException">Why it does not start.</exception>
     /// <exception cref="ModelLoadException">The model's files are gone, or others.</exception>
-    public async Task<IReadOnlyList<RankStatus>> BringUpAsync(
+    public async Task<(IReadOnlyList<RankStatus> Ranks, GroupPlan Plan)> BringUpAsync(
         long epoch, GroupPlan plan, IReadOnlyList<int> seats, Action<int, LoadProgress> loading, CancellationToken cancellation)
     {
         // 1. The model.
@@ -76,11 +79,17 @@ internal sealed class WorkerCrew : IAsyncDisposable
                 _options.Transport, plan.Devices, facts, epoch, [.. workers.Select(worker => worker.Link)], start.Token);
             await UnlessOneExitsAsync([choosing], workers, start.Token);
             TransportChoice transport = await choosing;
+            if (_split is not null)
+            {
+                Task<GroupPlan> splitting = _split.PlanAsync(plan, seats, workers, facts, transport, epoch - GroupProfile.Epochs(_seats.Length), start.Token);
+                await UnlessOneExitsAsync([splitting], workers, start.Token);
+                plan = await splitting;
+            }
             LoadRequest[] requests = LoadPlanner.Requests(plan, _options, _model.Path, epoch, SegmentPrefix(), facts, transport, _model.Draft?.Path ?? "");
 
             // 4. Shards.
             LoadReport[] reports = await LoadAsync(workers, requests, loading, start.Token);
-            return [.. workers.Select((worker, rank) => new RankStatus(worker, requests[rank], reports[rank], transport.Paths[rank]))];
+            return ([.. workers.Select((worker, rank) => new RankStatus(worker, requests[rank], reports[rank], transport.Paths[rank]))], plan);
         }
         catch (Exception fault)
         {

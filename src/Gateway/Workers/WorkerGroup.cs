@@ -53,20 +53,21 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     /// <param name="observer">Told how it goes.</param>
     /// <param name="time">The clock.</param>
     /// <param name="log">The log.</param>
+    /// <param name="split">Splits by what the workers can do; null = the plans are as they are.</param>
     public WorkerGroup(
         GatewayOptions options, GroupPolicy policy, GroupPlan plan, Func<IReadOnlyList<int>, GroupPlan> replan, GroupModel model, IWorkerSource source,
-        IGroupObserver observer, TimeProvider time, ILogger<WorkerGroup> log)
+        IGroupObserver observer, TimeProvider time, ILogger<WorkerGroup> log, MeasuredPartition? split = null)
     {
         _policy = policy;
         _fullPlan = _plan = plan;
         _replan = replan;
-        _crew = new WorkerCrew(options, policy, source, model, plan.Degree, time);
+        _crew = new WorkerCrew(options, policy, source, model, plan.Degree, time, split);
         _circuit = new Circuit(policy, time);
         _observer = observer;
         _time = time;
         _log = log;
         // External workers outlive gateways and refuse epochs they have seen: the clock keeps ours ahead of an earlier gateway's.
-        _epoch = options.Workers.Count == 0 ? 0 : time.GetUtcNow().ToUnixTimeMilliseconds();
+        _epoch = (options.Workers.Count == 0 ? 0 : time.GetUtcNow().ToUnixTimeMilliseconds()) + (split is null ? 0 : GroupProfile.Epochs(plan.Degree));
     }
 
     /// <inheritdoc/>
@@ -226,7 +227,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             IReadOnlyList<int> seats = _policy.OnRankLoss == OnRankLoss.Shrink && !first && _crew.Alive is { Count: > 0 } alive ? alive : _crew.All;
             bool shrunk = seats.Count < _fullPlan.Degree;
             GroupPlan plan = shrunk ? _replan(seats) : _fullPlan;
-            IReadOnlyList<RankStatus> ranks = await _crew.BringUpAsync(
+            (IReadOnlyList<RankStatus> ranks, plan) = await _crew.BringUpAsync(
                 epoch, plan, seats, (rank, step) => _observer.Loading(rank, step.Stage, step.DoneBytes, step.TotalBytes), _stopping.Token);
             if (!_prepared.IsCompleted)
                 await Task.WhenAny(_prepared, Task.Delay(s_preparation, _time, _stopping.Token));

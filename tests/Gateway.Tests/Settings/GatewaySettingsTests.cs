@@ -114,7 +114,7 @@ public sealed class GatewaySettingsTests
     {
         GatewayOptions options = ReadFlags("--device", "cuda:1,cuda:0", "--partition", "2,1.5", "--kv-cache", "2GiB");
         Assert.That((options.Device.Kind, options.Device.List.Count), Is.EqualTo((DeviceKind.Cuda, 2)));
-        Assert.That(options.Partition, Is.EqualTo(new[] { 2, 1.5 }));
+        Assert.That(options.Partition.Weights, Is.EqualTo(new[] { 2, 1.5 }));
         Assert.That(options.KvCache, Is.EqualTo(KvCacheSize.OfBytes(2L << 30)));
     }
 

@@ -51,7 +51,7 @@ public sealed class GroupPlanTests
     [Test]
     public void Create_SomeOfTheSeats_KeepTheirWeightsAndTheCacheOfTheWhole()
     {
-        GatewayOptions options = new() { Tp = 3, Partition = [1, 4, 2] };
+        GatewayOptions options = new() { Tp = 3, Partition = new PartitionWish(false, [1, 4, 2]) };
         DevicePlan devices = DevicePlan.Cpu(3, "test");
         GroupPlan whole = GroupPlan.Create(Config(), options, devices, freeBytes: 1L << 40, cores: 4, _ => Weights);
         GroupPlan left = GroupPlan.Create(Config(), options, devices.Of([0, 2]), freeBytes: 1L << 40, cores: 4, _ => Weights, seats: [0, 2]);

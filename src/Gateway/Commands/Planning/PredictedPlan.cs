@@ -39,10 +39,8 @@ internal sealed record PredictedPlan(
     /// <exception cref="ShardingException">The model has no room, or the settings do not fit the devices.</exception>
     public static PredictedPlan Create(ModelCheckpoint checkpoint, GatewayOptions options, PlannedDevices devices, string file, Workload workload)
     {
-        ShardPlan whole = new(checkpoint.Config, Partition.Even(checkpoint.Config, 1), 0);
-        int kvHeadBytes = (int)(GroupPlan.KvBytesPerToken(checkpoint.Config, whole, options.KvDtype) / checkpoint.Config.Layers / checkpoint.Config.KvHeads);
         ModelCosts costs = ModelCosts.Of(
-            checkpoint.Config, checkpoint.Tensors.Values, kvHeadBytes, devices.AreGpus ? Workers.GpuMemory.TensorBytes : null);
+            checkpoint.Config, checkpoint.Tensors.Values, GroupProfile.KvHeadBytes(checkpoint, options), devices.AreGpus ? Workers.GpuMemory.TensorBytes : null);
         PlanLimits limits = new();
         if (options.Tp is { } degree)
         {

@@ -43,9 +43,9 @@ internal sealed record VariantSpec(string Name, int Degree, string Partition)
             (GatewayOptions options, string? fault) = setting.Apply(new GatewayOptions(), text);
             if (fault is not null)
                 throw new InputFileException("--partition: " + fault);
-            if (options.Partition.Count is 0 or > Sharding.Partition.MaxDegree)
+            if (options.Partition.Weights.Count is 0 or > Sharding.Partition.MaxDegree)
                 throw new InputFileException($"--partition {text}: write one weight for each worker; --degrees measures even splits.");
-            specs.Add(new VariantSpec($"tp {options.Partition.Count}, partition {text}", options.Partition.Count, text));
+            specs.Add(new VariantSpec($"tp {options.Partition.Weights.Count}, partition {text}", options.Partition.Weights.Count, text));
         }
         return [.. specs.DistinctBy(spec => spec.Name)];
     }
