@@ -8,18 +8,21 @@ namespace TpServe.Worker;
 /// <remarks>
 /// Weights are zeros: a product's time does not depend on them. Few rows go over more weights than any cache holds, as a step does; many rows over few.
 /// Each figure is a mean over tens of milliseconds, so that a processor shared with somebody else counts for what it gives.
-/// Threads  the rank's thread; the ranks of a host measure at once, for they compute at once.
+/// The ranks of a host compute at once and share its memory, so they time the same thing at the same time: the n-th figure begins n slots after the moment that all
+/// were told. Who is late begins at once.
+/// Threads  the rank's thread.
 /// </remarks>
 internal sealed class DeviceMeasurement
 {
     private const long StreamBytes = 64 << 20, BatchBytes = 8 << 20, KvBytes = 32 << 20;
     private const int MostWeights = 512, AttentionContext = 1024, AttentionRows = 256, FewRows = 8, ElementwiseRows = 256;
     private static readonly int[] s_rows = [1, 8, 32, 128, 512];
-    private static readonly TimeSpan s_long = TimeSpan.FromMilliseconds(50), s_warm = TimeSpan.FromMilliseconds(5);
+    private static readonly TimeSpan s_long = TimeSpan.FromMilliseconds(50), s_warm = TimeSpan.FromMilliseconds(5), s_slot = TimeSpan.FromMilliseconds(125);
 
     private readonly ITensorBackend _ops;
     private readonly MeasureRequest _request;
     private readonly Tensor _probe;
+    private int _slot;
 
     private DeviceMeasurement(ITensorBackend ops, MeasureRequest request)
     {
@@ -161,6 +164,7 @@ internal sealed class DeviceMeasurement
             Wait();
         }
         while (Stopwatch.GetElapsedTime(start) < s_warm);
+        WaitForSlot();
         int times = 0;
         start = Stopwatch.GetTimestamp();
         do
@@ -171,6 +175,13 @@ internal sealed class DeviceMeasurement
         }
         while (Stopwatch.GetElapsedTime(start) < s_long);
         return Stopwatch.GetElapsedTime(start).TotalSeconds / times;
+    }
+
+    private void WaitForSlot()
+    {
+        TimeSpan wait = DateTimeOffset.FromUnixTimeMilliseconds(_request.BeginUnixMilliseconds) + s_slot * ++_slot - DateTimeOffset.UtcNow;
+        if (wait > TimeSpan.Zero && wait <= 2 * s_slot) // longer only where clocks of hosts differ
+            Thread.Sleep(wait);
     }
 
     private void Wait() => _ops.Download<int>(_probe, stackalloc int[1]);

@@ -73,7 +73,8 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, LinkTa
         long epoch = firstEpoch;
         LoadRequest[] loads = LoadPlanner.Requests(plan, options, modelPath: "", firstEpoch, segmentPrefix: "", facts, transport);
         IReadOnlyList<ProductShape> products = Products(checkpoint);
-        MeasureReply[] replies = await Task.WhenAll(workers.Select((worker, rank) => worker.Link.MeasureAsync(Request(checkpoint, loads[rank], products), s_deviceTimeout, cancellation)));
+        long begin = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        MeasureReply[] replies = await Task.WhenAll(workers.Select((worker, rank) => worker.Link.MeasureAsync(Request(checkpoint, loads[rank], products, begin), s_deviceTimeout, cancellation)));
 
         Dictionary<(int, int), LinkProfile> links = [];
         for (int first = 0; first < workers.Count; first++)
@@ -86,7 +87,7 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, LinkTa
             [.. profiles.Select((profile, rank) => Note(profile, replies[rank])), .. links.Select(link => Note(link.Key, link.Value))]);
     }
 
-    private static MeasureRequest Request(ModelCheckpoint checkpoint, LoadRequest load, IReadOnlyList<ProductShape> products) => new()
+    private static MeasureRequest Request(ModelCheckpoint checkpoint, LoadRequest load, IReadOnlyList<ProductShape> products, long begin) => new()
     {
         Device = load.Device,
         Isa = load.Isa,
@@ -100,6 +101,7 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, LinkTa
         KvHeads = checkpoint.Config.KvHeads,
         HeadDim = checkpoint.Config.HeadDim,
         Products = { products },
+        BeginUnixMilliseconds = begin,
     };
 
     private static async Task<LinkProfile> LinkAsync(
