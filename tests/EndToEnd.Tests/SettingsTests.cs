@@ -97,6 +97,16 @@ public sealed class SettingsTests
     }
 
     [Test]
+    public async Task PlanMeasure_AskedToStop_EndsItsWorkersAndSaysNothing()
+    {
+        Process plan = Start("Gateway", [], "plan", "--measure");
+        await ServerProcess.UntilAsync(() => Processes.Children(plan.Id).Length == 2, s_patience, "no worker was started");
+        Processes.Signal(plan.Id, "TERM");
+        await plan.WaitForExitAsync().WaitAsync(s_patience);
+        Assert.That((plan.ExitCode, await plan.StandardOutput.ReadToEndAsync(), await plan.StandardError.ReadToEndAsync()), Is.EqualTo((130, "", "")));
+    }
+
+    [Test]
     public async Task Plan_ThreadsWithoutMeasuring_IsRefusedByName()
     {
         (int code, string _, string errors) = await RunAsync("Gateway", [], "plan", "--threads", "1");

@@ -17,6 +17,8 @@ internal static class PlanCommand
         nameof(GatewayOptions.Model), nameof(GatewayOptions.Draft), nameof(GatewayOptions.Tp), nameof(GatewayOptions.Partition), nameof(GatewayOptions.KvDtype), nameof(GatewayOptions.GpuMemoryUtilization),
     ];
     private static readonly string[] s_measured = [nameof(GatewayOptions.Threads), nameof(GatewayOptions.Isa), nameof(GatewayOptions.Pin)];
+    private const int Interrupted = 130; // as a shell has it for a command that was asked to stop
+
     private static readonly string[] s_titles = ["rank", "heads", "kv", "mlp", "vocabulary", "weights", "kv/token", "pieces"];
 
     /// <param name="sources">Where settings come from beside the flags.</param>
@@ -56,6 +58,10 @@ internal static class PlanCommand
         {
             Console.Error.WriteLine($"tpserve: {fault.Message}");
             return 1;
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            return Interrupted; // the workers have ended by now
         }
     }
 
