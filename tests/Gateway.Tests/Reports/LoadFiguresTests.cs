@@ -13,7 +13,7 @@ public sealed class LoadFiguresTests
         RequestTimes before = new(8) { PromptTokens = 30 }, within = new(11.5) { PromptTokens = 50 }, none = new(13.9);
         before.Tokens.AddRange(Enumerable.Range(0, 12).Select(i => 9 + (0.25 * i)));
         within.Tokens.AddRange(Enumerable.Range(0, 13).Select(i => 12 + (0.25 * i)));
-        ReportLoad load = LoadFigures.Of(new LoadSample(2, 10, 14, [before, within, none], Topology((1, 1, 1)), Topology((2, 1, 1)), 3), resources: 2);
+        ReportLoad load = LoadFigures.Of(new LoadSample(2, 10, 14, [before, within, none], Topology((1, 1, 0, 1)), Topology((2, 1, 0, 1)), 3), resources: 2);
         Assert.That(load.TokensPerSecond, Is.EqualTo(4));
         Assert.That((load.LeastTokensPerSecond, load.MostTokensPerSecond), Is.EqualTo((4, 4)));
         Assert.That(load.PromptTokensPerSecond, Is.EqualTo(50 / 4.0), "of the request whose first token came inside");
@@ -41,9 +41,9 @@ public sealed class LoadFiguresTests
     }
 
     [Test]
-    public void RankTimes_TwoRanks_WhatIsBeyondTheLeastIsWaiting()
+    public void RankTimes_TwoRanks_ExchangeIsWhatIsNotWaiting()
     {
-        ReportRankTime[] ranks = [.. LoadFigures.RankTimes(Topology((1, 1, 0), (2, 2, 0)), Topology((4, 1.5, 0.25), (4, 4, 0.5)))];
+        ReportRankTime[] ranks = [.. LoadFigures.RankTimes(Topology((1, 1, 0.5, 0), (2, 2, 0.25, 0)), Topology((4, 1.5, 0.5, 0.25), (4, 4, 1.75, 0.5)))];
         Assert.That(ranks.Select(rank => (rank.Rank, rank.Steps, rank.ComputeSeconds, rank.WaitSeconds, rank.ExchangeSeconds, rank.IdleSeconds)), Is.EqualTo(new[]
         {
             (0, 10L, 3.0, 0.0, 0.5, 0.25), (1, 10L, 2.0, 1.5, 0.5, 0.5),
@@ -90,8 +90,8 @@ public sealed class LoadFiguresTests
     [Test]
     public void RooflineShare_ByHand_IsAHalf() => Assert.That(LoadFigures.RooflineShare(100_000_000, 10, 2e10), Is.EqualTo(0.5));
 
-    private static GetTopologyResponse Topology(params (double Compute, double Collective, double Idle)[] ranks) => new()
+    private static GetTopologyResponse Topology(params (double Compute, double Collective, double Wait, double Idle)[] ranks) => new()
     {
-        Ranks = { ranks.Select((rank, i) => new RankInfo { Rank = i, Steps = rank.Compute >= 4 ? 15 : 5, ComputeSeconds = rank.Compute, CollectiveSeconds = rank.Collective, IdleSeconds = rank.Idle }) },
+        Ranks = { ranks.Select((rank, i) => new RankInfo { Rank = i, Steps = rank.Compute >= 4 ? 15 : 5, ComputeSeconds = rank.Compute, CollectiveSeconds = rank.Collective, WaitSeconds = rank.Wait, IdleSeconds = rank.Idle }) },
     };
 }

@@ -39,23 +39,17 @@ internal static class LoadFigures
         bool Inside(double time) => time >= sample.Begin && time < sample.End;
     }
 
-    /// <summary>What each rank's totals grew by; of the time in collectives, what is beyond the least of all ranks is waiting.</summary>
-    public static IEnumerable<ReportRankTime> RankTimes(GetTopologyResponse before, GetTopologyResponse after)
-    {
-        (RankInfo First, RankInfo Second)[] ranks = [.. before.Ranks.Zip(after.Ranks)];
-        double exchange = ranks.Length == 0 ? 0 : ranks.Min(Collective);
-        return ranks.Select(rank => new ReportRankTime
+    /// <summary>What each rank's totals grew by; of the time in collectives, what was not waiting for a peer is the exchange.</summary>
+    public static IEnumerable<ReportRankTime> RankTimes(GetTopologyResponse before, GetTopologyResponse after) =>
+        before.Ranks.Zip(after.Ranks).Select(rank => new ReportRankTime
         {
             Rank = rank.Second.Rank,
             Steps = rank.Second.Steps - rank.First.Steps,
             ComputeSeconds = rank.Second.ComputeSeconds - rank.First.ComputeSeconds,
-            WaitSeconds = Collective(rank) - exchange,
-            ExchangeSeconds = exchange,
+            WaitSeconds = rank.Second.WaitSeconds - rank.First.WaitSeconds,
+            ExchangeSeconds = rank.Second.CollectiveSeconds - rank.First.CollectiveSeconds - (rank.Second.WaitSeconds - rank.First.WaitSeconds),
             IdleSeconds = rank.Second.IdleSeconds - rank.First.IdleSeconds,
         });
-
-        static double Collective((RankInfo First, RankInfo Second) rank) => rank.Second.CollectiveSeconds - rank.First.CollectiveSeconds;
-    }
 
     /// <summary>The same loads measured in several rounds as one: the round in the middle, with the slowest and the fastest round instead of the window's quarters.</summary>
     /// <param name="rounds">At least one, each with the same numbers of streams in the same order.</param>
