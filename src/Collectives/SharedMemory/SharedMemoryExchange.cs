@@ -214,7 +214,7 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
         if (Volatile.Read(ref counter) - round >= 0)
             return;
         long since = Stopwatch.GetTimestamp();
-        if (!SpinFor(ref counter, round, since))
+        if (!SpinFor(ref counter, round, since, yields: _segments.Length > Environment.ProcessorCount))
             SleepFor(operation, peer, counterAt, round, ref counter);
         operation.NoteWait(since);
     }
@@ -251,7 +251,7 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static bool SpinFor(ref int counter, int round, long since)
+    private static bool SpinFor(ref int counter, int round, long since, bool yields)
     {
         long until = since + s_spinTicks;
         do
@@ -262,8 +262,9 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
                 if (Volatile.Read(ref counter) - round >= 0)
                     return true;
             }
-            // Where ranks share a core, the peer waited for may need this one.
-            Thread.Yield();
+            // Where ranks share a core, the peer waited for may need this one. Elsewhere only a stranger would get it, and keep it for milliseconds.
+            if (yields)
+                Thread.Yield();
         } while (Stopwatch.GetTimestamp() < until);
         return false;
     }
