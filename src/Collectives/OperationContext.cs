@@ -106,3 +106,19 @@ internal static class Fingerprint
         return hash;
     }
 }
+
+/// <summary>How a rank waits for a peer that will probably answer soon: busily for a moment, then asleep.</summary>
+internal static class BriefSpin
+{
+    /// <summary>Stopwatch ticks after which it sleeps: a sleep and a wake cost about as much as a small exchange takes, and a longer wait is not worth a core.</summary>
+    public static readonly long Ticks = Stopwatch.Frequency * 50 / 1_000_000;
+
+    /// <summary>Lets another thread run where ranks may share a core, for the peer waited for may need this one. Elsewhere only a stranger would get it, and keep it for milliseconds.</summary>
+    /// <remarks>Measured over shared memory: 1.6 µs a sum of 576 floats between ranks on cores of their own; on one core 14 µs with the yield, 85 without.</remarks>
+    /// <param name="ranks">Of the group.</param>
+    public static void Yield(int ranks)
+    {
+        if (ranks > Environment.ProcessorCount)
+            Thread.Yield();
+    }
+}

@@ -14,9 +14,6 @@ namespace TpServe.Collectives.Ring;
 /// <param name="blockBytes">Most bytes of a block.</param>
 internal sealed unsafe class RingInlet(int peer, int rank, int blockBytes) : IDisposable
 {
-    /// <summary>A sleep and a wake cost about as much as a small message takes; a wait that lasts is not worth a core.</summary>
-    private static readonly long s_spinTicks = Stopwatch.Frequency * 50 / 1_000_000;
-
     private readonly HostBuffer _memory = new(RingFrame.HeadBytes + blockBytes);
 
     /// <summary>The peer's block of this round, valid until the next call.</summary>
@@ -37,8 +34,8 @@ internal sealed unsafe class RingInlet(int peer, int rank, int blockBytes) : IDi
                 long now = Stopwatch.GetTimestamp();
                 if (since == 0)
                     since = now;
-                if (now < since + s_spinTicks)
-                    Thread.Yield(); // where ranks share a core, the peer waited for may need this one
+                if (now < since + BriefSpin.Ticks)
+                    BriefSpin.Yield(mailbox.Degree);
                 else
                     Sleep(operation, mailbox, wire);
                 continue;
