@@ -108,7 +108,6 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
                 RingAddresses = { request.RingAddresses },
                 CollectiveTimeoutMs = request.TimeoutMs,
                 LoadTimeoutMs = request.TimeoutMs,
-                Device = new ComputeDevice { Kind = DeviceKind.Cpu },
             };
             using ICommunicator group = JoinOnHost(pair, membership.Over);
             membership.OnRevoked(group.Revoke);

@@ -111,23 +111,19 @@ internal static class PlanCommand
             rows.Add(
             [
                 shard.Rank.ToString(CultureInfo.InvariantCulture),
-                Range(shard.FirstHead, shard.LocalHeads),
-                Range(shard.FirstKvHead, shard.LocalKvHeads),
-                Range(shard.FirstIntermediate, shard.LocalIntermediate),
-                Range(shard.FirstVocab, shard.LocalVocab),
+                PlanReport.Range(shard.FirstHead, shard.LocalHeads),
+                PlanReport.Range(shard.FirstKvHead, shard.LocalKvHeads),
+                PlanReport.Range(shard.FirstIntermediate, shard.LocalIntermediate),
+                PlanReport.Range(shard.FirstVocab, shard.LocalVocab),
                 string.Create(CultureInfo.InvariantCulture, $"{ShardSizes.WeightBytes(checkpoint, shard) / 1048576.0:F1} MiB"),
                 string.Create(CultureInfo.InvariantCulture, $"{GroupPlan.KvBytesPerToken(checkpoint.Config, shard, options.KvDtype)} B"),
                 string.Create(CultureInfo.InvariantCulture, $"{shard.HeadShare.Pieces}+{shard.MlpShare.Pieces}"),
             ]);
-        int[] widths = [.. s_titles.Select((_, column) => rows.Max(row => row[column].Length))];
         output.WriteLine();
-        foreach (string[] row in rows)
-            output.WriteLine(string.Join("  ", row.Select((cell, column) => cell.PadLeft(widths[column]))));
+        PlanReport.Table(output, rows);
         output.WriteLine();
         long pieceFloats = shards.Sum(shard => shard.HeadShare.Pieces + shard.MlpShare.Pieces) * (long)checkpoint.Config.Layers * checkpoint.Config.Hidden;
         output.WriteLine($"kv/token: {Words.KvDtypes.Of(options.KvDtype)} keys and values of one token on the rank; pieces: partial sums sent by an attention and an mlp output");
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"each decoded token exchanges {(shards.Count == 1 ? 0 : 2 * checkpoint.Config.Layers)} canonical sums, {(shards.Count == 1 ? 0 : pieceFloats * 4 / 1024)} KiB over all ranks"));
     }
-
-    private static string Range(int first, int count) => count == 0 ? "none" : string.Create(CultureInfo.InvariantCulture, $"{first}..{first + count - 1}");
 }

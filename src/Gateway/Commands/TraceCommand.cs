@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using Grpc.Core;
 using Grpc.Net.Client;
+using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Commands;
@@ -30,8 +31,8 @@ internal static class TraceCommand
     {
         if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https"))
             return Fail($"--server '{address}' is not an http://host:port address.");
-        if (steps is < 1 or > 1000)
-            return Fail($"--steps {steps} is not within 1..1000.");
+        if (steps is < 1 or > StepTracer.MostSteps)
+            return Fail($"--steps {steps} is not within 1..{StepTracer.MostSteps}.");
         List<TracedStep> traced = [];
         try
         {

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using TpServe.Checkpoint;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
@@ -107,7 +106,7 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, LinkTa
     private static async Task<LinkProfile> LinkAsync(
         HeldWorker first, HeldWorker second, HelloReply firstFacts, HelloReply secondFacts, Transport transport, long epoch, CancellationToken cancellation)
     {
-        string prefix = $"tpserve-{Environment.ProcessId}-{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8))}";
+        string prefix = WorkerCrew.SegmentPrefix();
         MeasureLinkReply[] replies = await Task.WhenAll(new[] { first, second }.Select((worker, rank) => worker.Link.MeasureLinkAsync(
             new MeasureLinkRequest
             {

@@ -283,7 +283,7 @@ internal sealed class WorkerCrew : IAsyncDisposable
     }
 
     /// <summary>Unlike any other group's, of this gateway or another.</summary>
-    private static string SegmentPrefix() => $"tpserve-{Environment.ProcessId}-{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8))}";
+    internal static string SegmentPrefix() => $"tpserve-{Environment.ProcessId}-{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8))}";
 
     private static void Forget(Task task) => task.ContinueWith(
         static done => _ = done.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);

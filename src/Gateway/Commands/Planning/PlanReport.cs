@@ -101,11 +101,13 @@ internal static class PlanReport
 
     private static string Shares(IReadOnlyList<int> boundaries) => string.Join('+', boundaries.Skip(1).Zip(boundaries, (end, first) => Text($"{end - first}")));
 
-    private static string Range(int first, int count) => count == 0 ? "none" : Text($"{first}..{first + count - 1}");
+    /// <summary>"first..last" of a range, or none.</summary>
+    internal static string Range(int first, int count) => count == 0 ? "none" : Text($"{first}..{first + count - 1}");
 
     private static string Size(double bytes) => bytes >= 1L << 30 ? Text($"{bytes / (1L << 30):F1} GiB") : bytes >= 1L << 20 ? Text($"{bytes / (1L << 20):F1} MiB") : Text($"{bytes / 1024:F1} KiB");
 
-    private static void Table(TextWriter output, IEnumerable<string[]> lines)
+    /// <summary>Columns set to the right, two spaces apart; the first row has the titles.</summary>
+    internal static void Table(TextWriter output, IEnumerable<string[]> lines)
     {
         string[][] rows = [.. lines];
         int[] widths = [.. rows[0].Select((_, column) => rows.Max(row => row[column].Length))];
