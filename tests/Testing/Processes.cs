@@ -86,6 +86,11 @@ public static class Processes
     public static long ResidentBytes(int pid) => long.Parse(
         File.ReadAllText($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/statm").Split(' ')[1], CultureInfo.InvariantCulture) * Environment.SystemPageSize;
 
-    /// <summary>Descriptors that a process has open.</summary>
-    public static int Descriptors(int pid) => Directory.GetFiles($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/fd").Length;
+    /// <summary>Descriptors that a process has open, counted by what they are: socket, pipe, anon_inode, or a file's path. Not the assemblies, which .NET opens where they are first needed.</summary>
+    public static IReadOnlyDictionary<string, int> Descriptors(int pid) =>
+        new DirectoryInfo($"/proc/{pid.ToString(CultureInfo.InvariantCulture)}/fd").EnumerateFileSystemInfos()
+            .Select(descriptor => descriptor.LinkTarget ?? "closed meanwhile")
+            .Where(target => Path.GetExtension(target) is not (".dll" or ".pdb"))
+            .CountBy(target => target.Split(":[")[0])
+            .ToDictionary();
 }

@@ -30,7 +30,7 @@ internal abstract class Arena : IAsyncDisposable
 
     private GrpcChannel? _channel;
     private ServerProcess? _gateway;
-    private int _descriptors;
+    private IReadOnlyDictionary<string, int> _descriptors = new Dictionary<string, int>();
 
     /// <param name="name">For the report.</param>
     /// <param name="degree">Workers of the group.</param>
@@ -124,8 +124,8 @@ internal abstract class Arena : IAsyncDisposable
             () => $"{load.RunningSequences} sequences run, {load.WaitingSequences} wait, {load.UsedBlocks} blocks are used");
         await Expect(() => Now(Workers().Count == Degree), () => $"{Workers().Count} workers live, not {Degree}");
         await Expect(
-            () => Now(Processes.Descriptors(Gateway.Id) <= _descriptors + DescriptorSlack),
-            () => $"the gateway has {Processes.Descriptors(Gateway.Id)} descriptors open, {_descriptors} at its first idle moment");
+            () => Now(DescriptorCount <= _descriptors.Values.Sum() + DescriptorSlack),
+            () => $"the gateway has {DescriptorCount} descriptors open, {_descriptors.Values.Sum()} at its first idle moment; more than then: {string.Join(", ", NewDescriptors())}");
         await Expect(() => Now(Segments().Length == 0), () => $"segments have names: {string.Join(' ', Segments())}");
         await Expect(() => Now(Sockets().Length <= Degree), () => $"the workers' folder holds {string.Join(' ', Sockets())}");
         return leaks;
@@ -156,12 +156,19 @@ internal abstract class Arena : IAsyncDisposable
         return leaks;
     }
 
+    private int DescriptorCount => Processes.Descriptors(Gateway.Id).Values.Sum();
+
+    private IEnumerable<string> NewDescriptors() => Processes.Descriptors(Gateway.Id)
+        .Select(kind => (kind.Key, More: kind.Value - _descriptors.GetValueOrDefault(kind.Key)))
+        .Where(kind => kind.More > 0)
+        .Select(kind => $"{kind.More.ToString(CultureInfo.InvariantCulture)} {kind.Key}");
+
     /// <summary>What has happened in it so far, for people.</summary>
     public async Task<string> DescribeAsync()
     {
         GetLoadResponse load = (await StatusAsync()).Load;
         return string.Create(CultureInfo.InvariantCulture,
-            $"{load.Steps} steps, {load.GeneratedTokens} tokens, {load.Recoveries} recoveries, {load.Preemptions} preemptions, {load.CacheTokensFound} of {load.CacheTokensAsked} prompt tokens from the cache, {load.DraftTokensRight} of {load.DraftTokensGuessed} guesses right, {Processes.Descriptors(Gateway.Id)} descriptors, {Processes.ResidentBytes(Gateway.Id) >> 20} MiB");
+            $"{load.Steps} steps, {load.GeneratedTokens} tokens, {load.Recoveries} recoveries, {load.Preemptions} preemptions, {load.CacheTokensFound} of {load.CacheTokensAsked} prompt tokens from the cache, {load.DraftTokensRight} of {load.DraftTokensGuessed} guesses right, {DescriptorCount} descriptors, {Processes.ResidentBytes(Gateway.Id) >> 20} MiB");
     }
 
     /// <summary>Waits until the group serves again: past an epoch, and with a step made since.</summary>
