@@ -13,6 +13,7 @@ namespace TpServe.Gateway.Requests;
 /// </remarks>
 internal sealed class PromptEncoder(ServingModel model, ServingSettings settings, TimeProvider clock)
 {
+    private readonly Lazy<TemplateTraits?> _traits = new(() => model.ChatTemplate is { } template ? TemplateTraits.Of(template, model.BosToken, model.EosToken) : null);
     private readonly EncodingRoom _room = new(settings.Limits.EncodingCharacters, settings.Limits.LightCharacters, clock);
 
     /// <summary>Refuses a text that certainly has more than so many tokens.</summary>
@@ -37,7 +38,7 @@ internal sealed class PromptEncoder(ServingModel model, ServingSettings settings
         if (model.ChatTemplate is not { } template)
             throw new RequestRejectedException(
                 StatusCode.FailedPrecondition, "NO_CHAT_TEMPLATE", $"Model '{model.Name}' has no chat template; use Generate or /v1/completions.");
-        ChatTemplateInput input = Input(chat);
+        ChatTemplateInput input = Input(chat, _traits.Value!);
         return InTurnAsync(chat.RequestBytes, mostTokens, due, ended =>
         {
             RenderedPrompt prompt;
@@ -74,7 +75,7 @@ internal sealed class PromptEncoder(ServingModel model, ServingSettings settings
     private RequestRejectedException TooLong(int mostTokens) =>
         RequestRejectedException.PromptTooLong(string.Create(CultureInfo.InvariantCulture, $"more than {mostTokens}"), settings.MaxModelLen);
 
-    private ChatTemplateInput Input(Conversation chat)
+    private ChatTemplateInput Input(Conversation chat, TemplateTraits traits)
     {
         if (chat.Messages.Count == 0 || chat.Messages.Count > settings.Limits.Messages)
             throw RequestRejectedException.OutOfRange(
@@ -83,14 +84,15 @@ internal sealed class PromptEncoder(ServingModel model, ServingSettings settings
             throw RequestRejectedException.Invalid("continue_final_message", "'continue_final_message' and 'add_generation_prompt' exclude each other.");
         return new ChatTemplateInput
         {
-            Messages = RequestValue.List(chat.Messages),
+            Messages = RequestValue.List(chat.Messages.Select(message => message.Of(traits))),
             AddGenerationPrompt = chat.AddGenerationPrompt ?? !chat.ContinueFinalMessage,
             ContinueFinalMessage = chat.ContinueFinalMessage,
             BosToken = model.BosToken,
             EosToken = model.EosToken,
             Extra = chat.Variables,
             Now = clock.GetLocalNow(),
-            TrustedRoles = Conversation.Roles,
+            // Names that the template itself writes: it may build special tokens out of them.
+            TrustedRoles = chat.Messages.Select(message => message.Role).Where(role => Conversation.CommonRoles.Contains(role) || traits.Names(role)).Append("system").ToHashSet(),
         };
     }
 }

@@ -15,6 +15,8 @@ internal static partial class SettingsTable
             "The model to serve.", "the embedded SmolLM2"),
         Row(Model, nameof(GatewayOptions.Draft), "--draft", Text("FILE|FOLDER", "a GGUF file or a Hugging Face folder"), o => o.Draft, (o, v) => o with { Draft = v },
             "A small model of the same tokenizer that guesses tokens ahead, which the model then checks several at a time, wherever that is measured to be faster. It changes speed and memory, never a token.", "none"),
+        Row(Model, nameof(GatewayOptions.ServedModelNames), "--served-model-name", Names(16, 256), o => o.ServedModelNames, (o, v) => o with { ServedModelNames = v },
+            "What requests may name the model; repeat it for further names (in the environment: commas between them). Answers name the first.", "the file's name without extension, the folder's, or ORG/NAME of a folder in the hub's cache"),
         Row(Model, nameof(GatewayOptions.MaxModelLen), "--max-model-len", Whole(0, 1 << 24), o => o.MaxModelLen, (o, v) => o with { MaxModelLen = v },
             "Longest context in tokens, prompt and output together; 0 = the model's own, as far as the KV cache allows.", "0"),
         Row(Model, nameof(GatewayOptions.KvCache), "--kv-cache", KvCache(), o => o.KvCache, (o, v) => o with { KvCache = v },

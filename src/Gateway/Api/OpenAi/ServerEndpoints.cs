@@ -20,13 +20,14 @@ internal sealed class ServerEndpoints(
     private static readonly JsonFormatter s_protoJson = new(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true).WithFormatDefaultValues(true));
 
     /// <summary>Answers /v1/models.</summary>
-    public Task ModelsAsync(HttpContext http) => WriteAsync(http, new ModelListReply([Model()]), OpenAiJson.Api.ModelListReply);
+    public Task ModelsAsync(HttpContext http) => WriteAsync(http, new ModelListReply([.. model.Names.Select(Model)]), OpenAiJson.Api.ModelListReply);
 
     /// <summary>Answers /v1/models/{id}.</summary>
     public Task ModelAsync(HttpContext http)
     {
-        parser.RequireModel(http.Request.RouteValues["id"]?.ToString());
-        return WriteAsync(http, Model(), OpenAiJson.Api.ModelReply);
+        string id = http.Request.RouteValues["id"]?.ToString() ?? model.Name;
+        parser.RequireModel(id);
+        return WriteAsync(http, Model(id), OpenAiJson.Api.ModelReply);
     }
 
     /// <summary>Answers /health/live: the process serves.</summary>
@@ -64,7 +65,7 @@ internal sealed class ServerEndpoints(
         await http.Response.Body.WriteAsync(page, http.RequestAborted);
     }
 
-    private ModelReply Model() => new(model.Name, clock.StartedAt, settings.MaxModelLen);
+    private ModelReply Model(string name) => new(name, model.Name, clock.StartedAt, settings.MaxModelLen);
 
     private static async Task WriteAsync<T>(HttpContext http, T reply, JsonTypeInfo<T> type)
     {

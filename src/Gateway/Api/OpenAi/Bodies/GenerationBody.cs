@@ -161,7 +161,7 @@ public sealed class CompletionBody : GenerationBody
     /// <summary>Default true.</summary>
     public bool? AddSpecialTokens { get; set; }
 
-    /// <summary>Default false: the text of a special token is only text.</summary>
+    /// <summary>Default true: the text of a special token becomes that token; false: only its letters.</summary>
     public bool? ParseSpecialTokens { get; set; }
 }
 

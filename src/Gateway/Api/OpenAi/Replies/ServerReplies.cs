@@ -8,15 +8,12 @@ public sealed record ModelListReply(IReadOnlyList<ModelReply> Data)
     public string Object { get; } = "list";
 }
 
-/// <summary>A model.</summary>
-public sealed record ModelReply(string Id, long Created, int MaxModelLen)
+/// <summary>A model by one of its names; root is the name that answers have.</summary>
+public sealed record ModelReply(string Id, string Root, long Created, int MaxModelLen)
 {
     public string Object { get; } = "model";
 
     public string OwnedBy { get; } = "tpserve";
-
-    /// <summary>What an adapter would be made for; there are none, so the model itself.</summary>
-    public string Root => Id;
 
     public string? Parent { get; }
 }
