@@ -171,6 +171,7 @@ internal static partial class Server
         Draft = plan.Draft is { } draft ? new DraftSettings(draft.MaxModelLen, RequestLimits.DraftTokens) : null,
         DraftModel = draftModel,
         ReportFolder = options.Report,
+        CorsOrigins = options.CorsOrigins,
         RequestTimeout = options.RequestTimeout,
         Engine = new EngineSettings { Recoveries = options.Recoveries, ResumeWindow = options.ResumeWindow, ResumeBytes = options.ResumeBytes, StepTimeout = options.StepTimeout },
     };

@@ -121,6 +121,13 @@ public sealed class RequestParser
         return _encoder.EncodeAsync(conversation, int.MaxValue, Due(null), cancellation);
     }
 
+    /// <summary>The prompt that a conversation becomes.</summary>
+    public Task<string> RenderAsync(string? model, Conversation conversation, CancellationToken cancellation)
+    {
+        RequireModel(model);
+        return _encoder.RenderAsync(conversation, Due(null), cancellation);
+    }
+
     /// <summary>Refuses a name that is not the served model's.</summary>
     public void RequireModel(string? name)
     {
@@ -209,9 +216,8 @@ public sealed class RequestParser
 
     private void RequireRequestId(string id)
     {
-        if (id.Length == 0 || id.Length > _settings.Limits.RequestIdLength || id.Any(character => character is < '!' or > '~'))
-            throw RequestRejectedException.OutOfRange(
-                "request_id", $"{id.Length} characters", $"1 to {_settings.Limits.RequestIdLength} printable ASCII characters without spaces");
+        if (!_settings.Limits.IsRequestId(id))
+            throw RequestRejectedException.OutOfRange("request_id", $"{id.Length} characters", _settings.Limits.RequestIdInWords);
     }
 
     private static void RefuseUnimplemented(Constraint? constraint, bool lora)

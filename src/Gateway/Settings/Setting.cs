@@ -204,6 +204,21 @@ internal static class SettingKinds
             IsList: true);
     }
 
+    /// <summary>Origins of web pages.</summary>
+    public static SettingKind<IReadOnlyList<string>> Origins(int most) => new(
+        "ORIGIN",
+        string.Create(CultureInfo.InvariantCulture, $"* or scheme://host[:port] without a path, at most {most} of them"),
+        text =>
+        {
+            string[] origins = text.Split(',', StringSplitOptions.TrimEntries);
+            foreach (string origin in origins)
+                if (origin != "*" && (!Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri) || !uri.GetLeftPart(UriPartial.Authority).Equals(origin, StringComparison.OrdinalIgnoreCase)))
+                    return ([], $"'{origin}' is no origin; write scheme://host[:port] without a path, or *.");
+            return origins.Length <= most ? (origins, null) : ([], string.Create(CultureInfo.InvariantCulture, $"{origins.Length} are more than {most}."));
+        },
+        origins => string.Join(',', origins),
+        IsList: true);
+
     /// <summary>Addresses of servers.</summary>
     public static SettingKind<IReadOnlyList<string>> Urls(int most) => new(
         "URL",

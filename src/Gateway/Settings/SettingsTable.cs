@@ -97,6 +97,8 @@ internal static partial class SettingsTable
             "Address of the HTTP interface."),
         Row(Server, nameof(GatewayOptions.Grpc), "--grpc", Address(), o => o.Grpc, (o, v) => o with { Grpc = v },
             "Address of the gRPC interface."),
+        Row(Server, nameof(GatewayOptions.CorsOrigins), "--cors", Origins(16), o => o.CorsOrigins, (o, v) => o with { CorsOrigins = v },
+            "Origin of pages that may call the HTTP interface from a browser, as in https://chat.example.com; repeat it for more (in the environment: commas between them). * = every page.", "none"),
         Row(Server, nameof(GatewayOptions.Report), "--report", Text("FOLDER", "a folder, which need not exist yet"), o => o.Report, (o, v) => o with { Report = v },
             "Folder of `tpserve report --out` whose last report is shown at /report and by GetTpReport.", "none"),
         Row(Server, nameof(GatewayOptions.LogLevel), "--log-level", Word("trace", "debug", "information", "warning", "error"), o => o.LogLevel, (o, v) => o with { LogLevel = v },

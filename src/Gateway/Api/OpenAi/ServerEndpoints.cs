@@ -12,7 +12,7 @@ using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Api.OpenAi;
 
-/// <summary>GET /v1/models, /health/live, /health/ready, /topology, /report.</summary>
+/// <summary>GET /v1/models, /version, /health/live, /health/ready, /topology, /report.</summary>
 internal sealed class ServerEndpoints(
     RequestParser parser, InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerClock clock)
 {
@@ -29,6 +29,9 @@ internal sealed class ServerEndpoints(
         parser.RequireModel(id);
         return WriteAsync(http, Model(id), OpenAiJson.Api.ModelReply);
     }
+
+    /// <summary>Answers /version.</summary>
+    public static Task VersionAsync(HttpContext http) => WriteAsync(http, new VersionReply(ServerClock.Version), OpenAiJson.Api.VersionReply);
 
     /// <summary>Answers /health/live: the process serves.</summary>
     public static Task LiveAsync(HttpContext http) => WriteAsync(http, new StatusReply("live"), OpenAiJson.Api.StatusReply);

@@ -28,6 +28,9 @@ public abstract class GenerationBody
 
     public string? RequestId { get; set; }
 
+    /// <summary>What the call's header says it is called; null = it has none.</summary>
+    [JsonIgnore] public string? CallId { get; set; }
+
     public bool? Stream { get; set; }
 
     public StreamOptionsBody? StreamOptions { get; set; }

@@ -28,7 +28,10 @@ public sealed record TokenizeReply(int Count, int MaxModelLen, IReadOnlyList<int
     public IReadOnlyList<string>? TokenStrs { get; init; }
 }
 
-/// <summary>Answer of /detokenize.</summary>
+/// <summary>Answer of /version.</summary>
+public sealed record VersionReply(string Version);
+
+/// <summary>Answer of /detokenize and of /apply-template.</summary>
 public sealed record DetokenizeReply(string Prompt);
 
 /// <summary>OpenAI's error body.</summary>
