@@ -47,6 +47,12 @@ public sealed record GatewayOptions
     /// <summary>File that holds the secret shared with external workers; its content is trimmed. Local workers get a fresh secret each start.</summary>
     public string SecretFile { get; init; } = "";
 
+    /// <summary>Folder of the certificate shared with external workers; empty = links to them are not encrypted.</summary>
+    public string Tls { get; init; } = "";
+
+    /// <summary>Whether links to workers on other hosts may go unencrypted.</summary>
+    public bool InsecureLinks { get; init; }
+
     /// <summary>Type of the KV cache.</summary>
     public KvDtype KvDtype { get; init; } = KvDtype.F16;
 

@@ -1,4 +1,4 @@
-// The gateway, and the command line around it: serve (default), chat, complete, plan, report, doctor, health, drain. Read on: Commands/ServeCommand.
+// The gateway, and the command line around it: serve (default), chat, complete, plan, report, doctor, health, drain, secret. Read on: Commands/ServeCommand.
 using System.Collections;
 using System.CommandLine;
 using TpServe.Gateway.Commands;
@@ -19,6 +19,7 @@ tpserve.Subcommands.Add(ReportCommand.CreateServer(sources));
 tpserve.Subcommands.Add(DoctorCommand.Create(sources));
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());
+tpserve.Subcommands.Add(SecretCommand.Create());
 tpserve.Subcommands.Add(TraceCommand.Create());
 tpserve.Subcommands.Add(SettingsCommand.Create());
 

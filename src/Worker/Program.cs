@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Serilog;
 using Serilog.Events;
 using TpServe.Collectives.Ring;
+using TpServe.Links;
 using TpServe.Worker;
 
 // A question, not a rank: what can be computed on here?
@@ -33,11 +34,13 @@ catch (Exception fault) when (fault is IOException or UnauthorizedAccessExceptio
 if (faults.Count > 0)
     return Fail("wrong settings: " + string.Join(" ", faults));
 GroupSecret secret;
+LinkSecurity links;
 try
 {
     secret = Supervision.ReadSecret(options);
+    links = LinkSecurity.Read(options.Tls, options.InsecureLinks);
 }
-catch (Exception fault) when (fault is InvalidOperationException or IOException or UnauthorizedAccessException)
+catch (Exception fault) when (fault is InvalidOperationException or IOException or UnauthorizedAccessException or LinkException)
 {
     return Fail(fault.Message);
 }
@@ -50,7 +53,8 @@ builder.Host.UseSerilog((_, log) => log
     .MinimumLevel.Override("Microsoft.Extensions.Hosting", LogEventLevel.Fatal) // a failed start is one line, below
     .WriteTo.Async(queue => queue.Console(formatProvider: System.Globalization.CultureInfo.InvariantCulture)));
 
-// 2. Where the gateway and the peers reach it: a Unix socket for one host, a port across hosts.
+// 2. Where the gateway and the peers reach it: a Unix socket for one host, a port across hosts, with TLS where the group has a certificate.
+builder.WebHost.UseKestrelHttpsConfiguration();
 builder.WebHost.ConfigureKestrel(kestrel =>
 {
     kestrel.Limits.MaxRequestBodySize = null;
@@ -63,7 +67,12 @@ builder.WebHost.ConfigureKestrel(kestrel =>
     if (options.Listen.Socket is { } socket)
         kestrel.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
     foreach (IPEndPoint endpoint in options.Listen.EndPoints)
-        kestrel.Listen(endpoint, listen => listen.Protocols = HttpProtocols.Http2);
+        kestrel.Listen(endpoint, listen =>
+        {
+            listen.Protocols = HttpProtocols.Http2;
+            if (links.Certificate is { } certificate)
+                listen.UseGroupCertificate(certificate);
+        });
 });
 
 // 3. The rank, and what may be asked of it.
@@ -73,7 +82,7 @@ builder.Services.AddSingleton(options);
 builder.Services.AddSingleton(secret);
 builder.Services.AddSingleton<RankHost>();
 builder.Services.AddSingleton(new GatewayHold(TimeProvider.System));
-builder.Services.AddSingleton<RingMailboxes>();
+builder.Services.AddSingleton(new RingMailboxes(links));
 builder.Services.AddSingleton<RingDoor>();
 builder.Services.AddSingleton<IConnectionListenerFactory, RingPort>();
 builder.Services.AddSingleton(provider => new RingService(provider.GetRequiredService<RingMailboxes>(), secret.Value));

@@ -23,6 +23,12 @@ public sealed record WorkerOptions
     /// <summary>Address under which peers reach it; empty = derived from <see cref="Listen"/>.</summary>
     public string Advertise { get; init; } = "";
 
+    /// <summary>Folder of the group's certificate; empty = links are not encrypted.</summary>
+    public string Tls { get; init; } = "";
+
+    /// <summary>Whether links to other hosts may go unencrypted.</summary>
+    public bool InsecureLinks { get; init; }
+
     /// <summary>trace, debug, information, warning, error.</summary>
     public string LogLevel { get; init; } = "information";
 }
@@ -39,7 +45,8 @@ public sealed record ListenAddress(string Text, string? Socket, IReadOnlyList<IP
     private const string UnixScheme = "unix:";
 
     /// <summary>Where peers reach it, as far as the setting tells.</summary>
-    public string Address => Socket is null ? "http://" + Text : Text;
+    /// <param name="scheme">http or https.</param>
+    public string Address(string scheme) => Socket is null ? $"{scheme}://{Text}" : Text;
 
     /// <summary>Reads unix:/PATH or HOST:PORT; a name is resolved now.</summary>
     public static bool TryParse(string text, out ListenAddress address, out string fault)

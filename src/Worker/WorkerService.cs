@@ -26,7 +26,7 @@ internal sealed partial class WorkerService(RankHost rank, GatewayHold hold, Wor
         // Off the server's threads: a driver may take seconds to wake its GPUs.
         HelloReply reply = await Task.Run(() => HostFacts.Describe(request.SurveyGpus));
         reply.Pid = Environment.ProcessId;
-        reply.RingAddress = options.Advertise.Length > 0 ? options.Advertise : options.Listen.Address;
+        reply.RingAddress = options.Advertise.Length > 0 ? options.Advertise : options.Listen.Address(options.Tls.Length > 0 ? "https" : "http");
         return reply;
     }
 

@@ -1,5 +1,6 @@
 using System.Text;
 using TpServe.Checkpoint;
+using TpServe.Links;
 
 namespace TpServe.Worker;
 
@@ -27,7 +28,8 @@ internal static class WorkerSettings
     /// <param name="Default">What holds where it is not given.</param>
     /// <param name="Summary">What it is for.</param>
     /// <param name="Set">The options with the value, or what is wrong with it.</param>
-    internal sealed record Setting(string Name, string Flag, string Allowed, string Default, string Summary, Func<WorkerOptions, string, (WorkerOptions Options, string Fault)> Set)
+    /// <param name="Bare">What the flag means without a value; null where it needs one.</param>
+    internal sealed record Setting(string Name, string Flag, string Allowed, string Default, string Summary, Func<WorkerOptions, string, (WorkerOptions Options, string Fault)> Set, string? Bare = null)
     {
         /// <summary>TPSERVE_SECRET_FILE for --secret-file.</summary>
         public string Alias => AliasPrefix + Flag[2..].Replace('-', '_').ToUpperInvariant();
@@ -46,7 +48,11 @@ internal static class WorkerSettings
             (options, text) => ListenAddress.TryParse(text, out ListenAddress address, out string fault) ? (options with { Listen = address }, "") : (options, fault)),
         new(nameof(WorkerOptions.SecretFile), "--secret-file", "FILE", "none: it must be given", "File with the secret shared with the gateway; its content is trimmed.",
             (options, text) => (options with { SecretFile = text }, FileFault(text))),
-        new(nameof(WorkerOptions.Advertise), "--advertise", "http://HOST:PORT", "the address of --listen", "Address under which the other workers reach this one.",
+        new(nameof(WorkerOptions.Tls), LinkSecurity.TlsFlag, "DIR", "none: links are not encrypted", "Folder with the group's certificate and key, which tpserve secret --tls DIR writes: gateway and peers must show it, and are shown it.",
+            (options, text) => (options with { Tls = text }, TlsFault(text))),
+        new(nameof(WorkerOptions.InsecureLinks), LinkSecurity.InsecureFlag, "true, false", "false", "Lets it listen beyond this host without --tls, where the network is trusted: who listens in there reads prompts and answers.",
+            (options, text) => bool.TryParse(text, out bool insecure) ? (options with { InsecureLinks = insecure }, "") : (options, "is neither true nor false"), Bare: "true"),
+        new(nameof(WorkerOptions.Advertise), "--advertise", "http://HOST:PORT, with --tls https://HOST:PORT", "the address of --listen", "Address under which the other workers reach this one.",
             (options, text) => (options with { Advertise = text }, Uri.TryCreate(text, UriKind.Absolute, out Uri? uri) && uri.Scheme is "http" or "https" ? "" : "is not an http://HOST:PORT address")),
         new(nameof(WorkerOptions.LogLevel), "--log-level", string.Join(", ", s_logLevels), "information", "Least level of what is logged.",
             (options, text) => (options with { LogLevel = text }, s_logLevels.Contains(text) ? "" : $"is not one of {string.Join(", ", s_logLevels)}")),
@@ -85,6 +91,10 @@ internal static class WorkerSettings
             faults.Add("--listen: an address is needed, HOST:PORT or unix:/PATH.");
         if (options.Supervised == (options.SecretFile.Length > 0))
             faults.Add("--secret-file: a file with the group's secret is needed, or --supervised true where the gateway gives the secret, and not both.");
+        if (LinkSecurity.ListenFault(options.Listen.EndPoints, options.Tls.Length > 0, options.InsecureLinks) is { } open)
+            faults.Add($"--listen: '{options.Listen.Text}' {open}.");
+        if (options.Advertise.Length > 0 && options.Listen.Socket is null && options.Advertise.StartsWith("https:", StringComparison.OrdinalIgnoreCase) != options.Tls.Length > 0)
+            faults.Add($"--advertise: '{options.Advertise}' must begin with {(options.Tls.Length > 0 ? "https, as --tls is given" : "http, as --tls is not given")}.");
         return (options, faults);
     }
 
@@ -118,6 +128,8 @@ internal static class WorkerSettings
                 faults.Add($"{arguments[i]}: no such flag; there are {string.Join(", ", Table.Select(known => known.Flag))}.");
             else if (parts.Length == 2)
                 flags[setting] = (parts[0], parts[1]);
+            else if (setting.Bare is { } bare && (i + 1 == arguments.Count || arguments[i + 1].StartsWith("--", StringComparison.Ordinal)))
+                flags[setting] = (parts[0], bare);
             else if (i + 1 < arguments.Count)
                 flags[setting] = (parts[0], arguments[++i]);
             else
@@ -160,6 +172,19 @@ internal static class WorkerSettings
             faults.Add($"{source}={value}: no such setting; there are {string.Join(", ", Table.Select(known => known.Name))}.");
         else if (value.Length > 0)
             given[setting] = (source, value);
+    }
+
+    private static string TlsFault(string folder)
+    {
+        try
+        {
+            GroupCertificate.Read(folder);
+            return "";
+        }
+        catch (LinkException fault)
+        {
+            return "is no folder with the group's certificate: " + fault.Message.TrimEnd('.');
+        }
     }
 
     private static string FileFault(string path)

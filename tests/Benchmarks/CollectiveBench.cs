@@ -13,6 +13,7 @@ using TpServe.Collectives.Hosted;
 using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
 using TpServe.Kernels;
+using TpServe.Links;
 using TpServe.Sharding;
 using TpServe.Worker;
 
@@ -20,7 +21,7 @@ namespace TpServe.Benchmarks;
 
 /// <summary>What one canonical sum costs: microseconds by transport and size, each rank a process of its own.</summary>
 /// <remarks>
-/// Arguments: [DEGREE]. shm; the ring over Unix sockets, and over TCP; from 3 ranks on hosted, as if half of them were on another host.
+/// Arguments: [DEGREE [TRANSPORT]]. shm; the ring over Unix sockets, over TCP, and over TLS; from 3 ranks on hosted, as if half of them were on another host.
 /// Prints minimum, median, 90th and 99th percentile over the repetitions, and the median's bytes a second of result.
 /// The sizes are one decode row and a prefill of 128 rows of the embedded model, and the same of a 1B model with 512 rows.
 /// </remarks>
@@ -37,16 +38,21 @@ public static class CollectiveBench
         if (args is [RankMode, string transport, string place, string rank, string ranks])
             return RunRank(transport, place, Number(rank), Number(ranks));
 
-        int degree = args is [string given] ? Number(given) : 2;
+        int degree = args is [string given, ..] ? Number(given) : 2;
+        string? only = args is [_, string one] ? one : null;
         Console.WriteLine($"SumTree, {degree} processes, one piece a rank, {Environment.ProcessorCount} cores");
         Console.WriteLine("transport   floats             min µs    p50 µs    p90 µs    p99 µs   GB/s at p50");
-        RunGroup("shm", $"tpserve-bench-{Environment.ProcessId}", degree);
+        RunGroup("shm", $"tpserve-bench-{Environment.ProcessId}", degree, only);
         DirectoryInfo sockets = Directory.CreateTempSubdirectory("tpserve-bench-");
-        RunGroup("ring", sockets.FullName, degree);
+        RunGroup("ring", sockets.FullName, degree, only);
         sockets.Delete(recursive: true);
-        RunGroup("ring-tcp", string.Join(',', FreePorts(degree)), degree);
+        RunGroup("ring-tcp", string.Join(',', FreePorts(degree)), degree, only);
+        DirectoryInfo certificate = Directory.CreateTempSubdirectory("tpserve-bench-");
+        GroupCertificate.Write(certificate.FullName, "bench", days: 1, TimeProvider.System);
+        RunGroup("ring-tls", string.Join(',', FreePorts(degree)) + certificate.FullName, degree, only);
+        certificate.Delete(recursive: true);
         if (degree > 2)
-            RunGroup("hosted", string.Join(',', FreePorts(degree)), degree);
+            RunGroup("hosted", string.Join(',', FreePorts(degree)), degree, only);
         return 0;
     }
 
@@ -62,8 +68,10 @@ public static class CollectiveBench
         return ports;
     }
 
-    private static void RunGroup(string transport, string place, int degree)
+    private static void RunGroup(string transport, string place, int degree, string? only)
     {
+        if (only is not null && only != transport)
+            return;
         List<Process> peers = [];
         for (int rank = 1; rank < degree; rank++)
         {
@@ -91,15 +99,24 @@ public static class CollectiveBench
             return 0;
         }
         const string secret = "bench";
-        RingMailboxes mailboxes = new();
-        bool isTcp = transport is "ring-tcp" or "hosted";
-        string[] addresses = isTcp ? [.. place.Split(',').Select(port => $"http://127.0.0.1:{port}")] : [.. Enumerable.Range(0, degree).Select(r => $"unix:{place}/{r}.sock")];
+        bool isTls = transport == "ring-tls", isTcp = isTls || transport is "ring-tcp" or "hosted";
+        string folder = isTls ? place[place.IndexOf('/', StringComparison.Ordinal)..] : "";
+        place = isTls ? place[..^folder.Length] : place;
+        LinkSecurity links = LinkSecurity.Read(folder, insecure: false);
+        RingMailboxes mailboxes = new(links);
+        string[] addresses = isTcp ? [.. place.Split(',').Select(port => $"{links.Scheme}://127.0.0.1:{port}")] : [.. Enumerable.Range(0, degree).Select(r => $"unix:{place}/{r}.sock")];
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
+        builder.WebHost.UseKestrelHttpsConfiguration();
         builder.WebHost.ConfigureKestrel(options =>
         {
             if (isTcp)
-                options.Listen(IPAddress.Loopback, new Uri(addresses[rank]).Port, listen => listen.Protocols = HttpProtocols.Http2);
+                options.Listen(IPAddress.Loopback, new Uri(addresses[rank]).Port, listen =>
+                {
+                    listen.Protocols = HttpProtocols.Http2;
+                    if (links.Certificate is { } certificate)
+                        listen.UseGroupCertificate(certificate);
+                });
             else
                 options.ListenUnixSocket($"{place}/{rank}.sock", listen => listen.Protocols = HttpProtocols.Http2);
         });

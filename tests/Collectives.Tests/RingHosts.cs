@@ -9,22 +9,25 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using TpServe.Collectives.Hosted;
 using TpServe.Collectives.Ring;
+using TpServe.Links;
+using TpServe.Testing;
 using TpServe.Worker;
 
 namespace TpServe.Collectives.Tests;
 
-/// <summary>One small Kestrel for each rank, as the worker process will have: half of them on TCP, half on Unix sockets.</summary>
+/// <summary>One small Kestrel for each rank, as the worker process will have: half of them on TCP, half on Unix sockets; with a certificate all of them on TCP.</summary>
 internal sealed class RingHosts : IDisposable
 {
     public const string Secret = "a secret of the tests";
     private const int Most = 5;
     private static readonly Lazy<RingHosts> s_shared = new(() => new RingHosts(Most));
+    private static readonly Lazy<RingHosts> s_sharedTls = new(() => new RingHosts(Most, NewCertificate()));
     private static long s_epochs = 1000;
     private readonly bool _ownsFolder = true;
     private readonly string _folder;
     private readonly WebApplication[] _applications;
 
-    public RingHosts(int count)
+    public RingHosts(int count, params GroupCertificate[] certificates)
     {
         _folder = Directory.CreateTempSubdirectory("tpserve-ring-").FullName;
         Mailboxes = new RingMailboxes[count];
@@ -32,9 +35,10 @@ internal sealed class RingHosts : IDisposable
         _applications = new WebApplication[count];
         for (int rank = 0; rank < count; rank++)
         {
-            Mailboxes[rank] = new RingMailboxes();
-            string? socket = rank % 2 == 1 ? Path.Combine(_folder, $"{rank}.sock") : null;
-            _applications[rank] = Start(Mailboxes[rank], socket);
+            GroupCertificate? certificate = certificates.Length > 0 ? certificates[rank % certificates.Length] : null;
+            Mailboxes[rank] = new RingMailboxes(new LinkSecurity(certificate, Insecure: false));
+            string? socket = rank % 2 == 1 && certificate is null ? Path.Combine(_folder, $"{rank}.sock") : null;
+            _applications[rank] = Start(Mailboxes[rank], socket, certificate);
             Addresses[rank] = socket is not null
                 ? $"unix:{socket}"
                 : _applications[rank].Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
@@ -47,7 +51,7 @@ internal sealed class RingHosts : IDisposable
         _ownsFolder = false;
         Mailboxes = [.. Enumerable.Range(0, degree).Select(_ => new RingMailboxes())];
         Addresses = [.. Enumerable.Range(0, degree).Select(r => $"unix:{folder}/{r}.sock")];
-        _applications = [Start(Mailboxes[rank], $"{folder}/{rank}.sock")];
+        _applications = [Start(Mailboxes[rank], $"{folder}/{rank}.sock", certificate: null)];
     }
 
     /// <summary>The host of one rank, where the others are in other processes: all on Unix sockets in a folder.</summary>
@@ -55,6 +59,17 @@ internal sealed class RingHosts : IDisposable
 
     /// <summary>Hosts that all tests use, started once; every group has an epoch of its own, so their groups follow each other like a worker's.</summary>
     public static RingHosts Shared => s_shared.Value;
+
+    /// <summary>As above, over TLS.</summary>
+    public static RingHosts SharedTls => s_sharedTls.Value;
+
+    /// <summary>A certificate that nothing else has.</summary>
+    public static GroupCertificate NewCertificate(TimeProvider? time = null)
+    {
+        using TemporaryFolder folder = new();
+        GroupCertificate.Write(folder.Of("tls"), "test", days: 30, time ?? TimeProvider.System);
+        return GroupCertificate.Read(folder.Of("tls"), time);
+    }
 
     /// <summary>By rank.</summary>
     public RingMailboxes[] Mailboxes { get; }
@@ -68,8 +83,9 @@ internal sealed class RingHosts : IDisposable
     /// <summary>Stops the shared hosts, if any test has started them.</summary>
     public static void StopShared()
     {
-        if (s_shared.IsValueCreated)
-            s_shared.Value.Dispose();
+        foreach (Lazy<RingHosts> shared in new[] { s_shared, s_sharedTls })
+            if (shared.IsValueCreated)
+                shared.Value.Dispose();
     }
 
     /// <summary>Joins as one rank of the first <paramref name="degree"/> hosts.</summary>
@@ -92,14 +108,20 @@ internal sealed class RingHosts : IDisposable
             Directory.Delete(_folder, recursive: true);
     }
 
-    private static WebApplication Start(RingMailboxes mailboxes, string? socket)
+    private static WebApplication Start(RingMailboxes mailboxes, string? socket, GroupCertificate? certificate)
     {
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
+        builder.WebHost.UseKestrelHttpsConfiguration();
         builder.WebHost.ConfigureKestrel(options =>
         {
             if (socket is null)
-                options.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2);
+                options.Listen(IPAddress.Loopback, 0, listen =>
+                {
+                    listen.Protocols = HttpProtocols.Http2;
+                    if (certificate is not null)
+                        listen.UseGroupCertificate(certificate);
+                });
             else
                 options.ListenUnixSocket(socket, listen => listen.Protocols = HttpProtocols.Http2);
         });

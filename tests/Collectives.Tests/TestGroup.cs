@@ -8,7 +8,7 @@ namespace TpServe.Collectives.Tests;
 internal sealed class TestGroup : IDisposable
 {
     /// <summary>Every transport that the parametrised tests run over; the small blocks force many chunks.</summary>
-    public static readonly string[] Transports = ["local", "shm", "shm-small", "ring", "ring-small", "hosted"];
+    public static readonly string[] Transports = ["local", "shm", "shm-small", "ring", "ring-small", "ring-tls", "hosted"];
 
     /// <summary>By degree: which rank is on which host.</summary>
     private static readonly int[][] s_hosts = [[], [0], [0, 1], [0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1, 2]];
@@ -33,6 +33,8 @@ internal sealed class TestGroup : IDisposable
             return new TestGroup(LocalGroup.Create(degree, timeout, epoch));
         if (transport is "ring" or "ring-small")
             return Join(degree, rank => RingHosts.Shared.Join(rank, degree, timeout, epoch, transport == "ring" ? RingExchange.DefaultBlockBytes : 4096, s_joining));
+        if (transport == "ring-tls")
+            return Join(degree, rank => RingHosts.SharedTls.Join(rank, degree, timeout, epoch, RingExchange.DefaultBlockBytes, s_joining));
         string prefix = UniquePrefix();
         if (transport == "hosted")
             return Join(degree, rank => RingHosts.Shared.JoinHosted(s_hosts[degree], prefix, rank, timeout, epoch, s_joining));

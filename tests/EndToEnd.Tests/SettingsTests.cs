@@ -153,7 +153,7 @@ public sealed class SettingsTests
         taken.Start();
         string used = taken.LocalEndpoint.ToString()!;
         foreach ((string address, string why) in new[] { (used, "another process listens there"), ("192.0.2.1:9001", "this host has no such address"), ("unix:" + socket, "there is such a file already") })
-            Assert.That(await FailAsync("Worker", [], "--listen", address, "--secret-file", secret), Does.Contain($"--listen {address} cannot be listened on: {why}"));
+            Assert.That(await FailAsync("Worker", [], "--listen", address, "--secret-file", secret, "--insecure-links"), Does.Contain($"--listen {address} cannot be listened on: {why}"));
         foreach ((string address, string why) in new[] { (used, "another process listens there"), ("192.0.2.1:8080", "this host has no such address") })
         {
             Assert.That(await FailAsync("Gateway", [], "--tp", "1", "--device", "cpu", "--http", address, "--grpc", FreeAddress()), Does.Contain($"--http {address} cannot be listened on: {why}."));
@@ -165,7 +165,7 @@ public sealed class SettingsTests
     [TestCase("Worker", "devices --json >&-", "standard output cannot be written")]
     [TestCase("Worker", "--help >/dev/full", "standard output cannot be written")]
     [TestCase("Gateway", "settings >/dev/full", "standard output cannot be written")]
-    [TestCase("Worker", "--listen 192.0.2.1:9001 --secret-file secret >&- 2>&- <&-", "")]
+    [TestCase("Worker", "--listen 192.0.2.1:9001 --insecure-links --secret-file secret >&- 2>&- <&-", "")]
     [TestCase("Gateway", "--tp 0 >&- 2>&- <&-", "")]
     [Platform("Linux")]
     public async Task Program_StreamClosedOrFull_FailsWithItsCode(string room, string line, string says)

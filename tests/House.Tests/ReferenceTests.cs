@@ -13,12 +13,13 @@ public sealed class ReferenceTests
         ["Checkpoint"] = [],
         ["Sharding"] = ["Checkpoint"],
         ["Kernels"] = [],
-        ["Collectives"] = ["Kernels", "Sharding", "Protos"],
+        ["Links"] = [],
+        ["Collectives"] = ["Kernels", "Sharding", "Protos", "Links"],
         ["Model"] = ["Kernels", "Collectives", "Sharding", "Checkpoint"],
-        ["Worker"] = ["Model", "Kernels", "Collectives", "Sharding", "Checkpoint", "Protos"],
+        ["Worker"] = ["Model", "Kernels", "Collectives", "Sharding", "Checkpoint", "Protos", "Links"],
         ["Tokenization"] = ["Checkpoint"],
         ["ChatTemplates"] = [],
-        ["Gateway"] = ["Protos", "Checkpoint", "Sharding", "Tokenization", "ChatTemplates"],
+        ["Gateway"] = ["Protos", "Checkpoint", "Sharding", "Tokenization", "ChatTemplates", "Links"],
     };
 
     private static IEnumerable<string> Rooms => Directory.GetDirectories(Path.Combine(TestData.Repository, "src")).Select(path => Path.GetFileName(path)!);

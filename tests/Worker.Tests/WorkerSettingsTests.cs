@@ -1,5 +1,6 @@
 using System.Net;
 using NUnit.Framework;
+using TpServe.Links;
 
 namespace TpServe.Worker.Tests;
 
@@ -88,7 +89,27 @@ public sealed class WorkerSettingsTests
     {
         Assert.That(ListenAddress.TryParse(text, out ListenAddress listen, out _), Is.True);
         Assert.That(listen.EndPoints.Select(one => one.ToString()), Is.EqualTo(new[] { endpoint }));
-        Assert.That((listen.Address, listen.Socket), Is.EqualTo((address, (string?)null)));
+        Assert.That((listen.Address("http"), listen.Socket), Is.EqualTo((address, (string?)null)));
+    }
+
+    [TestCase("0.0.0.0:9001", "", "--insecure-links")]
+    [TestCase("127.0.0.1:9001", "", "")]
+    [TestCase("0.0.0.0:9001", "--insecure-links", "")]
+    [TestCase("0.0.0.0:9001", "--insecure-links=true", "")]
+    [TestCase("0.0.0.0:9001", "--insecure-links=false", "--insecure-links")]
+    [TestCase("0.0.0.0:9001", "--tls=TLS", "")]
+    [TestCase("127.0.0.1:9001", "--tls=TLS --advertise=http://a:1", "must begin with https")]
+    [TestCase("127.0.0.1:9001", "--tls=TLS --advertise=https://a:1", "")]
+    [TestCase("127.0.0.1:9001", "--advertise=https://a:1", "must begin with http,")]
+    [TestCase("127.0.0.1:9001", "--tls=/no/such/folder", "is no folder")]
+    [TestCase("127.0.0.1:9001", "--insecure-links --log-level=debug", "")]
+    [TestCase("127.0.0.1:9001", "--insecure-links no", "neither true nor false")]
+    public void Read_LinksBeyondThisHost_NeedACertificateOrAWord(string listen, string flags, string fault)
+    {
+        string folder = Path.Combine(_folder, "tls");
+        GroupCertificate.Write(folder, "test", days: 1, TimeProvider.System);
+        string[] arguments = ["--listen", listen, "--secret-file", _secret, .. flags.Replace("TLS", folder, StringComparison.Ordinal).Split(' ', StringSplitOptions.RemoveEmptyEntries)];
+        Assert.That(Read(arguments).Faults, fault.Length == 0 ? Is.Empty : Has.One.Contains(fault));
     }
 
     [Test]

@@ -7,7 +7,7 @@ public static class RingCommunicator
 {
     /// <summary>Joins the group, proves the path and measures it. Every rank calls it, at about the same time; each serves <see cref="RingService"/> behind a <see cref="RingDoor"/>.</summary>
     /// <param name="mailboxes">Where this worker's <see cref="RingDoor"/> delivers.</param>
-    /// <param name="addresses">Of every rank's service, by rank: http://host:port or unix:/path. This rank's own is not used.</param>
+    /// <param name="addresses">Of every rank's service, by rank: https://host:port, http://host:port or unix:/path. This rank's own is not used.</param>
     /// <param name="rank">This rank.</param>
     /// <param name="secret">The group's secret, which every service asks for.</param>
     /// <param name="timeout">How long each operation waits for the peers.</param>
@@ -49,7 +49,7 @@ public static class RingCommunicator
             life.Dispose();
             throw;
         }
-        CommunicatorReport joined = new("ring", "the ranks reach each other over sockets", 0);
+        CommunicatorReport joined = new("ring", $"the ranks reach each other over {(mailboxes.Links.Certificate is null ? "sockets" : "TLS")}", 0);
         GroupCommunicator communicator = new(new RingExchange(life, everyone, blockBytes), rank, degree, timeout, epoch, joined);
         return PathProof.Prove(communicator, cancellation);
     }

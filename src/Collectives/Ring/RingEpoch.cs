@@ -38,7 +38,7 @@ internal sealed class RingEpoch : IDisposable
         {
             for (int peer = 0; peer < addresses.Count; peer++)
                 if (peer != rank)
-                    opened._links[peer] = new RingLink(peer, addresses[peer], secret);
+                    opened._links[peer] = new RingLink(peer, addresses[peer], secret, mailboxes.Links);
             return opened;
         }
         catch

@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using Grpc.Core;
 using Grpc.Net.Client;
+using TpServe.Links;
 using TpServe.Protos.Ring;
 using RingProtocol = TpServe.Protos.Ring.Ring;
 
@@ -18,6 +20,8 @@ internal sealed class RingLink : IDisposable
 
     private readonly string? _socketPath;
     private readonly Uri _address;
+    private readonly GroupCertificate? _certificate;
+    private readonly PeerTrust _trust;
     private readonly GrpcChannel _channel;
     private readonly RingProtocol.RingClient _client;
     private readonly Metadata _headers;
@@ -25,16 +29,19 @@ internal sealed class RingLink : IDisposable
 
     /// <summary>A link that is not connected yet.</summary>
     /// <param name="peer">Rank at the other end.</param>
-    /// <param name="address">http://host:port or unix:/path.</param>
+    /// <param name="address">https://host:port, http://host:port or unix:/path.</param>
     /// <param name="secret">The group's secret.</param>
-    /// <exception cref="TransportFailedException">The address is of another kind.</exception>
-    public RingLink(int peer, string address, string secret)
+    /// <param name="links">What guards it.</param>
+    /// <exception cref="TransportFailedException">The address is of another kind, or not guarded as it must be.</exception>
+    public RingLink(int peer, string address, string secret, LinkSecurity links)
     {
         Peer = peer;
         _socketPath = address.StartsWith(UnixScheme, StringComparison.Ordinal) ? address[UnixScheme.Length..] : null;
         _address = _socketPath is null && Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) ? uri : new Uri("http://localhost");
-        if (_socketPath is null && !address.StartsWith("http://", StringComparison.OrdinalIgnoreCase))
-            throw new TransportFailedException($"The address '{address}' of rank {peer} is neither http://HOST:PORT nor unix:/PATH; blocks travel unencrypted, so https is none either.");
+        if (links.Fault(address) is { } unfit)
+            throw new TransportFailedException($"The address '{address}' of rank {peer} {unfit}.");
+        _certificate = _address.Scheme == "https" ? links.Certificate : null;
+        _trust = new PeerTrust(links);
         _headers = new Metadata { { RingService.SecretKey, secret } };
         SocketsHttpHandler handler = new()
         {
@@ -43,6 +50,7 @@ internal sealed class RingLink : IDisposable
             KeepAlivePingDelay = s_keepAlive,
             KeepAlivePingTimeout = s_keepAlive,
         };
+        _trust.Secure(handler);
         if (_socketPath is not null)
         {
             UnixDomainSocketEndPoint endPoint = new(_socketPath);
@@ -83,9 +91,13 @@ internal sealed class RingLink : IDisposable
             try
             {
                 RingTicket ticket = await _client.JoinAsync(hello, _headers, cancellationToken: cancellation);
-                byte[] greeting = [.. RingDoor.Mark, .. ticket.Ticket.Span];
-                _wire = await Task.Factory.StartNew(() => Open(greeting, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+                byte[] given = ticket.Ticket.ToByteArray();
+                _wire = await Task.Factory.StartNew(() => Open(given, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default);
                 return;
+            }
+            catch (Exception refused) when (_trust.Fault((refused as RpcException)?.Status.DebugException ?? refused) is { } untrusted)
+            {
+                throw new TransportFailedException($"Rank {Peer} at {_address} {untrusted}.");
             }
             catch (Exception refused) when (IsNotYet(refused))
             {
@@ -128,17 +140,18 @@ internal sealed class RingLink : IDisposable
     }
 
     /// <summary>Nobody listens yet, the epoch is not open yet, or the connection was reset on the way.</summary>
-    private static bool IsNotYet(Exception refused) =>
-        refused is OperationCanceledException or SocketException or ObjectDisposedException or RpcException { StatusCode: StatusCode.Unavailable or StatusCode.Cancelled };
+    private bool IsNotYet(Exception refused) =>
+        _trust.WasClosedEarly || refused is OperationCanceledException or SocketException or IOException or ObjectDisposedException or RpcException { StatusCode: StatusCode.Unavailable or StatusCode.Cancelled };
 
     private Socket NewSocket() => _socketPath is null
         ? new Socket(SocketType.Stream, ProtocolType.Tcp) // both versions of IP
         : new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
 
     /// <summary>Connects and waits for the welcome: on a thread of its own, for a socket that has never been asynchronous stays cheap.</summary>
-    private RingWire Open(byte[] greeting, CancellationToken cancellation)
+    private RingWire Open(byte[] ticket, CancellationToken cancellation)
     {
         Socket socket = NewSocket();
+        RingWire? wire = null;
         try
         {
             using CancellationTokenRegistration ending = cancellation.Register(socket.Dispose); // which ends its calls
@@ -146,19 +159,38 @@ internal sealed class RingLink : IDisposable
                 socket.Connect(_address.IdnHost, _address.Port);
             else
                 socket.Connect(new UnixDomainSocketEndPoint(_socketPath));
-            socket.ReceiveTimeout = socket.SendTimeout = (int)s_greetingTimeout.TotalMilliseconds;
-            socket.Send(greeting);
+            socket.SendTimeout = (int)s_greetingTimeout.TotalMilliseconds;
+            long start = Stopwatch.GetTimestamp();
+            if (_certificate is null)
+            {
+                socket.Send([.. RingDoor.Mark, .. ticket]);
+                wire = new RingWire(socket);
+            }
+            else
+            {
+                socket.Send(RingDoor.Mark);
+                using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+                deadline.CancelAfter(s_greetingTimeout);
+                wire = new RingWire(socket, RingTls.ConnectAsync(socket, _certificate, deadline.Token).GetAwaiter().GetResult()); // bounded by the token
+                if (wire.TrySend(ticket, out string broken) != ticket.Length)
+                    throw new IOException($"the ticket could not be sent: {broken}");
+            }
             byte[] answer = new byte[1];
-            if (socket.Receive(answer) == 0)
-                throw new SocketException((int)SocketError.ConnectionReset);
-            if (answer[0] != RingDoor.Welcome)
-                throw new TransportFailedException($"Rank {Peer} takes no blocks: it answers with {answer[0]:x2}.");
+            for (int count = 0; count == 0;)
+            {
+                count = wire.TryReceive(answer, out string fault);
+                if (count < 0 || Stopwatch.GetElapsedTime(start) > s_greetingTimeout)
+                    throw new IOException(count < 0 ? fault : "no welcome came");
+                if (count == 0)
+                    wire.WaitReadable(s_retryInterval);
+            }
+            return answer[0] == RingDoor.Welcome ? wire : throw new TransportFailedException($"Rank {Peer} takes no blocks: it answers with {answer[0]:x2}.");
         }
         catch
         {
+            wire?.Dispose();
             socket.Dispose();
             throw;
         }
-        return new RingWire(socket);
     }
 }

@@ -1,9 +1,21 @@
+using TpServe.Links;
+
 namespace TpServe.Collectives.Ring;
 
 /// <summary>The mailboxes of one worker process: at most one is open, the newest epoch's. What belongs to an older epoch is refused for good.</summary>
 /// <remarks>Threads  any.</remarks>
-public sealed class RingMailboxes
+/// <param name="links">What guards the connections that arrive, and those to the peers.</param>
+public sealed class RingMailboxes(LinkSecurity links)
 {
+    /// <summary>Mailboxes of a process whose links stay on this host.</summary>
+    public RingMailboxes()
+        : this(LinkSecurity.None)
+    {
+    }
+
+    /// <summary>What guards the connections.</summary>
+    internal LinkSecurity Links => links;
+
     private readonly Lock _gate = new();
     private RingMailbox? _current;
     private long _newest;

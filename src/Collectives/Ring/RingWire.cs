@@ -4,7 +4,7 @@ namespace TpServe.Collectives.Ring;
 
 /// <summary>One connection that carries blocks one way: never blocks, tells what it took or gave.</summary>
 /// <remarks>
-/// The only place where bytes leave or enter: what encrypts them stands here.
+/// The only place where bytes leave or enter, encrypted or as they are.
 /// No call is asynchronous, so the runtime's event thread never hears of the connection and no message wakes it.
 /// Threads  one sends or receives at a time; <see cref="Dispose"/> from any, once nobody does.
 /// </remarks>
@@ -15,11 +15,15 @@ internal sealed class RingWire : IDisposable
 
     private static readonly TimeSpan s_keepAlive = TimeSpan.FromSeconds(10);
     private readonly Socket _socket;
+    private readonly RingTls? _tls;
 
     /// <summary>Takes a connected socket over.</summary>
-    public RingWire(Socket socket)
+    /// <param name="socket">The socket.</param>
+    /// <param name="tls">What encrypts, on the same socket; null = nothing does.</param>
+    public RingWire(Socket socket, RingTls? tls = null)
     {
         _socket = socket;
+        _tls = tls;
         socket.Blocking = false;
         if (socket.AddressFamily == AddressFamily.Unix)
         {
@@ -34,24 +38,13 @@ internal sealed class RingWire : IDisposable
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 2);
     }
 
-    /// <summary>Sends what the connection has room for.</summary>
+    /// <summary>Sends what the connection has room for; after 0 the same bytes must be offered again.</summary>
     /// <returns>Bytes sent, 0 where it is full; −1 where it is broken, and <paramref name="fault"/> tells how.</returns>
-    public int TrySend(ReadOnlySpan<byte> bytes, out string fault)
-    {
-        int sent = _socket.Send(bytes, SocketFlags.None, out SocketError error);
-        return Result(sent, error, out fault);
-    }
+    public int TrySend(ReadOnlySpan<byte> bytes, out string fault) => _tls is null ? Send(_socket, bytes, out fault) : _tls.TrySend(bytes, out fault);
 
     /// <summary>Takes what has arrived.</summary>
     /// <returns>Bytes received, 0 where there are none yet; −1 where it is broken or at its end, and <paramref name="fault"/> tells how.</returns>
-    public int TryReceive(Span<byte> room, out string fault)
-    {
-        int received = _socket.Receive(room, SocketFlags.None, out SocketError error);
-        if (received > 0 || error != SocketError.Success)
-            return Result(received, error, out fault);
-        fault = "it was closed";
-        return -1;
-    }
+    public int TryReceive(Span<byte> room, out string fault) => _tls is null ? Receive(_socket, room, out fault) : _tls.TryReceive(room, out fault);
 
     /// <summary>Returns when something has arrived, the connection has ended, or the time is over.</summary>
     public void WaitReadable(TimeSpan limit) => _socket.Poll(limit, SelectMode.SelectRead);
@@ -60,7 +53,28 @@ internal sealed class RingWire : IDisposable
     public void WaitWritable(TimeSpan limit) => _socket.Poll(limit, SelectMode.SelectWrite);
 
     /// <inheritdoc/>
-    public void Dispose() => _socket.Dispose();
+    public void Dispose()
+    {
+        _tls?.Dispose();
+        _socket.Dispose();
+    }
+
+    /// <summary>As <see cref="TrySend"/>, without encryption.</summary>
+    internal static int Send(Socket socket, ReadOnlySpan<byte> bytes, out string fault)
+    {
+        int sent = socket.Send(bytes, SocketFlags.None, out SocketError error);
+        return Result(sent, error, out fault);
+    }
+
+    /// <summary>As <see cref="TryReceive"/>, without encryption.</summary>
+    internal static int Receive(Socket socket, Span<byte> room, out string fault)
+    {
+        int received = socket.Receive(room, SocketFlags.None, out SocketError error);
+        if (received > 0 || error != SocketError.Success)
+            return Result(received, error, out fault);
+        fault = "it was closed";
+        return -1;
+    }
 
     private static int Result(int bytes, SocketError error, out string fault)
     {

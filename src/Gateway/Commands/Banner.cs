@@ -3,6 +3,7 @@ using System.Threading.Channels;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
+using TpServe.Links;
 using TpServe.Protos.V1;
 using TpServe.Sharding;
 
@@ -11,10 +12,11 @@ namespace TpServe.Gateway.Commands;
 /// <summary>What the server says of itself at the terminal while it starts: model, plan, load progress, transport, addresses.</summary>
 /// <param name="output">The terminal.</param>
 /// <param name="options">Checked settings.</param>
+/// <param name="links">What guards the links to workers elsewhere.</param>
 /// <param name="time">The clock.</param>
 /// <param name="before">How long the process has run.</param>
 /// <remarks>Threads   progress comes from any thread. Each rank prints a line at every quarter, so that logs stay readable.</remarks>
-internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeProvider time, TimeSpan before) : IGroupObserver
+internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkSecurity links, TimeProvider time, TimeSpan before) : IGroupObserver
 {
     private readonly Lock _gate = new();
     private long _since = time.GetTimestamp(); // since when nothing is served
@@ -32,6 +34,8 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, TimeP
         Line("device", plan.Devices.Reason);
         Line("group", string.Create(CultureInfo.InvariantCulture,
             $"{plan.Degree} workers{(plan.Threads > 0 ? $" x {plan.Threads} threads" : "")}, kv {Words.KvDtypes.Of(options.KvDtype)}, context {plan.MaxModelLen}"));
+        if (options.Workers.Count > 0)
+            Line("links", links.Certificate is { } certificate ? $"TLS 1.3, both ends pinned to {certificate}" : $"not encrypted{(options.InsecureLinks ? $" ({LinkSecurity.InsecureFlag})" : ", and within this host")}");
         Line("cache", string.Create(CultureInfo.InvariantCulture, $"{(long)plan.KvBlocks * plan.BlockTokens} tokens in blocks of {plan.BlockTokens}: {plan.CacheReason}"));
         if (options.Partition.IsAuto)
             Line("plan", "auto: the workers are timed before they load");

@@ -5,6 +5,7 @@ using TpServe.Gateway.Commands.Planning;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
+using TpServe.Links;
 using TpServe.Sharding;
 
 namespace TpServe.Gateway.Commands;
@@ -47,7 +48,7 @@ internal static class PlanCommand
                 Console.Write(given.Text(PredictedPlan.Create(checkpoint, options, devices, given.Workload!)));
             else if (given.Measures)
             {
-                using IWorkerSource workers = Server.SourceOf(options);
+                using IWorkerSource workers = Server.SourceOf(options, LinkSecurity.Read(options.Tls, options.InsecureLinks));
                 Console.Write(given.Text(PredictedPlan.Create(checkpoint, options, await MeasuredDevices.MeasureAsync(checkpoint, options, workers, cancellation), "this host", given.Workload!)));
             }
             else

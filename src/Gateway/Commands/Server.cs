@@ -15,6 +15,7 @@ using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
 using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
+using TpServe.Links;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 using TpServe.Tokenization;
@@ -47,7 +48,8 @@ internal static partial class Server
             times.Ended("settings");
 
             // 2. Workers, whose runtimes come up while the model's facts are read and the services built; its weights are their business.
-            using IWorkerSource source = SourceOf(options);
+            LinkSecurity links = LinkSecurity.Read(options.Tls, options.InsecureLinks);
+            using IWorkerSource source = SourceOf(options, links);
             LocalWorkers? local = source as LocalWorkers;
             local?.StartAhead(DeviceSurvey.WorkersAhead(options));
             times.Ended("worker processes");
@@ -67,7 +69,7 @@ internal static partial class Server
             local?.EndSpare(plan.Degree);
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             using TerminalLines terminal = new(Console.Out);
-            Banner banner = new(terminal, options, TimeProvider.System, times.Elapsed);
+            Banner banner = new(terminal, options, links, TimeProvider.System, times.Elapsed);
             banner.Starting(checkpoint, draft?.Checkpoint, plan, version);
             times.Ended("plan");
 
@@ -121,7 +123,7 @@ internal static partial class Server
         {
             return Fail("wrong settings: " + string.Join(" ", fault.Failures));
         }
-        catch (Exception fault) when (fault is ModelLoadException or ShardingException or DeviceException or WorkerStartException or TokenizerException or ChatTemplateException)
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or DeviceException or WorkerStartException or TokenizerException or ChatTemplateException or LinkException)
         {
             return Fail(fault.Message);
         }
@@ -186,8 +188,8 @@ internal static partial class Server
         CrashWindow = options.CrashWindow,
     };
 
-    internal static IWorkerSource SourceOf(GatewayOptions options) =>
-        options.Workers.Count == 0 ? new LocalWorkers(options.LogLevel) : new ExternalWorkers(options.Workers, options.SecretFile, options.ConnectTimeout);
+    internal static IWorkerSource SourceOf(GatewayOptions options, LinkSecurity links) =>
+        options.Workers.Count == 0 ? new LocalWorkers(options.LogLevel) : new ExternalWorkers(options.Workers, options.SecretFile, links, options.ConnectTimeout);
 
     private static void AddLogging(WebApplicationBuilder builder, string level)
     {

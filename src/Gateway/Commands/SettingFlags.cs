@@ -18,6 +18,7 @@ internal sealed class SettingFlags
         {
             Description = $"{setting.Summary} Default: {setting.Default}. Allowed: {setting.Allowed}.",
             HelpName = setting.Placeholder,
+            Arity = setting.Bare is null ? ArgumentArity.OneOrMore : ArgumentArity.ZeroOrMore,
         }))]);
         foreach ((_, Option option) in flags._flags)
             command.Options.Add(option);
@@ -29,8 +30,8 @@ internal sealed class SettingFlags
     {
         List<GivenSetting> given = [];
         foreach ((Setting setting, Option<string[]> option) in _flags)
-            if (parsed.GetResult(option) is OptionResult { Implicit: false } result && result.GetValue(option) is { Length: > 0 } texts)
-                given.Add(new GivenSetting(setting, setting.Flag, setting.IsList ? string.Join(',', texts) : texts[^1]));
+            if (parsed.GetResult(option) is OptionResult { Implicit: false } result && (result.GetValue(option) is { Length: > 0 } texts ? texts : setting.Bare is { } bare ? [bare] : null) is { } words)
+                given.Add(new GivenSetting(setting, setting.Flag, setting.IsList ? string.Join(',', words) : words[^1]));
         return given;
     }
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Google.Protobuf;
 using TpServe.Gateway.Workers;
+using TpServe.Links;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Devices;
@@ -26,9 +27,10 @@ internal static class DeviceSurvey
         if (local is not null)
             return [await AheadAsync(local, gpus, cancellation) ?? await LocalAsync(gpus, Timeout, cancellation)];
         string secret = (await File.ReadAllTextAsync(options.SecretFile, cancellation)).Trim();
+        LinkSecurity links = LinkSecurity.Read(options.Tls, options.InsecureLinks);
         HelloReply[] hosts = await Task.WhenAll(options.Workers.Select(async address =>
         {
-            using WorkerClient client = new(address, secret);
+            using WorkerClient client = new(address, secret, links);
             // Whether it is there at all is known after ConnectTimeout; then its driver may take its time.
             HelloReply host = await client.HelloAsync(surveyGpus: false, options.ConnectTimeout, cancellation);
             return gpus ? await client.HelloAsync(surveyGpus: true, Timeout, cancellation) : host;

@@ -31,6 +31,9 @@ internal abstract record Setting(string Group, string Name, string Flag, string 
     /// <summary>Whether it may be given several times; its text then is the parts with commas between them.</summary>
     public abstract bool IsList { get; }
 
+    /// <summary>What its flag means without a value; null where it needs one.</summary>
+    public abstract string? Bare { get; }
+
     /// <summary>The options with this setting as the text says; unchanged, with what is wrong, where the text is not allowed.</summary>
     public abstract (GatewayOptions Options, string? Fault) Apply(GatewayOptions options, string text);
 }
@@ -50,6 +53,8 @@ internal sealed record Setting<T>(
 
     public override bool IsList => Kind.IsList;
 
+    public override string? Bare => Kind.Bare;
+
     public override (GatewayOptions Options, string? Fault) Apply(GatewayOptions options, string text)
     {
         (T value, string? fault) = Kind.Parse(text);
@@ -63,7 +68,8 @@ internal sealed record Setting<T>(
 /// <param name="Parse">The value, or what is wrong with the text.</param>
 /// <param name="Format">Text that <paramref name="Parse"/> reads back.</param>
 /// <param name="IsList">Whether it may be given several times.</param>
-internal sealed record SettingKind<T>(string Placeholder, string Allowed, Func<string, (T Value, string? Fault)> Parse, Func<T, string> Format, bool IsList = false);
+/// <param name="Bare">What the flag means without a value; null where it needs one.</param>
+internal sealed record SettingKind<T>(string Placeholder, string Allowed, Func<string, (T Value, string? Fault)> Parse, Func<T, string> Format, bool IsList = false, string? Bare = null);
 
 /// <summary>The kinds there are.</summary>
 internal static class SettingKinds
@@ -118,7 +124,7 @@ internal static class SettingKinds
         text => words.FirstOrDefault(word => word.Equals(text, StringComparison.OrdinalIgnoreCase)) is { } known ? (known, null) : ("", $"'{text}' is not one of {string.Join(", ", words)}."),
         word => word);
 
-    /// <summary>on or off; true and false are what JSON writes.</summary>
+    /// <summary>on or off, and on where only the flag is given; true and false are what JSON writes.</summary>
     public static SettingKind<bool> OnOff() => new(
         "on|off",
         "on, off",
@@ -128,7 +134,8 @@ internal static class SettingKinds
             "OFF" or "FALSE" => (false, null),
             _ => (false, $"'{text}' is neither on nor off."),
         },
-        value => value ? "on" : "off");
+        value => value ? "on" : "off",
+        Bare: "on");
 
     /// <summary>A duration.</summary>
     public static SettingKind<TimeSpan> Duration(TimeSpan least, TimeSpan most)
@@ -222,7 +229,7 @@ internal static class SettingKinds
     /// <summary>Addresses of servers.</summary>
     public static SettingKind<IReadOnlyList<string>> Urls(int most) => new(
         "URL",
-        string.Create(CultureInfo.InvariantCulture, $"http://host:port, at most {most} of them"),
+        string.Create(CultureInfo.InvariantCulture, $"http://host:port or https://host:port, at most {most} of them"),
         text =>
         {
             string[] urls = text.Split(',', StringSplitOptions.TrimEntries);

@@ -1,5 +1,6 @@
 using System.Globalization;
 using TpServe.Checkpoint;
+using TpServe.Links;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Settings;
@@ -21,6 +22,12 @@ internal static class SettingRules
             yield return "--secret-file: external workers need the file with the secret they were started with.";
         foreach (IGrouping<string, string> address in options.Workers.GroupBy(address => address.TrimEnd('/'), StringComparer.OrdinalIgnoreCase).Where(address => address.Count() > 1))
             yield return $"--worker: {address.Key} is given {address.Count()} times; each rank needs a worker of its own.";
+        if (Read(nameof(options.Workers)))
+            foreach (string address in options.Workers)
+                if (LinkSecurity.Fault(address, options.Tls.Length > 0, options.InsecureLinks) is { } unfit)
+                    yield return $"--worker: {address} {unfit}.";
+        if (options.Tls.Length > 0 && TlsFault(options.Tls) is { } bad)
+            yield return $"--tls: {bad}";
         if (options.SecretFile.Length > 0 && FileFault(options.SecretFile) is { } fault)
             yield return $"--secret-file: '{options.SecretFile}' {fault}";
         if (Read(nameof(options.ChunkTokens), nameof(options.MaxStepTokens)) && options.ChunkTokens > options.MaxStepTokens)
@@ -29,6 +36,19 @@ internal static class SettingRules
             yield return string.Create(CultureInfo.InvariantCulture, $"--max-running: {options.MaxRunning} is more than --max-step-tokens, {options.MaxStepTokens}; each running request takes a token of every step.");
 
         bool Read(params string[] names) => !names.Any(unread.Contains);
+    }
+
+    private static string? TlsFault(string folder)
+    {
+        try
+        {
+            GroupCertificate.Read(folder);
+            return null;
+        }
+        catch (LinkException fault)
+        {
+            return fault.Message;
+        }
     }
 
     private static string? FileFault(string path)

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using TpServe.Gateway.Requests;
+using TpServe.Links;
 using static TpServe.Gateway.Settings.SettingKinds;
 
 namespace TpServe.Gateway.Settings;
@@ -50,6 +51,10 @@ internal static partial class SettingsTable
             "Address of a worker that was started elsewhere; repeat it, rank 0 first (in the environment: commas between them). No local worker is started then. A worker serves one gateway at a time: while another one lives it is waited for as long as --connect-timeout.", "none: local workers"),
         Row(Group, nameof(GatewayOptions.SecretFile), "--secret-file", Text("FILE", "a file that can be read"), o => o.SecretFile, (o, v) => o with { SecretFile = v },
             "File with the secret shared with external workers; its content is trimmed. Local workers get a fresh secret at each start.", "none"),
+        Row(Group, nameof(GatewayOptions.Tls), LinkSecurity.TlsFlag, Text("DIR", "a folder that tpserve secret --tls has written"), o => o.Tls, (o, v) => o with { Tls = v },
+            "Folder with the certificate and key shared with external workers: their links are encrypted by TLS 1.3, each end shows this certificate and takes no other, whoever issued it. Addresses are https:// then.", "none: links are not encrypted"),
+        Row(Group, nameof(GatewayOptions.InsecureLinks), LinkSecurity.InsecureFlag, OnOff(), o => o.InsecureLinks, (o, v) => o with { InsecureLinks = v },
+            "Whether workers on other hosts may be reached without TLS, where the network is trusted: who listens in there reads prompts and answers."),
 
         Row(Work, nameof(GatewayOptions.MaxRunning), "--max-running", Whole(1, 1024), o => o.MaxRunning, (o, v) => o with { MaxRunning = v },
             "Requests that may run at once; no more than --max-step-tokens, since each takes a token of every step."),

@@ -1,5 +1,6 @@
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Settings;
+using TpServe.Links;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
@@ -81,6 +82,7 @@ internal static class TopologyReport
         {
             Rank = shard.Rank,
             Address = status.Client.Address,
+            Link = LinkSecurity.Describe(status.Client.Address),
             Pid = status.Facts.Pid,
             Device = device.Describe(status.Facts.Device),
             Isa = Words.InstructionSets.Of(status.Request.Isa),

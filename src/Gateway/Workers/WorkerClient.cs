@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net.Sockets;
 using Grpc.Core;
 using Grpc.Net.Client;
+using TpServe.Links;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
@@ -25,16 +26,18 @@ internal sealed class WorkerClient : IWorkerLink
         Gateway = string.Create(CultureInfo.InvariantCulture, $"{Environment.MachineName}, process {Environment.ProcessId},"),
     };
 
+    private readonly PeerTrust _trust;
     private readonly GrpcChannel _channel;
     private readonly Metadata _secret;
     private readonly WorkerControl.WorkerControlClient _control;
     private Task _hold = Task.CompletedTask; // runs while the worker is held
 
-    public WorkerClient(string address, string secret)
+    public WorkerClient(string address, string secret, LinkSecurity links)
     {
         Address = address;
+        _trust = new PeerTrust(links);
         _secret = new Metadata { { "tpserve-secret", secret } };
-        _channel = Connect(address);
+        _channel = Connect(address, _trust);
         _control = new WorkerControl.WorkerControlClient(_channel);
     }
 
@@ -52,7 +55,11 @@ internal sealed class WorkerClient : IWorkerLink
             {
                 return await _control.HelloAsync(new HelloRequest { SurveyGpus = surveyGpus }, _secret, DateTime.UtcNow + timeout, deadline.Token);
             }
-            catch (RpcException fault) when (fault.StatusCode == StatusCode.Unavailable && !deadline.IsCancellationRequested)
+            catch (RpcException fault) when (_trust.Fault(fault.Status.DebugException) is { } untrusted)
+            {
+                throw new WorkerStartException($"worker {Address} {untrusted}.", fault);
+            }
+            catch (RpcException fault) when ((fault.StatusCode == StatusCode.Unavailable || _trust.WasClosedEarly) && !deadline.IsCancellationRequested)
             {
                 // A worker on this host is awaited for a moment; one elsewhere perhaps for minutes, through a name server.
                 TimeSpan pause = TimeSpan.FromMilliseconds(Address.StartsWith("unix:", StringComparison.Ordinal) ? 20 : 200);
@@ -213,9 +220,10 @@ internal sealed class WorkerClient : IWorkerLink
 
     public void Dispose() => _channel.Dispose(); // ends its calls too
 
-    private static GrpcChannel Connect(string address)
+    private static GrpcChannel Connect(string address, PeerTrust trust)
     {
         SocketsHttpHandler handler = new() { EnableMultipleHttp2Connections = false, ConnectTimeout = TimeSpan.FromSeconds(5), UseProxy = false };
+        trust.Secure(handler);
         if (!address.StartsWith("unix:", StringComparison.Ordinal))
         {
             // A host that vanishes closes no connection: only an unanswered ping tells.

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
+using TpServe.Links;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
@@ -70,7 +71,7 @@ internal sealed class LocalWorkers(string logLevel) : IWorkerSource
     {
         string socket = _folder.Value.NewSocket();
         WorkerProcess process = WorkerProcess.Start(socket, _secret, logLevel);
-        return new StartedWorker(new WorkerClient("unix:" + socket, _secret), process);
+        return new StartedWorker(new WorkerClient("unix:" + socket, _secret, LinkSecurity.None), process);
     }
 
     private sealed record StartedWorker(WorkerClient Link, WorkerProcess Process)
@@ -88,8 +89,9 @@ internal sealed class LocalWorkers(string logLevel) : IWorkerSource
 /// <summary>Workers that run elsewhere and outlive gateways.</summary>
 /// <param name="addresses">By seat.</param>
 /// <param name="secretFile">File that holds the secret they share with the gateway.</param>
+/// <param name="links">What guards the links to them.</param>
 /// <param name="patience">How long they may take to answer.</param>
-internal sealed class ExternalWorkers(IReadOnlyList<string> addresses, string secretFile, TimeSpan patience) : IWorkerSource
+internal sealed class ExternalWorkers(IReadOnlyList<string> addresses, string secretFile, LinkSecurity links, TimeSpan patience) : IWorkerSource
 {
     /// <inheritdoc/>
     public TimeSpan Patience => patience;
@@ -106,7 +108,7 @@ internal sealed class ExternalWorkers(IReadOnlyList<string> addresses, string se
         {
             throw new WorkerStartException($"the secret file '{secretFile}' cannot be read: {fault.Message}", fault);
         }
-        return new HeldWorker(seat, new WorkerClient(addresses[seat], secret), process: null);
+        return new HeldWorker(seat, new WorkerClient(addresses[seat], secret, links), process: null);
     }
 
     public void Dispose()

@@ -1,11 +1,12 @@
 using System.Globalization;
 using System.Net;
 using TpServe.Chaos.Faults;
+using TpServe.Links;
 using TpServe.Testing;
 
 namespace TpServe.Chaos.Servers;
 
-/// <summary>Workers that run elsewhere, over gRPC: each link leads through a <see cref="FaultProxy"/>, and in a sandbox each worker is on a host of its own.</summary>
+/// <summary>Workers that run elsewhere, over gRPC and TLS: each link leads through a <see cref="FaultProxy"/>, and in a sandbox each worker is on a host of its own.</summary>
 internal sealed class RingArena(ChaosOptions options) : Arena("ring", degree: 2, options)
 {
     private IReadOnlyList<VirtualHost> _hosts = [];
@@ -14,6 +15,7 @@ internal sealed class RingArena(ChaosOptions options) : Arena("ring", degree: 2,
     private FaultProxy[] _fromPeers = []; // to each worker, from the others
     private FaultProxy[] _fromGateway = []; // to each worker, from the gateway
     private string _secretFile = "";
+    private string _certificate = "";
 
     /// <inheritdoc/>
     public override IReadOnlyList<Fault> Deck
@@ -43,7 +45,7 @@ internal sealed class RingArena(ChaosOptions options) : Arena("ring", degree: 2,
 
     /// <inheritdoc/>
     protected override IEnumerable<string> Flags =>
-        ["--transport", "ring", "--collective-timeout", "4s", "--secret-file", _secretFile, .. _fromGateway.SelectMany(link => new[] { "--worker", "http://" + link.Address })];
+        ["--transport", "ring", "--collective-timeout", "4s", "--secret-file", _secretFile, "--tls", _certificate, .. _fromGateway.SelectMany(link => new[] { "--worker", "https://" + link.Address })];
 
     /// <inheritdoc/>
     public override async Task StartAsync()
@@ -55,6 +57,8 @@ internal sealed class RingArena(ChaosOptions options) : Arena("ring", degree: 2,
         _fromGateway = [.. _addresses.Select(address => new FaultProxy(middle, address))];
         _secretFile = Path.Combine(Folder, "secret");
         await File.WriteAllTextAsync(_secretFile, "between us");
+        _certificate = Path.Combine(Folder, "tls");
+        GroupCertificate.Write(_certificate, "chaos", days: 2, TimeProvider.System);
         _workers = new ServerProcess?[Degree];
         for (int rank = 0; rank < Degree; rank++)
             StartWorker(rank);
@@ -89,8 +93,9 @@ internal sealed class RingArena(ChaosOptions options) : Arena("ring", degree: 2,
         "Worker",
         [
             $"--Worker:Listen={_addresses[rank]}",
-            $"--Worker:Advertise=http://{_fromPeers[rank].Address}",
+            $"--Worker:Advertise=https://{_fromPeers[rank].Address}",
             $"--Worker:SecretFile={_secretFile}",
+            $"--Worker:Tls={_certificate}",
             string.Create(CultureInfo.InvariantCulture, $"--Worker:LogLevel=information"),
         ],
         _hosts[rank].Prefix);

@@ -1,6 +1,7 @@
 using NUnit.Framework;
 using TpServe.Gateway.Commands;
 using TpServe.Gateway.Tests.Engine;
+using TpServe.Links;
 using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Tests.Commands;
@@ -15,7 +16,7 @@ public sealed class BannerTests
         StringWriter terminal = new();
         using (TerminalLines lines = new(terminal))
         {
-            Banner banner = new(lines, new GatewayOptions(), time, TimeSpan.FromSeconds(1));
+            Banner banner = new(lines, new GatewayOptions(), LinkSecurity.None, time, TimeSpan.FromSeconds(1));
             GetTopologyResponse topology = new() { Ranks = { new RankInfo { Transport = "shm", TransportReason = "one host" } } };
             time.Advance(TimeSpan.FromSeconds(3));
             banner.Ready(topology);

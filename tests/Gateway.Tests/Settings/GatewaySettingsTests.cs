@@ -59,6 +59,7 @@ public sealed class GatewaySettingsTests
 
     // The value of each row goes to its own property, and to no other.
     [TestCase("--model", "/m.gguf", nameof(GatewayOptions.Model), "/m.gguf")]
+    [TestCase("--insecure-links", "on", nameof(GatewayOptions.InsecureLinks), true)]
     [TestCase("--draft", "/small.gguf", nameof(GatewayOptions.Draft), "/small.gguf")]
     [TestCase("--report", "/reports/last", nameof(GatewayOptions.Report), "/reports/last")]
     [TestCase("--tp", "3", nameof(GatewayOptions.Tp), 3)]
@@ -121,7 +122,7 @@ public sealed class GatewaySettingsTests
     [Test]
     public void Read_AllSources_TheLaterOneWins()
     {
-        string beside = WriteFile("a.json", """{"Gateway": {"Tp": 1, "MaxRunning": 11, "QueueLimit": 12, "BlockTokens": 8, "PrefixCache": false, "Workers": ["http://a:1", "http://b:1"], "SecretFile": "SECRET"}}""".Replace("SECRET", WriteFile("secret", "s"), StringComparison.Ordinal));
+        string beside = WriteFile("a.json", """{"Gateway": {"Tp": 1, "MaxRunning": 11, "QueueLimit": 12, "BlockTokens": 8, "PrefixCache": false, "Workers": ["http://a:1", "http://b:1"], "SecretFile": "SECRET", "InsecureLinks": true}}""".Replace("SECRET", WriteFile("secret", "s"), StringComparison.Ordinal));
         string working = WriteFile("b.json", """{"Gateway": {"Tp": 2, "MaxRunning": 21, "QueueLimit": 22}, "Logging": {"Tp": 5}}""");
         (GatewayOptions options, IReadOnlyList<string> faults) = Read(["TPSERVE_TP=3", "gateway__maxrunning=31"], [beside, working, Path.Combine(_folder, "none.json")], "--tp", "4");
         Assert.That(faults, Is.Empty);
@@ -132,9 +133,9 @@ public sealed class GatewaySettingsTests
     [Test]
     public void Read_ListInTheEnvironment_ComesInTheOrderOfItsNumbers()
     {
-        string secret = "TPSERVE_SECRET_FILE=" + WriteFile("secret", "s");
-        Assert.That(Read(["Gateway__Workers__1=http://b:1", "Gateway__Workers__0=http://a:1", secret]).Options.Workers, Is.EqualTo(new[] { "http://a:1", "http://b:1" }));
-        Assert.That(Read(["TPSERVE_WORKER=http://a:1,http://b:1", secret]).Options.Workers, Is.EqualTo(new[] { "http://a:1", "http://b:1" }));
+        string secret = "TPSERVE_SECRET_FILE=" + WriteFile("secret", "s"), trusted = "TPSERVE_INSECURE_LINKS=on";
+        Assert.That(Read(["Gateway__Workers__1=http://b:1", "Gateway__Workers__0=http://a:1", secret, trusted]).Options.Workers, Is.EqualTo(new[] { "http://a:1", "http://b:1" }));
+        Assert.That(Read(["TPSERVE_WORKER=http://a:1,http://b:1", secret, trusted]).Options.Workers, Is.EqualTo(new[] { "http://a:1", "http://b:1" }));
     }
 
     [Test]
@@ -203,7 +204,9 @@ public sealed class GatewaySettingsTests
     [TestCase("ports of their own", "--http", "127.0.0.1:1", "--grpc", "127.0.0.1:1")]
     [TestCase("ports of their own", "--http", "127.0.0.1:1", "--grpc", "localhost:1")]
     [TestCase("ports of their own", "--http", "127.0.0.1:1", "--grpc", "0.0.0.0:1")]
-    [TestCase("--secret-file", "--worker", "http://a:1")]
+    [TestCase("--secret-file", "--worker", "http://127.0.0.1:1")]
+    [TestCase("--worker: http://a:1 is not on this host", "--worker", "http://a:1", "--secret-file", "/proc/self/comm")]
+    [TestCase("is no folder", "--tls", "/no/such/folder")]
     [TestCase("does not exist", "--secret-file", "/no/such/file")]
     [TestCase("is a folder", "--secret-file", "/proc")]
     [TestCase("is a character device", "--secret-file", "/dev/null")]
@@ -211,7 +214,7 @@ public sealed class GatewaySettingsTests
 
     [Test]
     public void Read_OneWorkerTwice_IsRefusedWhateverItsSpelling() =>
-        Assert.That(Read(flags: ["--worker", "http://a:1,http://b:1,http://A:1/", "--secret-file", WriteFile("secret", "s")]).Faults, Is.EqualTo(new[] { "--worker: http://a:1 is given 2 times; each rank needs a worker of its own." }));
+        Assert.That(Read(flags: ["--worker", "http://a:1,http://b:1,http://A:1/", "--insecure-links", "on", "--secret-file", WriteFile("secret", "s")]).Faults, Is.EqualTo(new[] { "--worker: http://a:1 is given 2 times; each rank needs a worker of its own." }));
 
     [Test]
     public void Read_SecretThatIsNone_IsRefusedByItsSize() =>

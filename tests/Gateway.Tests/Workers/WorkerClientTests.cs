@@ -7,6 +7,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 using TpServe.Gateway.Workers;
+using TpServe.Links;
 using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Tests.Workers;
@@ -35,7 +36,7 @@ public sealed class WorkerClientTests
         _worker = builder.Build();
         _worker.MapGrpcService<Service>();
         await _worker.StartAsync();
-        _client = new WorkerClient("unix:" + socket, "a secret");
+        _client = new WorkerClient("unix:" + socket, "a secret", LinkSecurity.None);
     }
 
     [TearDown]

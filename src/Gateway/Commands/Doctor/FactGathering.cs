@@ -6,6 +6,7 @@ using System.Text;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Workers;
+using TpServe.Links;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 
@@ -68,12 +69,13 @@ internal static class FactGathering
             }
         }
         string secret = LinuxFacts.Read(facts.Options.SecretFile).Trim();
-        return facts with { Workers = await Task.WhenAll(facts.Options.Workers.Select(address => AskAsync(address, secret, cancellation))) };
+        LinkSecurity links = LinkSecurity.Read(facts.Options.Tls, facts.Options.InsecureLinks); // a good one: settings are checked
+        return facts with { Workers = await Task.WhenAll(facts.Options.Workers.Select(address => AskAsync(address, secret, links, cancellation))) };
     }
 
-    private static async Task<WorkerAnswer> AskAsync(string address, string secret, CancellationToken cancellation)
+    private static async Task<WorkerAnswer> AskAsync(string address, string secret, LinkSecurity links, CancellationToken cancellation)
     {
-        using WorkerClient client = new(address, secret);
+        using WorkerClient client = new(address, secret, links);
         try
         {
             return new WorkerAnswer(address, await client.HelloAsync(surveyGpus: true, WorkerTimeout, cancellation), "");

@@ -44,7 +44,9 @@ internal static class ServingChecks
             if (worker.Reply is not { } reply)
                 yield return Finding.Fail(check, worker.Fault, worker.Fault.Contains("secret", StringComparison.Ordinal)
                     ? "--secret-file here and --secret-file there must hold the same text"
-                    : $"start it: TpServe.Worker --listen 0.0.0.0:{PortOf(worker.Address)} --secret-file FILE");
+                    : worker.Fault.Contains("TLS", StringComparison.Ordinal) || worker.Fault.Contains("certificate", StringComparison.Ordinal)
+                    ? "--tls here and --tls there must name the same certificate, and the address must begin with https"
+                    : $"start it: TpServe.Worker --listen 0.0.0.0:{PortOf(worker.Address)} --secret-file FILE {(facts.Options.Tls.Length > 0 ? "--tls DIR" : "--insecure-links")}");
             else if (reply.Version != facts.Version)
                 yield return Finding.Fail(check, $"{worker.Address} is release {reply.Version}; this gateway is {facts.Version}.", "the same image or build for the gateway and every worker");
             else
