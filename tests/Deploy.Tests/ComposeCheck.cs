@@ -105,7 +105,10 @@ internal static partial class ComposeCheck
                 yield return $"{advertised} is advertised, but nothing listens on that port";
 
         // 3. Paths: mounts and settings point at folders of the image, at mounts, or at secrets of the service.
-        HashSet<string> secrets = [.. (service["secrets"] as JsonArray ?? []).Select(secret => "/run/secrets/" + secret)];
+        (string Name, string Path)[] given = [.. (service["secrets"] as JsonArray ?? []).Select(secret => secret is JsonObject placed
+            ? (placed["source"]!.ToString(), "/run/secrets/" + placed["target"])
+            : (secret!.ToString(), "/run/secrets/" + secret))];
+        HashSet<string> secrets = [.. given.Select(secret => secret.Path), .. given.Select(secret => Path.GetDirectoryName(secret.Path)!).Where(folder => folder != "/run/secrets")];
         foreach (JsonNode? volume in service["volumes"]!.AsArray())
             if (!image.Laid().Contains(volume!["target"]!.ToString()))
                 yield return $"path {volume["target"]} is not in the image";
@@ -114,7 +117,9 @@ internal static partial class ComposeCheck
                 yield return $"{variable}: path {value} is neither a secret of the service nor below /models";
         foreach (string value in check.Where(word => word.StartsWith('/') && !secrets.Contains(word)))
             yield return $"the health check names {value}, which is no secret of the service";
-        foreach (string secret in secrets.Select(path => path["/run/secrets/".Length..]))
+        foreach (string name in new[] { "Gateway__Tls", "Worker__Tls" }.Where(name => environment.ContainsKey(name.Replace("Tls", "SecretFile", StringComparison.Ordinal)) && !environment.ContainsKey(name)))
+            yield return $"{name} is not set, so its links are not encrypted";
+        foreach (string secret in given.Select(secret => secret.Name))
             if (compose["secrets"]?[secret] is null)
                 yield return $"secret {secret} is not declared";
         if (service["build"] is { } build && !File.Exists(DeployFiles.PathOf(build["dockerfile"]!.ToString())))

@@ -116,10 +116,14 @@ internal static partial class ManifestCheck
         foreach (string path in mounts.Where(path => path is not "/tmp" && !path.StartsWith("/run/secrets/", StringComparison.Ordinal) && !image.Laid().Contains(path)))
             yield return $"path {path} is not in the image";
         foreach ((string variable, string value) in environment.Where(item => item.Value.StartsWith('/')))
-            if (!mounts.Any(mount => value.StartsWith(mount + "/", StringComparison.Ordinal)))
+            if (!mounts.Any(mount => value == mount || value.StartsWith(mount + "/", StringComparison.Ordinal)))
                 yield return $"{variable}: {value} lies in no mount";
 
-        // 4. Rights.
+        // 4. Links leave the pod: they are encrypted.
+        foreach (string tls in new[] { "Gateway__Tls", "Worker__Tls" }.Where(name => environment.ContainsKey(name.Replace("Tls", "SecretFile", StringComparison.Ordinal)) && !environment.ContainsKey(name)))
+            yield return $"{tls} is not set, so its links are not encrypted";
+
+        // 5. Rights.
         JsonNode? rights = container["securityContext"];
         if (rights?["allowPrivilegeEscalation"]?.GetValue<bool>() != false || rights["readOnlyRootFilesystem"]?.GetValue<bool>() != true
             || rights["capabilities"]?["drop"]?.AsArray().Any(one => one!.ToString() == "ALL") != true || rights["privileged"] is not null || rights["capabilities"]?["add"] is not null)
@@ -133,14 +137,14 @@ internal static partial class ManifestCheck
         string[] args = Words(leader.Single(container => container!["name"]!.ToString() == "gateway")!["args"]!.AsArray());
         string[] workers = [.. args.Index().Where(word => word.Index > 0 && args[word.Index - 1] == "--worker").Select(word => word.Item)];
         long size = template["size"]!.GetValue<long>();
-        string[] expected = ["http://$(LWS_LEADER_ADDRESS):9001", .. Enumerable.Range(1, (int)size - 1).Select(index => $"http://$(POD_NAME)-{index}.{name}:9001")];
+        string[] expected = ["https://$(LWS_LEADER_ADDRESS):9001", .. Enumerable.Range(1, (int)size - 1).Select(index => $"https://$(POD_NAME)-{index}.{name}:9001")];
         if (!workers.SequenceEqual(expected))
             yield return $"a group of {size} pods has the workers {string.Join(", ", workers)}";
         foreach (string part in new[] { "leaderTemplate", "workerTemplate" })
         {
             JsonNode worker = template[part]!["spec"]!["containers"]!.AsArray().Single(container => container!["name"]!.ToString() == "worker")!;
             string? advertised = worker["env"]!.AsArray().Single(item => item!["name"]!.ToString() == "Worker__Advertise")!["value"]?.ToString();
-            if (advertised != $"http://$(POD_NAME).{name}:9001")
+            if (advertised != $"https://$(POD_NAME).{name}:9001")
                 yield return $"{part}: {advertised} is advertised";
         }
         JsonNode gateway = leader.Single(container => container!["name"]!.ToString() == "gateway")!;

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using k8s.Models;
 using NUnit.Framework;
+using TpServe.Links;
 
 namespace TpServe.Deploy.Tests;
 
@@ -29,8 +30,10 @@ public sealed class ManifestTests
     [TestCase("- --transport", "- --transports", "no flag --transports")]
     [TestCase("command: [tpserve-worker]", "command: [worker]", "'worker' is not in the image")]
     [TestCase("command: [tpserve, drain,", "command: [tpserve, stop,", "'tpserve stop' is no command")]
-    [TestCase("http://$(POD_NAME)-1.tpserve:9001", "http://$(POD_NAME)-1.tpserve:9002", "has the workers")]
-    [TestCase("value: http://$(POD_NAME).tpserve:9001", "value: http://$(HOST).tpserve:9001", "$(HOST) is not defined")]
+    [TestCase("https://$(POD_NAME)-1.tpserve:9001", "https://$(POD_NAME)-1.tpserve:9002", "has the workers")]
+    [TestCase("https://$(POD_NAME)-1.tpserve:9001", "http://$(POD_NAME)-1.tpserve:9001", "has the workers")]
+    [TestCase("name: Worker__Tls", "name: Worker__LogLevel", "Worker__Tls is not set")]
+    [TestCase("value: https://$(POD_NAME).tpserve:9001", "value: https://$(HOST).tpserve:9001", "$(HOST) is not defined")]
     [TestCase("terminationGracePeriodSeconds: 90", "terminationGracePeriodSeconds: 60", "not enough for a drain of 60 s")]
     [TestCase("runAsUser: 1654", "runAsUser: 0", "does not run as user 1654")]
     [TestCase("allowPrivilegeEscalation: false", "privileged: true", "more rights than it needs")]
@@ -85,6 +88,9 @@ public sealed class ManifestTests
         JsonNode secret = kustomization["secretGenerator"]![0]!;
         Assert.That(s_files.LeaderWorkerSet, Does.Contain($"secretName: {secret["name"]}"));
         Assert.That(s_files.LeaderWorkerSet, Does.Contain($"/run/secrets/tpserve/{secret["files"]![0]}"));
+        JsonNode tls = kustomization["secretGenerator"]![1]!;
+        Assert.That(s_files.LeaderWorkerSet, Does.Contain($"secretName: {tls["name"]}"));
+        Assert.That(tls["files"]!.AsArray().Select(file => Path.GetFileName(file!.ToString())), Is.EquivalentTo(new[] { GroupCertificate.CertificateFile, GroupCertificate.KeyFile }));
         Assert.That(kustomization["generatorOptions"]!["disableNameSuffixHash"]!.GetValue<bool>(), Is.True);
         JsonNode image = kustomization["images"]![0]!;
         Assert.That(s_files.LeaderWorkerSet, Does.Contain($"image: {image["name"]}:{image["newTag"]}"));

@@ -30,13 +30,14 @@ readonly_bind "$image/usr/local/bin" "$root/usr/local/bin" || fail "usr/local/bi
 readonly_bind "$models" "$root/models" || fail "models"
 chown "$user:$user" "$image/var/cache/tpserve" && mount --bind "$image/var/cache/tpserve" "$root/var/cache/tpserve" || fail "cache"
 
-# 2. What the engine adds: devices, names, the secret, writable memory.
+# 2. What the engine adds: devices, names, the secret and the certificate, writable memory.
 for device in null zero full random urandom; do : > "$root/dev/$device" && mount --bind "/dev/$device" "$root/dev/$device" || fail "$device"; done
 mkdir "$root/dev/shm"
 printf '127.0.0.1 localhost worker\n' > "$work/hosts" && mount --bind "$work/hosts" "$root/etc/hosts" || fail "hosts"
 head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$root/run/secrets/group-secret"
 chown "$user" "$root/run/secrets/group-secret" && chmod 0400 "$root/run/secrets/group-secret"
 mount -t proc proc "$root/proc" || fail "proc"
+"$dotnet/dotnet" "$image/app/TpServe.Gateway.dll" secret --tls "$root/run/secrets/tls" > /dev/null && chown -R "$user" "$root/run/secrets/tls" || fail "certificate"
 mount -t tmpfs -o noexec,nosuid,nodev,size=64m,mode=1777 tmpfs "$root/tmp" || fail "tmp"
 mount -t tmpfs -o noexec,nosuid,nodev,size=1g,mode=1777 tmpfs "$root/dev/shm" || fail "shm"
 mount -o remount,ro "$root" || fail "read-only root"

@@ -9,11 +9,12 @@ namespace TpServe.Network.Tests;
 internal static class Completions
 {
     private const string Prompt = "The tensor parallel server splits each matrix into shards. Every rank computes its part, and then";
-    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(60);
 
     /// <summary>Waits until it serves, or again does not.</summary>
     public static async Task UntilReadyAsync(this HttpClient client, RunningProgram server, bool ready = true)
     {
+        string last = "";
         using PeriodicTimer pause = new(TimeSpan.FromMilliseconds(50));
         for (long start = Stopwatch.GetTimestamp(); ;)
         {
@@ -25,12 +26,12 @@ internal static class Completions
                 if (answer.StatusCode == HttpStatusCode.OK == ready)
                     return;
             }
-            catch (Exception fault) when (fault is HttpRequestException or System.Net.Sockets.SocketException)
+            catch (HttpRequestException fault)
             {
-                // It does not listen yet.
+                last = fault.GetBaseException().Message; // it does not listen yet
             }
             if (Stopwatch.GetElapsedTime(start) > s_start)
-                throw new TimeoutException($"The server is not {(ready ? "ready" : "unready")} after {s_start.TotalSeconds:F0} s: {server.Output}");
+                throw new TimeoutException($"The server is not {(ready ? "ready" : "unready")} after {s_start.TotalSeconds:F0} s ({last}): {server.Output}");
             await pause.WaitForNextTickAsync();
         }
     }

@@ -162,8 +162,8 @@ internal sealed partial class NetworkNamespace : IDisposable
         {
             try
             {
-                using FileStream other = new($"/proc/{Pid}/ns/net", FileMode.Open, FileAccess.Read);
-                if (SetNamespace(other.SafeFileHandle, NewNetwork) != 0)
+                using SafeHandle other = File.OpenHandle($"/proc/{Pid}/ns/net"); // no stream: those look whether they can seek
+                if (SetNamespace(other, NewNetwork) != 0)
                     throw new Win32Exception();
                 Socket socket = new(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
                 socket.Connect(address);

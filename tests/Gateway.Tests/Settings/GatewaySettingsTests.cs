@@ -205,12 +205,16 @@ public sealed class GatewaySettingsTests
     [TestCase("ports of their own", "--http", "127.0.0.1:1", "--grpc", "localhost:1")]
     [TestCase("ports of their own", "--http", "127.0.0.1:1", "--grpc", "0.0.0.0:1")]
     [TestCase("--secret-file", "--worker", "http://127.0.0.1:1")]
-    [TestCase("--worker: http://a:1 is not on this host", "--worker", "http://a:1", "--secret-file", "/proc/self/comm")]
     [TestCase("is no folder", "--tls", "/no/such/folder")]
     [TestCase("does not exist", "--secret-file", "/no/such/file")]
     [TestCase("is a folder", "--secret-file", "/proc")]
     [TestCase("is a character device", "--secret-file", "/dev/null")]
     public void Read_SettingsThatDoNotFitTogether_AreRefused(string says, params string[] flags) => Assert.That(Read(flags: flags).Faults, Is.Not.Empty.And.All.Contains(says));
+
+    [TestCase("http://a:1", "is not on this host")]
+    [TestCase("https://a:1", "needs the group's certificate: --tls DIR")]
+    public void Read_WorkerElsewhereWithoutTls_IsRefusedWithTheWayOut(string worker, string fault) =>
+        Assert.That(Read(flags: ["--worker", worker, "--secret-file", WriteFile("secret", "s")]).Faults, Has.One.StartsWith($"--worker: {worker} {fault}").And.Count.EqualTo(1));
 
     [Test]
     public void Read_OneWorkerTwice_IsRefusedWhateverItsSpelling() =>
