@@ -30,10 +30,14 @@ public sealed class EncryptedLinksTests
         if (TestContext.CurrentContext.Result.FailCount > 0)
             foreach (RunningProgram program in _programs)
                 await TestContext.Out.WriteLineAsync(program.Output);
-        foreach (RunningProgram program in _programs)
-            await program.DisposeAsync();
-        _programs.Clear();
-        _folder.Dispose();
+        try
+        {
+            await RunningProgram.EndAllAsync(_programs);
+        }
+        finally
+        {
+            _folder.Dispose();
+        }
     }
 
     [Test]

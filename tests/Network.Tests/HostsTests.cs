@@ -31,13 +31,17 @@ public sealed class HostsTests
         if (TestContext.CurrentContext.Result.FailCount > 0)
             foreach (RunningProgram program in _programs)
                 await TestContext.Out.WriteLineAsync(program.Output);
-        foreach (RunningProgram program in _programs)
-            await program.DisposeAsync();
-        _programs.Clear();
-        _workers.Clear();
-        _network?.Dispose();
-        _network = null;
-        _folder.Dispose();
+        try
+        {
+            await RunningProgram.EndAllAsync(_programs);
+        }
+        finally
+        {
+            _workers.Clear();
+            _network?.Dispose();
+            _network = null;
+            _folder.Dispose();
+        }
     }
 
     [TestCase(2)] // the gateway's host has a worker too
@@ -53,7 +57,7 @@ public sealed class HostsTests
             await client.UntilReadyAsync(alone);
             expected = await client.AnswerAsync(48);
         }
-        await alone.DisposeAsync();
+        await alone.KillAsync();
 
         (RunningProgram gateway, HttpClient group) = await StartGroupAsync(network, network.Hosts.Skip(hosts - 2));
         using (group)

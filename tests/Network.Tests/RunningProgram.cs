@@ -43,6 +43,24 @@ internal sealed class RunningProgram : IAsyncDisposable
         return new RunningProgram(Process.Start(new ProcessStartInfo(line[0], line[1..]) { RedirectStandardOutput = true, RedirectStandardError = true })!);
     }
 
+    /// <summary>Ends them all, whatever becomes of one, and empties the list; then says what failed.</summary>
+    public static async Task EndAllAsync(List<RunningProgram> programs)
+    {
+        List<Exception> faults = [];
+        foreach (RunningProgram program in programs)
+            try
+            {
+                await program.DisposeAsync();
+            }
+            catch (Exception fault) // the others must end all the same
+            {
+                faults.Add(fault);
+            }
+        programs.Clear();
+        if (faults.Count > 0)
+            throw new AggregateException(faults);
+    }
+
     /// <summary>Waits for its end; the exit code.</summary>
     public async Task<int> EndAsync(TimeSpan patience)
     {
