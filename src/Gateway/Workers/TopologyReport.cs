@@ -64,9 +64,11 @@ internal static class TopologyReport
     /// <param name="epoch">The epoch of <paramref name="ranks"/>.</param>
     /// <param name="ranks">By rank; none before the group was ready for the first time.</param>
     /// <param name="second">Now, by the group's clock.</param>
-    public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus> ranks, long second)
+    /// <param name="balancer">Who knows of moves; null = nobody looks.</param>
+    public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus> ranks, long second, Balancer? balancer = null)
     {
-        GetTopologyResponse topology = new() { State = state, DeviceReason = plan.Devices.Reason };
+        GetTopologyResponse topology = new() { State = state, DeviceReason = plan.Devices.Reason, Advice = balancer?.Advice };
+        topology.Moves.Add(balancer?.Moves ?? []);
         foreach (RankStatus status in ranks)
             topology.Ranks.Add(Describe(plan.Shards[topology.Ranks.Count], plan.Devices.Ranks[topology.Ranks.Count], status, second));
         topology.Epoch = topology.Ranks.Count == 0 ? 0 : epoch;
