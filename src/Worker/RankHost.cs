@@ -32,6 +32,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
     private volatile bool _buildingIsWanted;
     private OpenedDevice? _opened;
     private LoadedShard? _loaded;
+    private ProcessorTimes? _processor; // of the rank's thread
     private LoadRequest? _ready; // what the rank has joined with; null while it cannot run steps
 
     /// <summary>Opens the rank's GPU and its segment for an epoch, on the device of what is loaded where it is the same. Says why where there is none.</summary>
@@ -133,7 +134,12 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         {
             if (_ready is not { } ready)
                 throw new PlanMismatchException("no shard is loaded.");
-            loop ??= new StepLoop(_loaded!, ready.Epoch, ready.BlockTokens);
+            if (loop is null)
+            {
+                _processor ??= new ProcessorTimes();
+                _processor.Begin();
+                loop = new StepLoop(_loaded!, ready.Epoch, ready.BlockTokens, _processor);
+            }
             return loop.Run(plan);
         });
     }
@@ -158,6 +164,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         if (!_thread.Stop())
             return; // the process ends anyway; what its thread still uses is not taken from under it
         _thread.Dispose();
+        _processor?.Dispose();
         FreeOpened();
         FreeLoaded();
     }

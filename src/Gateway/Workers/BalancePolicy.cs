@@ -7,7 +7,7 @@ namespace TpServe.Gateway.Workers;
 /// <remarks>
 /// 1. Time in steps is cut into three windows of a third of <see cref="BalanceLimits.After"/>; idle time does not count. 2. A rank whose arithmetic takes more
 /// than <see cref="BalanceLimits.Skew"/> times that of the others' mean in each of the last three is slow; a rank whose host has run short of memory for as
-/// long is pressed. 3. Work is given in proportion to speed, which is what a rank owns by the time it takes (<see cref="BalanceSearch"/>). 4. There is a
+/// long is pressed. What others take of a rank's core in whole time slices is no slowness of its own: no split helps against it. 3. Work is given in proportion to speed, which is what a rank owns by the time it takes (<see cref="BalanceSearch"/>). 4. There is a
 /// finding where the predicted step is shorter, and what that saves within the horizon at the present load is more than the pause of the move costs.
 /// 5. None is found for some time after a move, unless the group was lost since: what made the ranks slow may be another thing now.
 /// A split that goes back when the cause is gone follows from the same rule.
@@ -62,7 +62,7 @@ internal sealed class BalancePolicy(ModelConfig config, ShardWork work, BalanceL
         if (served >= limits.After.TotalSeconds / Windows)
         {
             _closed.Enqueue(new Window(
-                [.. totals.Select((load, rank) => load.ComputeSeconds - _since[rank].ComputeSeconds)],
+                [.. totals.Select((load, rank) => Compute(load, _since[rank]))],
                 [.. totals.Select((load, rank) => load.ServedSeconds - _since[rank].ServedSeconds)], time.GetElapsedTime(_windowBegan).TotalSeconds));
             if (_closed.Count > Windows)
                 _closed.Dequeue();
@@ -77,6 +77,18 @@ internal sealed class BalancePolicy(ModelConfig config, ShardWork work, BalanceL
     {
         _since = [.. totals];
         _windowBegan = time.GetTimestamp();
+    }
+
+    /// <summary>What a rank's arithmetic took of itself.</summary>
+    /// <remarks>
+    /// A neighbour that takes the core for moments makes the rank slow, and less work shortens its part. One that takes it for whole time slices stops the rank
+    /// wherever it is, and with it all that wait for it: that part is the same under every split.
+    /// </remarks>
+    private double Compute(RankLoad now, RankLoad before)
+    {
+        double compute = now.ComputeSeconds - before.ComputeSeconds, ran = now.RanSeconds - before.RanSeconds, stolen = now.StolenSeconds - before.StolenSeconds;
+        long times = now.StolenTimes - before.StolenTimes;
+        return times > 0 && ran > 0 && stolen / times >= limits.LongSlice.TotalSeconds ? compute * ran / (ran + stolen) : compute;
     }
 
     private BalanceFinding? Skewed()
@@ -164,7 +176,17 @@ internal sealed class BalancePolicy(ModelConfig config, ShardWork work, BalanceL
 /// <param name="ComputeSeconds">Arithmetic.</param>
 /// <param name="ServedSeconds">Arithmetic and collectives, waiting included.</param>
 /// <param name="FreeBytes">Memory that its host has free; null where another host's would not help.</param>
-internal readonly record struct RankLoad(double ComputeSeconds, double ServedSeconds, long? FreeBytes = null);
+internal readonly record struct RankLoad(double ComputeSeconds, double ServedSeconds, long? FreeBytes = null)
+{
+    /// <summary>How long its thread ran; 0 where that is not known.</summary>
+    public double RanSeconds { get; init; }
+
+    /// <summary>How long its thread was kept from running though it could.</summary>
+    public double StolenSeconds { get; init; }
+
+    /// <summary>How often.</summary>
+    public long StolenTimes { get; init; }
+}
 
 /// <summary>A split that is worth moving to.</summary>
 /// <param name="Rank">The rank it is for.</param>
@@ -190,6 +212,9 @@ internal sealed record BalanceLimits
 
     /// <summary>Host memory below which a rank is pressed. Default 256 MiB.</summary>
     public long MemoryFloorBytes { get; init; } = 256L << 20;
+
+    /// <summary>Mean time for which others take a core at once, from which on they stop a rank rather than slow it. Default 0.5 ms.</summary>
+    public TimeSpan LongSlice { get; init; } = TimeSpan.FromMicroseconds(500);
 
     /// <summary>How long an idle point is waited for before a step's boundary serves: twice <see cref="After"/>.</summary>
     public TimeSpan IdleFor => 2 * After;

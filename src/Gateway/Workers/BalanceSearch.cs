@@ -21,9 +21,9 @@ internal static class BalanceSearch
     /// <param name="present">The split as it is, which is given back where nothing is better.</param>
     public static Partition Best(ModelConfig config, ShardWork work, IReadOnlyList<double> secondsOfByte, Partition present)
     {
-        Partition proportional = Climb(config, work, secondsOfByte, Partition.Weighted(config, [.. secondsOfByte.Select(seconds => 1 / Math.Max(seconds, 1e-30))]));
-        Partition near = Climb(config, work, secondsOfByte, present);
-        return Seconds(config, work, secondsOfByte, near).Max() <= Seconds(config, work, secondsOfByte, proportional).Max() ? near : proportional;
+        Partition proportional = Partition.Weighted(config, [.. secondsOfByte.Select(seconds => 1 / Math.Max(seconds, 1e-30))]);
+        Partition[] candidates = [present, Climb(config, work, secondsOfByte, present), proportional, Climb(config, work, secondsOfByte, proportional)];
+        return candidates.MinBy(candidate => Seconds(config, work, secondsOfByte, candidate).Max())!;
     }
 
     /// <summary>What each rank's work takes.</summary>

@@ -198,7 +198,8 @@ internal sealed partial class Balancer(
     private static RankLoad Load(RankStatus rank, long? free)
     {
         (long compute, long collective, long _, long _) = rank.TotalMicroseconds;
-        return new RankLoad(compute * 1e-6, (compute + collective) * 1e-6, free);
+        (double ran, double stolen, long times) = rank.Processor;
+        return new RankLoad(compute * 1e-6, (compute + collective) * 1e-6, free) { RanSeconds = ran, StolenSeconds = stolen, StolenTimes = times };
     }
 
     private static async Task<long?> FreeBytesAsync(RankStatus rank, CancellationToken cancellation)

@@ -35,6 +35,9 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
     /// <summary>Their time, in microseconds: arithmetic, collectives, what of those was waiting, and between steps.</summary>
     public (long Compute, long Collective, long Wait, long Idle) TotalMicroseconds { get; private set; }
 
+    /// <summary>Of the rank's own thread: seconds it ran, and was kept from running though it could, and how often.</summary>
+    public (double Ran, double Stolen, long Times) Processor { get; private set; }
+
     /// <summary>Where the last minute went.</summary>
     public RankClock Clock { get; } = new();
 
@@ -52,6 +55,8 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
         TotalMicroseconds = (
             compute + before.ComputeMicroseconds + result.ComputeMicroseconds, collective + before.CollectiveMicroseconds + result.CollectiveMicroseconds,
             wait + before.WaitMicroseconds + result.WaitMicroseconds, idle + before.IdleMicroseconds + result.IdleMicroseconds);
+        (double ran, double stolen, long times) = Processor;
+        Processor = (ran + (result.RanMicroseconds * 1e-6), stolen + (result.StolenMicroseconds * 1e-6), times + result.StolenTimes);
         Clock.Add(second, result);
     }
 }

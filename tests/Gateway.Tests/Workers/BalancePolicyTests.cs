@@ -22,10 +22,12 @@ public sealed class BalancePolicyTests
     private double[] _slowness = null!;
     private double[] _compute = null!;
     private double _served;
+    private (int Rank, double Slice) _stolen;
 
     [SetUp]
     public void Begin()
     {
+        _stolen = (-1, 0);
         _policy = new BalancePolicy(s_model.Config, s_model.Work, _limits, _time);
         Start(Partition.Even(s_model.Config, 2), 1, 1);
     }
@@ -96,6 +98,15 @@ public sealed class BalancePolicyTests
         Assert.That(Serve(TimeSpan.FromHours(2), load: 0.01), Is.Null, "600 s at a hundredth of the load save less than two seconds");
         _policy.Begin(_split, afterLoss: false);
         Assert.That(Serve(TimeSpan.FromHours(2), load: 0.2), Is.Not.Null);
+    }
+
+    [TestCase(0.0002, true)]
+    [TestCase(0.002, false)]
+    public void Observe_AnotherProcessHasHalfOfTheCore_AsksOnlyWhereItTakesItForMoments(double slice, bool asks)
+    {
+        Start(_split, 1, 2);
+        _stolen = (1, slice);
+        Assert.That(Serve(TimeSpan.FromMinutes(3)) is not null, Is.EqualTo(asks));
     }
 
     [Test]
@@ -194,7 +205,10 @@ public sealed class BalancePolicyTests
             _served += load;
             for (int rank = 0; rank < times.Length; rank++)
                 _compute[rank] += load * times[rank] / (times.Max() * 1.1);
-            if (_policy.Observe([.. _compute.Select(compute => new RankLoad(compute, _served))]) is { } found)
+            RankLoad[] loads = [.. _compute.Select(compute => new RankLoad(compute, _served))];
+            if (_stolen.Rank >= 0)
+                loads[_stolen.Rank] = loads[_stolen.Rank] with { RanSeconds = _served / 2, StolenSeconds = _served / 2, StolenTimes = (long)(_served / 2 / _stolen.Slice) };
+            if (_policy.Observe(loads) is { } found)
                 return found;
         }
         return null;
