@@ -5,10 +5,11 @@ namespace TpServe.Gateway.Workers;
 
 /// <summary>When a running group's split is changed, and into which: from what the ranks' arithmetic takes, and what each owns.</summary>
 /// <remarks>
-/// 1. Time in steps is cut into three windows of a third of <see cref="BalanceLimits.After"/>; idle time does not count. 2. A rank whose arithmetic takes more
-/// than <see cref="BalanceLimits.Skew"/> times that of the others' mean in each of the last three is slow; a rank whose host has run short of memory for as
-/// long is pressed. What others take of a rank's core in whole time slices is no slowness of its own: no split helps against it. 3. Work is given in proportion to speed, which is what a rank owns by the time it takes (<see cref="BalanceSearch"/>). 4. There is a
-/// finding where the predicted step is shorter, and what that saves within the horizon at the present load is more than the pause of the move costs.
+/// 1. Time in steps is cut into three windows of a third of <see cref="BalanceLimits.After"/>; idle time does not count.
+/// 2. A rank whose arithmetic takes more than <see cref="BalanceLimits.Skew"/> times that of the others' mean in each of the last three is slow; a rank whose
+///    host has run short of memory for as long is pressed. What others take of a core in whole time slices is no slowness of the rank: no split helps against it.
+/// 3. Work is given in proportion to speed, which is what a rank owns by the time it takes (<see cref="BalanceSearch"/>).
+/// 4. There is a finding where the predicted step is shorter, and what that saves within the horizon at the present load is more than the pause of the move costs.
 /// 5. None is found for some time after a move, unless the group was lost since: what made the ranks slow may be another thing now.
 /// A split that goes back when the cause is gone follows from the same rule.
 /// Threads   one caller at a time.
