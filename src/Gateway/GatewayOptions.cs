@@ -116,6 +116,12 @@ public sealed record GatewayOptions
     /// <summary>What happens to the group when a rank is lost.</summary>
     public OnRankLoss OnRankLoss { get; init; }
 
+    /// <summary>What is done where some workers have become slower than others.</summary>
+    public Rebalance Rebalance { get; init; } = Rebalance.Advise;
+
+    /// <summary>How long a worker must be slower, in time of steps; what a move waits for and must repay itself within follows.</summary>
+    public TimeSpan RebalanceAfter { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>Losses of the group that a request survives.</summary>
     public int Recoveries { get; init; } = 3;
 

@@ -57,6 +57,16 @@ public interface ITensorBackend : IDisposable
     /// <summary>Repacks a matrix of the file into the device's layout; values keep their stored format.</summary>
     PackedWeight PackWeight(WeightRows rows, InputLeaves leaves);
 
+    /// <summary>The same; what is packed already is taken from there where the backend can, and <paramref name="readBytes"/> says how many bytes of the file were read.</summary>
+    PackedWeight PackWeight(WeightRows rows, InputLeaves leaves, IReadOnlyList<KeptRows> kept, out long readBytes)
+    {
+        ArgumentNullException.ThrowIfNull(rows);
+        ArgumentNullException.ThrowIfNull(leaves);
+        int block = rows.Format.BlockValues();
+        readBytes = rows.Outputs * rows.Format.RowBytes((leaves.Columns + block - 1) / block * block);
+        return PackWeight(rows, leaves);
+    }
+
     /// <summary>y = x · Wᵀ for several matrices of one input, whose outputs lie side by side in y; each has a single piece.</summary>
     /// <remarks>Shapes   x [n, in], parts[i] [out_i, in], y [n, Σ out_i]; x and y may be strided.</remarks>
     void Linear(Tensor x, ReadOnlySpan<PackedWeight> parts, Tensor y);

@@ -1,6 +1,7 @@
 using TpServe.Checkpoint.Config;
 using TpServe.Kernels;
 using TpServe.Model.Layers;
+using TpServe.Model.Weights;
 
 namespace TpServe.Model;
 
@@ -17,11 +18,13 @@ namespace TpServe.Model;
 /// <param name="head">Hidden states to this rank's logits.</param>
 /// <param name="limits">Longest sequence and largest step.</param>
 /// <param name="ops">The rank's device.</param>
-/// <param name="owned">Device memory of the weights and tables; disposed with the model.</param>
+/// <param name="weights">Device memory of the weights and tables; disposed with the model.</param>
 public sealed class DenseTransformer(
     ModelConfig config, VocabParallelEmbedding embedding, IReadOnlyList<DecoderLayer> layers, RmsNorm finalNorm, ParallelLmHead head, ModelLimits limits,
-    ITensorBackend ops, IReadOnlyList<IDisposable> owned) : IDisposable
+    ITensorBackend ops, HeldWeights weights) : IDisposable
 {
+    private HeldWeights? _weights = weights;
+
     /// <summary>Architecture and sizes.</summary>
     public ModelConfig Config => config;
 
@@ -32,7 +35,10 @@ public sealed class DenseTransformer(
     public int LocalVocab => head.LocalVocab;
 
     /// <summary>Device bytes of the packed weights.</summary>
-    public long WeightBytes => owned.OfType<PackedWeight>().Sum(weight => weight.Bytes);
+    public long WeightBytes => _weights?.Bytes ?? 0;
+
+    /// <summary>Bytes of the checkpoint that were read to load it.</summary>
+    public long ReadBytes => _weights?.ReadBytes ?? 0;
 
     /// <summary>The hidden states after the final norm, [n, hidden], in scratch memory of the caller's mark.</summary>
     public Tensor Forward(StepContext step)
@@ -50,10 +56,18 @@ public sealed class DenseTransformer(
     /// <summary>This rank's logits [m, localVocab] of hidden states [m, hidden] after the final norm.</summary>
     public Tensor Logits(Tensor hidden) => head.Forward(hidden);
 
+    /// <summary>Ends the model and hands its weights to the next one of the same checkpoint and device.</summary>
+    public HeldWeights TakeWeights()
+    {
+        HeldWeights taken = _weights ?? throw new ObjectDisposedException(nameof(DenseTransformer));
+        _weights = null;
+        return taken;
+    }
+
     /// <summary>Frees the weights.</summary>
     public void Dispose()
     {
-        foreach (IDisposable memory in owned)
-            memory.Dispose();
+        _weights?.Dispose();
+        _weights = null;
     }
 }

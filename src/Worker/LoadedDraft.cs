@@ -37,6 +37,9 @@ internal sealed class LoadedDraft : IDraftModel, IDisposable
     /// <summary>Bytes of its weights.</summary>
     public long WeightBytes => _model.WeightBytes;
 
+    /// <summary>Bytes of its files that were read to load it.</summary>
+    public long ReadBytes => _model.ReadBytes;
+
     /// <summary>Bytes of its cache.</summary>
     public long KvBytes => _cache.Bytes;
 
@@ -46,13 +49,14 @@ internal sealed class LoadedDraft : IDraftModel, IDisposable
     /// <param name="group">The rank's group.</param>
     /// <param name="targetVocab">Rows of the embedding of the model it guesses for.</param>
     /// <param name="progress">Told the bytes done, and all.</param>
+    /// <param name="before">What the rank holds of it; taken over. Null = nothing.</param>
     /// <exception cref="ModelLoadException">It cannot be loaded.</exception>
-    public static LoadedDraft Load(LoadRequest request, ITensorBackend ops, ICommunicator group, int targetVocab, Action<long, long> progress)
+    public static LoadedDraft Load(LoadRequest request, ITensorBackend ops, ICommunicator group, int targetVocab, Action<long, long> progress, HeldWeights? before = null)
     {
         DraftModel draft = request.Draft;
         using ModelCheckpoint checkpoint = ModelCheckpoints.OpenWeights(draft.ModelPath);
         ShardPlan plan = new(checkpoint.Config, new Partition([.. draft.HeadBoundaries], [.. draft.LeafBoundaries], [.. draft.VocabBoundaries]), request.Rank);
-        DenseTransformer model = WeightLoader.Load(checkpoint, plan, ops, group, new ModelLimits(draft.MaxModelLen, request.MaxStepTokens), progress);
+        DenseTransformer model = WeightLoader.Load(checkpoint, plan, ops, group, new ModelLimits(draft.MaxModelLen, request.MaxStepTokens), progress, before);
         try
         {
             KvCache cache = new(checkpoint.Config, plan, DeviceBackends.Element(request.KvDtype), request.BlockTokens, request.KvBlocks, ops);
@@ -71,10 +75,13 @@ internal sealed class LoadedDraft : IDraftModel, IDisposable
     /// <inheritdoc/>
     public void CopyBlock(int source, int destination) => _cache.CopyBlock(source, destination, _ops);
 
-    /// <summary>Frees weights and cache.</summary>
-    public void Dispose()
+    /// <summary>Frees the cache; the weights are the caller's now.</summary>
+    public HeldWeights GiveUp()
     {
         _cache.Dispose();
-        _model.Dispose();
+        return _model.TakeWeights();
     }
+
+    /// <summary>Frees weights and cache.</summary>
+    public void Dispose() => GiveUp().Dispose();
 }

@@ -2,6 +2,7 @@ using TpServe.Checkpoint;
 using TpServe.Collectives;
 using TpServe.Kernels;
 using TpServe.Model;
+using TpServe.Model.Weights;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 
@@ -27,6 +28,9 @@ internal sealed class LoadedShard(
     /// <summary>Bytes of its weights, the draft model's included.</summary>
     public long WeightBytes => model.WeightBytes + (draft?.WeightBytes ?? 0);
 
+    /// <summary>Bytes of the files that were read to load it.</summary>
+    public long ReadBytes => model.ReadBytes + (draft?.ReadBytes ?? 0);
+
     /// <summary>Bytes of its caches.</summary>
     public long KvBytes => cache.Bytes + (draft?.KvBytes ?? 0);
 
@@ -38,6 +42,27 @@ internal sealed class LoadedShard(
 
     /// <summary>Whether a load would build the same again: it differs in the epoch, the way to the peers, the first steps and where it runs alone.</summary>
     public bool Serves(LoadRequest other) => !IsSpoiled && IsSameShard(request, other);
+
+    /// <summary>Whether a load may take weights from here: it is of the same model on the same device, and differs in who owns what and how much the caches hold.</summary>
+    public bool SharesWeights(LoadRequest other)
+    {
+        if (IsSpoiled)
+            return false;
+        LoadRequest probe = other.Clone();
+        probe.Rank = request.Rank;
+        probe.Degree = request.Degree;
+        probe.HeadBoundaries.Clear();
+        probe.HeadBoundaries.Add(request.HeadBoundaries);
+        probe.LeafBoundaries.Clear();
+        probe.LeafBoundaries.Add(request.LeafBoundaries);
+        probe.VocabBoundaries.Clear();
+        probe.VocabBoundaries.Add(request.VocabBoundaries);
+        probe.KvBlocks = request.KvBlocks;
+        probe.MaxModelLen = request.MaxModelLen;
+        if (probe.Draft is not null && request.Draft is not null && probe.Draft.ModelIdentity == request.Draft.ModelIdentity && probe.Draft.ModelPath == request.Draft.ModelPath)
+            probe.Draft = request.Draft;
+        return IsSameShard(request, probe);
+    }
 
     /// <summary>Whether two loads build the same.</summary>
     public static bool IsSameShard(LoadRequest built, LoadRequest asked)
@@ -57,15 +82,30 @@ internal sealed class LoadedShard(
         return probe.Equals(built);
     }
 
+    /// <summary>Frees everything but the weights and the device, which are the caller's now.</summary>
+    public KeptShard GiveUp()
+    {
+        relay.Dispose();
+        cache.Dispose();
+        return new KeptShard(ops, model.TakeWeights(), draft?.GiveUp());
+    }
+
     /// <summary>Frees everything but the device, which is the caller's now.</summary>
     public ITensorBackend GiveUpDevice()
     {
-        relay.Dispose();
-        draft?.Dispose();
-        cache.Dispose();
-        model.Dispose();
+        GiveUp().Dispose();
         return ops;
     }
 
     public void Dispose() => GiveUpDevice().Dispose();
+}
+
+/// <summary>What of a shard goes into the next one: its device, and weights, which a load takes apart; whoever disposes it frees the weights alone.</summary>
+internal sealed record KeptShard(ITensorBackend Ops, HeldWeights Weights, HeldWeights? Draft) : IDisposable
+{
+    public void Dispose()
+    {
+        Draft?.Dispose();
+        Weights.Dispose();
+    }
 }

@@ -18,7 +18,8 @@ namespace TpServe.Worker;
 
 /// <summary>The rank inside the process: builds device, group, model and cache for each Load, and runs steps on the one rank thread.</summary>
 /// <remarks>
-/// A Load that would build what is loaded already, which is every Load after a peer was lost, keeps it and only joins the new group. A shard whose group falls
+/// A Load that would build what is loaded already, which is every Load after a peer was lost, keeps it and only joins the new group. One that differs in who owns
+/// what keeps the device and the weights that the rank owns in both, and reads the others. A shard whose group falls
 /// apart while it loads is kept for the next Load too; one for which the next Load has no use stops loading at once.
 /// Threads   callable from anywhere; the work happens on the rank's thread. <see cref="Revoke"/> reaches a rank that joins, or waits in a collective.
 /// </remarks>
@@ -31,6 +32,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
     private volatile bool _buildingIsWanted;
     private OpenedDevice? _opened;
     private LoadedShard? _loaded;
+    private ProcessorTimes? _processor; // of the rank's thread
     private LoadRequest? _ready; // what the rank has joined with; null while it cannot run steps
 
     /// <summary>Opens the rank's GPU and its segment for an epoch, on the device of what is loaded where it is the same. Says why where there is none.</summary>
@@ -132,7 +134,12 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         {
             if (_ready is not { } ready)
                 throw new PlanMismatchException("no shard is loaded.");
-            loop ??= new StepLoop(_loaded!, ready.Epoch, ready.BlockTokens);
+            if (loop is null)
+            {
+                _processor ??= new ProcessorTimes();
+                _processor.Begin();
+                loop = new StepLoop(_loaded!, ready.Epoch, ready.BlockTokens, _processor);
+            }
             return loop.Run(plan);
         });
     }
@@ -157,6 +164,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         if (!_thread.Stop())
             return; // the process ends anyway; what its thread still uses is not taken from under it
         _thread.Dispose();
+        _processor?.Dispose();
         FreeOpened();
         FreeLoaded();
     }
@@ -211,6 +219,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             AllReduceMicroseconds = group.Report.AllReduceMicroseconds,
             Backend = _loaded.Ops.Description,
             Reused = reused,
+            ReadBytes = reused ? 0 : _loaded.ReadBytes,
             Stages = stages.ToString(),
         };
     }
@@ -242,8 +251,10 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             stages.Ended("model");
 
             // 2. Device and group. The group first agrees that it can talk, before minutes go into weights.
-            (ITensorBackend ops, CudaIpcEndpoint? endpoint) = OpenDevice(request);
+            (ITensorBackend ops, CudaIpcEndpoint? endpoint, KeptShard? kept) = OpenDevice(request);
             Keep(ops);
+            if (kept is not null)
+                Keep(kept); // what is left of it when a load fails; empty after one that succeeds
             if (endpoint is not null)
                 Keep(endpoint);
             RelayCommunicator relay = Keep(new RelayCommunicator(request.Rank, request.Degree));
@@ -253,11 +264,11 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
 
             // 3. Weights, cache, sampler; of the draft model too.
             ModelLimits limits = new(request.MaxModelLen, request.MaxStepTokens);
-            DenseTransformer model = Keep(WeightLoader.Load(checkpoint, plan, ops, relay, limits, (done, total) => Advance("packing", done, total)));
+            DenseTransformer model = Keep(WeightLoader.Load(checkpoint, plan, ops, relay, limits, (done, total) => Advance("packing", done, total), kept?.Weights));
             stages.Ended("weights");
             KvCache cache = Keep(NewCache(request, checkpoint.Config, plan, ops));
             stages.Ended("cache");
-            LoadedDraft? draft = request.Draft is null ? null : Keep(LoadedDraft.Load(request, ops, relay, checkpoint.Config.Vocab, (done, total) => Advance("packing draft", done, total)));
+            LoadedDraft? draft = request.Draft is null ? null : Keep(LoadedDraft.Load(request, ops, relay, checkpoint.Config.Vocab, (done, total) => Advance("packing draft", done, total), kept?.Draft));
             if (draft is not null)
                 stages.Ended("draft");
             return new LoadedShard(request, ops, relay, model, cache, plan, draft);
@@ -311,18 +322,28 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             throw new ModelLoadException($"{path} is another model here: {found}; the gateway has {identity}.");
     }
 
-    /// <summary>What OpenIpc opened for this load, the device of what is freed for it, or one opened now.</summary>
-    private (ITensorBackend Ops, CudaIpcEndpoint? Endpoint) OpenDevice(LoadRequest request)
+    /// <summary>What OpenIpc opened for this load, the device of what was loaded, or one opened now; with the weights of what was loaded, where the load may take from them.</summary>
+    private (ITensorBackend Ops, CudaIpcEndpoint? Endpoint, KeptShard? Kept) OpenDevice(LoadRequest request)
     {
         OpenedDevice? opened = _opened;
         _opened = null;
+        if (_loaded is { } loaded && (opened is null || (opened.IsBorrowed && opened.Epoch == request.Epoch)) && loaded.SharesWeights(request))
+        {
+            _loaded = null;
+            loaded.Ops.DropRecordings();
+            KeptShard kept = loaded.GiveUp();
+            opened?.Adopt((CudaBackend)kept.Ops);
+            (ITensorBackend Ops, CudaIpcEndpoint? Endpoint)? taken = opened?.Take(request);
+            return (kept.Ops, taken?.Endpoint, kept);
+        }
         if (opened is { IsBorrowed: true })
         {
             opened.Adopt((CudaBackend)_loaded!.GiveUpDevice());
             _loaded = null;
         }
         FreeLoaded();
-        return opened?.Take(request) ?? (DeviceBackends.Open(request), null);
+        (ITensorBackend ops, CudaIpcEndpoint? endpoint) = opened?.Take(request) ?? (DeviceBackends.Open(request), null);
+        return (ops, endpoint, null);
     }
 
     private void Enter(RelayCommunicator relay, LoadRequest request, ITensorBackend ops, CudaIpcEndpoint? endpoint, Membership membership, Action<LoadProgress> progress)

@@ -7,7 +7,7 @@ namespace TpServe.Worker;
 
 /// <summary>One Run call: steps counted from 1, sequences its own.</summary>
 /// <remarks>Threads   the rank's thread, which takes one step after the other; what it waits for in between is told with each.</remarks>
-internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
+internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens, ProcessorTimes? processor = null)
 {
     private readonly StepBatchBuilder _builder = new(epoch, blockTokens, shard.DraftPasses);
     private readonly Model.StepTrace _trace = new();
@@ -32,7 +32,7 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
             StepOutput output = shard.Rank.Run(batch);
             shard.Relay.ThrowIfLost();
             StepResult result = _builder.Conclude(plan, output, reports: shard.Relay.Rank == 0);
-            AddTimes(result, start);
+            AddTimes(result, plan, start);
             if (plan.Trace)
                 AddTrace(result, start);
             if (shard.Relay.Rank != 0 && !plan.AllAnswer)
@@ -61,7 +61,7 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
         return relay.Waited;
     }
 
-    private void AddTimes(StepResult result, long start)
+    private void AddTimes(StepResult result, StepPlan plan, long start)
     {
         long end = Stopwatch.GetTimestamp();
         TimeSpan whole = Stopwatch.GetElapsedTime(start, end), collective = shard.Relay.TakeElapsed();
@@ -71,6 +71,8 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens)
         result.StepMicroseconds = (int)whole.TotalMicroseconds;
         result.CollectiveMicroseconds = (int)collective.TotalMicroseconds;
         result.ComputeMicroseconds = (int)(whole - collective).TotalMicroseconds;
+        if (plan.AllAnswer)
+            processor?.AddTo(result);
         if (shard.DraftPasses is { } draft)
             (result.DraftMicroseconds, result.DraftRows) = ((int)draft.Elapsed.TotalMicroseconds, draft.Rows);
         if (_endedAt != 0)

@@ -88,7 +88,8 @@ internal static partial class Server
                 options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, source, banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>(),
                 options.Partition.IsAuto
                     ? new MeasuredPartition(checkpoint, options, (seats, split) => PlanFor(devices.Of(seats), seats, split), provider.GetRequiredService<ILogger<MeasuredPartition>>())
-                    : null));
+                    : null,
+                BalancerFor(provider.GetRequiredService<ILogger<Balancer>>())));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
@@ -114,6 +115,15 @@ internal static partial class Server
             }
             await stopped;
             return 0;
+
+            Balancer? BalancerFor(ILogger<Balancer> log)
+            {
+                if (options.Rebalance == Rebalance.Off)
+                    return null;
+                BalanceLimits limits = new() { After = options.RebalanceAfter };
+                BalancePolicy policy = new(checkpoint.Config, new ShardWork(checkpoint.Config, checkpoint.Tensors.Values), limits, TimeProvider.System);
+                return new Balancer(policy, limits, options.Rebalance, split => PlanFor(devices, null, split), TimeProvider.System, log);
+            }
 
             GroupPlan PlanFor(DevicePlan own, IReadOnlyList<int>? seats, Partition? split = null) => GroupPlan.Create(
                 checkpoint.Config, options, own, freeBytes, Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard), seats,

@@ -14,7 +14,8 @@ namespace TpServe.Gateway.Engine;
 /// The loop (<see cref="RunAsync"/>), once for each life of the group:
 ///   1. wait until the group is ready; requests queue up meanwhile;
 ///   2. plan steps and send them, until two are in flight: the workers begin the next one without waiting for us;
-///   3. where there is nothing to do, check the books and sleep until a request comes;
+///   3. where there is nothing to do, check the books and sleep until a request comes; where the group wants another split, let it have its pause,
+///      between two steps if none comes by itself: what ran goes on in the next life with the tokens it would have had;
 ///   4. take in the oldest result: each sequence's progress goes to its output: text, stop strings, events;
 ///   5. where the group is lost, what ran stands in the queue again and goes on in the next life with the tokens it would have had. A request that killed
 ///      the group twice running, or that has lived through too many losses, ends.
@@ -215,7 +216,7 @@ public sealed class InferenceEngine : IDisposable
                     StartLife(life);
                     await RunLifeAsync(life, stopping);
                     lock (_gate)
-                        _scheduler.EndLife(); // nothing ran
+                        _scheduler.EndLife(); // nothing was in flight
                 }
                 catch (WorkerLostException lost)
                 {
@@ -249,13 +250,14 @@ public sealed class InferenceEngine : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _work.Dispose();
 
-    /// <summary>Returns when the group has begun another life, or is to begin one, while there was nothing to do.</summary>
+    /// <summary>Returns when the group has begun another life, or is to begin one, while there was nothing to do or nothing in flight.</summary>
     private async Task RunLifeAsync(GroupLife life, CancellationToken stopping)
     {
         int inFlight = 0;
         while (true)
         {
-            while (inFlight < Window && Plan() is { } plan)
+            bool pauses = _group.WantsMove == MoveWish.Now;
+            while (!pauses && inFlight < Window && Plan() is { } plan)
             {
                 await _group.SendAsync(plan, stopping);
                 inFlight++;
@@ -266,6 +268,10 @@ public sealed class InferenceEngine : IDisposable
                 inFlight--;
                 continue;
             }
+            if (_group.WantsMove != MoveWish.None && await MoveAsync())
+                return;
+            if (pauses)
+                continue;
             CheckBooks();
             if (_group.WantsRestore)
             {
@@ -276,6 +282,19 @@ public sealed class InferenceEngine : IDisposable
             if ((await _group.WaitReadyAsync(stopping)).Epoch != life.Epoch)
                 return;
         }
+    }
+
+    /// <summary>Lets the group change its split, where that is worth computing anew what runs.</summary>
+    private Task<bool> MoveAsync()
+    {
+        int used;
+        TimeSpan recompute;
+        lock (_gate)
+        {
+            used = _scheduler.UsedBlocks;
+            recompute = _pace.CatchUpTokensPerSecond is { } rate ? TimeSpan.FromSeconds((double)used * _scheduler.BlockTokens / rate) : TimeSpan.Zero;
+        }
+        return _group.MoveAsync(used, recompute);
     }
 
     private async IAsyncEnumerable<GenerationEvent> ReadAsync(Func<ActiveRequest> enter, [EnumeratorCancellation] CancellationToken cancellation)

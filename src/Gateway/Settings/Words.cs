@@ -59,6 +59,9 @@ public static class Words
     /// <summary>What to do about a lost rank.</summary>
     public static Words<OnRankLoss> RankLosses { get; } = new((OnRankLoss.Restart, "restart"), (OnRankLoss.Fail, "fail"), (OnRankLoss.Shrink, "shrink"));
 
+    /// <summary>What to do about ranks that have become uneven.</summary>
+    public static Words<Rebalance> Rebalances { get; } = new((Rebalance.Off, "off"), (Rebalance.Advise, "advise"), (Rebalance.On, "on"));
+
     /// <summary>What a plan is to be good at.</summary>
     public static Words<PlanObjective> Objectives { get; } = new((PlanObjective.Latency, "latency"), (PlanObjective.Throughput, "throughput"));
 

@@ -62,7 +62,9 @@ public sealed record GroupPlan(
         double[]? shares = options.Partition.Weights.Count == 0 ? null : seats is null ? WeightsOf(options, degree) : [.. seats.Select(seat => options.Partition.Weights[seat])];
         Partition partition = chosen ?? (shares is null ? Sharding.Partition.Even(config, degree) : Sharding.Partition.Weighted(config, shares));
         ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
-        DraftPlan? drafts = draft is null ? null : DraftPlan.Create(draft, degree, shares);
+        // What guesses ahead is cut in the proportions of the leaves, of which there are most.
+        double[]? draftShares = chosen is null ? shares : [.. shards.Select(shard => (double)shard.MlpShare.Count)];
+        DraftPlan? drafts = draft is null ? null : DraftPlan.Create(draft, degree, draftShares);
 
         RequireKvDtype(config, options.KvDtype, devices);
         if (draft is not null)

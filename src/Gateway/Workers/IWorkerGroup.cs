@@ -5,7 +5,7 @@ namespace TpServe.Gateway.Workers;
 
 /// <summary>The ranks that compute together, as the engine sees them: ready, run steps, lost, ready again.</summary>
 /// <remarks>
-/// Threads  the engine's loop alone calls WaitReadyAsync, SendAsync, ReceiveAsync and RestoreAsync; sending and receiving may overlap. The rest by anyone.
+/// Threads  the engine's loop alone calls WaitReadyAsync, SendAsync, ReceiveAsync, RestoreAsync and MoveAsync; sending and receiving may overlap. The rest by anyone.
 /// </remarks>
 public interface IWorkerGroup
 {
@@ -29,6 +29,18 @@ public interface IWorkerGroup
 
     /// <summary>Ends the epoch so that the next one has all ranks; not a loss. Nothing where there is nothing to restore. Call WaitReadyAsync next.</summary>
     Task RestoreAsync();
+
+    /// <summary>Whether another split than the present one is worth a pause, and how long it can wait.</summary>
+    MoveWish WantsMove => MoveWish.None;
+
+    /// <summary>Ends the epoch so that the next one has the split that is wanted; not a loss. No step is in flight. Call WaitReadyAsync next.</summary>
+    /// <param name="usedBlocks">Blocks of the KV cache in use: the new split must hold them.</param>
+    /// <param name="recompute">What it takes to compute them anew: the split must be worth that too.</param>
+    /// <returns>False where the epoch goes on, and nothing is wanted for now.</returns>
+    Task<bool> MoveAsync(int usedBlocks, TimeSpan recompute) => Task.FromResult(false);
+
+    /// <summary>Times the group has moved to another split.</summary>
+    long Moves => 0;
 
     /// <summary>What the group is doing.</summary>
     GroupState State { get; }

@@ -36,6 +36,9 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
     /// <summary>Their time, in microseconds: arithmetic, collectives, what of those was waiting, and between steps.</summary>
     public (long Compute, long Collective, long Wait, long Idle) TotalMicroseconds { get; private set; }
 
+    /// <summary>Of the rank's own thread: seconds it ran, and was kept from running though it could, and how often.</summary>
+    public (double Ran, double Stolen, long Times) Processor { get; private set; }
+
     /// <summary>Where the last minute went.</summary>
     public RankClock Clock { get; } = new();
 
@@ -53,6 +56,8 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
         TotalMicroseconds = (
             compute + before.ComputeMicroseconds + result.ComputeMicroseconds, collective + before.CollectiveMicroseconds + result.CollectiveMicroseconds,
             wait + before.WaitMicroseconds + result.WaitMicroseconds, idle + before.IdleMicroseconds + result.IdleMicroseconds);
+        (double ran, double stolen, long times) = Processor;
+        Processor = (ran + (result.RanMicroseconds * 1e-6), stolen + (result.StolenMicroseconds * 1e-6), times + result.StolenTimes);
         Clock.Add(second, result);
     }
 }
@@ -65,9 +70,11 @@ internal static class TopologyReport
     /// <param name="epoch">The epoch of <paramref name="ranks"/>.</param>
     /// <param name="ranks">By rank; none before the group was ready for the first time.</param>
     /// <param name="second">Now, by the group's clock.</param>
-    public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus> ranks, long second)
+    /// <param name="balancer">Who knows of moves; null = nobody looks.</param>
+    public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus> ranks, long second, Balancer? balancer = null)
     {
-        GetTopologyResponse topology = new() { State = state, DeviceReason = plan.Devices.Reason };
+        GetTopologyResponse topology = new() { State = state, DeviceReason = plan.Devices.Reason, Advice = balancer?.Advice };
+        topology.Moves.Add(balancer?.Moves ?? []);
         foreach (RankStatus status in ranks)
             topology.Ranks.Add(Describe(plan.Shards[topology.Ranks.Count], plan.Devices.Ranks[topology.Ranks.Count], status, second));
         topology.Epoch = topology.Ranks.Count == 0 ? 0 : epoch;

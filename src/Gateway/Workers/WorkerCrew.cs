@@ -54,12 +54,13 @@ internal sealed class WorkerCrew : IAsyncDisposable
     /// <param name="plan">Who owns what, rank i being the worker of seats[i].</param>
     /// <param name="seats">Who takes part.</param>
     /// <param name="loading">Told how far each rank is.</param>
+    /// <param name="measures">Whether the split follows from what the ranks can do, where the settings say so; else the plan is as it is.</param>
     /// <param name="cancellation">Ends the start.</param>
     /// <returns>The ranks, and their plan, which is another than the given one where the split follows from what they can do.</returns>
     /// <exception cref="WorkerStartException">Why it does not start.</exception>
     /// <exception cref="ModelLoadException">The model's files are gone, or others.</exception>
     public async Task<(IReadOnlyList<RankStatus> Ranks, GroupPlan Plan)> BringUpAsync(
-        long epoch, GroupPlan plan, IReadOnlyList<int> seats, Action<int, LoadProgress> loading, CancellationToken cancellation)
+        long epoch, GroupPlan plan, IReadOnlyList<int> seats, Action<int, LoadProgress> loading, bool measures, CancellationToken cancellation)
     {
         // 1. The model.
         _model.RequireUnchanged();
@@ -79,7 +80,7 @@ internal sealed class WorkerCrew : IAsyncDisposable
                 _options.Transport, plan.Devices, facts, epoch, [.. workers.Select(worker => worker.Link)], start.Token);
             await UnlessOneExitsAsync([choosing], workers, start.Token);
             TransportChoice transport = await choosing;
-            if (_split is not null)
+            if (_split is not null && measures)
             {
                 Task<GroupPlan> splitting = _split.PlanAsync(plan, seats, workers, facts, transport, epoch - GroupProfile.Epochs(_seats.Length), start.Token);
                 await UnlessOneExitsAsync([splitting], workers, start.Token);

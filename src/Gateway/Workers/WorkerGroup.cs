@@ -24,6 +24,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private readonly IGroupObserver _observer;
     private readonly TimeProvider _time;
     private readonly ILogger<WorkerGroup> _log;
+    private readonly Balancer? _balancer;
     private readonly StepTracer _tracer = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource<WorkerStartException> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -35,6 +36,9 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private GroupEpoch? _current;
     private GroupEpoch? _sentTo; // the epoch whose results the engine awaits, which may have ended since
     private GroupPlan _plan;
+    private GroupPlan? _moved; // what all take part in since the split was changed; null = it never was
+    private (GroupPlan? Before, bool Open) _moving; // a move has begun whose epoch is not ready yet, and what to go back to
+    private bool _wasLost;
     private IReadOnlyList<RankStatus> _ranks = [];
     private GroupState _state = GroupState.Starting;
     private string? _outage;
@@ -54,10 +58,12 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     /// <param name="time">The clock.</param>
     /// <param name="log">The log.</param>
     /// <param name="split">Splits by what the workers can do; null = the plans are as they are.</param>
+    /// <param name="balancer">Says when the split is to be changed; null = never.</param>
     public WorkerGroup(
         GatewayOptions options, GroupPolicy policy, GroupPlan plan, Func<IReadOnlyList<int>, GroupPlan> replan, GroupModel model, IWorkerSource source,
-        IGroupObserver observer, TimeProvider time, ILogger<WorkerGroup> log, MeasuredPartition? split = null)
+        IGroupObserver observer, TimeProvider time, ILogger<WorkerGroup> log, MeasuredPartition? split = null, Balancer? balancer = null)
     {
+        _balancer = balancer;
         _policy = policy;
         _fullPlan = _plan = plan;
         _replan = replan;
@@ -99,6 +105,12 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
                 return _canRestore;
         }
     }
+
+    /// <inheritdoc/>
+    public MoveWish WantsMove => _balancer?.Wish ?? MoveWish.None;
+
+    /// <inheritdoc/>
+    public long Moves => _balancer?.Count ?? 0;
 
     /// <summary>Completes with the reason when the first start fails.</summary>
     public Task<WorkerStartException> Failed => _failed.Task;
@@ -173,10 +185,26 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     }
 
     /// <inheritdoc/>
+    public async Task<bool> MoveAsync(int usedBlocks, TimeSpan recompute)
+    {
+        GroupEpoch current;
+        lock (_gate)
+        {
+            if (_state != GroupState.Ready || _balancer?.Take(usedBlocks, recompute) is not { } plan)
+                return false;
+            current = _current!;
+            _moving = (_moved, true);
+            _moved = plan;
+        }
+        await current.EndAsync("the group moves to another split.");
+        return true;
+    }
+
+    /// <inheritdoc/>
     public GetTopologyResponse Topology()
     {
         lock (_gate)
-            return TopologyReport.Create(_plan, _state, _current?.Number ?? 0, _ranks, _time.Second());
+            return TopologyReport.Create(_plan, _state, _current?.Number ?? 0, _ranks, _time.Second(), _balancer);
     }
 
     /// <inheritdoc/>
@@ -226,9 +254,10 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         {
             IReadOnlyList<int> seats = _policy.OnRankLoss == OnRankLoss.Shrink && !first && _crew.Alive is { Count: > 0 } alive ? alive : _crew.All;
             bool shrunk = seats.Count < _fullPlan.Degree;
-            GroupPlan plan = shrunk ? _replan(seats) : _fullPlan;
+            GroupPlan? moved = shrunk ? null : _moved;
+            GroupPlan plan = shrunk ? _replan(seats) : moved ?? _fullPlan;
             (IReadOnlyList<RankStatus> ranks, plan) = await _crew.BringUpAsync(
-                epoch, plan, seats, (rank, step) => _observer.Loading(rank, step.Stage, step.DoneBytes, step.TotalBytes), _stopping.Token);
+                epoch, plan, seats, (rank, step) => _observer.Loading(rank, step.Stage, step.DoneBytes, step.TotalBytes), measures: moved is null, _stopping.Token);
             if (!_prepared.IsCompleted)
                 await Task.WhenAny(_prepared, Task.Delay(s_preparation, _time, _stopping.Token));
             for (int rank = 0; rank < ranks.Count; rank++)
@@ -238,11 +267,12 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
             GroupEpoch group = new(epoch, ranks, _policy, _time, NoteEnd, LogRecordingFault, _tracer);
             NoteReady(group, plan);
 
-            EpochEnd end = await WatchAsync(group, shrunk ? [.. _crew.All.Except(seats)] : []);
+            EpochEnd end = await WatchAsync(group, plan, shrunk ? [.. _crew.All.Except(seats)] : []);
             _crew.Settle(group, end);
+            _wasLost = !end.IsDeliberate;
             if (end.IsDeliberate)
             {
-                LogRestoring(epoch);
+                LogEnded(epoch, end.Reason);
                 return true;
             }
             reason = end.Reason;
@@ -252,6 +282,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         {
             reason = fault.Message;
             LogStartFailed(epoch, reason);
+            GoBack(reason);
             if (first)
             {
                 _failed.TrySetResult(fault as WorkerStartException ?? new WorkerStartException(reason, fault));
@@ -263,10 +294,10 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     }
 
     /// <summary>Watches an epoch; beside it the workers it lacks are opened again, so that all can take part in the next.</summary>
-    private async Task<EpochEnd> WatchAsync(GroupEpoch group, IReadOnlyList<int> missing)
+    private async Task<EpochEnd> WatchAsync(GroupEpoch group, GroupPlan plan, IReadOnlyList<int> missing)
     {
         if (missing.Count == 0)
-            return await group.WatchAsync(_stopping.Token);
+            return await WatchBalanceAsync(group, plan);
         LogShrunk(group.Number, group.Ranks.Count, _fullPlan.Degree);
         using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
         Task revived = ReviveAsync();
@@ -295,11 +326,44 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         }
     }
 
+    /// <summary>Watches an epoch of all ranks; beside it, how even they are.</summary>
+    private async Task<EpochEnd> WatchBalanceAsync(GroupEpoch group, GroupPlan plan)
+    {
+        using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
+        Task balance = _balancer?.WatchAsync(group, plan, _fullPlan.MaxModelLen, _wasLost, over.Token) ?? Task.CompletedTask;
+        try
+        {
+            return await group.WatchAsync(_stopping.Token);
+        }
+        finally
+        {
+            await over.CancelAsync();
+            await balance;
+        }
+    }
+
+    /// <summary>An epoch did not come up: where it was to have another split, the next one has the split before.</summary>
+    private void GoBack(string reason)
+    {
+        lock (_gate)
+        {
+            if (!_moving.Open)
+                return;
+            (_moved, _moving) = (_moving.Before, default);
+        }
+        _balancer?.Failed(reason);
+    }
+
     private void NoteReady(GroupEpoch group, GroupPlan plan)
     {
         _circuit.Succeeded();
+        if (plan.Degree == _fullPlan.Degree)
+            _balancer?.Succeeded(group);
+        else
+            GoBack("a rank was lost meanwhile.");
         lock (_gate)
         {
+            _moving = default;
             _current = group;
             _plan = plan;
             _ranks = group.Ranks;
@@ -385,8 +449,8 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     [LoggerMessage(1006, LogLevel.Warning, "Group shrunk: epoch {Epoch} goes on with {Ranks} of {Degree} ranks")]
     private partial void LogShrunk(long epoch, int ranks, int degree);
 
-    [LoggerMessage(1007, LogLevel.Information, "Group restored: epoch {Epoch} ends for one with all ranks")]
-    private partial void LogRestoring(long epoch);
+    [LoggerMessage(1007, LogLevel.Information, "Group goes on: epoch {Epoch} ends: {Reason}")]
+    private partial void LogEnded(long epoch, string reason);
 
     [LoggerMessage(1008, LogLevel.Warning, "Rank {Rank} cannot record its steps as graphs and runs them one kernel at a time: {Fault}")]
     private partial void LogRecordingFault(int rank, string fault);

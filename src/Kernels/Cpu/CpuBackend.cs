@@ -67,6 +67,9 @@ public sealed class CpuBackend : ITensorBackend
     public PackedWeight PackWeight(WeightRows rows, InputLeaves leaves) => _linear.Pack(rows, leaves);
 
     /// <inheritdoc/>
+    public PackedWeight PackWeight(WeightRows rows, InputLeaves leaves, IReadOnlyList<KeptRows> kept, out long readBytes) => _linear.Pack(rows, leaves, kept, out readBytes);
+
+    /// <inheritdoc/>
     public void Linear(Tensor x, ReadOnlySpan<PackedWeight> parts, Tensor y) => _linear.Linear(x, parts, y);
 
     /// <inheritdoc/>

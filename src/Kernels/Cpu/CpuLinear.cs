@@ -34,14 +34,17 @@ internal sealed unsafe partial class CpuLinear(CpuThreads threads, IsaPath isa, 
     private int[] _firstFills = new int[9];
 
     /// <summary>Repacks a matrix of the file.</summary>
-    public CpuPackedWeight Pack(WeightRows rows, InputLeaves leaves)
+    public CpuPackedWeight Pack(WeightRows rows, InputLeaves leaves) => Pack(rows, leaves, [], out _);
+
+    /// <summary>Repacks a matrix of the file, and takes what is packed already from where it is.</summary>
+    public CpuPackedWeight Pack(WeightRows rows, InputLeaves leaves, IReadOnlyList<KeptRows> kept, out long readBytes)
     {
         ArgumentNullException.ThrowIfNull(rows);
         ArgumentNullException.ThrowIfNull(leaves);
         PanelFormat panel = PanelFormat.Of(rows.Format);
         (PanelKernel kernel, ActivationLayout layout) = PanelKernel.For(panel, activations, isa);
         LeafPlan plan = new(leaves);
-        CpuPackedWeight weight = new(rows, plan, panel, kernel, layout, threads);
+        CpuPackedWeight weight = new(rows, plan, panel, kernel, layout, threads, kept, out readBytes);
         _scratch.Reserve(plan.MostSums);
         return weight;
     }

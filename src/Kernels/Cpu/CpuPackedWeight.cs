@@ -7,13 +7,19 @@ namespace TpServe.Kernels.Cpu;
 internal sealed unsafe class CpuPackedWeight : PackedWeight
 {
     private readonly WeightMemory _memory;
-    private readonly int _firstUnit;
-    private readonly int _units;
     private LeafEntry* _entries;
 
     /// <summary>Packs a matrix; the threads share its panels.</summary>
+    /// <param name="rows">As the file has it.</param>
+    /// <param name="plan">Which columns, and the order of their sums.</param>
+    /// <param name="panel">Its layout.</param>
+    /// <param name="kernel">Its kernel.</param>
+    /// <param name="activations">What the kernel reads.</param>
+    /// <param name="threads">Who packs.</param>
+    /// <param name="kept">What is packed already, of the same layout.</param>
+    /// <param name="readBytes">Bytes of the file that were read.</param>
     /// <exception cref="ArgumentException">The leaves reach beyond the file's columns, or a row has the wrong length.</exception>
-    public CpuPackedWeight(WeightRows rows, LeafPlan plan, PanelFormat panel, PanelKernel kernel, ActivationLayout activations, CpuThreads threads)
+    public CpuPackedWeight(WeightRows rows, LeafPlan plan, PanelFormat panel, PanelKernel kernel, ActivationLayout activations, CpuThreads threads, IReadOnlyList<KeptRows> kept, out long readBytes)
     {
         InputLeaves leaves = plan.Leaves;
         if (leaves.Boundaries[0] < 0 || leaves.Boundaries[^1] > rows.FileColumns)
@@ -26,13 +32,15 @@ internal sealed unsafe class CpuPackedWeight : PackedWeight
         Activations = activations;
         Kernel = kernel;
         int perUnit = panel.BlocksPerUnit;
-        _firstUnit = plan.Visits[0].Block / perUnit;
-        _units = (plan.Visits[^1].Block / perUnit) + 1 - _firstUnit;
-        PanelBytes = panel.PanelBytes(_units);
+        FirstUnit = plan.Visits[0].Block / perUnit;
+        Units = (plan.Visits[^1].Block / perUnit) + 1 - FirstUnit;
+        PanelBytes = panel.PanelBytes(Units);
         Panels = (Outputs + panel.PanelOutputs - 1) / panel.PanelOutputs;
         _memory = new WeightMemory(PanelBytes * Panels);
-        PanelPacker packer = new(rows, panel, _firstUnit, _units, _memory.Pointer);
+        long read = 0;
+        KeptPacker packer = new(rows, panel, FirstUnit, Units, _memory.Pointer, [.. kept], &read);
         threads.Run(ref packer, Panels, 1);
+        readBytes = read;
         _entries = WriteEntries(plan, perUnit);
     }
 
@@ -60,6 +68,12 @@ internal sealed unsafe class CpuPackedWeight : PackedWeight
     /// <summary>Its kernel.</summary>
     public PanelKernel Kernel { get; }
 
+    /// <summary>First unit of columns that the panels hold, counted from the file's first column.</summary>
+    public int FirstUnit { get; }
+
+    /// <summary>Units of columns that the panels hold.</summary>
+    public int Units { get; }
+
     /// <summary>Number of panels; the last may be ragged.</summary>
     public int Panels { get; }
 
@@ -83,7 +97,7 @@ internal sealed unsafe class CpuPackedWeight : PackedWeight
     public void DecodeRow(int output, Span<float> values)
     {
         byte* panel = PanelAt(output / Panel.PanelOutputs);
-        int lane = output % Panel.PanelOutputs, origin = _firstUnit * Panel.BlocksPerUnit * 32;
+        int lane = output % Panel.PanelOutputs, origin = FirstUnit * Panel.BlocksPerUnit * 32;
         float* decoded = stackalloc float[32];
         for (int i = 0, count; i < values.Length; i += count)
         {
@@ -140,7 +154,7 @@ internal sealed unsafe class CpuPackedWeight : PackedWeight
         LeafEntry* entries = (LeafEntry*)NativeMemory.AllocZeroed((nuint)plan.Leaves.Count, LeafEntry.Size);
         for (int leaf = 0; leaf < plan.Leaves.Count; leaf++)
         {
-            int block = plan.Visits[plan.FirstVisits[leaf]].Block - (_firstUnit * perUnit);
+            int block = plan.Visits[plan.FirstVisits[leaf]].Block - (FirstUnit * perUnit);
             entries[leaf] = new LeafEntry
             {
                 UnitOffset = (long)(block / perUnit) * Panel.UnitBytes,

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
 using TpServe.Kernels;
@@ -5,26 +7,33 @@ using TpServe.Sharding;
 
 namespace TpServe.Model.Weights;
 
-/// <summary>Brings this rank's slices of a checkpoint onto the device, and counts the bytes.</summary>
+/// <summary>Brings this rank's slices of a checkpoint onto the device, from the file or from what the rank holds already, and counts the bytes.</summary>
 /// <remarks>Errors   <see cref="ModelLoadException"/> naming the tensor. What was allocated until then is in <see cref="Owned"/>.</remarks>
-internal sealed class RankWeights(ModelCheckpoint checkpoint, ShardPlan plan, ITensorBackend ops, IReadOnlyList<ExpectedTensor> expected, Action<long, long>? progress)
+/// <param name="checkpoint">The opened model.</param>
+/// <param name="plan">What this rank owns.</param>
+/// <param name="ops">Its device.</param>
+/// <param name="expected">The model's tensors.</param>
+/// <param name="before">What the rank holds of the same checkpoint on the same device, which is taken apart; null = nothing.</param>
+/// <param name="progress">Told the bytes done, and all.</param>
+internal sealed class RankWeights(
+    ModelCheckpoint checkpoint, ShardPlan plan, ITensorBackend ops, IReadOnlyList<ExpectedTensor> expected, HeldWeights? before, Action<long, long>? progress)
 {
     private readonly ModelConfig _config = checkpoint.Config;
     private readonly long _totalBytes = expected.Sum(tensor => BytesOfRank(checkpoint, plan, tensor));
     private long _doneBytes;
 
-    /// <summary>Device memory allocated so far, in order of allocation.</summary>
-    public List<IDisposable> Owned { get; } = [];
+    /// <summary>Device memory allocated or taken over so far.</summary>
+    public HeldWeights Owned { get; } = new();
 
     /// <summary>One matrix split by rows (embedding, head); null where this rank owns none.</summary>
     public PackedWeight? Rows(string name, WeightRole role)
     {
         WeightSlice slice = plan.Slice(role);
-        return slice.Rows == 0 ? null : Pack(Slice(name, slice.FirstRow, slice.Rows), InputLeaves.Whole(slice.Columns), [name]);
+        return slice.Rows == 0 ? null : Pack([Slice(name, slice.FirstRow, slice.Rows)], InputLeaves.Whole(slice.Columns), [name]);
     }
 
     /// <summary>The first row of a matrix.</summary>
-    public PackedWeight FirstRow(string name) => Pack(Slice(name, 0, 1), InputLeaves.Whole(Info(name).Shape[1]), [name]);
+    public PackedWeight FirstRow(string name) => Pack([Slice(name, 0, 1)], InputLeaves.Whole(Info(name).Shape[1]), [name]);
 
     /// <summary>This rank's outputs of projections that share their input; neighbours of one format become one packed matrix.</summary>
     public PackedWeight[] Columns(params ReadOnlySpan<(string Name, WeightRole[] Roles)> projections)
@@ -51,7 +60,7 @@ internal sealed class RankWeights(ModelCheckpoint checkpoint, ShardPlan plan, IT
             List<TensorRows> run = parts.GetRange(first, end - first);
             // A fused tensor is counted and dropped with the last run that reads it.
             string[] finished = [.. run.Select(part => part.Tensor.Name).Distinct().Where(name => !parts.Skip(end).Any(later => later.Tensor.Name == name))];
-            packed.Add(Pack(new ConcatenatedRows(run), InputLeaves.Whole(run[0].FileColumns), finished));
+            packed.Add(Pack(run, InputLeaves.Whole(run[0].FileColumns), finished));
         }
         return [.. packed];
     }
@@ -61,7 +70,7 @@ internal sealed class RankWeights(ModelCheckpoint checkpoint, ShardPlan plan, IT
     {
         if (share.Count == 0)
             return null;
-        return Pack(Slice(name, 0, Info(name).Shape[0]), new InputLeaves(share.Boundaries, share.Merges), [name]);
+        return Pack([Slice(name, 0, Info(name).Shape[0])], new InputLeaves(share.Boundaries, share.Merges), [name]);
     }
 
     /// <summary>A whole vector [1, length], plus <paramref name="offset"/>.</summary>
@@ -79,15 +88,39 @@ internal sealed class RankWeights(ModelCheckpoint checkpoint, ShardPlan plan, IT
     /// <summary>A host table on the device, [rows, columns].</summary>
     public Tensor Table(ReadOnlySpan<float> values, int columns)
     {
-        int rows = values.Length / columns;
         DeviceBuffer buffer = ops.Allocate(sizeof(float) * (long)values.Length);
-        Owned.Add(buffer);
-        Tensor table = new(buffer, 0, rows, columns, columns, ElementType.Float32);
+        Owned.AddTable(buffer);
+        return Filled(buffer, values, columns);
+    }
+
+    private Tensor Filled(DeviceBuffer buffer, ReadOnlySpan<float> values, int columns)
+    {
+        Tensor table = new(buffer, 0, values.Length / columns, columns, columns, ElementType.Float32);
         ops.Upload(values, table);
         return table;
     }
 
     private Tensor Vector(ReadOnlySpan<(string Name, WeightRole[] Roles)> vectors, float offset)
+    {
+        StringBuilder text = new();
+        foreach ((string name, WeightRole[] roles) in vectors)
+            foreach (WeightRole role in roles)
+                text.Append(CultureInfo.InvariantCulture, $"{name} {(role == WeightRole.Replicated ? default : plan.Slice(role))} ");
+        string key = text.Append(offset.ToString(CultureInfo.InvariantCulture)).ToString();
+        Tensor tensor = default;
+        if (before?.TakeVector(key, out DeviceBuffer? buffer, out tensor) != true)
+        {
+            float[] values = Read(vectors, offset);
+            buffer = ops.Allocate(sizeof(float) * (long)values.Length);
+            tensor = Filled(buffer, values, values.Length);
+        }
+        Owned.AddVector(key, buffer!, tensor);
+        foreach ((string name, WeightRole[] _) in vectors)
+            Done(name);
+        return tensor;
+    }
+
+    private float[] Read(ReadOnlySpan<(string Name, WeightRole[] Roles)> vectors, float offset)
     {
         List<float> values = [];
         foreach ((string name, WeightRole[] roles) in vectors)
@@ -105,19 +138,24 @@ internal sealed class RankWeights(ModelCheckpoint checkpoint, ShardPlan plan, IT
                 values.AddRange(VectorReader.Read(checkpoint, tensor, below + slice.FirstRow, slice.Rows, _config.HeadDim));
                 below += ExpectedTensors.Rows(_config, role);
             }
-            Done(name);
+            Owned.ReadBytes += tensor.ByteCount; // a vector's file bytes are read whole, whatever is wanted of them
         }
         float[] array = [.. values];
         if (offset != 0f)
             for (int i = 0; i < array.Length; i++)
                 array[i] += offset;
-        return Table(array, array.Length);
+        return array;
     }
 
-    private PackedWeight Pack(WeightRows rows, InputLeaves leaves, IEnumerable<string> finished)
+    private PackedWeight Pack(IReadOnlyList<TensorRows> parts, InputLeaves leaves, IEnumerable<string> finished)
     {
-        PackedWeight weight = ops.PackWeight(rows, leaves);
-        Owned.Add(weight);
+        PackedWeight? weight = before?.Take(parts, leaves);
+        if (weight is null)
+        {
+            weight = ops.PackWeight(parts.Count == 1 ? parts[0] : new ConcatenatedRows(parts), leaves, before?.Find(parts) ?? [], out long read);
+            Owned.ReadBytes += read;
+        }
+        Owned.Add(weight, parts);
         foreach (string name in finished)
             Done(name);
         return weight;
@@ -137,6 +175,7 @@ internal sealed class RankWeights(ModelCheckpoint checkpoint, ShardPlan plan, IT
     {
         TensorInfo tensor = Info(name);
         checkpoint.Drop(tensor);
+        before?.Finished(name);
         _doneBytes += BytesOfRank(checkpoint, plan, expected.First(candidate => candidate.Name == name));
         progress?.Invoke(Math.Min(_doneBytes, _totalBytes), _totalBytes);
     }

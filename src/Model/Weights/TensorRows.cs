@@ -18,6 +18,9 @@ internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
     /// <inheritdoc/>
     public override int FileColumns => tensor.Shape[1];
 
+    /// <summary>The first of them in the whole matrix.</summary>
+    public int FirstRow => firstRow;
+
     /// <summary>The tensor they are rows of.</summary>
     public TensorInfo Tensor => tensor;
 

@@ -27,13 +27,13 @@ public sealed class WeightLoader
     private readonly ModelLimits _limits;
 
     private WeightLoader(
-        ModelCheckpoint checkpoint, ShardPlan plan, ITensorBackend ops, ICommunicator comm, ModelLimits limits, Action<long, long>? progress)
+        ModelCheckpoint checkpoint, ShardPlan plan, ITensorBackend ops, ICommunicator comm, ModelLimits limits, HeldWeights? before, Action<long, long>? progress)
     {
         (_config, _plan, _ops, _comm, _limits) = (checkpoint.Config, plan, ops, comm, limits);
         _family = FamilyRegistry.Find(_config.Architecture);
         IReadOnlyList<ExpectedTensor> expected = ExpectedTensors.Of(_config, _family);
         ExpectedTensors.Check(checkpoint, expected, _config.TieEmbeddings);
-        _weights = new RankWeights(checkpoint, plan, ops, expected, progress);
+        _weights = new RankWeights(checkpoint, plan, ops, expected, before, progress);
         _normOffset = _config.NormWeightsAddOne ? 1f : 0f;
     }
 
@@ -44,16 +44,18 @@ public sealed class WeightLoader
     /// <param name="comm">The rank's group.</param>
     /// <param name="limits">Longest sequence and largest step.</param>
     /// <param name="progress">Called with (bytes done, bytes in all) of this rank after each tensor.</param>
+    /// <param name="before">What the rank holds of the same checkpoint on the same device: it is taken over, and freed where the model has no use for it. Null = nothing.</param>
     /// <exception cref="ModelLoadException">Unknown architecture, or a tensor that is missing, misshapen or unused.</exception>
     public static DenseTransformer Load(
-        ModelCheckpoint checkpoint, ShardPlan plan, ITensorBackend ops, ICommunicator comm, ModelLimits limits, Action<long, long>? progress = null)
+        ModelCheckpoint checkpoint, ShardPlan plan, ITensorBackend ops, ICommunicator comm, ModelLimits limits, Action<long, long>? progress = null, HeldWeights? before = null)
     {
         ArgumentNullException.ThrowIfNull(checkpoint);
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(ops);
         ArgumentNullException.ThrowIfNull(comm);
         ArgumentNullException.ThrowIfNull(limits);
-        WeightLoader loader = new(checkpoint, plan, ops, comm, limits, progress);
+        before?.DropTables();
+        WeightLoader loader = new(checkpoint, plan, ops, comm, limits, before, progress);
         bool loaded = false;
         try
         {
@@ -64,7 +66,8 @@ public sealed class WeightLoader
         finally
         {
             if (!loaded)
-                loader._weights.Owned.ForEach(memory => memory.Dispose());
+                loader._weights.Owned.Dispose();
+            before?.Dispose();
         }
     }
 

@@ -74,6 +74,43 @@ public sealed class EngineRecoveryTests
         Assert.That((fixture.Group.Plans[^1].Epoch, fixture.Engine.Load().Recoveries), Is.EqualTo((2L, 0L)));
     }
 
+    [TestCase(MoveWish.WhenIdle)]
+    [TestCase(MoveWish.Now)]
+    public async Task Idle_GroupWantsAnotherSplit_HasItsPause(MoveWish wish)
+    {
+        await using EngineFixture fixture = new(s_settings);
+        await fixture.AnswerAsync(Text("prompt", maxTokens: 2));
+        fixture.Group.WantsMove = wish;
+        Assert.That(() => fixture.Group.MovedWith, Is.EqualTo(new[] { 0 }).After(20_000, 20));
+        Assert.That((await fixture.RunAsync(Text("prompt", maxTokens: 2))).OfType<RecoveringEvent>(), Is.Empty);
+        Assert.That((fixture.Group.Plans[^1].Epoch, fixture.Engine.Load().Recoveries), Is.EqualTo((2L, 0L)));
+    }
+
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task Running_GroupWantsAnotherSplit_HasItsPauseBetweenTwoStepsAndStreamsGoOn(bool refuses)
+    {
+        string[] undisturbed;
+        await using (EngineFixture quiet = new(s_settings))
+            undisturbed = await Task.WhenAll(Enumerable.Range(0, 4).Select(async seed => Seen(await quiet.RunAsync(Everything(seed)))));
+
+        FakeWorkerGroup group = new() { RefusesMoves = refuses };
+        int steps = 0;
+        group.Spoil = _ =>
+        {
+            steps++;
+            if (steps == 2)
+                group.WantsMove = MoveWish.WhenIdle; // streams run: it waits
+            else if (steps == 4)
+                group.WantsMove = MoveWish.Now;
+        };
+        await using EngineFixture fixture = new(s_settings, group);
+        string[] moved = await Task.WhenAll(Enumerable.Range(0, 4).Select(async seed => Seen(await fixture.RunAsync(Everything(seed)))));
+        Assert.That(moved, Is.EqualTo(undisturbed));
+        Assert.That(group.MovedWith, Has.Count.EqualTo(1).And.All.Positive);
+        Assert.That((group.Plans[^1].Epoch, fixture.Engine.Load().Recoveries), Is.EqualTo((refuses ? 1L : 2L, 0L)));
+    }
+
     [Test]
     public async Task WorkerLost_AgainAndAgain_EndsTheRequestAfterTheBound()
     {

@@ -103,6 +103,27 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
         return Task.CompletedTask;
     }
 
+    public MoveWish WantsMove { get; set; }
+
+    /// <summary>What each move was told: blocks in use.</summary>
+    public List<int> MovedWith { get; } = [];
+
+    /// <summary>A move is refused.</summary>
+    public bool RefusesMoves { get; set; }
+
+    public Task<bool> MoveAsync(int usedBlocks, TimeSpan recompute)
+    {
+        Assert.That(_sent, Is.Empty, "steps in flight");
+        WantsMove = MoveWish.None;
+        MovedWith.Add(usedBlocks);
+        if (RefusesMoves)
+            return Task.FromResult(false);
+        lock (_gate)
+            _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Start();
+        return Task.FromResult(true);
+    }
+
     public async Task<GroupLife> WaitReadyAsync(CancellationToken cancellation)
     {
         Task<GroupLife> ready;

@@ -78,6 +78,9 @@ internal sealed class FakeWorker(FakeWorkers owner, int seat, int pid) : IWorker
     /// <summary>Leaves the epoch when it is asked to.</summary>
     public bool Leaves { get; set; } = true;
 
+    /// <summary>What its arithmetic takes in each step, and its collectives with their waiting, in microseconds.</summary>
+    public (int Compute, int Collective) Takes { get; set; }
+
     public List<LoadRequest> Loads { get; } = [];
 
     public List<long> Revoked { get; } = [];
@@ -178,7 +181,7 @@ internal sealed class FakeStream(FakeWorker worker) : IStepStream
         Steps.Add(plan.Step);
         AllAnswer.Add(plan.AllAnswer);
         if (!Holds && (worker.Loads[^1].Rank == 0 || plan.AllAnswer))
-            Answer(new StepResult { Epoch = plan.Epoch, Step = plan.Step, StepMicroseconds = worker.Id, IdleMicroseconds = 3 });
+            Answer(new StepResult { Epoch = plan.Epoch, Step = plan.Step, StepMicroseconds = worker.Id, IdleMicroseconds = 3, ComputeMicroseconds = worker.Takes.Compute, CollectiveMicroseconds = worker.Takes.Collective });
         return Task.CompletedTask;
     }
 

@@ -7,6 +7,7 @@ using TpServe.Gateway.Tests.Engine;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
+using TpServe.Sharding;
 using TpServe.Testing;
 
 namespace TpServe.Gateway.Tests.Workers;
@@ -15,13 +16,20 @@ namespace TpServe.Gateway.Tests.Workers;
 internal sealed class GroupFixture : IAsyncDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
-    private static readonly Lazy<ModelConfig> s_config = new(() =>
+    private static readonly Lazy<(ModelConfig Config, ShardWork Work)> s_model = new(() =>
     {
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
-        return checkpoint.Config;
+        return (checkpoint.Config, new ShardWork(checkpoint.Config, checkpoint.Tensors.Values));
     });
 
-    public GroupFixture(GroupPolicy? policy = null, bool local = true, int degree = 2, Action<FakeWorkers>? prepare = null)
+    /// <param name="policy">Its patience.</param>
+    /// <param name="local">The workers are processes of this host.</param>
+    /// <param name="degree">How many.</param>
+    /// <param name="prepare">Told of the workers before the group begins.</param>
+    /// <param name="rebalance">What is done about uneven ranks.</param>
+    /// <param name="replan">The plan of a split; null = one like the first.</param>
+    public GroupFixture(
+        GroupPolicy? policy = null, bool local = true, int degree = 2, Action<FakeWorkers>? prepare = null, Rebalance rebalance = Rebalance.Off, Func<Partition, GroupPlan>? replan = null)
     {
         Workers = new FakeWorkers(local);
         prepare?.Invoke(Workers);
@@ -32,7 +40,7 @@ internal sealed class GroupFixture : IAsyncDisposable
             {
                 Replanned.Add(seats);
                 return Plan(seats.Count);
-            }, model, Workers, Observer, Time, NullLogger<WorkerGroup>.Instance);
+            }, model, Workers, Observer, Time, NullLogger<WorkerGroup>.Instance, balancer: rebalance == Rebalance.Off ? null : NewBalancer(rebalance, replan ?? (split => Plan(degree, split))));
         Group.Start();
     }
 
@@ -78,8 +86,15 @@ internal sealed class GroupFixture : IAsyncDisposable
 
     public async ValueTask DisposeAsync() => await Group.DisposeAsync().AsTask().WaitAsync(s_patience);
 
-    private static GroupPlan Plan(int degree) => GroupPlan.Create(
-        s_config.Value, new GatewayOptions { Tp = degree }, DevicePlan.Cpu(degree, "test"), freeBytes: 8L << 30, cores: 2, _ => 1);
+    /// <summary>The plan of a split.</summary>
+    public static GroupPlan Plan(int degree, Partition? split = null, int maxModelLen = 0) => GroupPlan.Create(
+        s_model.Value.Config, new GatewayOptions { Tp = degree, MaxModelLen = maxModelLen }, DevicePlan.Cpu(degree, "test"), freeBytes: 8L << 30, cores: 2, _ => 1, chosen: split);
+
+    private Balancer NewBalancer(Rebalance mode, Func<Partition, GroupPlan> planFor)
+    {
+        BalanceLimits limits = new();
+        return new Balancer(new BalancePolicy(s_model.Value.Config, s_model.Value.Work, limits, Time), limits, mode, planFor, Time, NullLogger<Balancer>.Instance);
+    }
 
     /// <summary>Keeps what the group told.</summary>
     internal sealed class Observed : IGroupObserver

@@ -87,6 +87,7 @@ public sealed class ControlService(
             CacheTokensFound = load.CacheTokens.Found,
             DraftTokensGuessed = load.DraftTokens.Guessed,
             DraftTokensRight = load.DraftTokens.Right,
+            Moves = group.Moves,
         });
     }
 

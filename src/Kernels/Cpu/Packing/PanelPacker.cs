@@ -19,16 +19,19 @@ internal readonly unsafe struct PanelPacker(WeightRows rows, PanelFormat format,
             byte* target = panels + (panel * format.PanelBytes(units));
             int firstRow = panel * format.PanelOutputs, outputs = Math.Min(format.PanelOutputs, rows.Outputs - firstRow);
             for (int lane = 0; lane < outputs; lane += 4)
-            {
-                int count = Math.Min(4, outputs - lane);
-                if (format.IsFloat)
-                    PackFloats(firstRow + lane, count, target, lane);
-                else if (format.Scales == ScaleLayout.Block && format.Codes is CodeLayout.Nibbles or CodeLayout.NibbleTable or CodeLayout.Bytes)
-                    PackWhole(firstRow + lane, count, target, lane);
-                else
-                    PackBlocks(firstRow + lane, count, target, lane);
-            }
+                Pack(firstRow + lane, Math.Min(4, outputs - lane), target, lane);
         }
+    }
+
+    /// <summary>Up to four rows of one panel, whose first wanted unit lies at <paramref name="target"/>, into lanes that are zero.</summary>
+    public void Pack(int firstRow, int count, byte* target, int lane)
+    {
+        if (format.IsFloat)
+            PackFloats(firstRow, count, target, lane);
+        else if (format.Scales == ScaleLayout.Block && format.Codes is CodeLayout.Nibbles or CodeLayout.NibbleTable or CodeLayout.Bytes)
+            PackWhole(firstRow, count, target, lane);
+        else
+            PackBlocks(firstRow, count, target, lane);
     }
 
     private void PackFloats(int firstRow, int present, byte* target, int lane)

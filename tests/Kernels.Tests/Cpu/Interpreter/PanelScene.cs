@@ -28,7 +28,7 @@ internal sealed unsafe class PanelScene : IDisposable
         ActivationLayout layout = kernel.Layout(panel, kind);
         LeafPlan plan = new(leaves);
         (_kernel, _rows, _groups) = (kernel, rows, groups);
-        _weight = new CpuPackedWeight(weights, plan, panel, kernel, layout, threads);
+        _weight = new CpuPackedWeight(weights, plan, panel, kernel, layout, threads, [], out _);
         int groupBytes = layout.RowBytes * rows, blockBytes = groupBytes * groups;
         _tileBytes = blockBytes * plan.Visits.Length;
         _tile = Allocate(_tileBytes);
