@@ -287,14 +287,8 @@ public sealed class InferenceEngine : IDisposable
     /// <summary>Lets the group change its split, where that is worth computing anew what runs.</summary>
     private Task<bool> MoveAsync()
     {
-        int used;
-        TimeSpan recompute;
-        lock (_gate)
-        {
-            used = _scheduler.UsedBlocks;
-            recompute = _pace.CatchUpTokensPerSecond is { } rate ? TimeSpan.FromSeconds((double)used * _scheduler.BlockTokens / rate) : TimeSpan.Zero;
-        }
-        return _group.MoveAsync(used, recompute);
+        EngineLoad load = Load();
+        return _group.MoveAsync(load.UsedBlocks, _pace.CatchUp((long)load.UsedBlocks * load.BlockTokens));
     }
 
     private async IAsyncEnumerable<GenerationEvent> ReadAsync(Func<ActiveRequest> enter, [EnumeratorCancellation] CancellationToken cancellation)

@@ -24,6 +24,9 @@ internal sealed class StepPace
     /// <summary>Prompt tokens a second, where measured.</summary>
     public double? CatchUpTokensPerSecond => _secondsOfToken is > 0 and { } seconds ? 1 / seconds : null;
 
+    /// <summary>What it takes to compute tokens anew; nothing before it is measured.</summary>
+    public TimeSpan CatchUp(long tokens) => TimeSpan.FromSeconds(tokens * (_secondsOfToken ?? 0));
+
     /// <summary>Seconds of a step that only decodes, where measured.</summary>
     public double? DecodeSeconds => _decodeSeconds;
 
