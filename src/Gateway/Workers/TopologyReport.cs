@@ -35,6 +35,12 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
     /// <summary>Their time, in microseconds: arithmetic, collectives, what of those was waiting, and between steps.</summary>
     public (long Compute, long Collective, long Wait, long Idle) TotalMicroseconds { get; private set; }
 
+    /// <summary>What its collectives came to by the last step that all ranks answered, and the tokens computed by then: at least one where there is any.</summary>
+    public IReadOnlyList<CollectiveTraffic> Collectives { get; private set; } = [];
+
+    /// <summary>Tokens computed in the steps that <see cref="Collectives"/> are of.</summary>
+    public long CollectiveTokens { get; private set; }
+
     /// <summary>Where the last minute went.</summary>
     public RankClock Clock { get; } = new();
 
@@ -52,6 +58,8 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
         TotalMicroseconds = (
             compute + before.ComputeMicroseconds + result.ComputeMicroseconds, collective + before.CollectiveMicroseconds + result.CollectiveMicroseconds,
             wait + before.WaitMicroseconds + result.WaitMicroseconds, idle + before.IdleMicroseconds + result.IdleMicroseconds);
+        if (result.Rows > 0)
+            (Collectives, CollectiveTokens) = (result.Collectives, result.Rows);
         Clock.Add(second, result);
     }
 }
@@ -108,7 +116,18 @@ internal static class TopologyReport
             WaitMicroseconds = status.LastStep.WaitMicroseconds,
             WaitSeconds = wait * 1e-6,
             Recent = { status.Clock.Recent(second) },
+            Collectives = { status.Collectives.Select(traffic => PerToken(traffic, status.CollectiveTokens)) },
+            CollectiveTokens = status.CollectiveTokens,
+            Wire = Words.Wires.Of(status.Request.Wire),
         };
+    }
+
+    private static CollectiveTraffic PerToken(CollectiveTraffic traffic, long tokens)
+    {
+        CollectiveTraffic shown = traffic.Clone();
+        shown.SentBytesPerToken = (double)traffic.SentBytes / tokens;
+        shown.AcrossBytesPerToken = (double)traffic.AcrossBytes / tokens;
+        return shown;
     }
 
     private static IndexRange Range(int first, int count) => new() { Start = first, End = first + count };

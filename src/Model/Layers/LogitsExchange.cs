@@ -43,7 +43,9 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
             ops.Rent(m, DrawnLikelihood.Words, ElementType.Int32), ops.Rent(m, likeliest), ops.Rent(m, likeliest, ElementType.Int32));
         long mark = ops.Mark();
         Tensor logits = Samples ? ops.Rent(m, vocabBoundaries[^1]) : default;
-        comm.Gather(model.Logits(hidden), vocabBoundaries, logits);
+        Tensor local = model.Logits(hidden);
+        comm.For(CollectivePurpose.Logits);
+        comm.Gather(local, vocabBoundaries, logits);
         if (Samples)
         {
             ops.Sampler!.DrawWhole(logits, edits, parameters, chosen);
@@ -58,8 +60,10 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
     /// <summary>Rank 0's drawn tokens on every rank's device; only enqueues where the group does.</summary>
     public void ShareDrawn(Tensor chosen)
     {
-        if (comm.Degree > 1)
-            comm.Broadcast(chosen, root: 0);
+        if (comm.Degree == 1)
+            return;
+        comm.For(CollectivePurpose.Choices);
+        comm.Broadcast(chosen, root: 0);
     }
 
     /// <summary>Brings the k best of each rank for each row to rank 0's device, rented there; default elsewhere. Only enqueues where the group does.</summary>
@@ -71,6 +75,7 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
         long mark = ops.Mark();
         Tensor logits = model.Logits(hidden), best = ops.Rent(2 * m, k);
         ops.TopK(logits, k, vocabBoundaries[comm.Rank], best.RowSlice(0, m), AsIntegers(best.RowSlice(m, m)));
+        comm.For(CollectivePurpose.Candidates);
         comm.Gather(best, FirstsOf(k), gathered);
         ops.Release(mark);
         return gathered;
@@ -90,6 +95,7 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
         long mark = ops.Mark();
         Tensor local = model.Logits(hidden);
         Tensor gathered = Samples ? ops.Rent(hidden.Rows, vocabBoundaries[^1]) : default;
+        comm.For(CollectivePurpose.Logits);
         comm.Gather(local, vocabBoundaries, gathered);
         if (Samples)
             ops.Download(gathered, logits[..(hidden.Rows * vocabBoundaries[^1])]);
@@ -105,6 +111,7 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
         Tensor ids = ops.Rent(tokenIds.Length, 1, ElementType.Int32);
         if (Samples)
             ops.Upload<int>(tokenIds, ids);
+        comm.For(CollectivePurpose.Choices);
         comm.Broadcast(ids, root: 0);
         if (!Samples)
             ops.Download(ids, tokenIds);
