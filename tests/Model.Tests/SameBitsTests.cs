@@ -19,6 +19,8 @@ public sealed class SameBitsTests
         new() { Prompt = Prompt(5, seed: 2), NewTokens = 24, TopLogprobs = 5, JoinsAt = 2 },
         new() { Prompt = Prompt(70, seed: 3), NewTokens = 24, Chunk = 32, JoinsAt = 1, Settings = new() { Temperature = 1.2f, TopK = 30, TopP = 0.95f, Seed = 7 } },
         new() { Prompt = Prompt(3, seed: 4), NewTokens = 24, JoinsAt = 4, Settings = new() { Temperature = 0.8f, MinP = 0.02f, Seed = 8, PresencePenalty = 0.5f } },
+        new() { Prompt = Prompt(9, seed: 12), NewTokens = 24, JoinsAt = 3, Settings = new() { Temperature = 0.7f, TopP = 0.6f, Seed = 9 } },
+        new() { Prompt = Prompt(6, seed: 13), NewTokens = 24, JoinsAt = 3, Settings = new() { Temperature = 1.8f, TopP = 0.99f, MinP = 0.001f, Seed = 10 } },
     ];
 
     private static IEnumerable<TestCaseData> Splits()

@@ -61,6 +61,17 @@ public sealed class TrafficTests
         Assert.That(meter[CollectivePurpose.Choices].Calls, Is.EqualTo(1));
     }
 
+    [Test]
+    public void Sample_TopPAlone_ShipsEachRanksBestAndItsMass()
+    {
+        using ModelCheckpoint checkpoint = OddModels.Create("llama");
+        NucleusLayout layout = new(Partition.Even(checkpoint.Config, Degree).VocabBoundaries);
+        CollectiveMeter meter = Run("llama", new SamplingSettings { Temperature = 0.5f, TopP = 0.3f, Seed = 1 })[1];
+        Assert.That(meter[CollectivePurpose.Candidates].Sent.Bytes, Is.EqualTo(layout.WordsOf(1) * sizeof(float)));
+        Assert.That(meter[CollectivePurpose.Logits].Calls, Is.Zero);
+        Assert.That(meter[CollectivePurpose.Choices].Calls, Is.EqualTo(1));
+    }
+
     /// <summary>One step of a prompt on two ranks; what each counted.</summary>
     private static CollectiveMeter[] Run(string name, SamplingSettings? sample, int topLogprobs = -1)
     {

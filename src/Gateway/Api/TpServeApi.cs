@@ -5,7 +5,9 @@ using TpServe.Gateway.Api.Grpc;
 using TpServe.Gateway.Api.OpenAi;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
+using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
+using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Api;
 
@@ -56,6 +58,12 @@ public static class TpServeApi
     public static WebApplication MapTpServeApi(this WebApplication app)
     {
         app.Use(MalformedMessages.AnswerAsync);
+        if (app.Services.GetRequiredService<ServingSettings>().Wire is var wire and not Wire.F32)
+            app.Use((http, next) =>
+            {
+                http.Response.Headers["tpserve-wire"] = Words.Wires.Of(wire); // outputs are not those of one worker: never silently
+                return next(http);
+            });
         app.MapGrpcService<InferenceService>();
         app.MapGrpcService<ControlService>();
         app.MapGrpcReflectionService();
