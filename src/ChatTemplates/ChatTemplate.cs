@@ -17,14 +17,21 @@ public sealed class ChatTemplate
 {
     private readonly Statement[] _body;
 
-    private ChatTemplate(Statement[] body) => _body = body;
+    private ChatTemplate(string source, Statement[] body)
+    {
+        Source = source;
+        _body = body;
+    }
+
+    /// <summary>The template's own text.</summary>
+    internal string Source { get; }
 
     /// <summary>Parses a template.</summary>
     /// <exception cref="ChatTemplateException">The text is no valid template, or nests or is longer than any template does.</exception>
     public static ChatTemplate Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        return new ChatTemplate(StatementParser.Parse(text));
+        return new ChatTemplate(text, StatementParser.Parse(text));
     }
 
     /// <summary>Renders one conversation.</summary>

@@ -17,6 +17,12 @@ public sealed record GatewayOptions
     /// <summary>A small model of the same tokenizer that guesses ahead: a GGUF file or a Hugging Face folder; empty = none.</summary>
     public string Draft { get; init; } = "";
 
+    /// <summary>What requests name the model, the first being what answers name it; empty = by the model's file or folder.</summary>
+    public IReadOnlyList<string> ServedModelNames { get; init; } = [];
+
+    /// <summary>Origins of pages that may call the server from a browser; empty = none but its own.</summary>
+    public IReadOnlyList<string> CorsOrigins { get; init; } = [];
+
     /// <summary>Tensor parallel degree; null = the number of GPUs in use, without GPUs 2. With <see cref="Workers"/> it is their number.</summary>
     public int? Tp { get; init; }
 

@@ -75,6 +75,18 @@ public sealed class ModelCheckpointsTests
     }
 
     [Test]
+    public void Name_SnapshotInTheHubsCache_IsTheRepositorys()
+    {
+        using HubFolder folder = new();
+        string snapshots = Path.Combine(_scratch.Path, "models--some-org--some-model", "snapshots");
+        Directory.CreateDirectory(snapshots);
+        string snapshot = Path.Combine(snapshots, "0123456789abcdef");
+        Directory.CreateSymbolicLink(snapshot, folder.Path);
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(snapshot);
+        Assert.That(checkpoint.Name, Is.EqualTo("some-org/some-model"));
+    }
+
+    [Test]
     public void Bytes_OfATensorOfAnotherCheckpoint_IsRefused()
     {
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(_scratch.Write("model.gguf", GgufBuilder.Model().Build()));

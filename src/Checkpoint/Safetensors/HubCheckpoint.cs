@@ -7,6 +7,7 @@ internal static class HubCheckpoint
 {
     private const long MaxConfigBytes = 16 << 20, MaxIndexBytes = 64 << 20;
     private const int MaxShards = 10_000;
+    private const string CachedPrefix = "models--"; // of a repository's folder in the hub's cache
 
     /// <summary>Opens a folder with config.json.</summary>
     /// <param name="path">The folder.</param>
@@ -24,7 +25,7 @@ internal static class HubCheckpoint
         TensorTable table = new();
         // Of an architecture that is refused anyway, the reason to give is the architecture, not the kind of its weights.
         if (!known)
-            return new MappedCheckpoint(path, new DirectoryInfo(path).Name, table, config, generation, tokenizer);
+            return new MappedCheckpoint(path, NameOf(path), table, config, generation, tokenizer);
         RejectQuantised(root);
         try
         {
@@ -32,7 +33,7 @@ internal static class HubCheckpoint
                 AddShards(path, index, table);
             else
                 AddFile(SingleFile(path), table);
-            return new MappedCheckpoint(path, new DirectoryInfo(path).Name, table, config, generation, tokenizer);
+            return new MappedCheckpoint(path, NameOf(path), table, config, generation, tokenizer);
         }
         catch
         {
@@ -100,5 +101,14 @@ internal static class HubCheckpoint
             return;
         string method = quantisation.String("quant_method") ?? "unnamed";
         throw quantisation.Fault("quant_method", $"is '{method}'; TpServe reads folders with F32, F16 and BF16 weights, and quantised weights from GGUF files");
+    }
+
+    /// <summary>The folder's name; of a snapshot in the hub's cache, models--ORG--NAME/snapshots/REVISION, the repository's.</summary>
+    private static string NameOf(string path)
+    {
+        DirectoryInfo folder = new(path);
+        return folder.Parent is { Name: "snapshots", Parent.Name: var cached } && cached.StartsWith(CachedPrefix, StringComparison.Ordinal)
+            ? cached[CachedPrefix.Length..].Replace("--", "/", StringComparison.Ordinal)
+            : folder.Name;
     }
 }

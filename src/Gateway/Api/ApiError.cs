@@ -35,17 +35,20 @@ public sealed record ApiError(
     /// <summary>Whether the fault is the server's own, so that its log must hold the exception.</summary>
     public bool IsInternal => Status is StatusCode.Internal or StatusCode.Unknown;
 
-    /// <summary>The HTTP status of the canonical code.</summary>
+    /// <summary>Whether the same request would be refused again, however often it is sent.</summary>
+    public bool IsFinal => Status is StatusCode.InvalidArgument or StatusCode.FailedPrecondition or StatusCode.OutOfRange or StatusCode.Unimplemented
+        or StatusCode.NotFound or StatusCode.PermissionDenied or StatusCode.Unauthenticated;
+
+    /// <summary>The HTTP status of the canonical code. What is not served is the client's to mend: clients try again whatever is 500 or more.</summary>
     public int HttpStatus => Status switch
     {
-        StatusCode.InvalidArgument or StatusCode.FailedPrecondition or StatusCode.OutOfRange => 400,
+        StatusCode.InvalidArgument or StatusCode.FailedPrecondition or StatusCode.OutOfRange or StatusCode.Unimplemented => 400,
         StatusCode.Unauthenticated => 401,
         StatusCode.PermissionDenied => 403,
         StatusCode.NotFound => 404,
         StatusCode.AlreadyExists or StatusCode.Aborted => 409,
         StatusCode.ResourceExhausted => 429,
         StatusCode.Cancelled => 499, // nobody is there to read it
-        StatusCode.Unimplemented => 501,
         StatusCode.Unavailable => 503,
         StatusCode.DeadlineExceeded => 504,
         _ => 500,

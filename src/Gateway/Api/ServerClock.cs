@@ -5,6 +5,9 @@ public sealed class ServerClock(TimeProvider clock)
 {
     private readonly long _start = clock.GetTimestamp();
 
+    /// <summary>The clock itself.</summary>
+    public TimeProvider Time => clock;
+
     /// <summary>The release.</summary>
     public static string Version { get; } = typeof(ServerClock).Assembly.GetName().Version?.ToString(3)
         ?? throw new InvalidOperationException("The assembly has no version.");

@@ -16,6 +16,7 @@ public static class TpServeApi
 {
     private static readonly string[] s_post = [HttpMethods.Post];
     private static readonly string[] s_get = [HttpMethods.Get, HttpMethods.Head]; // the server leaves the body of an answer to HEAD out
+    private static readonly TimeSpan s_preflight = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan s_watchPeriod = TimeSpan.FromSeconds(1); // how soon a health Watch hears of a change
 
     /// <summary>Registers engine, services and endpoints for one model.</summary>
@@ -46,6 +47,10 @@ public static class TpServeApi
         }).AddCheck<EngineHealthCheck>("engine");
         services.Configure<HealthCheckPublisherOptions>(options => options.Delay = options.Period = s_watchPeriod);
 
+        services.AddRequestDecompression(decompression => decompression.DecompressionProviders.Remove("br")); // what is left is gzip and deflate; JsonBody bounds what comes of it
+        services.AddCors(cors => cors.AddDefaultPolicy(policy => policy
+            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post).AllowAnyHeader().WithExposedHeaders("X-Request-Id", "Retry-After", "x-should-retry")
+            .SetPreflightMaxAge(s_preflight)));
         services.AddSingleton<HttpErrors>();
         services.AddSingleton<CompletionEndpoint>();
         services.AddSingleton<ChatEndpoint>();
@@ -57,19 +62,22 @@ public static class TpServeApi
     /// <summary>Maps every rpc and route.</summary>
     public static WebApplication MapTpServeApi(this WebApplication app)
     {
+        IServiceProvider services = app.Services;
         app.Use(MalformedMessages.AnswerAsync);
-        if (app.Services.GetRequiredService<ServingSettings>().Wire is var wire and not Wire.F32)
+        if (services.GetRequiredService<ServingSettings>().Wire is var wire and not Wire.F32)
             app.Use((http, next) =>
             {
                 http.Response.Headers["tpserve-wire"] = Words.Wires.Of(wire); // outputs are not those of one worker: never silently
                 return next(http);
             });
+        app.UseRequestDecompression();
+        if (services.GetRequiredService<ServingSettings>().CorsOrigins.Count > 0)
+            app.UseCors();
         app.MapGrpcService<InferenceService>();
         app.MapGrpcService<ControlService>();
         app.MapGrpcReflectionService();
         app.MapGrpcHealthChecksService();
 
-        IServiceProvider services = app.Services;
         HttpErrors errors = services.GetRequiredService<HttpErrors>();
         TokenizerEndpoints tokenizer = services.GetRequiredService<TokenizerEndpoints>();
         ServerEndpoints server = services.GetRequiredService<ServerEndpoints>();
@@ -77,6 +85,8 @@ public static class TpServeApi
         Map(s_post, "/v1/chat/completions", services.GetRequiredService<ChatEndpoint>().HandleAsync);
         Map(s_post, "/tokenize", tokenizer.TokenizeAsync);
         Map(s_post, "/detokenize", tokenizer.DetokenizeAsync);
+        Map(s_post, "/apply-template", tokenizer.ApplyTemplateAsync);
+        Map(s_get, "/version", ServerEndpoints.VersionAsync);
         Map(s_get, "/v1/models", server.ModelsAsync);
         Map(s_get, "/v1/models/{**id}", server.ModelAsync);
         Map(s_get, "/health/live", ServerEndpoints.LiveAsync);

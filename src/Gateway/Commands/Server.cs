@@ -55,7 +55,7 @@ internal static partial class Server
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(path);
             using DraftSource? draft = DraftSource.Open(options.Draft, checkpoint);
             times.Ended("model");
-            Task<ServingModel> serving = Task.Run(() => ModelOf(checkpoint), cancellation);
+            Task<ServingModel> serving = Task.Run(() => ModelOf(checkpoint, options.ServedModelNames), cancellation);
 
             // 3. How many ranks on what, and who owns what.
             IReadOnlyList<HelloReply> hosts = await DeviceSurvey.RunAsync(options, local, cancellation);
@@ -144,9 +144,10 @@ internal static partial class Server
         public async ValueTask DisposeAsync() => await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask()), Task.Delay(EndTimeout));
     }
 
-    private static ServingModel ModelOf(ModelCheckpoint checkpoint) => new()
+    private static ServingModel ModelOf(ModelCheckpoint checkpoint, IReadOnlyList<string> names) => new()
     {
-        Name = checkpoint.Name,
+        Name = names.Count == 0 ? checkpoint.Name : names[0],
+        OtherNames = [.. names.Skip(1)],
         Config = checkpoint.Config,
         Generation = checkpoint.Generation,
         Tokenizer = Tokenizer.Create(checkpoint.Tokenizer),
@@ -171,6 +172,7 @@ internal static partial class Server
         DraftModel = draftModel,
         Wire = plan.Degree == 1 ? Protos.Worker.Wire.F32 : options.Wire,
         ReportFolder = options.Report,
+        CorsOrigins = options.CorsOrigins,
         RequestTimeout = options.RequestTimeout,
         Engine = new EngineSettings { Recoveries = options.Recoveries, ResumeWindow = options.ResumeWindow, ResumeBytes = options.ResumeBytes, StepTimeout = options.StepTimeout },
     };

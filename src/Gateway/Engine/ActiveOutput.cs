@@ -1,4 +1,5 @@
 using System.Text;
+using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
 
 namespace TpServe.Gateway.Engine;
@@ -42,7 +43,8 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
             if (last && progress.End == SequenceEnd.EndToken)
             {
                 visible.Append(text.End(token));
-                Finish(EndReason.Stop, visible.ToString(), reported, request.Request.Stopping.StopTokenIds.Contains(token) ? token : null, generated + i + 1);
+                ResolvedStopping stopping = request.Request.Stopping;
+                Finish(EndReason.Stop, visible.ToString(), reported, stopping.StopTokenIds.Contains(token) ? token : null, generated + i + 1, stopping.StopStringOfToken.GetValueOrDefault(token));
                 return false;
             }
             visible.Append(text.Push(token));
@@ -62,11 +64,11 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
     /// <summary>An operator ends it: what was held back goes out.</summary>
     public void Abort() => Finish(EndReason.Aborted, text.End(), [], null, sequence.GeneratedTokens);
 
-    private void Finish(EndReason reason, string rest, IReadOnlyList<ReportedToken> tokens, int? stopTokenId, int completionTokens)
+    private void Finish(EndReason reason, string rest, IReadOnlyList<ReportedToken> tokens, int? stopTokenId, int completionTokens, string? stopString = null)
     {
         Finished = true;
         request.Post(index, rest, tokens);
-        if (text.Stopped is { } stop)
+        if ((text.Stopped ?? stopString) is { } stop)
             request.Finish(index, EndReason.Stop, stop, null, completionTokens);
         else
             request.Finish(index, reason, null, stopTokenId, completionTokens);

@@ -13,6 +13,7 @@ internal sealed class OutputText
     private readonly StopStringMatcher _stops;
     private readonly int _minTokens;
     private readonly bool _includeStop;
+    private readonly IReadOnlyDictionary<int, string> _hidden; // stop strings that the detokenizer leaves out, by token
     private int _tokens;
 
     public OutputText(Tokenizer tokenizer, ValidatedRequest request)
@@ -23,6 +24,7 @@ internal sealed class OutputText
         _stops = new StopStringMatcher(request.Stopping.StopStrings, request.Stopping.IncludeStop);
         _minTokens = request.Stopping.MinTokens;
         _includeStop = request.Stopping.IncludeStop;
+        _hidden = request.SkipSpecialTokens ? request.Stopping.StopStringOfToken : new Dictionary<int, string>();
     }
 
     /// <summary>The stop string that has come; null = none.</summary>
@@ -39,8 +41,10 @@ internal sealed class OutputText
     public string End(int endToken)
     {
         _tokens++;
-        string rest = _includeStop ? Visible(_detokenizer.Push(endToken)) : "";
-        return rest + End();
+        if (!_includeStop)
+            return End();
+        string rest = Visible(_detokenizer.Push(endToken)) + End();
+        return _hidden.TryGetValue(endToken, out string? stop) ? rest + stop : rest;
     }
 
     /// <summary>The rest of the text.</summary>

@@ -14,14 +14,11 @@ public sealed record Conversation
     private const int MaxDepth = 64; // of template_variables, as of an HTTP body
     private const double LongEnd = 9223372036854775808; // 2⁶³
 
-    /// <summary>The roles, as errors list them.</summary>
-    public const string AllRoles = "system, developer, user, assistant or tool";
+    /// <summary>Roles that every template is taken to know; others are known to those that name them.</summary>
+    public static IReadOnlySet<string> CommonRoles { get; } = new[] { "system", "developer", "user", "assistant", "tool" }.ToFrozenSet();
 
-    /// <summary>Roles are a closed set, so templates may build special tokens out of their names.</summary>
-    public static IReadOnlySet<string> Roles { get; } = new[] { "system", "developer", "user", "assistant", "tool" }.ToFrozenSet();
-
-    /// <summary>Oldest first, each made by <see cref="Message"/>.</summary>
-    public required IReadOnlyList<Value> Messages { get; init; }
+    /// <summary>Oldest first.</summary>
+    public required IReadOnlyList<ConversationMessage> Messages { get; init; }
 
     /// <summary>About how many bytes of the request it was made of.</summary>
     public long RequestBytes { get; init; }
@@ -46,48 +43,24 @@ public sealed record Conversation
         RequestBytes = chat.CalculateSize(),
     };
 
-    /// <summary>One message as a map of the template; what is null is left out.</summary>
-    /// <param name="field">What errors call the message.</param>
-    /// <param name="role">One of <see cref="Roles"/>.</param>
-    /// <exception cref="RequestRejectedException">It has no content, or text that is no Unicode.</exception>
-    public static Value Message(string field, string role, string? content, string? name, string? reasoning, string? toolCallId)
+    private static ConversationMessage Message(ChatMessage message, string field)
     {
-        if (content is null)
-            throw RequestRejectedException.Invalid($"{field}.content", $"'{field}.content' must be set.");
-        List<KeyValuePair<string, Value>> entries = [new("role", RequestValue.Of(role))];
-        Add("content", content);
-        Add("name", name);
-        Add("reasoning_content", reasoning);
-        Add("tool_call_id", toolCallId);
-        return RequestValue.Map(entries);
-
-        void Add(string key, string? text)
-        {
-            if (text is null)
-                return;
-            Utf8Text.Require($"{field}.{key}", text);
-            entries.Add(new(key, RequestValue.Of(text)));
-        }
-    }
-
-    private static Value Message(ChatMessage message, string field)
-    {
-        string role = message.Role switch
+        string? role = message.Role switch
         {
             ChatRole.System => "system",
             ChatRole.Developer => "developer",
             ChatRole.User => "user",
             ChatRole.Assistant => "assistant",
             ChatRole.Tool => "tool",
-            _ => throw RequestRejectedException.OutOfRange($"{field}.role", message.Role.ToString(), AllRoles),
+            ChatRole.Unspecified => message.HasRoleName ? message.RoleName : null,
+            _ => throw RequestRejectedException.OutOfRange($"{field}.role", message.Role.ToString(), "one of ChatRole's values"),
         };
+        if (message.Role != ChatRole.Unspecified && message.HasRoleName)
+            throw RequestRejectedException.Invalid($"{field}.role_name", $"'{field}.role' and '{field}.role_name' exclude each other.");
         if (message.ToolCalls.Count > 0)
             throw RequestRejectedException.Unimplemented($"{field}.tool_calls");
-        return Message(
-            field, role,
-            message.HasContent ? message.Content : null,
-            message.HasName ? message.Name : null,
-            message.HasReasoning ? message.Reasoning : null,
+        return ConversationMessage.Create(
+            field, role, message.HasContent ? [message.Content] : null, message.HasName ? message.Name : null, message.HasReasoning ? message.Reasoning : null,
             message.HasToolCallId ? message.ToolCallId : null);
     }
 
@@ -125,4 +98,58 @@ public sealed record Conversation
 
     private static RequestRejectedException NotJson(string why) =>
         RequestRejectedException.Invalid("template_variables", $"'template_variables' is not JSON: {why}.");
+}
+
+/// <summary>One turn of a conversation, as the request gives it.</summary>
+/// <param name="Role">Who speaks, in 1 to <see cref="MostRoleCharacters"/> characters.</param>
+/// <param name="Content">Its texts: one, or the parts of a list.</param>
+/// <param name="Name">Name of the speaker; null = none.</param>
+/// <param name="Reasoning">What the model thought before; null = nothing.</param>
+/// <param name="ToolCallId">The call that it answers; null = none.</param>
+public sealed record ConversationMessage(string Role, IReadOnlyList<string> Content, string? Name, string? Reasoning, string? ToolCallId)
+{
+    /// <summary>Longest name of a role, in UTF-16 units.</summary>
+    public const int MostRoleCharacters = 64;
+
+    /// <summary>The content came as a list of parts and not as one text.</summary>
+    public bool IsList { get; init; }
+
+    /// <param name="field">What errors call the message.</param>
+    /// <param name="role">Null = not given.</param>
+    /// <param name="content">Null = none, which only the assistant's may have.</param>
+    /// <exception cref="RequestRejectedException">It has no role, no content, or text that is no Unicode.</exception>
+    public static ConversationMessage Create(
+        string field, string? role, IReadOnlyList<string>? content, string? name, string? reasoning, string? toolCallId, bool isList = false)
+    {
+        if (role is null || role.Length is 0 or > MostRoleCharacters)
+            throw RequestRejectedException.OutOfRange(
+                $"{field}.role", role is null ? "not given" : Quoted(role), $"a name of 1 to {MostRoleCharacters} characters: system, developer, user, assistant, tool, or another that the model's template knows");
+        Utf8Text.Require($"{field}.role", role);
+        if (content is null && role != "assistant")
+            throw RequestRejectedException.Invalid($"{field}.content", $"'{field}.content' must be set.");
+        foreach (string text in content ?? [])
+            Utf8Text.Require($"{field}.content", text);
+        foreach ((string key, string? text) in ((string, string?)[])[("name", name), ("reasoning_content", reasoning), ("tool_call_id", toolCallId)])
+            if (text is not null)
+                Utf8Text.Require($"{field}.{key}", text);
+        return new ConversationMessage(role, content ?? [""], name, reasoning, toolCallId) { IsList = isList };
+    }
+
+    /// <summary>The message as a map of the template; what is null is left out.</summary>
+    public Value Of(TemplateTraits traits)
+    {
+        // Templates that print any role would print one that the model has never seen.
+        string role = Role == "developer" && !traits.Names(Role) ? "system" : Role;
+        List<KeyValuePair<string, Value>> entries =
+        [
+            new("role", RequestValue.Of(role)),
+            new("content", IsList ? traits.Content(role, Content) : traits.Content(role, Content[0])),
+        ];
+        foreach ((string key, string? text) in ((string, string?)[])[("name", Name), ("reasoning_content", Reasoning), ("tool_call_id", ToolCallId)])
+            if (text is not null)
+                entries.Add(new(key, RequestValue.Of(text)));
+        return RequestValue.Map(entries);
+    }
+
+    private static string Quoted(string role) => role.Length <= MostRoleCharacters ? $"'{role}'" : $"'{role[..MostRoleCharacters]}…'";
 }

@@ -13,6 +13,7 @@ namespace TpServe.Gateway.Requests;
 /// </remarks>
 internal sealed class PromptEncoder(ServingModel model, ServingSettings settings, TimeProvider clock)
 {
+    private readonly Lazy<TemplateTraits?> _traits = new(() => model.ChatTemplate is { } template ? TemplateTraits.Of(template, model.BosToken, model.EosToken) : null);
     private readonly EncodingRoom _room = new(settings.Limits.EncodingCharacters, settings.Limits.LightCharacters, clock);
 
     /// <summary>Refuses a text that certainly has more than so many tokens.</summary>
@@ -28,42 +29,57 @@ internal sealed class PromptEncoder(ServingModel model, ServingSettings settings
     {
         Utf8Text.Require("text", text);
         RequirePossible(text, mostTokens);
-        return InTurnAsync(text.Length, mostTokens, due, ended => model.Tokenizer.EncodeWithin(text, addSpecialTokens, parseSpecialTokens, mostTokens, ended), cancellation);
+        return InTurnAsync(text.Length, due, ended => model.Tokenizer.EncodeWithin(text, addSpecialTokens, parseSpecialTokens, mostTokens, ended) ?? throw TooLong(mostTokens), cancellation);
     }
 
     /// <summary>Tokens of a conversation laid out by the model's template, which writes the bos token itself; refused where there are more than so many.</summary>
     public Task<IReadOnlyList<int>> EncodeAsync(Conversation chat, int mostTokens, DateTimeOffset due, CancellationToken cancellation)
     {
+        Func<CancellationToken, RenderedPrompt> render = Rendering(chat);
+        return InTurnAsync(chat.RequestBytes, due, ended =>
+        {
+            RenderedPrompt prompt = render(ended);
+            RequirePossible(prompt.Text, mostTokens);
+            return model.Tokenizer.EncodeWithin(
+                [.. prompt.Segments.Select(segment => new Tokenization.TextSegment(segment.Text, segment.FromTemplate))], addSpecialTokens: false, mostTokens, ended)
+                ?? throw TooLong(mostTokens);
+        }, cancellation);
+    }
+
+    /// <summary>The text that the model's template makes of a conversation.</summary>
+    public Task<string> RenderAsync(Conversation chat, DateTimeOffset due, CancellationToken cancellation)
+    {
+        Func<CancellationToken, RenderedPrompt> render = Rendering(chat);
+        return InTurnAsync(chat.RequestBytes, due, ended => render(ended).Text, cancellation);
+    }
+
+    private Func<CancellationToken, RenderedPrompt> Rendering(Conversation chat)
+    {
         if (model.ChatTemplate is not { } template)
             throw new RequestRejectedException(
                 StatusCode.FailedPrecondition, "NO_CHAT_TEMPLATE", $"Model '{model.Name}' has no chat template; use Generate or /v1/completions.");
-        ChatTemplateInput input = Input(chat);
-        return InTurnAsync(chat.RequestBytes, mostTokens, due, ended =>
+        ChatTemplateInput input = Input(chat, _traits.Value!);
+        return ended =>
         {
-            RenderedPrompt prompt;
             try
             {
-                prompt = template.Render(input, RenderLimits.Default, ended);
+                return template.Render(input, RenderLimits.Default, ended);
             }
             catch (ChatTemplateException fault)
             {
                 throw RequestRejectedException.Invalid("messages", $"The model's chat template did not render: {fault.Message}");
             }
-            RequirePossible(prompt.Text, mostTokens);
-            return model.Tokenizer.EncodeWithin(
-                [.. prompt.Segments.Select(segment => new Tokenization.TextSegment(segment.Text, segment.FromTemplate))], addSpecialTokens: false, mostTokens, ended);
-        }, cancellation);
+        };
     }
 
-    private async Task<IReadOnlyList<int>> InTurnAsync(
-        long length, int mostTokens, DateTimeOffset due, Func<CancellationToken, IReadOnlyList<int>?> encode, CancellationToken cancellation)
+    private async Task<T> InTurnAsync<T>(long length, DateTimeOffset due, Func<CancellationToken, T> work, CancellationToken cancellation)
     {
         using IDisposable place = await _room.EnterAsync(length, due, cancellation);
         using CancellationTokenSource late = new(EncodingRoom.Rest(due, clock), clock);
         using CancellationTokenSource ended = CancellationTokenSource.CreateLinkedTokenSource(late.Token, cancellation);
         try
         {
-            return encode(ended.Token) ?? throw TooLong(mostTokens);
+            return work(ended.Token);
         }
         catch (OperationCanceledException) when (late.IsCancellationRequested && !cancellation.IsCancellationRequested)
         {
@@ -74,7 +90,7 @@ internal sealed class PromptEncoder(ServingModel model, ServingSettings settings
     private RequestRejectedException TooLong(int mostTokens) =>
         RequestRejectedException.PromptTooLong(string.Create(CultureInfo.InvariantCulture, $"more than {mostTokens}"), settings.MaxModelLen);
 
-    private ChatTemplateInput Input(Conversation chat)
+    private ChatTemplateInput Input(Conversation chat, TemplateTraits traits)
     {
         if (chat.Messages.Count == 0 || chat.Messages.Count > settings.Limits.Messages)
             throw RequestRejectedException.OutOfRange(
@@ -83,14 +99,15 @@ internal sealed class PromptEncoder(ServingModel model, ServingSettings settings
             throw RequestRejectedException.Invalid("continue_final_message", "'continue_final_message' and 'add_generation_prompt' exclude each other.");
         return new ChatTemplateInput
         {
-            Messages = RequestValue.List(chat.Messages),
+            Messages = RequestValue.List(chat.Messages.Select(message => message.Of(traits))),
             AddGenerationPrompt = chat.AddGenerationPrompt ?? !chat.ContinueFinalMessage,
             ContinueFinalMessage = chat.ContinueFinalMessage,
             BosToken = model.BosToken,
             EosToken = model.EosToken,
             Extra = chat.Variables,
             Now = clock.GetLocalNow(),
-            TrustedRoles = Conversation.Roles,
+            // Names that the template itself writes: it may build special tokens out of them.
+            TrustedRoles = chat.Messages.Select(message => message.Role).Where(role => Conversation.CommonRoles.Contains(role) || traits.Names(role)).Append("system").ToHashSet(),
         };
     }
 }

@@ -47,4 +47,14 @@ public sealed record RequestLimits
 
     /// <summary>Length of a cache salt in bytes of UTF-8.</summary>
     public const int CacheSaltBytes = 128;
+
+    /// <summary>What a request may be called.</summary>
+    public string RequestIdInWords => $"1 to {RequestIdLength} printable ASCII characters without spaces";
+
+    /// <summary>Whether a request may be called so.</summary>
+    public bool IsRequestId(string id)
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        return id.Length > 0 && id.Length <= RequestIdLength && id.All(character => character is >= '!' and <= '~');
+    }
 }

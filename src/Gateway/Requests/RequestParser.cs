@@ -31,7 +31,8 @@ public sealed class RequestParser
         // 53 bits: every JSON reader keeps them.
         _sampling = new SamplingResolver(
             model.Generation, model.Config.Vocab, settings.Limits, chooseSeed ?? (() => (ulong)Random.Shared.NextInt64(1L << 53)));
-        _stopping = new StoppingResolver(model.Generation.EosTokenIds, model.Config.Vocab, settings.MaxModelLen, settings.Limits);
+        _stopping = new StoppingResolver(
+            model.Generation.EosTokenIds, text => model.Tokenizer.IdOf(text) is { } id && model.Tokenizer.IsSpecial(id) ? id : null, model.Config.Vocab, settings.MaxModelLen, settings.Limits);
         try
         {
             DefaultSampling = _sampling.Resolve(null);
@@ -87,10 +88,11 @@ public sealed class RequestParser
         ChatRequest request, Conversation? conversation = null, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
         RefuseUnimplemented(request.Constraint, request.HasLora);
-        if (request.Tools.Count > 0)
-            throw RequestRejectedException.Unimplemented("tools");
-        if (request.ToolChoice is { } choice && choice.Mode != ToolChoice.Types.Mode.None)
+        ToolChoice.Types.Mode choice = request.ToolChoice?.Mode ?? ToolChoice.Types.Mode.Unspecified;
+        if (choice is ToolChoice.Types.Mode.Required or ToolChoice.Types.Mode.Function)
             throw RequestRejectedException.Unimplemented("tool_choice");
+        if (request.Tools.Count > 0 && choice != ToolChoice.Types.Mode.None)
+            throw RequestRejectedException.Unimplemented("tools");
         return ParseAsync(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
             request.Sampling, request.Stopping, request.Response, request.Cache, request.Priority,
@@ -106,7 +108,7 @@ public sealed class RequestParser
         return request.InputCase switch
         {
             TokenizeRequest.InputOneofCase.Text => _encoder.EncodeAsync(
-                request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens, int.MaxValue, due, cancellation),
+                request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, !request.HasParseSpecialTokens || request.ParseSpecialTokens, int.MaxValue, due, cancellation),
             TokenizeRequest.InputOneofCase.Chat => _encoder.EncodeAsync(Conversation.Of(request.Chat), int.MaxValue, due, cancellation),
             _ => throw RequestRejectedException.Invalid("input", "Nothing to tokenize is given: set 'text' or 'chat'."),
         };
@@ -119,12 +121,20 @@ public sealed class RequestParser
         return _encoder.EncodeAsync(conversation, int.MaxValue, Due(null), cancellation);
     }
 
+    /// <summary>The prompt that a conversation becomes.</summary>
+    public Task<string> RenderAsync(string? model, Conversation conversation, CancellationToken cancellation)
+    {
+        RequireModel(model);
+        return _encoder.RenderAsync(conversation, Due(null), cancellation);
+    }
+
     /// <summary>Refuses a name that is not the served model's.</summary>
     public void RequireModel(string? name)
     {
-        if (name is not null && name != _model.Name)
+        if (name is not null && !_model.Names.Contains(name))
             throw new RequestRejectedException(
-                StatusCode.NotFound, "MODEL_NOT_FOUND", $"Model '{Shown(name)}' is not served here; '{_model.Name}' is.", "model", Shown(name), _model.Name);
+                StatusCode.NotFound, "MODEL_NOT_FOUND", $"Model '{Shown(name)}' is not served here; '{string.Join("' and '", _model.Names)}' {(_model.OtherNames.Count == 0 ? "is" : "are")}.",
+                "model", Shown(name), string.Join(", ", _model.Names));
     }
 
     /// <summary>Refuses token ids outside the vocabulary.</summary>
@@ -185,7 +195,7 @@ public sealed class RequestParser
         {
             case GenerateRequest.InputOneofCase.Text:
                 return await _encoder.EncodeAsync(
-                    request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, request.ParseSpecialTokens, _settings.MaxModelLen, due, cancellation);
+                    request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, !request.HasParseSpecialTokens || request.ParseSpecialTokens, _settings.MaxModelLen, due, cancellation);
             case GenerateRequest.InputOneofCase.TokenIds:
                 RequireTokens("token_ids", request.TokenIds.Ids);
                 return [.. request.TokenIds.Ids];
@@ -206,9 +216,8 @@ public sealed class RequestParser
 
     private void RequireRequestId(string id)
     {
-        if (id.Length == 0 || id.Length > _settings.Limits.RequestIdLength || id.Any(character => character is < '!' or > '~'))
-            throw RequestRejectedException.OutOfRange(
-                "request_id", $"{id.Length} characters", $"1 to {_settings.Limits.RequestIdLength} printable ASCII characters without spaces");
+        if (!_settings.Limits.IsRequestId(id))
+            throw RequestRejectedException.OutOfRange("request_id", $"{id.Length} characters", _settings.Limits.RequestIdInWords);
     }
 
     private static void RefuseUnimplemented(Constraint? constraint, bool lora)

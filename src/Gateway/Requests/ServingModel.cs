@@ -7,8 +7,14 @@ namespace TpServe.Gateway.Requests;
 /// <summary>The model as requests see it: name, vocabulary, defaults, tokenizer, chat template.</summary>
 public sealed record ServingModel
 {
-    /// <summary>What requests name it.</summary>
+    /// <summary>What answers name it, and requests may.</summary>
     public required string Name { get; init; }
+
+    /// <summary>What requests may name it too.</summary>
+    public IReadOnlyList<string> OtherNames { get; init; } = [];
+
+    /// <summary>Every name, the first being <see cref="Name"/>.</summary>
+    public IEnumerable<string> Names => OtherNames.Prepend(Name);
 
     /// <summary>Architecture and sizes.</summary>
     public required ModelConfig Config { get; init; }

@@ -7,6 +7,9 @@ namespace TpServe.Gateway.Requests;
 /// <summary>How the model is served, as plain values.</summary>
 public sealed record ServingSettings
 {
+    /// <summary>Origins of pages that browsers may let call the server; "*" = all, none = only its own.</summary>
+    public IReadOnlyList<string> CorsOrigins { get; init; } = [];
+
     /// <summary>Longest prompt and output together, in tokens.</summary>
     public required int MaxModelLen { get; init; }
 

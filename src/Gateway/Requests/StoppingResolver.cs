@@ -5,7 +5,12 @@ using TpServe.Protos.V1;
 namespace TpServe.Gateway.Requests;
 
 /// <summary>When the outputs of a request end: its own values where set, else the documented ones; each within its range.</summary>
-public sealed class StoppingResolver(IReadOnlyList<int> eosTokenIds, int vocabulary, int maxModelLen, RequestLimits limits)
+/// <param name="eosTokenIds">The model's end tokens.</param>
+/// <param name="specialTokenOf">The special token that a text is; null = none.</param>
+/// <param name="vocabulary">Token ids are below it.</param>
+/// <param name="maxModelLen">The context in tokens.</param>
+/// <param name="limits">Of the request's lists.</param>
+public sealed class StoppingResolver(IReadOnlyList<int> eosTokenIds, Func<string, int?> specialTokenOf, int vocabulary, int maxModelLen, RequestLimits limits)
 {
     /// <summary>Every value in force for a prompt of the given length.</summary>
     /// <exception cref="RequestRejectedException">A value is outside its range, or prompt and output do not fit the context.</exception>
@@ -26,7 +31,11 @@ public sealed class StoppingResolver(IReadOnlyList<int> eosTokenIds, int vocabul
             throw RequestRejectedException.OutOfRange("min_tokens", Text(asked.MinTokens), $"0 to max_tokens ({maxTokens})");
 
         HashSet<int> stopIds = [.. asked.StopTokenIds];
-        HashSet<int> endIds = [.. stopIds];
+        Dictionary<int, string> stopTokens = [];
+        foreach (string stop in asked.Stop)
+            if (specialTokenOf(stop) is { } token && token < vocabulary)
+                stopTokens[token] = stop;
+        HashSet<int> endIds = [.. stopIds, .. stopTokens.Keys];
         if (!asked.IgnoreEos)
             endIds.UnionWith(eosTokenIds);
         RequireAChoice(asked.MinTokens, endIds, allowedTokenIds);
@@ -36,6 +45,7 @@ public sealed class StoppingResolver(IReadOnlyList<int> eosTokenIds, int vocabul
             MinTokens = asked.MinTokens,
             StopStrings = [.. asked.Stop],
             StopTokenIds = stopIds,
+            StopStringOfToken = stopTokens,
             EndTokenIds = endIds,
             IgnoreEos = asked.IgnoreEos,
             IncludeStop = asked.IncludeStop,

@@ -72,7 +72,10 @@ public sealed record ResolvedStopping
     /// <summary>The request's own.</summary>
     public IReadOnlySet<int> StopTokenIds { get; init; } = new HashSet<int>();
 
-    /// <summary>The request's and, unless ignore_eos, the model's.</summary>
+    /// <summary>Stop strings that are special tokens, by token: such a token ends the output though the text may not show it.</summary>
+    public IReadOnlyDictionary<int, string> StopStringOfToken { get; init; } = new Dictionary<int, string>();
+
+    /// <summary>The request's, those of stop strings and, unless ignore_eos, the model's.</summary>
     public IReadOnlySet<int> EndTokenIds { get; init; } = new HashSet<int>();
 
     /// <summary>The model's own end tokens do not end the output.</summary>

@@ -186,6 +186,39 @@ internal static class SettingKinds
         PartitionWish.Parse,
         wish => wish.Text);
 
+    /// <summary>Names that are not empty and differ.</summary>
+    public static SettingKind<IReadOnlyList<string>> Names(int most, int mostCharacters)
+    {
+        string allowed = string.Create(CultureInfo.InvariantCulture, $"1 to {mostCharacters} printable characters without spaces and commas, at most {most} names, each once");
+        return new SettingKind<IReadOnlyList<string>>(
+            "NAME",
+            allowed,
+            text =>
+            {
+                string[] names = text.Split(',', StringSplitOptions.TrimEntries);
+                if (names.FirstOrDefault(name => name.Length == 0 || name.Length > mostCharacters || name.Any(letter => char.IsWhiteSpace(letter) || char.IsControl(letter))) is { } wrong)
+                    return ([], $"'{wrong}' is not a name of {allowed}.");
+                return names.Length <= most && names.Distinct(StringComparer.Ordinal).Count() == names.Length ? (names, null) : ([], $"'{text}' is not {allowed}.");
+            },
+            names => string.Join(',', names),
+            IsList: true);
+    }
+
+    /// <summary>Origins of web pages.</summary>
+    public static SettingKind<IReadOnlyList<string>> Origins(int most) => new(
+        "ORIGIN",
+        string.Create(CultureInfo.InvariantCulture, $"* or scheme://host[:port] without a path, at most {most} of them"),
+        text =>
+        {
+            string[] origins = text.Split(',', StringSplitOptions.TrimEntries);
+            foreach (string origin in origins)
+                if (origin != "*" && (!Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri) || !uri.GetLeftPart(UriPartial.Authority).Equals(origin, StringComparison.OrdinalIgnoreCase)))
+                    return ([], $"'{origin}' is no origin; write scheme://host[:port] without a path, or *.");
+            return origins.Length <= most ? (origins, null) : ([], string.Create(CultureInfo.InvariantCulture, $"{origins.Length} are more than {most}."));
+        },
+        origins => string.Join(',', origins),
+        IsList: true);
+
     /// <summary>Addresses of servers.</summary>
     public static SettingKind<IReadOnlyList<string>> Urls(int most) => new(
         "URL",

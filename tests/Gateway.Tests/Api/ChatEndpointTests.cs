@@ -42,7 +42,45 @@ public sealed class ChatEndpointTests
         await using ApiFixture api = await ApiFixture.StartAsync();
         await api.PostAsync(
             "/v1/chat/completions", """{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}],"max_tokens":1}""");
-        Assert.That(api.Group.Plans[0].NewSequences[0].TokenIds, Is.EqualTo(new[] { TestModel.User, 'a', '\n', 'b', TestModel.Assistant }));
+        Assert.That(api.Group.Plans[0].NewSequences[0].TokenIds, Is.EqualTo(new[] { TestModel.User, 'a', 'b', TestModel.Assistant }));
+    }
+
+    [Test]
+    public async Task Chat_ContentPartsAndATemplateThatReadsLists_ReachItAsTheyAre()
+    {
+        const string Lists = "{%- for message in messages %}<|{{ message.role }}|>{%- for part in message.content %}{{ part.text }};{%- endfor %}{%- endfor %}<|assistant|>";
+        await using ApiFixture api = await ApiFixture.StartAsync(model: TestModel.Model() with { ChatTemplate = ChatTemplate.Parse(Lists) });
+        await api.PostAsync("/v1/chat/completions", """{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}],"max_tokens":1}""");
+        await api.PostAsync("/v1/chat/completions", """{"messages":[{"role":"user","content":"ab"}],"max_tokens":1}""");
+        int[][] prompts = [.. api.Group.Plans.SelectMany(plan => plan.NewSequences).Select(sequence => sequence.TokenIds.ToArray())];
+        Assert.That(prompts[0], Is.EqualTo(new[] { TestModel.User, 'a', ';', 'b', ';', TestModel.Assistant }));
+        Assert.That(prompts[1], Is.EqualTo(new[] { TestModel.User, 'a', 'b', ';', TestModel.Assistant }), "text is not lost on a template that reads only lists");
+    }
+
+    [TestCase("""{"role":"developer","content":"a"}""", "<|system|>a")]
+    [TestCase("""{"role":"wizard","content":"a"}""", "<|wizard|>a")]
+    [TestCase("""{"role":"end","content":"a"}""", "<|end|>a")] // letters, and no token: the template does not name this role
+    [TestCase("""{"role":"assistant","content":null}""", "<|assistant|>")]
+    public async Task Chat_Role_ReachesTheTemplate(string message, string prompt)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        (HttpStatusCode status, JsonElement tokens) = await api.PostAsync("/tokenize", $$$"""{"messages":[{{{message}}}],"add_generation_prompt":false,"return_token_strs":true}""");
+        Assert.That(status, Is.EqualTo(HttpStatusCode.OK), tokens.GetRawText());
+        Assert.That(string.Concat(tokens.GetProperty("token_strs").EnumerateArray().Select(text => text.GetString())), Is.EqualTo(prompt));
+        bool known = message.Contains("assistant", StringComparison.Ordinal);
+        Assert.That(tokens.GetProperty("tokens")[0].GetInt32() >= TestModel.End, Is.EqualTo(known), "only a role that the template may know is part of a token");
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task Chat_StopStringThatIsASpecialToken_EndsTheOutputThoughItIsNotShown(bool include)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync("ab<|user|>c");
+        (_, JsonElement body) = await api.PostAsync(
+            "/v1/chat/completions", $$"""{{{Hi}},"stop":["<|user|>"],"include_stop_str_in_output":{{(include ? "true" : "false")}}}""");
+        JsonElement choice = body.GetProperty("choices")[0];
+        Assert.That(choice.GetProperty("message").GetProperty("content").GetString(), Is.EqualTo(include ? "ab<|user|>" : "ab"));
+        Assert.That((choice.GetProperty("finish_reason").GetString(), choice.GetProperty("stop_reason").GetString()), Is.EqualTo(("stop", "<|user|>")));
     }
 
     [Test]

@@ -116,7 +116,8 @@ public sealed class GrpcTests
         for (int i = 0; i < 64; i++)
             deep = Value.ForList(deep);
         yield return Case("no messages", request => request.Messages.Clear(), StatusCode.InvalidArgument, "messages", "1 to 4096");
-        yield return Case("role", request => request.Messages[0].Role = ChatRole.Unspecified, StatusCode.InvalidArgument, "messages[0].role", "assistant or tool");
+        yield return Case("role", request => request.Messages[0].Role = ChatRole.Unspecified, StatusCode.InvalidArgument, "messages[0].role", "not given");
+        yield return Case("role twice", request => request.Messages[0].RoleName = "functions", StatusCode.InvalidArgument, "messages[0].role_name", "exclude");
         yield return Case("no content", request => request.Messages[0].ClearContent(), StatusCode.InvalidArgument, "messages[0].content", "must be set");
         yield return Case("half a pair", request => request.Messages[0].Name = "\ud800", StatusCode.InvalidArgument, "messages[0].name", "surrogate");
         yield return Case("tool calls", request => request.Messages[0].ToolCalls.Add(new ToolCall()), StatusCode.Unimplemented, "messages[0].tool_calls", "not implemented");

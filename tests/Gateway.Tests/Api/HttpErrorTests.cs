@@ -66,26 +66,28 @@ public sealed class HttpErrorTests
     [TestCase("""{"prompt":"a","model":"\ud800"}""", 400, "model", "wrong type")]
     [TestCase("""{"\ud800":1}""", 400, "body", "line 1")]
     [TestCase("""{"prompt":"a","model":"other"}""", 404, "model", "test-model")]
-    [TestCase("""{"prompt":"a","response_format":{"type":"json_object"}}""", 501, "response_format", "not implemented")]
-    [TestCase("""{"prompt":"a","suffix":"b"}""", 501, "suffix", "not implemented")]
-    [TestCase("""{"prompt":"a","best_of":2}""", 501, "best_of", "not implemented")]
+    [TestCase("""{"prompt":"a","response_format":{"type":"json_object"}}""", 400, "response_format", "not implemented")]
+    [TestCase("""{"prompt":"a","suffix":"b"}""", 400, "suffix", "not implemented")]
+    [TestCase("""{"prompt":"a","best_of":2}""", 400, "best_of", "not implemented")]
     [TestCase("""{"prompt":"a","priority":101}""", 400, "priority", "-100 to 100")]
     [TestCase("""{"prompt":"a","draft_tokens":17}""", 400, "draft_tokens", "0 to 16")]
-    [TestCase("""{"prompt":"a","guided_regex":"a+"}""", 501, "guided_regex", "not implemented")]
+    [TestCase("""{"prompt":"a","guided_regex":"a+"}""", 400, "guided_regex", "not implemented")]
     public async Task Completion_BadInput_NamesFieldAndLimit(string json, int status, string field, string message) =>
         await CheckAsync("/v1/completions", json, status, field, message);
 
     [TestCase("""{}""", 400, "messages", "1 to 4096")]
     [TestCase("""{"messages":[null]}""", 400, "messages[0]", "object")]
-    [TestCase("""{"messages":[{"role":"wizard","content":"a"}]}""", 400, "messages[0].role", "system, developer, user, assistant or tool")]
+    [TestCase("""{"messages":[{"role":"","content":"a"}]}""", 400, "messages[0].role", "1 to 64 characters")]
+    [TestCase("""{"messages":[{"content":"a"}]}""", 400, "messages[0].role", "not given")]
+    [TestCase("""{"messages":[{"role":"aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggg","content":"a"}]}""", 400, "messages[0].role", "'aaaaaaaaaab")]
     [TestCase("""{"messages":[{"role":"user"}]}""", 400, "messages[0].content", "must be set")]
-    [TestCase("""{"messages":[{"role":"user","content":"a","tool_calls":[{}]}]}""", 501, "messages[0].tool_calls", "not implemented")]
+    [TestCase("""{"messages":[{"role":"user","content":"a","tool_calls":[{}]}]}""", 400, "messages[0].tool_calls", "not implemented")]
     [TestCase("""{"messages":[{"role":"user","content":5}]}""", 400, "messages[0].content", "string or an array")]
     [TestCase("""{"messages":[{"role":"user","content":"\udc00"}]}""", 400, "messages[0].content", "surrogate")]
-    [TestCase("""{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}""", 501, "messages[0].content[0].type", "not implemented")]
+    [TestCase("""{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}""", 400, "messages[0].content[0].type", "not implemented")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"top_logprobs":2}""", 400, "top_logprobs", "needs 'logprobs'")]
-    [TestCase("""{"messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}]}""", 501, "tools", "not implemented")]
-    [TestCase("""{"messages":[{"role":"user","content":"a"}],"tool_choice":"required"}""", 501, "tool_choice", "not implemented")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}]}""", 400, "tools", "not implemented")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"tool_choice":"required"}""", 400, "tool_choice", "not implemented")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":7}""", 400, "chat_template_kwargs", "object")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"a":"\ud800"}}""", 400, "chat_template_kwargs", "cannot be read")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"\ud800":1}}""", 400, "chat_template_kwargs", "cannot be read")]
@@ -193,6 +195,7 @@ public sealed class HttpErrorTests
         Assert.That(error.GetProperty("message").GetString(), Does.Contain(message).And.Not.Contain("System."));
         Assert.That(error.GetProperty("type").GetString(), Is.EqualTo("invalid_request_error"));
         Assert.That(error.GetProperty("code").GetString(), Is.Not.Empty);
+        Assert.That(response.Headers.GetValues("x-should-retry"), Is.EqualTo(new[] { "false" }), "the same request would be refused again");
 
         (HttpStatusCode after, _) = await _api.PostAsync("/v1/completions", """{"prompt":"a","max_tokens":1}""");
         Assert.That(after, Is.EqualTo(HttpStatusCode.OK), "a request after the bad one");

@@ -177,6 +177,21 @@ public sealed class HttpLifetimeTests
     }
 
     [Test]
+    public async Task Model_OfSeveralNames_IsServedUnderEach()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(model: TestModel.Model() with { Name = "org/first", OtherNames = ["second"] });
+        Assert.That((await api.GetAsync("/v1/models")).GetProperty("data").EnumerateArray().Select(model => model.GetProperty("id").GetString()), Is.EqualTo(new[] { "org/first", "second" }));
+        Assert.That((await api.GetAsync("/v1/models/second")).GetProperty("root").GetString(), Is.EqualTo("org/first"));
+        foreach (string name in (string[])["org/first", "second"])
+        {
+            (HttpStatusCode status, JsonElement body) = await api.PostAsync("/v1/completions", $$"""{"model":"{{name}}","prompt":"a","max_tokens":1}""");
+            Assert.That((status, body.GetProperty("model").GetString()), Is.EqualTo((HttpStatusCode.OK, "org/first")));
+        }
+        (HttpStatusCode refused, JsonElement error) = await api.PostAsync("/v1/completions", """{"model":"third","prompt":"a"}""");
+        Assert.That((refused, error.GetProperty("error").GetProperty("message").GetString()), Is.EqualTo((HttpStatusCode.NotFound, "Model 'third' is not served here; 'org/first' and 'second' are.")));
+    }
+
+    [Test]
     public async Task Server_TellsOfItself_InOpenAiAndVllmShapes()
     {
         await using ApiFixture api = await ApiFixture.StartAsync();
@@ -203,12 +218,12 @@ public sealed class HttpLifetimeTests
         Assert.That((vocabulary.GetProperty("start").GetInt32(), vocabulary.GetProperty("end").GetInt32()), Is.EqualTo((132, 264)));
         Assert.That(topology.GetProperty("ranks")[1].GetProperty("step_microseconds").GetInt32(), Is.Zero, "what is zero is told too");
 
-        (_, JsonElement tokens) = await api.PostAsync("/tokenize", """{"prompt":"hé<|end|>","return_token_strs":true}""");
+        (_, JsonElement tokens) = await api.PostAsync("/tokenize", """{"prompt":"hé<|end|>","return_token_strs":true,"parse_special_tokens":false}""");
         Assert.That(tokens.GetProperty("tokens").EnumerateArray().Take(3).Select(id => id.GetInt32()), Is.EqualTo(new[] { 'h', 0xC3, 0xA9 }));
-        Assert.That(tokens.GetProperty("count").GetInt32(), Is.EqualTo(10), "the text of a special token is only text");
+        Assert.That(tokens.GetProperty("count").GetInt32(), Is.EqualTo(10), "the text of a special token is only text where that is asked");
         Assert.That(tokens.GetProperty("max_model_len").GetInt32(), Is.EqualTo(128));
         Assert.That(tokens.GetProperty("token_strs")[0].GetString(), Is.EqualTo("h"));
-        (_, JsonElement parsed) = await api.PostAsync("/tokenize", """{"prompt":"<|end|>","parse_special_tokens":true}""");
+        (_, JsonElement parsed) = await api.PostAsync("/tokenize", """{"prompt":"<|end|>"}""");
         Assert.That(parsed.GetProperty("tokens").GetRawText(), Is.EqualTo("[256]"));
         (_, JsonElement chat) = await api.PostAsync("/tokenize", """{"messages":[{"role":"user","content":"a"}]}""");
         Assert.That(chat.GetProperty("tokens").GetRawText(), Is.EqualTo("[257,97,258]"));

@@ -95,12 +95,36 @@ public sealed class RequestParserTests
     }
 
     [Test]
-    public void Parse_SpecialTokensInText_AreTextUnlessTheRequestSaysSo()
+    public void Parse_SpecialTokensInText_AreTokensUnlessTheRequestSaysOtherwise()
     {
         GenerateRequest request = new() { Text = "<|end|>" };
-        Assert.That(Parser().Parse(request).PromptTokens, Has.Count.EqualTo(7));
-        request.ParseSpecialTokens = true;
         Assert.That(Parser().Parse(request).PromptTokens, Is.EqualTo(new[] { TestModel.End }));
+        request.ParseSpecialTokens = false;
+        Assert.That(Parser().Parse(request).PromptTokens, Has.Count.EqualTo(7));
+    }
+
+    [Test]
+    public void Parse_StopStringThatIsASpecialToken_EndsAtThatTokenToo()
+    {
+        StoppingOptions stopping = new() { Stop = { "<|user|>", "user", "<|other|>" }, IgnoreEos = true };
+        ResolvedStopping ends = Parser().Parse(new GenerateRequest { Text = "a", Stopping = stopping }).Stopping;
+        Assert.That(ends.StopStringOfToken, Is.EquivalentTo(new Dictionary<int, string> { [TestModel.User] = "<|user|>" }));
+        Assert.That(ends.EndTokenIds, Is.EquivalentTo(new[] { TestModel.User }));
+        Assert.That(ends.StopTokenIds, Is.Empty);
+    }
+
+    [Test]
+    public void Parse_Tools_AreLeftOutWhereNoneIsToBeCalledAndRefusedElsewhere()
+    {
+        ChatRequest request = new() { Messages = { new ChatMessage { Role = ChatRole.User, Content = "a" } }, Tools = { new Tool { Name = "f" } }, ToolChoice = new ToolChoice { Mode = ToolChoice.Types.Mode.None } };
+        Assert.That(Parser().Parse(request).PromptTokens, Is.EqualTo(new[] { TestModel.User, 'a', TestModel.Assistant }));
+        request.ToolChoice = null;
+        Assert.That(Assert.Throws<RequestRejectedException>(() => Parser().Parse(request))!.Field, Is.EqualTo("tools"));
+        request.ToolChoice = new ToolChoice { Mode = ToolChoice.Types.Mode.Required };
+        Assert.That(Assert.Throws<RequestRejectedException>(() => Parser().Parse(request))!.Field, Is.EqualTo("tool_choice"));
+        request.Tools.Clear();
+        request.ToolChoice = new ToolChoice { Mode = ToolChoice.Types.Mode.Auto };
+        Assert.That(Parser().Parse(request).PromptTokens, Has.Count.EqualTo(3), "there is nothing to call");
     }
 
     [Test]

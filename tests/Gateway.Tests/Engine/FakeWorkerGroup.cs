@@ -1,4 +1,3 @@
-using System.Text;
 using NUnit.Framework;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
@@ -43,11 +42,11 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
     /// <summary>Tokens that spell a text and then end, whatever the prompt is.</summary>
     public static Func<NewSequence, IReadOnlyList<int>, int> Says(string text)
     {
-        byte[] bytes = Encoding.UTF8.GetBytes(text);
+        IReadOnlyList<int> said = TestModel.Tokenizer.Encode(text, addSpecialTokens: false, parseSpecialTokens: true);
         return (sequence, tokens) =>
         {
             int at = tokens.Count - sequence.Sampling.PromptTokens;
-            return at < bytes.Length ? bytes[at] : TestModel.End;
+            return at < said.Count ? said[at] : TestModel.End;
         };
     }
 

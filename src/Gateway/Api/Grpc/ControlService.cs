@@ -41,9 +41,9 @@ public sealed class ControlService(
         {
             Models =
             {
-                new ModelInfo
+                model.Names.Select(name => new ModelInfo
                 {
-                    Id = model.Name,
+                    Id = name,
                     Architecture = model.Config.Architecture,
                     Vocabulary = model.Config.Vocab,
                     MaxModelLen = settings.MaxModelLen,
@@ -51,7 +51,7 @@ public sealed class ControlService(
                     Hidden = model.Config.Hidden,
                     Heads = model.Config.Heads,
                     KvHeads = model.Config.KvHeads,
-                },
+                }),
             },
         });
 

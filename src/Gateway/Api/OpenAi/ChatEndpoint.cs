@@ -19,8 +19,10 @@ internal sealed class ChatEndpoint(
             return;
         engine.RequireRoom();
         ChatBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.ChatBody, settings.Limits.BodyBytes);
+        body.CallId = CallId.Given(http, settings.Limits);
         StreamChoice stream = StreamChoice.Of(body);
         ValidatedRequest request = await parser.ParseAsync(RequestTranslation.ToProto(body), ConversationReader.Read(body), cancellation: http.RequestAborted);
+        CallId.Tell(http, request.RequestId);
         string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
         if (stream.Streams)
             await StreamAsync(http, new ChatChunk { Id = id, Created = clock.Now, Model = model.Name, Choices = [], Usage = stream.UsageOfChunks }, stream, request, seen: 0, null);
@@ -64,7 +66,7 @@ internal sealed class ChatEndpoint(
         SseStream events = new(http, request.RequestId, seen);
         ResumedStream.Presentation again = (call, seenThen, rest) => StreamAsync(call, head, stream, request, seenThen, rest);
         RequestTotals? totals = null;
-        await foreach (GenerationEvent happened in resumed ?? engine.GenerateAsync(request, resumable: true, again, http.RequestAborted))
+        await foreach (GenerationEvent happened in events.KeptAliveAsync(resumed ?? engine.GenerateAsync(request, resumable: true, again, http.RequestAborted), clock.Time))
         {
             totals = (happened as FinishedEvent)?.Totals ?? totals;
             if (happened is RecoveringEvent)

@@ -20,11 +20,13 @@ internal sealed class CompletionEndpoint(
             return;
         engine.RequireRoom();
         CompletionBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.CompletionBody, settings.Limits.BodyBytes);
+        body.CallId = CallId.Given(http, settings.Limits);
         StreamChoice stream = StreamChoice.Of(body);
         List<GenerateRequest> asked = RequestTranslation.ToProto(body, settings.Limits);
         foreach (GenerateRequest request in asked)
             parser.RequireTokens("prompt", request.TokenIds?.Ids ?? []); // so that the fault has the field's HTTP name
         List<ValidatedRequest> requests = await parser.ParseAsync(asked, http.RequestAborted);
+        CallId.Tell(http, body.RequestId ?? body.CallId ?? requests[0].RequestId);
         CompletionReply head = new()
         {
             Id = body.RequestId ?? $"cmpl-{requests[0].RequestId}",
@@ -67,7 +69,7 @@ internal sealed class CompletionEndpoint(
         ResumedStream.Presentation again = (call, seenThen, rest) => StreamAsync(call, head, stream, requests, newWriters, seenThen, rest);
         CompletionWriter[] writers = newWriters();
         List<RequestTotals> totals = [];
-        await foreach ((int index, GenerationEvent happened) in GenerationBatch.StreamAsync(engine, requests, resumed, again, http.RequestAborted))
+        await foreach ((int index, GenerationEvent happened) in events.KeptAliveAsync(GenerationBatch.StreamAsync(engine, requests, resumed, again, http.RequestAborted), clock.Time))
         {
             if (happened is RecoveringEvent)
                 await events.CommentAsync("recovering");

@@ -44,24 +44,22 @@ internal static class ConversationReader
         return values;
     }
 
-    private static Value Message(MessageBody? body, string field)
+    private static ConversationMessage Message(MessageBody? body, string field)
     {
         if (body is null)
             throw RequestRejectedException.Invalid(field, $"'{field}' must be an object.");
         if (body.ToolCalls is { ValueKind: not JsonValueKind.Null } calls && (calls.ValueKind != JsonValueKind.Array || calls.GetArrayLength() > 0))
             throw RequestRejectedException.Unimplemented($"{field}.tool_calls");
-        if (body.Role is null || !Conversation.Roles.Contains(body.Role))
-            throw RequestRejectedException.OutOfRange($"{field}.role", body.Role is null ? "not given" : "something else", Conversation.AllRoles);
-        return Conversation.Message(field, body.Role, Content(body.Content, field), body.Name, body.ReasoningContent, body.ToolCallId);
+        return ConversationMessage.Create(
+            field, body.Role, Content(body.Content, field), body.Name, body.ReasoningContent, body.ToolCallId, isList: body.Content is { ValueKind: JsonValueKind.Array });
     }
 
-    // Text parts are joined by line breaks, as vLLM joins them for templates that know only strings.
-    private static string? Content(JsonElement? content, string field)
+    private static List<string>? Content(JsonElement? content, string field)
     {
         if (content is not { ValueKind: not JsonValueKind.Null } given)
             return null;
         if (given.ValueKind == JsonValueKind.String)
-            return JsonBody.Text(given, $"{field}.content");
+            return [JsonBody.Text(given, $"{field}.content")];
         if (given.ValueKind != JsonValueKind.Array)
             throw RequestRejectedException.Invalid($"{field}.content", $"'{field}.content' must be a string or an array of parts.");
         List<string> texts = [];
@@ -76,6 +74,6 @@ internal static class ConversationReader
                 throw RequestRejectedException.Invalid($"{where}.text", $"'{where}.text' must be a string.");
             texts.Add(JsonBody.Text(text, $"{where}.text"));
         }
-        return string.Join('\n', texts);
+        return texts;
     }
 }

@@ -48,6 +48,8 @@ public sealed class HttpErrors(ServingSettings settings, InferenceEngine engine,
         http.Response.StatusCode = status;
         if (error.RetryAfter is { } delay)
             http.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(delay.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
+        if (error.IsFinal)
+            http.Response.Headers["x-should-retry"] = "false"; // OpenAI's clients heed it
         http.Response.ContentType = "application/json; charset=utf-8";
         await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.ErrorReply, http.RequestAborted);
     }
@@ -57,7 +59,6 @@ public sealed class HttpErrors(ServingSettings settings, InferenceEngine engine,
         401 => "authentication_error",
         403 => "permission_error",
         429 => "rate_limit_error",
-        501 => "invalid_request_error",
         >= 500 => "server_error",
         _ => "invalid_request_error",
     };

@@ -51,12 +51,22 @@ internal static class JsonBody
     {
         if (http.Request.ContentLength > limitBytes)
             throw TooLong(limitBytes);
+        if (http.Request.Headers.ContentEncoding is { Count: > 0 } encoding && !encoding.ToString().Equals("identity", StringComparison.OrdinalIgnoreCase))
+            throw new BadHttpRequestException($"Content-Encoding '{encoding}' is not read here; gzip and deflate are.", StatusCodes.Status415UnsupportedMediaType);
         if (http.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } size)
             size.MaxRequestBodySize = limitBytes;
         PipeReader reader = http.Request.BodyReader;
         while (true)
         {
-            ReadResult read = await reader.ReadAsync(http.RequestAborted);
+            ReadResult read;
+            try
+            {
+                read = await reader.ReadAsync(http.RequestAborted);
+            }
+            catch (InvalidDataException)
+            {
+                throw RequestRejectedException.Invalid("body", "The body is not compressed as its Content-Encoding says.");
+            }
             if (read.Buffer.Length > limitBytes)
                 throw TooLong(limitBytes);
             if (read.IsCompleted)

@@ -18,6 +18,7 @@ namespace TpServe.Gateway.Api.OpenAi;
 [JsonSerializable(typeof(ModelListReply))]
 [JsonSerializable(typeof(TokenizeReply))]
 [JsonSerializable(typeof(DetokenizeReply))]
+[JsonSerializable(typeof(VersionReply))]
 [JsonSerializable(typeof(StatusReply))]
 [JsonSerializable(typeof(ErrorReply))]
 [JsonSerializable(typeof(string))] // the two kinds of stop_reason

@@ -24,8 +24,8 @@ internal static class RequestTranslation
             GenerateRequest request = requests[i];
             if (body.Model is not null)
                 request.Model = body.Model;
-            if (body.RequestId is not null)
-                request.RequestId = requests.Count == 1 ? body.RequestId : $"{body.RequestId}-{i}";
+            if ((body.RequestId ?? body.CallId) is { } id)
+                request.RequestId = requests.Count == 1 ? id : $"{id}-{i}";
             if (body.AddSpecialTokens is { } add)
                 request.AddSpecialTokens = add;
             if (body.ParseSpecialTokens is { } parse)
@@ -53,8 +53,8 @@ internal static class RequestTranslation
         ChatRequest request = new();
         if (body.Model is not null)
             request.Model = body.Model;
-        if (body.RequestId is not null)
-            request.RequestId = body.RequestId;
+        if ((body.RequestId ?? body.CallId) is { } id)
+            request.RequestId = id;
         (request.Sampling, request.Stopping, request.Response, request.Cache) = (body.Sampling, body.Stopping, body.Response, body.Cache);
         if (body.Priority is { } priority)
             request.Priority = priority;

@@ -12,7 +12,7 @@ using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Api.OpenAi;
 
-/// <summary>GET /v1/models, /health/live, /health/ready, /topology, /report.</summary>
+/// <summary>GET /v1/models, /version, /health/live, /health/ready, /topology, /report.</summary>
 internal sealed class ServerEndpoints(
     RequestParser parser, InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerClock clock)
 {
@@ -20,14 +20,18 @@ internal sealed class ServerEndpoints(
     private static readonly JsonFormatter s_protoJson = new(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true).WithFormatDefaultValues(true));
 
     /// <summary>Answers /v1/models.</summary>
-    public Task ModelsAsync(HttpContext http) => WriteAsync(http, new ModelListReply([Model()]), OpenAiJson.Api.ModelListReply);
+    public Task ModelsAsync(HttpContext http) => WriteAsync(http, new ModelListReply([.. model.Names.Select(Model)]), OpenAiJson.Api.ModelListReply);
 
     /// <summary>Answers /v1/models/{id}.</summary>
     public Task ModelAsync(HttpContext http)
     {
-        parser.RequireModel(http.Request.RouteValues["id"]?.ToString());
-        return WriteAsync(http, Model(), OpenAiJson.Api.ModelReply);
+        string id = http.Request.RouteValues["id"]?.ToString() ?? model.Name;
+        parser.RequireModel(id);
+        return WriteAsync(http, Model(id), OpenAiJson.Api.ModelReply);
     }
+
+    /// <summary>Answers /version.</summary>
+    public static Task VersionAsync(HttpContext http) => WriteAsync(http, new VersionReply(ServerClock.Version), OpenAiJson.Api.VersionReply);
 
     /// <summary>Answers /health/live: the process serves.</summary>
     public static Task LiveAsync(HttpContext http) => WriteAsync(http, new StatusReply("live"), OpenAiJson.Api.StatusReply);
@@ -64,7 +68,7 @@ internal sealed class ServerEndpoints(
         await http.Response.Body.WriteAsync(page, http.RequestAborted);
     }
 
-    private ModelReply Model() => new(model.Name, clock.StartedAt, settings.MaxModelLen);
+    private ModelReply Model(string name) => new(name, model.Name, clock.StartedAt, settings.MaxModelLen);
 
     private static async Task WriteAsync<T>(HttpContext http, T reply, JsonTypeInfo<T> type)
     {

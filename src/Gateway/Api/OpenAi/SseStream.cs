@@ -22,6 +22,8 @@ namespace TpServe.Gateway.Api.OpenAi;
 /// <param name="seen">Events that the client has seen before it lost its connection: they are counted and not sent.</param>
 internal sealed class SseStream(HttpContext http, string? requestId = null, long seen = 0)
 {
+    private static readonly TimeSpan s_keepAlive = TimeSpan.FromSeconds(15);
+
     private long _seq;
 
     /// <summary>Sends one event.</summary>
@@ -36,6 +38,34 @@ internal sealed class SseStream(HttpContext http, string? requestId = null, long
             JsonSerializer.Serialize(writer, value, type);
         EndEvent(body);
         await body.FlushAsync(http.RequestAborted);
+    }
+
+    /// <summary>The events as they come; while none does, a line that clients and proxies pass over goes out every 15 s.</summary>
+    public async IAsyncEnumerable<T> KeptAliveAsync<T>(IAsyncEnumerable<T> source, TimeProvider clock)
+    {
+        await using IAsyncEnumerator<T> events = source.GetAsyncEnumerator(http.RequestAborted);
+        while (true)
+        {
+            Task<bool> next = events.MoveNextAsync().AsTask();
+            try
+            {
+                while (!next.IsCompleted)
+                {
+                    using CancellationTokenSource came = new();
+                    Task silence = Task.Delay(s_keepAlive, clock, came.Token);
+                    if (await Task.WhenAny(next, silence) == silence)
+                        await CommentAsync("keep-alive");
+                    await came.CancelAsync();
+                }
+            }
+            finally
+            {
+                await next; // a source in the middle of a step cannot be disposed; where the client has left it ends by that
+            }
+            if (!next.Result)
+                yield break;
+            yield return events.Current;
+        }
     }
 
     /// <summary>Sends a line that clients pass over: the stream lives.</summary>

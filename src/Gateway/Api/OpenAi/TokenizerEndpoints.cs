@@ -6,7 +6,7 @@ using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Api.OpenAi;
 
-/// <summary>POST /tokenize and /detokenize, in vLLM's shapes.</summary>
+/// <summary>POST /tokenize and /detokenize, in vLLM's shapes; POST /apply-template, in llama.cpp's.</summary>
 internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel model, ServingSettings settings, TokenTexts texts)
 {
     /// <summary>Answers /tokenize.</summary>
@@ -25,6 +25,17 @@ internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel mode
         };
         http.Response.ContentType = "application/json; charset=utf-8";
         await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.TokenizeReply, http.RequestAborted);
+    }
+
+    /// <summary>Answers /apply-template: the prompt that a conversation becomes.</summary>
+    public async Task ApplyTemplateAsync(HttpContext http)
+    {
+        TokenizeBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.TokenizeBody, settings.Limits.BodyBytes);
+        if (body.Messages is null)
+            throw RequestRejectedException.Invalid("messages", "'messages' must be given.");
+        DetokenizeReply reply = new(await parser.RenderAsync(body.Model, ConversationReader.Read(body), http.RequestAborted));
+        http.Response.ContentType = "application/json; charset=utf-8";
+        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.DetokenizeReply, http.RequestAborted);
     }
 
     /// <summary>Answers /detokenize.</summary>

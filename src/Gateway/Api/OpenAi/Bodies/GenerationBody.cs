@@ -28,6 +28,9 @@ public abstract class GenerationBody
 
     public string? RequestId { get; set; }
 
+    /// <summary>What the call's header says it is called; null = it has none.</summary>
+    [JsonIgnore] public string? CallId { get; set; }
+
     public bool? Stream { get; set; }
 
     public StreamOptionsBody? StreamOptions { get; set; }
@@ -161,7 +164,7 @@ public sealed class CompletionBody : GenerationBody
     /// <summary>Default true.</summary>
     public bool? AddSpecialTokens { get; set; }
 
-    /// <summary>Default false: the text of a special token is only text.</summary>
+    /// <summary>Default true: the text of a special token becomes that token; false: only its letters.</summary>
     public bool? ParseSpecialTokens { get; set; }
 }
 

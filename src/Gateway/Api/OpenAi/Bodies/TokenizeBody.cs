@@ -14,7 +14,7 @@ public sealed class TokenizeBody
     /// <summary>Prompts: default true. Conversations: the template writes them.</summary>
     public bool? AddSpecialTokens { get; set; }
 
-    /// <summary>Default false: the text of a special token is only text.</summary>
+    /// <summary>Default true: the text of a special token becomes that token; false: only its letters.</summary>
     public bool? ParseSpecialTokens { get; set; }
 
     public bool? AddGenerationPrompt { get; set; }

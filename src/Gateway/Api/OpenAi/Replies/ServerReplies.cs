@@ -8,15 +8,12 @@ public sealed record ModelListReply(IReadOnlyList<ModelReply> Data)
     public string Object { get; } = "list";
 }
 
-/// <summary>A model.</summary>
-public sealed record ModelReply(string Id, long Created, int MaxModelLen)
+/// <summary>A model by one of its names; root is the name that answers have.</summary>
+public sealed record ModelReply(string Id, string Root, long Created, int MaxModelLen)
 {
     public string Object { get; } = "model";
 
     public string OwnedBy { get; } = "tpserve";
-
-    /// <summary>What an adapter would be made for; there are none, so the model itself.</summary>
-    public string Root => Id;
 
     public string? Parent { get; }
 }
@@ -31,7 +28,10 @@ public sealed record TokenizeReply(int Count, int MaxModelLen, IReadOnlyList<int
     public IReadOnlyList<string>? TokenStrs { get; init; }
 }
 
-/// <summary>Answer of /detokenize.</summary>
+/// <summary>Answer of /version.</summary>
+public sealed record VersionReply(string Version);
+
+/// <summary>Answer of /detokenize and of /apply-template.</summary>
 public sealed record DetokenizeReply(string Prompt);
 
 /// <summary>OpenAI's error body.</summary>
