@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using TpServe.Checkpoint;
+using TpServe.Collectives;
 using TpServe.Model.Sampling;
 using TpServe.Sharding;
 
@@ -58,6 +59,21 @@ public sealed class SameBitsTests
         JobResult[][] ranks = RankGroup.Run(
             checkpoint, Partition.Weighted(checkpoint.Config, [1, 4, 2]), Setup, Jobs, wrap: (comm, ops) => new RankOrderSums(comm, ops));
         Assert.That(Texts(ranks[0]), Is.Not.EqualTo(alone));
+    }
+
+    [Test]
+    public void Wire_SumsRoundedToBeSent_LeaveNoTraceOfBatchAndChunksAtOnePlan([Values(WireFormat.BFloat16, WireFormat.Q8)] WireFormat wire, [Values("llama", "olmo2")] string name)
+    {
+        using ModelCheckpoint checkpoint = OddModels.Create(name);
+        Partition partition = Partition.Weighted(checkpoint.Config, [1, 4, 2]);
+        RankSetup rounds = Setup with { Wire = wire };
+        JobResult[][] together = RankGroup.Run(checkpoint, partition, rounds, Jobs);
+        Assert.That(Texts(together[0]), Is.Not.EqualTo(Texts(RankGroup.Run(checkpoint, partition, Setup, Jobs)[0])), "rounding shows");
+        for (int rank = 1; rank < together.Length; rank++)
+            Assert.That(together[rank].Select(result => result.Tokens), Is.EqualTo(together[0].Select(result => result.Tokens)), $"rank {rank}");
+        for (int i = 0; i < Jobs.Length; i++)
+            Assert.That(
+                RankGroup.Run(checkpoint, partition, rounds, [Jobs[i] with { JoinsAt = 0, Chunk = 5 }])[0][0].ToString(), Is.EqualTo(together[0][i].ToString()), $"job {i} alone in chunks of 5");
     }
 
     [Test]
