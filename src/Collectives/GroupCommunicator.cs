@@ -17,6 +17,7 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     private readonly OperationContext _operation;
     private readonly SumAlgorithm _sum;
     private readonly GatherAlgorithm _gather;
+    private readonly RoundedSumAlgorithm? _rounded;
     private readonly SumSchedule _onePieceEach;
     private readonly SumRows _rows = new();
     private long _step;
@@ -34,18 +35,21 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     /// <param name="epoch">The life of the group.</param>
     /// <param name="report">Transport and reason.</param>
     /// <param name="names">Where the group is a part of another: the rank there at each place here, for exceptions.</param>
+    /// <param name="wire">What partial sums are sent as.</param>
     public GroupCommunicator(
-        IExchange exchange, int rank, int degree, TimeSpan timeout, long epoch, CommunicatorReport report, IReadOnlyList<int>? names = null)
+        IExchange exchange, int rank, int degree, TimeSpan timeout, long epoch, CommunicatorReport report, IReadOnlyList<int>? names = null,
+        WireFormat wire = WireFormat.Float32)
     {
         _exchange = exchange;
         _operation = new OperationContext(rank, timeout, names);
         _sum = new SumAlgorithm(exchange, rank, degree);
+        _rounded = wire == WireFormat.Float32 ? null : new RoundedSumAlgorithm(exchange, wire, rank, degree);
         _gather = new GatherAlgorithm(exchange, rank, degree);
         _onePieceEach = SumSchedule.OnePieceEach(degree);
         Rank = rank;
         Degree = degree;
         Epoch = epoch;
-        Report = report;
+        Report = report with { Wire = wire };
     }
 
     /// <inheritdoc/>
@@ -75,6 +79,9 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     }
 
     /// <inheritdoc/>
+    public Traffic Sent => _exchange.Sent;
+
+    /// <inheritdoc/>
     public TimeSpan Waited => Stopwatch.GetElapsedTime(0, _operation.WaitedTicks);
 
     /// <inheritdoc/>
@@ -102,8 +109,8 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
     public Tensor? Window(SumSchedule schedule, int rows, int columns)
     {
         using Lock.Scope busy = _busy.EnterScope();
-        if (_disposed || _lost is not null)
-            return null; // the operation will say so
+        if (_disposed || _lost is not null || _rounded is not null)
+            return null; // the operation will say so; and what is rounded to be sent cannot be read where it was computed
         return _exchange.TryWindow((long)schedule.MostPieces * rows * columns * sizeof(float)) is { } block
             ? new Tensor(block, 0, schedule.PiecesOfRank[Rank] * rows, columns, columns, ElementType.Float32)
             : null;
@@ -111,12 +118,15 @@ internal sealed unsafe class GroupCommunicator : ICommunicator
 
     /// <summary>As SumTree, by a schedule that stands for no share. The operands are checked by the caller.</summary>
     public void Sum(Tensor pieces, SumSchedule schedule, Tensor y, SumRows? rows = null) =>
-        Run(CollectiveOperation.SumTree, y.Rows, y.Columns, schedule.Fingerprint, (pieces, schedule, y, rows), static (me, a) =>
+        Run(CollectiveOperation.SumTree, y.Rows, y.Columns, schedule.Fingerprint.With((int)Report.Wire), (pieces, schedule, y, rows), static (me, a) =>
         {
             long elements = (long)a.y.Rows * a.y.Columns;
             float* mine = a.pieces.Rows == 0 ? null : a.pieces.HostRow<float>(0);
             float* result = elements == 0 ? null : a.y.HostRow<float>(0);
-            me._sum.Run<AddMerge>(me._operation, a.schedule, mine, elements, result, elements == 0 ? null : a.rows);
+            if (me._rounded is { } rounded)
+                rounded.Run(me._operation, a.schedule, mine, a.y.Rows, a.y.Columns, result, elements == 0 ? null : a.rows);
+            else
+                me._sum.Run<AddMerge>(me._operation, a.schedule, mine, elements, result, elements == 0 ? null : a.rows);
         });
 
     /// <inheritdoc/>

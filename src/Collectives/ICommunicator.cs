@@ -36,6 +36,14 @@ public interface ICommunicator : IDisposable
     /// <summary>Time in all operations so far in which the rank did nothing but wait for a peer; zero where the device waits and the host cannot tell.</summary>
     TimeSpan Waited => TimeSpan.Zero;
 
+    /// <summary>What this rank has sent in all operations so far; nothing where the device sends and the host cannot tell.</summary>
+    Traffic Sent => default;
+
+    /// <summary>What the operations that follow are for, until the next call: so that traffic and time can be told apart. Whoever does not count ignores it.</summary>
+    void For(CollectivePurpose purpose)
+    {
+    }
+
     /// <summary>Throws what the epoch has died of, where the device has met it by now. What was downloaded before is right where this does not throw.</summary>
     /// <remarks>Only enqueued operations leave anything to be met later; elsewhere each operation has thrown what it met.</remarks>
     void ThrowIfLost()
@@ -93,7 +101,11 @@ public interface ISumConsumer
 }
 
 /// <summary>Which transport a group uses, why, and what it cost at start.</summary>
-/// <param name="Transport">"local", "cuda-ipc", "shm", "ring".</param>
+/// <param name="Transport">"local", "cuda-ipc", "shm", "ring", "shm+ring".</param>
 /// <param name="Reason">Why this one, for people.</param>
 /// <param name="AllReduceMicroseconds">Median of a small canonical sum (576 floats) measured at start; 0 with one rank.</param>
-public sealed record CommunicatorReport(string Transport, string Reason, double AllReduceMicroseconds);
+public sealed record CommunicatorReport(string Transport, string Reason, double AllReduceMicroseconds)
+{
+    /// <summary>What partial sums are sent as.</summary>
+    public WireFormat Wire { get; init; }
+}

@@ -30,6 +30,9 @@ internal unsafe interface IExchange : IDisposable
     /// <summary>Bytes of all ranks' pieces from which a sum is cheaper when each rank adds a slice than when every rank adds all.</summary>
     long TwoShotBytes { get; }
 
+    /// <summary>What this rank has handed to its peers since the exchange began.</summary>
+    Traffic Sent { get; }
+
     /// <summary>The end of the epoch, once anyone has declared it.</summary>
     GroupAbort? Aborted { get; }
 

@@ -8,12 +8,15 @@ namespace TpServe.Collectives;
 /// <remarks>
 /// Rank and degree stay; the group behind them is entered and left between steps. While there is none, every operation throws <see cref="RevokedException"/>.
 /// What was recorded as a graph in one group names that group's memory: whoever enters another drops the recordings.
+/// It counts what operations come to, where they run on the host: what a device has enqueued or replays it cannot see.
 /// Threads  the rank's thread; <see cref="Revoke"/> from any.
 /// </remarks>
 public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
 {
     private volatile ICommunicator? _group;
     private long _epoch;
+    private CollectivePurpose _purpose;
+    private TimeSpan _elapsed;
 
     /// <inheritdoc/>
     public int Rank => rank;
@@ -29,6 +32,9 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
 
     /// <inheritdoc/>
     public bool IsEnqueued => Group.IsEnqueued;
+
+    /// <summary>What operations have come to, by what they were for; in whatever group, until it is cleared.</summary>
+    public CollectiveMeter Meter { get; } = new();
 
     /// <summary>Told of every operation of a step; null = nobody is.</summary>
     public IOperationObserver? Observer { get; set; }
@@ -56,10 +62,21 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     }
 
     /// <inheritdoc/>
-    public TimeSpan TakeElapsed() => Group.TakeElapsed();
+    public TimeSpan TakeElapsed()
+    {
+        TimeSpan elapsed = _elapsed + Group.TakeElapsed();
+        _elapsed = TimeSpan.Zero;
+        return elapsed;
+    }
 
     /// <inheritdoc/>
     public TimeSpan Waited => Group.Waited;
+
+    /// <inheritdoc/>
+    public Traffic Sent => Group.Sent;
+
+    /// <inheritdoc/>
+    public void For(CollectivePurpose purpose) => _purpose = purpose;
 
     /// <inheritdoc/>
     public void ThrowIfLost() => Group.ThrowIfLost();
@@ -130,12 +147,28 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     /// <inheritdoc/>
     public void Dispose() => Leave();
 
-    private Span Begin() => Observer is null ? default : new Span(Stopwatch.GetTimestamp(), Group.Waited);
+    private Span Begin()
+    {
+        ICommunicator group = Group;
+        if (group.IsEnqueued)
+            return Observer is null ? default : new Span(Stopwatch.GetTimestamp(), group.Waited, default);
+        _elapsed += group.TakeElapsed(); // what came before is no part of this one
+        return new Span(Observer is null ? 0 : Stopwatch.GetTimestamp(), Observer is null ? default : group.Waited, group.Sent);
+    }
 
-    private void End(Span span, string operation, int rows, int columns) =>
-        Observer?.Ran(operation, rows, columns, span.Start, Stopwatch.GetTimestamp(), Group.Waited - span.Waited);
+    private void End(Span span, string operation, int rows, int columns)
+    {
+        ICommunicator group = Group;
+        if (!group.IsEnqueued)
+        {
+            TimeSpan elapsed = group.TakeElapsed();
+            _elapsed += elapsed;
+            Meter.Add(_purpose, group.Sent - span.Sent, elapsed);
+        }
+        Observer?.Ran(operation, rows, columns, span.Start, Stopwatch.GetTimestamp(), group.Waited - span.Waited);
+    }
 
-    private readonly record struct Span(long Start, TimeSpan Waited);
+    private readonly record struct Span(long Start, TimeSpan Waited, Traffic Sent);
 }
 
 /// <summary>Told of each operation that a rank takes part in, once it has ended on the host.</summary>

@@ -41,6 +41,12 @@ public sealed record GatewayOptions
     /// <summary>What collectives go over; unspecified = the fastest that proves itself.</summary>
     public Transport Transport { get; init; }
 
+    /// <summary>What the partial sums of row-parallel products are sent as between ranks; anything but f32 rounds them.</summary>
+    public Wire Wire { get; init; } = Wire.F32;
+
+    /// <summary>Whether what rounding lost is added to the next sum; not served.</summary>
+    public bool WireFeedback { get; init; }
+
     /// <summary>Addresses of workers that were started elsewhere (http://host:port), by rank; empty = start local ones.</summary>
     public IReadOnlyList<string> Workers { get; init; } = [];
 

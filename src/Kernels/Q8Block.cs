@@ -1,15 +1,15 @@
 namespace TpServe.Kernels;
 
-/// <summary>The numbers of a Q8 KV cache: 32 consecutive elements of one head and position as codes in −127..127 and one binary16 scale.</summary>
+/// <summary>The numbers of 8 bits, of a Q8 KV cache and on the wire: 32 consecutive elements of one row as codes in −127..127 and one binary16 scale.</summary>
 /// <remarks>
 /// Numerics an element is scale · code, which float32 holds exactly (11 and 7 bits). scale = max|x| / 127, rounded to float32 and then to binary16, both to
 ///          nearest even. code = x / scale, rounded to float32 and then to the nearest integer, ties to even, and held within ±127: what a scale below
 ///          2^-14 lacks in digits may push the quotient beyond.
 ///          max|x| up to 127 · 2^-25 (3.8e-6) has the scale 0 and is a block of zeros. Nothing that is no finite number becomes one: with a NaN or an
 ///          infinity in it a block's scale is NaN, from max|x| of 127 · 65520 (8.3e6) on infinity; the codes are zeros then, so every element is NaN.
-///          A block is by itself: no other head, position or step has a part in it.
+///          A block is by itself: no other head, row, position or step has a part in it.
 /// </remarks>
-internal static class Q8Block
+public static class Q8Block
 {
     /// <summary>Elements of a block.</summary>
     public const int Elements = 32;

@@ -13,8 +13,9 @@ namespace TpServe.Model;
 /// 1. Blocks that are to be copied are; the batch's integers go to the device in one copy.
 /// 2. The forward pass is enqueued: hidden states of every row.
 /// 3. Rows whose choice follows from each rank's best tokens send those to rank 0.
-/// 4. Rows that need whole logits send them in batches of <see cref="RowsAtATime"/>, so that a long prompt's logprobs need no memory of its length.
-/// 5. Rank 0 chooses, on its device where that has a sampler, else on the host; everyone gets the choices.
+/// 4. Rows that top-p alone filters send those and the mass of all; few of them need more, which follows when the choices are known.
+/// 5. Rows that need whole logits send them in batches of <see cref="RowsAtATime"/>, so that a long prompt's logprobs need no memory of its length.
+/// 6. Rank 0 chooses, on its device where that has a sampler, else on the host; everyone gets the choices.
 /// A step of which the device draws every row is recorded where the device records: between the upload and the ids nothing waits for the host.
 /// Numerics a row's result has the same bits at every degree, in every batch and chunk.
 /// Threads  the rank's thread; every rank of the group runs the same batches in the same order.
@@ -61,7 +62,7 @@ public sealed class ModelRank
         _comm = comm;
         _isDraft = isDraft;
         bool draws = ops.Sampler is not null && model.Config.Vocab <= IRowSampler.MostColumns;
-        _logits = new LogitsPlan(draws);
+        _logits = new LogitsPlan(draws, comm.Degree > 1);
         _upload = new StepUpload(model.Config, model.Limits, cache, ops, draws && comm.Rank == 0);
         _exchange = new LogitsExchange(model, plan.Partition.VocabBoundaries, ops, comm);
         _enqueueDecode = EnqueueDecode;
@@ -118,10 +119,12 @@ public sealed class ModelRank
             {
                 Draw(batch, hidden, step, chosen);
                 ChooseByCandidates(batch, hidden, step.WantedRows, chosen);
+                Tensor kept = ChooseByNuclei(batch, hidden, step.WantedRows, chosen);
                 ReadWholeRows(batch, hidden, step.WantedRows, chosen);
+                if (chosen.Length > 0)
+                    _exchange.Share(chosen);
+                SettleNuclei(batch, kept, chosen);
             }
-            if (chosen.Length > 0)
-                _exchange.Share(chosen);
         }
         _ops.Release(mark);
         Trace?.End();
@@ -221,10 +224,52 @@ public sealed class ModelRank
         }
     }
 
+    /// <summary>Rank 0 chooses where each rank's best tokens and the mass of all tell enough.</summary>
+    /// <returns>This rank's logits of these rows, which stay rented: who they do not tell enough about is known when the choices are.</returns>
+    private Tensor ChooseByNuclei(StepBatch batch, Tensor hidden, Tensor wantedRows, Span<int> chosen)
+    {
+        int m = _logits.NucleusSamples.Count, width = _exchange.NucleusLayout.Firsts[^1];
+        if (m == 0)
+            return default;
+        Span<float> temperatures = stackalloc float[LogitsPlan.MostNuclei];
+        for (int i = 0; i < m; i++)
+            temperatures[i] = batch.Samples[_logits.NucleusSamples[i]].Settings.Temperature;
+        Tensor logits = _model.Logits(Gather(hidden, wantedRows.RowSlice(_logits.DrawnSamples.Count + _logits.CandidateSamples.Count, m)));
+        if (_exchange.Samples)
+            Reserve(ref _values, m * width);
+        _exchange.Nuclei(logits, temperatures[..m], _values);
+        for (int i = 0; i < m && _exchange.Samples; i++)
+        {
+            int sample = _logits.NucleusSamples[i];
+            chosen[sample] = _sampler.ChooseInNucleus(_exchange.NucleusLayout, _values.AsSpan(i * width, width), batch.Samples[sample]);
+        }
+        return logits;
+    }
+
+    /// <summary>Rows whose nucleus is wider than what was sent come whole, one by one.</summary>
+    private void SettleNuclei(StepBatch batch, Tensor logits, Span<int> chosen)
+    {
+        bool settles = false;
+        for (int i = 0; i < _logits.NucleusSamples.Count; i++)
+        {
+            int sample = _logits.NucleusSamples[i];
+            if (chosen[sample] != Sampler.Undecided)
+                continue;
+            settles = true;
+            if (_exchange.Samples)
+                Reserve(ref _values, _model.Config.Vocab);
+            _exchange.Row(logits.RowSlice(i, 1), _values);
+            if (_exchange.Samples)
+                chosen[sample] = _sampler.Choose(_values.AsSpan(0, _model.Config.Vocab), batch.Samples[sample]);
+        }
+        if (settles)
+            _exchange.Share(chosen);
+    }
+
     private void ReadWholeRows(StepBatch batch, Tensor hidden, Tensor wantedRows, Span<int> chosen)
     {
         int vocab = _model.Config.Vocab, samples = _logits.WholeSamples.Count, total = samples + batch.PromptLogprobs.Count;
-        int before = _logits.DrawnSamples.Count + _logits.CandidateSamples.Count;
+        int before = _logits.DrawnSamples.Count + _logits.CandidateSamples.Count + _logits.NucleusSamples.Count;
         if (_exchange.Samples)
             Reserve(ref _values, Math.Min(total, RowsAtATime) * vocab);
         for (int first = 0; first < total; first += RowsAtATime)

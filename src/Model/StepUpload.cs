@@ -18,7 +18,7 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
     private readonly StepContext _context = new(new StepTensors(default, default, default, default, default), cache);
     private int[] _words = [];
 
-    /// <summary>Uploads a batch as it is. Wanted rows: of the samples that the device draws, that the host chooses by candidates, by whole rows, of the prompts.</summary>
+    /// <summary>Uploads a batch as it is. Wanted rows: of the samples that the device draws, that the host chooses by candidates, by nuclei, by whole rows, of the prompts.</summary>
     public UploadedStep Exact(StepBatch batch, LogitsPlan plan)
     {
         StepLayout layout = new(batch.Rows, batch.Samples.Count + batch.PromptLogprobs.Count, batch.Sequences, batch.MostBlocks, plan.DrawnSamples.Count);
@@ -27,6 +27,7 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
         int at = 0;
         AddRows(batch, plan.DrawnSamples, rows, ref at);
         AddRows(batch, plan.CandidateSamples, rows, ref at);
+        AddRows(batch, plan.NucleusSamples, rows, ref at);
         AddRows(batch, plan.WholeSamples, rows, ref at);
         foreach (PromptLogprobRow prompt in batch.PromptLogprobs)
             rows[at++] = prompt.Row;

@@ -1,4 +1,5 @@
 using TpServe.Checkpoint;
+using TpServe.Collectives;
 using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cuda;
@@ -48,6 +49,16 @@ internal static class DeviceBackends
         KvDtype.Bf16 => ElementType.BFloat16,
         KvDtype.Q8 => ElementType.Q8,
         _ => throw new ModelLoadException($"the load names no type of the KV cache ({dtype})."),
+    };
+
+    /// <summary>What partial sums are sent as; as they are where a request does not say.</summary>
+    /// <exception cref="ModelLoadException">This release does not know it.</exception>
+    public static WireFormat Wire(Wire wire) => wire switch
+    {
+        Protos.Worker.Wire.Unspecified or Protos.Worker.Wire.F32 => WireFormat.Float32,
+        Protos.Worker.Wire.Bf16 => WireFormat.BFloat16,
+        Protos.Worker.Wire.Q8 => WireFormat.Q8,
+        _ => throw new ModelLoadException($"the load names no known wire ({wire})."),
     };
 
     /// <exception cref="ModelLoadException">The device has no kernels for the type of the KV cache.</exception>

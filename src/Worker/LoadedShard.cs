@@ -74,6 +74,9 @@ internal sealed class LoadedShard(
         probe.SegmentPrefix = built.SegmentPrefix;
         probe.RingAddresses.Clear();
         probe.RingAddresses.Add(built.RingAddresses);
+        probe.Hosts.Clear();
+        probe.Hosts.Add(built.Hosts);
+        probe.Wire = built.Wire;
         probe.CollectiveTimeoutMs = built.CollectiveTimeoutMs;
         probe.LoadTimeoutMs = built.LoadTimeoutMs;
         probe.WarmUp = built.WarmUp;

@@ -3,6 +3,7 @@ using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
 using TpServe.Collectives;
 using TpServe.Collectives.CudaIpc;
+using TpServe.Collectives.Hosted;
 using TpServe.Collectives.Local;
 using TpServe.Collectives.Ring;
 using TpServe.Collectives.SharedMemory;
@@ -367,6 +368,8 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         TimeSpan timeout = TimeSpan.FromMilliseconds(request.CollectiveTimeoutMs);
         if (request.Degree == 1)
             return new SingleRank(request.Epoch, ops);
+        if (request.Transport == Transport.CudaIpc && DeviceBackends.Wire(request.Wire) != WireFormat.Float32)
+            throw new ModelLoadException($"partial sums are not sent as {request.Wire} over cuda-ipc, whose ranks read each other's memory in place.");
         if (request.Transport == Transport.CudaIpc)
             return endpoint?.Join((CudaBackend)ops, timeout) ?? throw new TransportFailedException($"cuda-ipc: no segment is open for epoch {request.Epoch}");
         ICommunicator transport = JoinOnHost(request, over);
@@ -377,10 +380,14 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
     private ICommunicator JoinOnHost(LoadRequest request, CancellationToken over)
     {
         TimeSpan timeout = TimeSpan.FromMilliseconds(request.CollectiveTimeoutMs), patience = TimeSpan.FromMilliseconds(request.LoadTimeoutMs);
+        WireFormat wire = DeviceBackends.Wire(request.Wire);
         return request.Transport switch
         {
-            Transport.Shm => SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch, patience, over),
-            Transport.Ring => RingCommunicator.Join(mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch, patience, over),
+            Transport.Shm => SharedMemoryCommunicator.Join(request.SegmentPrefix, request.Rank, request.Degree, timeout, request.Epoch, patience, wire, over),
+            Transport.Ring => RingCommunicator.Join(
+                mailboxes, [.. request.RingAddresses], request.Rank, secret.Value, timeout, request.Epoch, [.. request.Hosts], patience, wire, over),
+            Transport.Hosted => HostedCommunicator.Join(
+                mailboxes, [.. request.RingAddresses], [.. request.Hosts], request.SegmentPrefix, request.Rank, secret.Value, timeout, request.Epoch, patience, wire, over),
             _ => throw new ModelLoadException($"the load names no transport ({request.Transport})."),
         };
     }

@@ -9,12 +9,16 @@ namespace TpServe.Worker;
 /// <remarks>Threads   the rank's thread, which takes one step after the other; what it waits for in between is told with each.</remarks>
 internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens, ProcessorTimes? processor = null)
 {
+    /// <summary>What people call each <see cref="CollectivePurpose"/>.</summary>
+    private static readonly string[] s_purposes = [.. Enum.GetValues<CollectivePurpose>().Select(purpose => purpose.ToString().ToLowerInvariant())];
+
     private readonly StepBatchBuilder _builder = new(epoch, blockTokens, shard.DraftPasses);
     private readonly Model.StepTrace _trace = new();
     private string? _toldRecordingFault;
     private TimeSpan _waited = AtRest(shard.Relay);
     private UnansweredSteps? _unanswered;
     private long _endedAt;
+    private long _rows;
     private bool _failed;
 
     /// <summary>Runs one step. Null where this rank is not to answer it.</summary>
@@ -30,6 +34,7 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens, P
             Trace(plan);
             StepBatch batch = _builder.Lay(plan);
             StepOutput output = shard.Rank.Run(batch);
+            _rows += batch.Rows;
             shard.Relay.ThrowIfLost();
             StepResult result = _builder.Conclude(plan, output, reports: shard.Relay.Rank == 0);
             AddTimes(result, plan, start);
@@ -41,6 +46,8 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens, P
                 return null;
             }
             (result.Unanswered, _unanswered) = (_unanswered, null);
+            if (plan.AllAnswer)
+                AddCollectives(result);
             AddRecordingFault(result);
             return result;
         }
@@ -58,6 +65,7 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens, P
     private static TimeSpan AtRest(RelayCommunicator relay)
     {
         relay.TakeElapsed();
+        relay.Meter.Clear();
         return relay.Waited;
     }
 
@@ -89,6 +97,25 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens, P
         _unanswered.CollectiveMicroseconds += result.CollectiveMicroseconds;
         _unanswered.WaitMicroseconds += result.WaitMicroseconds;
         _unanswered.IdleMicroseconds += result.IdleMicroseconds;
+    }
+
+    private void AddCollectives(StepResult result)
+    {
+        result.Rows = _rows;
+        ReadOnlySpan<CollectiveCount> counts = shard.Relay.Meter.Counts;
+        for (int purpose = 0; purpose < counts.Length; purpose++)
+        {
+            if (counts[purpose].Calls == 0)
+                continue;
+            result.Collectives.Add(new Protos.V1.CollectiveTraffic
+            {
+                Purpose = s_purposes[purpose],
+                Calls = counts[purpose].Calls,
+                SentBytes = counts[purpose].Sent.Bytes,
+                AcrossBytes = counts[purpose].Sent.AcrossBytes,
+                Seconds = counts[purpose].Elapsed.TotalSeconds,
+            });
+        }
     }
 
     private void Trace(StepPlan plan)

@@ -84,6 +84,43 @@ public sealed class RelayTests
         Assert.That(observed[1].Waited, Is.LessThan(TimeSpan.FromMilliseconds(100)));
     }
 
+    [TestCase("local", 0)]
+    [TestCase("shm", 0)]
+    [TestCase("ring", 64)] // the head of a frame
+    public void Meter_OperationsOfTwoPurposes_CountsCallsBytesAndTimeOfEach(string transport, int head)
+    {
+        using TestGroup group = TestGroup.Create(transport, 2, s_timeout);
+        group.Run(end =>
+        {
+            using RelayCommunicator relay = new(end.Rank, 2);
+            relay.Enter(end);
+            using HostBuffer memory = new(sizeof(float) * 24);
+            Tensor x = new(memory, 0, 1, 3, 3, ElementType.Float32), all = new(memory, 12, 1, 6, 6, ElementType.Float32);
+            relay.TakeElapsed();
+            relay.For(CollectivePurpose.Embedding);
+            relay.SumDisjoint(x);
+            relay.SumDisjoint(x);
+            relay.For(CollectivePurpose.Candidates);
+            relay.Gather(x, [0, 3, 6], end.Rank == 0 ? all : default);
+            relay.For(CollectivePurpose.Choices);
+            relay.Broadcast(x, root: 0);
+            relay.Barrier();
+            Assert.Multiple(() =>
+            {
+                Assert.That(Counted(CollectivePurpose.Embedding), Is.EqualTo((2L, 2L * (12 + head))));
+                Assert.That(Counted(CollectivePurpose.Candidates), Is.EqualTo((1L, end.Rank == 0 ? 0L : 12 + head)), "only rank 0 reads");
+                Assert.That(Counted(CollectivePurpose.Choices), Is.EqualTo((1L, head + (end.Rank == 0 ? 12L : 0))), "only the root has something to say");
+                Assert.That(Counted(CollectivePurpose.Logits), Is.EqualTo((0L, 0L)));
+                TimeSpan counted = TimeSpan.FromTicks(relay.Meter.Counts.ToArray().Sum(count => count.Elapsed.Ticks));
+                Assert.That(relay.TakeElapsed(), Is.GreaterThanOrEqualTo(counted).And.GreaterThan(TimeSpan.Zero), "the barrier is time, and nothing that is counted");
+            });
+            relay.Meter.Clear();
+            Assert.That(relay.Meter[CollectivePurpose.Embedding].Calls, Is.Zero);
+
+            (long, long) Counted(CollectivePurpose purpose) => (relay.Meter[purpose].Calls, relay.Meter[purpose].Sent.Bytes);
+        });
+    }
+
     private sealed class Observed : IOperationObserver
     {
         public List<string> Operations { get; } = [];

@@ -89,12 +89,13 @@ internal sealed class RingHosts : IDisposable
     }
 
     /// <summary>Joins as one rank of the first <paramref name="degree"/> hosts.</summary>
-    public ICommunicator Join(int rank, int degree, TimeSpan timeout, long epoch, int blockBytes = RingExchange.DefaultBlockBytes, TimeSpan? patience = null) =>
-        RingCommunicator.Join(Mailboxes[rank], Addresses[..degree], rank, Secret, timeout, epoch, blockBytes, patience ?? timeout, default);
+    public ICommunicator Join(int rank, int degree, TimeSpan timeout, long epoch, int blockBytes = RingExchange.DefaultBlockBytes, TimeSpan? patience = null,
+        IReadOnlyList<int>? hosts = null, WireFormat wire = WireFormat.Float32) =>
+        RingCommunicator.Join(Mailboxes[rank], Addresses[..degree], rank, Secret, timeout, epoch, blockBytes, patience ?? timeout, default, hosts, wire);
 
     /// <summary>Joins as one rank of hosts that are told apart by number alone.</summary>
-    public ICommunicator JoinHosted(int[] hosts, string prefix, int rank, TimeSpan timeout, long epoch, TimeSpan patience) =>
-        HostedCommunicator.Join(Mailboxes[rank], Addresses[..hosts.Length], hosts, prefix, rank, Secret, timeout, epoch, patience);
+    public ICommunicator JoinHosted(int[] hosts, string prefix, int rank, TimeSpan timeout, long epoch, TimeSpan patience, WireFormat wire = WireFormat.Float32) =>
+        HostedCommunicator.Join(Mailboxes[rank], Addresses[..hosts.Length], hosts, prefix, rank, Secret, timeout, epoch, patience, wire);
 
     public void Dispose()
     {

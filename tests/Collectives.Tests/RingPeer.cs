@@ -23,7 +23,7 @@ internal sealed class RingPeer : IDisposable
         (Socket mine, _socket) = Pair();
         Assert.That(life.Mailbox.TryAttach(life.Mailbox.TryIssue(1, out _)!, new RingWire(mine)), Is.True);
         Assert.That(_socket.Receive(new byte[1]), Is.EqualTo(1));
-        End = new GroupCommunicator(new RingExchange(life, [0, 1], BlockBytes), 0, 2, timeout, Epoch, new CommunicatorReport("ring", "", 0));
+        End = new GroupCommunicator(new RingExchange(life, [0, 1], BlockBytes, []), 0, 2, timeout, Epoch, new CommunicatorReport("ring", "", 0));
     }
 
     /// <summary>The rank under test; what it publishes is read by nobody.</summary>

@@ -26,20 +26,20 @@ internal sealed class TestGroup : IDisposable
     public static TestGroup Create(string transport, int degree) => Create(transport, degree, TimeSpan.FromSeconds(20));
 
     /// <summary>A group of so many ranks that wait so long.</summary>
-    public static TestGroup Create(string transport, int degree, TimeSpan timeout)
+    public static TestGroup Create(string transport, int degree, TimeSpan timeout, WireFormat wire = WireFormat.Float32)
     {
         long epoch = RingHosts.NextEpoch();
         if (transport == "local")
-            return new TestGroup(LocalGroup.Create(degree, timeout, epoch));
+            return new TestGroup(LocalGroup.Create(degree, timeout, epoch, wire));
         if (transport is "ring" or "ring-small")
-            return Join(degree, rank => RingHosts.Shared.Join(rank, degree, timeout, epoch, transport == "ring" ? RingExchange.DefaultBlockBytes : 4096, s_joining));
+            return Join(degree, rank => RingHosts.Shared.Join(rank, degree, timeout, epoch, transport == "ring" ? RingExchange.DefaultBlockBytes : 4096, s_joining, wire: wire));
         if (transport == "ring-tls")
-            return Join(degree, rank => RingHosts.SharedTls.Join(rank, degree, timeout, epoch, RingExchange.DefaultBlockBytes, s_joining));
+            return Join(degree, rank => RingHosts.SharedTls.Join(rank, degree, timeout, epoch, RingExchange.DefaultBlockBytes, s_joining, wire: wire));
         string prefix = UniquePrefix();
         if (transport == "hosted")
-            return Join(degree, rank => RingHosts.Shared.JoinHosted(s_hosts[degree], prefix, rank, timeout, epoch, s_joining));
+            return Join(degree, rank => RingHosts.Shared.JoinHosted(s_hosts[degree], prefix, rank, timeout, epoch, s_joining, wire));
         int blockBytes = transport == "shm-small" ? 4096 : SharedMemoryCommunicator.DefaultBlockBytes(degree);
-        return Join(degree, rank => SharedMemoryCommunicator.Join(prefix, rank, degree, timeout, epoch, blockBytes, s_joining, default));
+        return Join(degree, rank => SharedMemoryCommunicator.Join(prefix, rank, degree, timeout, epoch, blockBytes, s_joining, default, wire: wire));
     }
 
     /// <summary>A segment prefix that no other test and no other test process has.</summary>

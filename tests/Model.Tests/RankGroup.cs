@@ -26,7 +26,7 @@ internal static class RankGroup
     public static JobResult[][] Run(
         ModelCheckpoint checkpoint, Partition partition, RankSetup setup, IReadOnlyList<Job> jobs, Func<ICommunicator, ITensorBackend, ICommunicator>? wrap = null)
     {
-        ICommunicator[] ends = LocalGroup.Create(partition.Degree, Timeout, epoch: 1);
+        ICommunicator[] ends = LocalGroup.Create(partition.Degree, Timeout, epoch: 1, setup.Wire);
         JobResult[][] results = new JobResult[ends.Length][];
         Exception? fault = null;
         Thread[] threads = [.. ends.Select((end, rank) => new Thread(() =>

@@ -1,3 +1,4 @@
+using TpServe.Collectives;
 using TpServe.Kernels;
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cuda;
@@ -33,6 +34,9 @@ internal sealed record RankSetup
     public int BlockTokens { get; init; } = 16;
 
     public int Blocks { get; init; } = 64;
+
+    /// <summary>What partial sums are sent as.</summary>
+    public WireFormat Wire { get; init; }
 
     /// <summary>True where every slot of the cache holds NaN until a sequence writes it.</summary>
     public bool StaleNaN { get; init; }

@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using TpServe.Checkpoint;
+using TpServe.Collectives;
 using TpServe.Model.Sampling;
 using TpServe.Sharding;
 
@@ -19,6 +20,8 @@ public sealed class SameBitsTests
         new() { Prompt = Prompt(5, seed: 2), NewTokens = 24, TopLogprobs = 5, JoinsAt = 2 },
         new() { Prompt = Prompt(70, seed: 3), NewTokens = 24, Chunk = 32, JoinsAt = 1, Settings = new() { Temperature = 1.2f, TopK = 30, TopP = 0.95f, Seed = 7 } },
         new() { Prompt = Prompt(3, seed: 4), NewTokens = 24, JoinsAt = 4, Settings = new() { Temperature = 0.8f, MinP = 0.02f, Seed = 8, PresencePenalty = 0.5f } },
+        new() { Prompt = Prompt(9, seed: 12), NewTokens = 24, JoinsAt = 3, Settings = new() { Temperature = 0.7f, TopP = 0.6f, Seed = 9 } },
+        new() { Prompt = Prompt(6, seed: 13), NewTokens = 24, JoinsAt = 3, Settings = new() { Temperature = 1.8f, TopP = 0.99f, MinP = 0.001f, Seed = 10 } },
     ];
 
     private static IEnumerable<TestCaseData> Splits()
@@ -56,6 +59,21 @@ public sealed class SameBitsTests
         JobResult[][] ranks = RankGroup.Run(
             checkpoint, Partition.Weighted(checkpoint.Config, [1, 4, 2]), Setup, Jobs, wrap: (comm, ops) => new RankOrderSums(comm, ops));
         Assert.That(Texts(ranks[0]), Is.Not.EqualTo(alone));
+    }
+
+    [Test]
+    public void Wire_SumsRoundedToBeSent_LeaveNoTraceOfBatchAndChunksAtOnePlan([Values(WireFormat.BFloat16, WireFormat.Q8)] WireFormat wire, [Values("llama", "olmo2")] string name)
+    {
+        using ModelCheckpoint checkpoint = OddModels.Create(name);
+        Partition partition = Partition.Weighted(checkpoint.Config, [1, 4, 2]);
+        RankSetup rounds = Setup with { Wire = wire };
+        JobResult[][] together = RankGroup.Run(checkpoint, partition, rounds, Jobs);
+        Assert.That(Texts(together[0]), Is.Not.EqualTo(Texts(RankGroup.Run(checkpoint, partition, Setup, Jobs)[0])), "rounding shows");
+        for (int rank = 1; rank < together.Length; rank++)
+            Assert.That(together[rank].Select(result => result.Tokens), Is.EqualTo(together[0].Select(result => result.Tokens)), $"rank {rank}");
+        for (int i = 0; i < Jobs.Length; i++)
+            Assert.That(
+                RankGroup.Run(checkpoint, partition, rounds, [Jobs[i] with { JoinsAt = 0, Chunk = 5 }])[0][0].ToString(), Is.EqualTo(together[0][i].ToString()), $"job {i} alone in chunks of 5");
     }
 
     [Test]

@@ -176,6 +176,14 @@ public sealed class SamplerTests
             Row(new() { EndTokenIds = [2], MinTokens = 1 }),
         ];
         LogitsPlan plan = new();
+        plan.Make([.. samples, Row(new() { Temperature = 1, TopP = 0.9f })]);
+        Assert.That(plan.WholeSamples, Does.Contain(8), "nothing travels");
+        plan = new(sends: true);
+        plan.Make([.. samples, Row(new() { Temperature = 1, TopP = 0.9f }), Row(new() { Temperature = 1, TopP = 0.9f }) with { TopLogprobs = 0 }]);
+        Assert.That((plan.NucleusSamples, plan.WholeSamples), Is.EqualTo((new[] { 8 }, new[] { 2, 3, 4, 5, 7, 9 })));
+        plan.Make([.. Enumerable.Repeat(Row(new() { Temperature = 1, TopP = 0.9f }), LogitsPlan.MostNuclei + 1)]);
+        Assert.That((plan.NucleusSamples.Count, plan.WholeSamples), Is.EqualTo((LogitsPlan.MostNuclei, new[] { LogitsPlan.MostNuclei })), "no more than are kept");
+        plan = new();
         plan.Make(samples);
         Assert.Multiple(() =>
         {

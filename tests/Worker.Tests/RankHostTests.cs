@@ -209,6 +209,16 @@ public sealed class RankHostTests
     }
 
     [Test]
+    public async Task Load_RoundedSumsOverCudaIpc_IsRefusedByName()
+    {
+        using RankHost host = NewHost();
+        LoadRequest request = Request(1, 0, 2);
+        (request.Transport, request.Wire) = (Transport.CudaIpc, Wire.Q8);
+        ModelLoadException? fault = await Assert.ThrowsAsync<ModelLoadException>(() => LoadAsync(host, request));
+        Assert.That(fault!.Message, Does.Contain("not sent as Q8 over cuda-ipc"));
+    }
+
+    [Test]
     public async Task Step_Idle_IsWhatPassedSinceTheStepBefore()
     {
         using RankHost host = NewHost();

@@ -17,6 +17,7 @@ public static class HostedCommunicator
     /// <param name="timeout">How long each operation waits for the peers.</param>
     /// <param name="epoch">The life of the group; newer than any this worker has been in.</param>
     /// <param name="patience">How long each step of joining waits for the peers; null = as long as an operation.</param>
+    /// <param name="wire">What partial sums are sent as between hosts; inside one nothing is rounded.</param>
     /// <param name="cancellation">Ends joining early.</param>
     /// <remarks>1. Open the epoch to revocations. 2. Join the run's group in shared memory. 3. Leaders connect to each other. 4. All time a small sum.</remarks>
     /// <exception cref="TransportFailedException">No room in shared memory, a peer refuses, the epoch is over, or data arrived different.</exception>
@@ -24,7 +25,7 @@ public static class HostedCommunicator
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static ICommunicator Join(
         RingMailboxes mailboxes, IReadOnlyList<string> addresses, IReadOnlyList<int> hosts, string prefix, int rank, string secret, TimeSpan timeout, long epoch,
-        TimeSpan? patience = null, CancellationToken cancellation = default)
+        TimeSpan? patience = null, WireFormat wire = WireFormat.Float32, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(mailboxes);
         ArgumentNullException.ThrowIfNull(addresses);
@@ -53,8 +54,8 @@ public static class HostedCommunicator
             {
                 life.Connect(runs.Leaders, waits, cancellation);
                 across = new GroupCommunicator(
-                    new RingExchange(life, runs.Leaders, RingExchange.DefaultBlockBytes), runs.Mine, runs.Leaders.Length, timeout, epoch,
-                    new CommunicatorReport("ring", "the leaders reach each other over sockets", 0), runs.Leaders);
+                    new RingExchange(life, runs.Leaders, RingExchange.DefaultBlockBytes, hosts), runs.Mine, runs.Leaders.Length, timeout, epoch,
+                    new CommunicatorReport("ring", "the leaders reach each other over sockets", 0), runs.Leaders, wire);
                 across = PathProof.Prove(across, cancellation);
             }
         }
@@ -67,7 +68,7 @@ public static class HostedCommunicator
             throw;
         }
 
-        HostedGroup group = new(life, runs, inside, across, rank, timeout, epoch);
+        HostedGroup group = new(life, runs, inside, across, rank, timeout, epoch, wire);
         using CancellationTokenRegistration ending = cancellation.Register(() => group.Revoke("joining was cancelled"));
         try
         {

@@ -43,7 +43,8 @@ internal sealed class HostedGroup : ICommunicator
     /// <param name="rank">This rank.</param>
     /// <param name="timeout">How long an operation waits for the peers.</param>
     /// <param name="epoch">The life of the group.</param>
-    public HostedGroup(RingEpoch life, HostRuns runs, GroupCommunicator? inside, GroupCommunicator? across, int rank, TimeSpan timeout, long epoch)
+    /// <param name="wire">What partial sums are sent as between the leaders.</param>
+    public HostedGroup(RingEpoch life, HostRuns runs, GroupCommunicator? inside, GroupCommunicator? across, int rank, TimeSpan timeout, long epoch, WireFormat wire)
     {
         _life = life;
         _runs = runs;
@@ -54,7 +55,7 @@ internal sealed class HostedGroup : ICommunicator
         _firstsAcross = new int[runs.Leaders.Length + 1];
         Rank = rank;
         Epoch = epoch;
-        Report = new CommunicatorReport("shm+ring", $"{runs.Degree} ranks in {runs.Leaders.Length} runs of one host each: shared memory inside, sockets between", 0);
+        Report = new CommunicatorReport("shm+ring", $"{runs.Degree} ranks in {runs.Leaders.Length} runs of one host each: shared memory inside, sockets between", 0) { Wire = runs.Leaders.Length > 1 ? wire : WireFormat.Float32 };
     }
 
     /// <inheritdoc/>
@@ -72,8 +73,8 @@ internal sealed class HostedGroup : ICommunicator
     /// <inheritdoc/>
     public bool IsEnqueued => false;
 
-    /// <summary>Bytes this rank has sent to other runs, heads of frames included.</summary>
-    public long BytesAcross => _across?.Exchange is RingExchange ring ? ring.SentBytes.Sum() : 0;
+    /// <inheritdoc/>
+    public Traffic Sent => (_inside?.Sent ?? default) + (_across?.Sent ?? default);
 
     /// <inheritdoc/>
     public TimeSpan TakeElapsed()

@@ -37,7 +37,16 @@ internal sealed unsafe class LocalExchange(LocalBoard board, int rank) : IExchan
     }
 
     /// <inheritdoc/>
+    public Traffic Sent { get; private set; }
+
+    /// <inheritdoc/>
     public void Publish(OperationContext operation, int bytes)
+    {
+        Sent = Sent.With((long)bytes * (board.Ranks.Length - 1), 0);
+        Announce(operation, bytes);
+    }
+
+    private void Announce(OperationContext operation, int bytes)
     {
         lock (board.Gate)
         {
@@ -49,10 +58,18 @@ internal sealed unsafe class LocalExchange(LocalBoard board, int rank) : IExchan
     }
 
     /// <inheritdoc/>
-    public void PublishTo(OperationContext operation, int reader, int bytes) => Publish(operation, bytes);
+    public void PublishTo(OperationContext operation, int reader, int bytes)
+    {
+        Sent = Sent.With(reader == rank ? 0 : bytes, 0);
+        Announce(operation, bytes);
+    }
 
     /// <inheritdoc/>
-    public void PublishParts(OperationContext operation, ReadOnlySpan<int> bounds) => Publish(operation, bounds[^1]);
+    public void PublishParts(OperationContext operation, ReadOnlySpan<int> bounds)
+    {
+        Sent = Sent.With(bounds[^1], 0);
+        Announce(operation, bounds[^1]);
+    }
 
     /// <inheritdoc/>
     public byte* Await(OperationContext operation, int peer, int first, int bytes)

@@ -10,21 +10,22 @@ public static class LocalGroup
     /// <param name="degree">Ranks.</param>
     /// <param name="timeout">How long an operation waits for its peers.</param>
     /// <param name="epoch">The life of the group.</param>
+    /// <param name="wire">What partial sums are sent as.</param>
     /// <remarks>Nothing is measured: the report's time is 0.</remarks>
-    public static ICommunicator[] Create(int degree, TimeSpan timeout, long epoch)
+    public static ICommunicator[] Create(int degree, TimeSpan timeout, long epoch, WireFormat wire = WireFormat.Float32)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(degree, 1);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(timeout, TimeSpan.Zero);
         LocalBoard board = new(degree, BlockBytes);
         ICommunicator[] ends = new ICommunicator[degree];
         for (int rank = 0; rank < degree; rank++)
-            ends[rank] = End(board, rank, timeout, epoch);
+            ends[rank] = End(board, rank, timeout, epoch, wire);
         return ends;
     }
 
     /// <summary>A group of one, whose operations are the same as any group's.</summary>
-    internal static GroupCommunicator OfOne(TimeSpan timeout, long epoch) => End(new LocalBoard(1, BlockBytes), 0, timeout, epoch);
+    internal static GroupCommunicator OfOne(TimeSpan timeout, long epoch) => End(new LocalBoard(1, BlockBytes), 0, timeout, epoch, WireFormat.Float32);
 
-    private static GroupCommunicator End(LocalBoard board, int rank, TimeSpan timeout, long epoch) =>
-        new(new LocalExchange(board, rank), rank, board.Ranks.Length, timeout, epoch, new CommunicatorReport("local", "the ranks are threads of one process", 0));
+    private static GroupCommunicator End(LocalBoard board, int rank, TimeSpan timeout, long epoch, WireFormat wire) =>
+        new(new LocalExchange(board, rank), rank, board.Ranks.Length, timeout, epoch, new CommunicatorReport("local", "the ranks are threads of one process", 0), wire: wire);
 }

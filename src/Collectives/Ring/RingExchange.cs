@@ -24,6 +24,7 @@ internal sealed unsafe class RingExchange : IExchange
     private readonly HostBuffer[] _blocks;
     private readonly HostBuffer _heads;
     private readonly long[] _sentBytes;
+    private readonly bool[] _isAcross;
     private long _round;
     private int _disposed;
 
@@ -31,7 +32,8 @@ internal sealed unsafe class RingExchange : IExchange
     /// <param name="epoch">Connected to all members.</param>
     /// <param name="members">The ranks that take part, ascending; the exchange knows them by their places among these.</param>
     /// <param name="blockBytes">Bytes of a block.</param>
-    public RingExchange(RingEpoch epoch, IReadOnlyList<int> members, int blockBytes)
+    /// <param name="hosts">Number of each rank's host, by rank of the whole group; empty = nobody knows, and nothing counts as sent across.</param>
+    public RingExchange(RingEpoch epoch, IReadOnlyList<int> members, int blockBytes, IReadOnlyList<int> hosts)
     {
         _epoch = epoch;
         _degree = members.Count;
@@ -41,6 +43,7 @@ internal sealed unsafe class RingExchange : IExchange
         _blocks = [new HostBuffer(RingFrame.HeadBytes + blockBytes), new HostBuffer(RingFrame.HeadBytes + blockBytes)];
         _heads = new HostBuffer((long)RingFrame.HeadBytes * (2 * _degree + 1));
         _sentBytes = new long[_degree];
+        _isAcross = [.. members.Select(rank => hosts.Count > 0 && hosts[rank] != hosts[epoch.Mailbox.Rank])];
         _pump = new RingPump(_outlets, epoch.Mailbox.Rank);
         BlockBytes = blockBytes;
     }
@@ -53,6 +56,9 @@ internal sealed unsafe class RingExchange : IExchange
 
     /// <summary>Bytes handed to each member since the exchange began, heads of frames included.</summary>
     public IReadOnlyList<long> SentBytes => _sentBytes;
+
+    /// <inheritdoc/>
+    public Traffic Sent { get; private set; }
 
     /// <inheritdoc/>
     public GroupAbort? Aborted => _epoch.Aborted;
@@ -147,7 +153,9 @@ internal sealed unsafe class RingExchange : IExchange
 
     private void Post(RingOutlet outlet, byte* head, byte* block, int bytes)
     {
-        _sentBytes[outlet.Peer] += RingFrame.HeadBytes + bytes;
+        int sent = RingFrame.HeadBytes + bytes;
+        _sentBytes[outlet.Peer] += sent;
+        Sent = Sent.With(sent, _isAcross[outlet.Peer] ? sent : 0);
         if (!outlet.Post(_round, head, block, bytes))
             _pump.Wake();
     }

@@ -20,6 +20,7 @@ public static unsafe class SharedMemoryCommunicator
     /// <param name="timeout">How long each operation waits for the peers.</param>
     /// <param name="epoch">The life of the group.</param>
     /// <param name="patience">How long joining waits for the peers; null = as long as an operation.</param>
+    /// <param name="wire">What partial sums are sent as.</param>
     /// <param name="cancellation">Ends joining early.</param>
     /// <remarks>
     /// 1. Rank 0 removes what dead groups have left. Make the own segment. 2. Map every peer's, as it appears. 3. Say so, wait until all have said so. 4. Unlink the own file. 5. Send known data
@@ -28,13 +29,15 @@ public static unsafe class SharedMemoryCommunicator
     /// <exception cref="TransportFailedException">No room, no right, a live group of the same name, or data that arrived different.</exception>
     /// <exception cref="CollectiveTimeoutException">A peer did not come.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public static ICommunicator Join(string prefix, int rank, int degree, TimeSpan timeout, long epoch, TimeSpan? patience = null, CancellationToken cancellation = default) =>
-        Join(prefix, rank, degree, timeout, epoch, DefaultBlockBytes(degree), patience ?? timeout, cancellation);
+    public static ICommunicator Join(
+        string prefix, int rank, int degree, TimeSpan timeout, long epoch, TimeSpan? patience = null, WireFormat wire = WireFormat.Float32, CancellationToken cancellation = default) =>
+        Join(prefix, rank, degree, timeout, epoch, DefaultBlockBytes(degree), patience ?? timeout, cancellation, wire: wire);
 
     /// <summary>As above, with blocks of another size: tests make them small to see many chunks.</summary>
     /// <remarks>With the ranks' names where the group is a part of another one.</remarks>
     internal static GroupCommunicator Join(
-        string prefix, int rank, int degree, TimeSpan timeout, long epoch, int blockBytes, TimeSpan patience, CancellationToken cancellation, IReadOnlyList<int>? names = null)
+        string prefix, int rank, int degree, TimeSpan timeout, long epoch, int blockBytes, TimeSpan patience, CancellationToken cancellation, IReadOnlyList<int>? names = null,
+        WireFormat wire = WireFormat.Float32)
     {
         SharedMemorySegments.CheckPrefix(prefix);
         ArgumentOutOfRangeException.ThrowIfLessThan(degree, 1);
@@ -48,7 +51,7 @@ public static unsafe class SharedMemoryCommunicator
 
         Segment[] segments = MapAll(prefix, rank, degree, patience, epoch, blockBytes, cancellation);
         CommunicatorReport joined = new("shm", "all ranks map the same /dev/shm", 0);
-        GroupCommunicator communicator = new(new SharedMemoryExchange(segments, rank, blockBytes), rank, degree, timeout, epoch, joined, names);
+        GroupCommunicator communicator = new(new SharedMemoryExchange(segments, rank, blockBytes), rank, degree, timeout, epoch, joined, names, wire);
         return PathProof.Prove(communicator, cancellation);
     }
 

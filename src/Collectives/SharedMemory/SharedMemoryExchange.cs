@@ -106,8 +106,17 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
         return _blocks[next & 1];
     }
 
+    /// <summary>What the peers may read of this rank's blocks.</summary>
+    public Traffic Sent { get; private set; }
+
     /// <inheritdoc/>
     public void Publish(OperationContext operation, int bytes)
+    {
+        Sent = Sent.With((long)bytes * (_segments.Length - 1), 0);
+        Announce(operation, bytes);
+    }
+
+    private void Announce(OperationContext operation, int bytes)
     {
         *(OperationHeader*)MySlot = operation.Header;
         *(int*)(MySlot + SlotLengthAt) = bytes;
@@ -115,10 +124,18 @@ internal sealed unsafe class SharedMemoryExchange : IExchange
     }
 
     /// <inheritdoc/>
-    public void PublishTo(OperationContext operation, int reader, int bytes) => Publish(operation, bytes);
+    public void PublishTo(OperationContext operation, int reader, int bytes)
+    {
+        Sent = Sent.With(reader == _rank ? 0 : bytes, 0);
+        Announce(operation, bytes);
+    }
 
     /// <inheritdoc/>
-    public void PublishParts(OperationContext operation, ReadOnlySpan<int> bounds) => Publish(operation, bounds[^1]);
+    public void PublishParts(OperationContext operation, ReadOnlySpan<int> bounds)
+    {
+        Sent = Sent.With(bounds[^1], 0);
+        Announce(operation, bounds[^1]);
+    }
 
     /// <inheritdoc/>
     public byte* Await(OperationContext operation, int peer, int first, int bytes)

@@ -41,6 +41,9 @@ public sealed class StagedCommunicator(ICommunicator inner, ITensorBackend ops) 
     public TimeSpan Waited => inner.Waited;
 
     /// <inheritdoc/>
+    public Traffic Sent => inner.Sent;
+
+    /// <inheritdoc/>
     public void BeginStep(long step) => inner.BeginStep(step);
 
     /// <inheritdoc/>

@@ -5,7 +5,9 @@ using TpServe.Gateway.Api.Grpc;
 using TpServe.Gateway.Api.OpenAi;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
+using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
+using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Api;
 
@@ -62,6 +64,12 @@ public static class TpServeApi
     {
         IServiceProvider services = app.Services;
         app.Use(MalformedMessages.AnswerAsync);
+        if (services.GetRequiredService<ServingSettings>().Wire is var wire and not Wire.F32)
+            app.Use((http, next) =>
+            {
+                http.Response.Headers["tpserve-wire"] = Words.Wires.Of(wire); // outputs are not those of one worker: never silently
+                return next(http);
+            });
         app.UseRequestDecompression();
         if (services.GetRequiredService<ServingSettings>().CorsOrigins.Count > 0)
             app.UseCors();

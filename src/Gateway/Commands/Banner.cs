@@ -72,6 +72,8 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
                 Line("path", string.Create(CultureInfo.InvariantCulture, $"{rank.Rank} to {path.Peer}: {path.RoundTripMicroseconds:F1} us there and back, {path.BytesPerSecond / 1e9:F1} GB/s"));
         RankInfo first = topology.Ranks[0];
         Line("transport", string.Create(CultureInfo.InvariantCulture, $"{first.Transport}: {first.TransportReason}; small all-reduce {first.AllReduceMicroseconds:F1} us"));
+        if (first.Wire != Words.Wires.Of(Protos.Worker.Wire.F32))
+            Line("wire", $"{first.Wire}: partial sums are rounded to be sent; outputs depend on degree, split and hosts");
         string ready;
         lock (_gate)
         {

@@ -12,7 +12,7 @@ internal sealed class ReportFlags
 
     private readonly Option<string> _degrees = Text("--degrees", "N,…", "Tensor parallel degrees to measure, each an even split.", "1,2");
     private readonly Option<string[]> _partitions = new("--partition") { Description = "A split to measure too: one weight for each worker. May be given several times.", HelpName = "w0,w1,…" };
-    private readonly Option<string> _wire = Text("--wire", "f32", "What collectives send; this release has f32.", VariantSpec.Wire);
+    private readonly Option<string> _wire = Text("--wire", "f32,bf16,q8", "What partial sums are sent as: each degree and split with each, and what rounding costs and saves.", VariantSpec.ExactWire);
     private readonly Option<string?> _prompts = new("--prompts") { Description = "File of prompts: a line is a JSON string, an object with \"prompt\", or plain text. Default: a mix of short, middle and long passages.", HelpName = "FILE" };
     private readonly Option<ulong> _seed = new("--seed") { Description = "Chooses the passages of the mix.", HelpName = "N", DefaultValueFactory = _ => 1 };
     private readonly Option<int> _tokens = new("--tokens") { Description = "Tokens generated after each prompt; 2 to 4096.", HelpName = "N", DefaultValueFactory = _ => 48 };

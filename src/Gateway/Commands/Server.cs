@@ -182,6 +182,7 @@ internal static partial class Server
         LooksUp = options.Speculation == Speculation.Ngram || plan.Draft is null,
         Draft = plan.Draft is { } draft ? new DraftSettings(draft.MaxModelLen, RequestLimits.DraftTokens) : null,
         DraftModel = draftModel,
+        Wire = plan.Degree == 1 ? Protos.Worker.Wire.F32 : options.Wire,
         ReportFolder = options.Report,
         CorsOrigins = options.CorsOrigins,
         RequestTimeout = options.RequestTimeout,

@@ -16,6 +16,8 @@ internal static class Recommendation
     public static string Of(IReadOnlyList<ReportVariant> variants, ReportEquality? equality)
     {
         ReportVariant[] measured = [.. variants.Where(variant => !variant.Baseline && variant.Fault.Length == 0 && variant.Loads.Count > 0)];
+        if (measured.Where(variant => variant.Wire is "" or "f32").ToArray() is { Length: > 0 } exact)
+            measured = exact; // rounding is never recommended: it changes outputs
         if (measured.Length == 0)
             return "Nothing was measured, so nothing is recommended.";
         int most = measured[0].Loads.Max(load => load.Streams), least = measured[0].Loads.Min(load => load.Streams);
@@ -62,7 +64,7 @@ internal static class Recommendation
     private static ReportLoad? Load(ReportVariant variant, int streams) => variant.Loads.FirstOrDefault(load => load.Streams == streams);
 
     private static string Flags(ReportVariant variant) =>
-        variant.Partition.Length == 0 ? Say($"--tp {variant.Degree}") : Say($"--tp {variant.Degree} --partition {variant.Partition}");
+        Say($"--tp {variant.Degree}") + (variant.Partition.Length == 0 ? "" : $" --partition {variant.Partition}") + (variant.Wire is "" or "f32" ? "" : $" --wire {variant.Wire}");
 
     private static string Say(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

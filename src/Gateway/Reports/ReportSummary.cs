@@ -31,8 +31,14 @@ internal static class ReportSummary
         if (report.Quality is { } quality)
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"perplexity {quality.Perplexity:F3} on {quality.Tokens} tokens") + (quality.Reference is { } reference
                 ? string.Create(CultureInfo.InvariantCulture, $"; against activations of f32: KL at least {reference.Kl:G3}, same likeliest token {100 * reference.Top1:F1} %, perplexity {reference.Perplexity:F3}") : ""));
+        foreach (ReportVariant variant in report.Variants.Where(variant => variant.Rounding is not null))
+            output.WriteLine(Rounding(variant));
         if (report.Quality?.Eval is { } eval)
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{eval.Items} questions: accuracy {100 * eval.Accuracy:F1} % ({100 * eval.NormalisedAccuracy:F1} % by byte), macro F1 {eval.MacroF1:F3} ({eval.NormalisedMacroF1:F3})"));
         output.WriteLine(report.Recommendation);
     }
+
+    /// <summary>What a group's rounding costs and saves, in a sentence.</summary>
+    public static string Rounding(ReportVariant variant) => string.Create(CultureInfo.InvariantCulture,
+        $"{variant.Name} against {variant.Rounding.Against}: KL at least {variant.Rounding.Kl:G3}, same likeliest token {100 * variant.Rounding.Top1:F1} %, perplexity {variant.Rounding.Perplexity:F3} and {variant.Rounding.ExactPerplexity:F3}, {variant.Rounding.SentBytesPerToken:F0} bytes sent a token and {variant.Rounding.ExactSentBytesPerToken:F0}");
 }

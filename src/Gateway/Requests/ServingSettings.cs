@@ -1,5 +1,6 @@
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Scheduling;
+using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Requests;
 
@@ -44,6 +45,9 @@ public sealed record ServingSettings
 
     /// <summary>Its name; empty = there is none.</summary>
     public string DraftModel { get; init; } = "";
+
+    /// <summary>What partial sums are sent as; anything but f32 rounds them, so that outputs depend on the degree. Default f32.</summary>
+    public Wire Wire { get; init; } = Wire.F32;
 
     /// <summary>Folder of the report that is shown; empty = none.</summary>
     public string ReportFolder { get; init; } = "";

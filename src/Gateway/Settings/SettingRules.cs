@@ -16,6 +16,10 @@ internal static class SettingRules
     {
         if (Read(nameof(options.Transport), nameof(options.Device)) && options is { Transport: Transport.CudaIpc, Device.Kind: DeviceKind.Cpu })
             yield return "--transport: cuda-ipc connects GPUs; --device is cpu.";
+        if (Read(nameof(options.Transport), nameof(options.Wire)) && options is { Transport: Transport.CudaIpc, Wire: not Wire.F32 })
+            yield return $"--wire: {Words.Wires.Of(options.Wire)} is not sent over cuda-ipc, whose ranks read each other's memory in place; --transport auto, shm, ring or hosted sends it.";
+        if (Read(nameof(options.WireFeedback)) && options.WireFeedback)
+            yield return "--wire-feedback: error feedback is not served: what one step lost would be added to another's rows, and a token would depend on batch, chunks and what was computed before it.";
         if (Read(nameof(options.Http), nameof(options.Grpc)) && Endpoints.Clash(Endpoints.Parse(options.Http), Endpoints.Parse(options.Grpc)))
             yield return $"--http and --grpc: {options.Http} and {options.Grpc} are one; they need ports of their own.";
         if (Read(nameof(options.Workers)) && options.Workers.Count > 0 && options.SecretFile.Length == 0)

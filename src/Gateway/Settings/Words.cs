@@ -43,7 +43,10 @@ public static class Words
 
     /// <summary>Transports of collectives.</summary>
     public static Words<Transport> Transports { get; } = new(
-        (Transport.Unspecified, "auto"), (Transport.CudaIpc, "cuda-ipc"), (Transport.Shm, "shm"), (Transport.Ring, "ring"));
+        (Transport.Unspecified, "auto"), (Transport.CudaIpc, "cuda-ipc"), (Transport.Shm, "shm"), (Transport.Ring, "ring"), (Transport.Hosted, "hosted"));
+
+    /// <summary>What partial sums are sent as.</summary>
+    public static Words<Wire> Wires { get; } = new((Wire.F32, "f32"), (Wire.Bf16, "bf16"), (Wire.Q8, "q8"));
 
     /// <summary>Types of the KV cache.</summary>
     public static Words<KvDtype> KvDtypes { get; } = new((KvDtype.F16, "f16"), (KvDtype.F32, "f32"), (KvDtype.Bf16, "bf16"), (KvDtype.Q8, "q8"));

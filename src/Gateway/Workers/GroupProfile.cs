@@ -78,7 +78,7 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, LinkTa
         Dictionary<(int, int), LinkProfile> links = [];
         for (int first = 0; first < workers.Count; first++)
             for (int second = first + 1; second < workers.Count; second++)
-                links[(first, second)] = await LinkAsync(workers[first], workers[second], facts[first], facts[second], transport.Kind, epoch++, cancellation);
+                links[(first, second)] = await LinkAsync(workers[first], workers[second], facts[first], facts[second], transport.Between(first, second), epoch++, cancellation);
 
         DeviceProfile[] profiles = [.. replies.Select((reply, rank) => Profile(rank, reply, facts))];
         return new GroupProfile(

@@ -55,6 +55,8 @@ internal static class LoadPlanner
                 TransportReason = transport.Reason,
                 SegmentPrefix = segmentPrefix,
                 RingAddresses = { facts.Select(fact => fact.RingAddress) },
+                Hosts = { transport.Hosts },
+                Wire = plan.Degree == 1 ? Wire.F32 : options.Wire,
                 CollectiveTimeoutMs = (int)options.CollectiveTimeout.TotalMilliseconds,
                 Device = plan.Devices.Ranks[rank].Message,
             };

@@ -39,6 +39,12 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
     /// <summary>Of the rank's own thread: seconds it ran, and was kept from running though it could, and how often.</summary>
     public (double Ran, double Stolen, long Times) Processor { get; private set; }
 
+    /// <summary>What its collectives came to by the last step that all ranks answered, and the tokens computed by then: at least one where there is any.</summary>
+    public IReadOnlyList<CollectiveTraffic> Collectives { get; private set; } = [];
+
+    /// <summary>Tokens computed in the steps that <see cref="Collectives"/> are of.</summary>
+    public long CollectiveTokens { get; private set; }
+
     /// <summary>Where the last minute went.</summary>
     public RankClock Clock { get; } = new();
 
@@ -58,6 +64,8 @@ internal sealed class RankStatus(HeldWorker worker, LoadRequest request, LoadRep
             wait + before.WaitMicroseconds + result.WaitMicroseconds, idle + before.IdleMicroseconds + result.IdleMicroseconds);
         (double ran, double stolen, long times) = Processor;
         Processor = (ran + (result.RanMicroseconds * 1e-6), stolen + (result.StolenMicroseconds * 1e-6), times + result.StolenTimes);
+        if (result.Rows > 0)
+            (Collectives, CollectiveTokens) = (result.Collectives, result.Rows);
         Clock.Add(second, result);
     }
 }
@@ -117,7 +125,18 @@ internal static class TopologyReport
             WaitMicroseconds = status.LastStep.WaitMicroseconds,
             WaitSeconds = wait * 1e-6,
             Recent = { status.Clock.Recent(second) },
+            Collectives = { status.Collectives.Select(traffic => PerToken(traffic, status.CollectiveTokens)) },
+            CollectiveTokens = status.CollectiveTokens,
+            Wire = Words.Wires.Of(status.Request.Wire),
         };
+    }
+
+    private static CollectiveTraffic PerToken(CollectiveTraffic traffic, long tokens)
+    {
+        CollectiveTraffic shown = traffic.Clone();
+        shown.SentBytesPerToken = (double)traffic.SentBytes / tokens;
+        shown.AcrossBytesPerToken = (double)traffic.AcrossBytes / tokens;
+        return shown;
     }
 
     private static IndexRange Range(int first, int count) => new() { Start = first, End = first + count };

@@ -76,8 +76,10 @@ internal sealed class WorkerCrew : IAsyncDisposable
 
             // 3. What they agree on.
             LoadPlanner.RequireOneRelease(facts);
+            // A group that has lost ranks may have nothing left to share inside a host.
+            Transport wanted = _options.Transport == Transport.Hosted && seats.Count < _seats.Length ? Transport.Unspecified : _options.Transport;
             Task<TransportChoice> choosing = TransportNegotiation.ChooseAsync(
-                _options.Transport, plan.Devices, facts, epoch, [.. workers.Select(worker => worker.Link)], start.Token);
+                wanted, plan.Devices, facts, epoch, [.. workers.Select(worker => worker.Link)], start.Token, _options.Wire);
             await UnlessOneExitsAsync([choosing], workers, start.Token);
             TransportChoice transport = await choosing;
             if (_split is not null && measures)

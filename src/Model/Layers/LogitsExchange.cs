@@ -1,13 +1,14 @@
 using TpServe.Collectives;
 using TpServe.Kernels;
+using TpServe.Model.Sampling;
 
 namespace TpServe.Model.Layers;
 
 /// <summary>Brings what the sampler needs of the ranks' logits to rank 0, and its choices back to all.</summary>
 /// <remarks>
 /// Shapes   hidden [m, hidden] after the final norm. What comes back lies on rank 0's host; on other ranks the spans are left as they are.
-/// Traffic  candidates: one Gather of 2 · m · k elements of each rank; whole rows: one Gather of m · vocab in all; choices: one Broadcast of m ids. The same
-///          whether the device draws or the host.
+/// Traffic  candidates: one Gather of 2 · m · k elements of each rank; nuclei: one Gather of m times the words of <see cref="Sampling.NucleusLayout"/>; whole rows:
+///          one Gather of m · vocab in all; choices: one Broadcast of m ids. The same whether the device draws or the host.
 /// </remarks>
 /// <param name="model">Head and hidden states.</param>
 /// <param name="vocabBoundaries">Rank r holds the logits [vocabBoundaries[r], vocabBoundaries[r + 1]).</param>
@@ -15,7 +16,12 @@ namespace TpServe.Model.Layers;
 /// <param name="comm">The rank's group.</param>
 public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vocabBoundaries, ITensorBackend ops, ICommunicator comm)
 {
+    private readonly NucleusLayout _nucleus = new(vocabBoundaries);
     private int[] _candidateFirsts = [];
+    private float[] _logits = [];
+    private float[] _best = [];
+    private int[] _bestIds = [];
+    private float[] _words = [];
 
     /// <summary>True where the sampler runs: rank 0.</summary>
     public bool Samples => comm.Rank == 0;
@@ -43,7 +49,9 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
             ops.Rent(m, DrawnLikelihood.Words, ElementType.Int32), ops.Rent(m, likeliest), ops.Rent(m, likeliest, ElementType.Int32));
         long mark = ops.Mark();
         Tensor logits = Samples ? ops.Rent(m, vocabBoundaries[^1]) : default;
-        comm.Gather(model.Logits(hidden), vocabBoundaries, logits);
+        Tensor local = model.Logits(hidden);
+        comm.For(CollectivePurpose.Logits);
+        comm.Gather(local, vocabBoundaries, logits);
         if (Samples)
         {
             ops.Sampler!.DrawWhole(logits, edits, parameters, chosen);
@@ -58,8 +66,10 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
     /// <summary>Rank 0's drawn tokens on every rank's device; only enqueues where the group does.</summary>
     public void ShareDrawn(Tensor chosen)
     {
-        if (comm.Degree > 1)
-            comm.Broadcast(chosen, root: 0);
+        if (comm.Degree == 1)
+            return;
+        comm.For(CollectivePurpose.Choices);
+        comm.Broadcast(chosen, root: 0);
     }
 
     /// <summary>Brings the k best of each rank for each row to rank 0's device, rented there; default elsewhere. Only enqueues where the group does.</summary>
@@ -71,6 +81,7 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
         long mark = ops.Mark();
         Tensor logits = model.Logits(hidden), best = ops.Rent(2 * m, k);
         ops.TopK(logits, k, vocabBoundaries[comm.Rank], best.RowSlice(0, m), AsIntegers(best.RowSlice(m, m)));
+        comm.For(CollectivePurpose.Candidates);
         comm.Gather(best, FirstsOf(k), gathered);
         ops.Release(mark);
         return gathered;
@@ -84,12 +95,65 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
         ops.Download(AsIntegers(gathered.RowSlice(m, rows)), ids[..count]);
     }
 
+    /// <summary>How rank 0 reads what <see cref="Nuclei"/> brings.</summary>
+    internal NucleusLayout NucleusLayout => _nucleus;
+
+    /// <summary>Brings each rank's best tokens, and the mass of all it has, to rank 0: m rows of words. What they are of stays with the caller, who may need whole rows of it.</summary>
+    /// <param name="logits">This rank's, [m, localVocab].</param>
+    /// <param name="temperatures">Of each row.</param>
+    /// <param name="words">Room for the rows on rank 0.</param>
+    internal void Nuclei(Tensor logits, ReadOnlySpan<float> temperatures, Span<float> words)
+    {
+        const int k = LogitsPlan.MostCandidates;
+        int m = logits.Rows, localVocab = logits.Columns, width = _nucleus.WordsOf(comm.Rank);
+        Reserve(ref _logits, m * localVocab);
+        Reserve(ref _best, m * k);
+        Reserve(ref _bestIds, m * k);
+        Reserve(ref _words, m * width);
+        long mark = ops.Mark();
+        Tensor best = ops.Rent(m, k), ids = ops.Rent(m, k, ElementType.Int32), mine = ops.Rent(m, width);
+        ops.TopK(logits, k, vocabBoundaries[comm.Rank], best, ids);
+        ops.Download(best, _best.AsSpan(0, m * k));
+        ops.Download(ids, _bestIds.AsSpan(0, m * k));
+        if (localVocab > 0)
+            ops.Download(logits, _logits.AsSpan(0, m * localVocab));
+        for (int i = 0; i < m; i++)
+            _nucleus.Pack(
+                comm.Rank, _logits.AsSpan(i * localVocab, localVocab), temperatures[i], _best.AsSpan(i * k, k), _bestIds.AsSpan(i * k, k), _words.AsSpan(i * width, width));
+        ops.Upload<float>(_words.AsSpan(0, m * width), mine);
+        Tensor all = Samples ? ops.Rent(m, _nucleus.Firsts[^1]) : default;
+        comm.For(CollectivePurpose.Candidates);
+        comm.Gather(mine, _nucleus.Firsts, all);
+        if (Samples)
+            ops.Download(all, words[..(m * _nucleus.Firsts[^1])]);
+        ops.Release(mark);
+    }
+
+    /// <summary>One row of logits [vocab] of which each rank has its part [1, localVocab].</summary>
+    internal void Row(Tensor part, Span<float> logits)
+    {
+        long mark = ops.Mark();
+        Tensor gathered = Samples ? ops.Rent(1, vocabBoundaries[^1]) : default;
+        comm.For(CollectivePurpose.Logits);
+        comm.Gather(part, vocabBoundaries, gathered);
+        if (Samples)
+            ops.Download(gathered, logits[..vocabBoundaries[^1]]);
+        ops.Release(mark);
+    }
+
+    private static void Reserve<T>(ref T[] array, int elements)
+    {
+        if (array.Length < elements)
+            array = new T[elements];
+    }
+
     /// <summary>Whole rows of logits [m, vocab].</summary>
     public void Rows(Tensor hidden, Span<float> logits)
     {
         long mark = ops.Mark();
         Tensor local = model.Logits(hidden);
         Tensor gathered = Samples ? ops.Rent(hidden.Rows, vocabBoundaries[^1]) : default;
+        comm.For(CollectivePurpose.Logits);
         comm.Gather(local, vocabBoundaries, gathered);
         if (Samples)
             ops.Download(gathered, logits[..(hidden.Rows * vocabBoundaries[^1])]);
@@ -105,6 +169,7 @@ public sealed class LogitsExchange(DenseTransformer model, IReadOnlyList<int> vo
         Tensor ids = ops.Rent(tokenIds.Length, 1, ElementType.Int32);
         if (Samples)
             ops.Upload<int>(tokenIds, ids);
+        comm.For(CollectivePurpose.Choices);
         comm.Broadcast(ids, root: 0);
         if (!Samples)
             ops.Download(ids, tokenIds);

@@ -12,7 +12,7 @@ namespace TpServe.Model.Layers;
 /// Numerics the leaves' partial sums are added in the order of the canonical tree; the bias once, after it: the same bits at every degree.
 /// Source   Shoeybi et al. 2019 (Megatron-LM), §3; the order: <see cref="SumTree"/>.
 /// </remarks>
-public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int outputs, LeafShare share, ITensorBackend ops, ICommunicator comm)
+public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int outputs, LeafShare share, CollectivePurpose purpose, ITensorBackend ops, ICommunicator comm)
 {
     /// <summary>This rank's matrix; null where it owns no leaf.</summary>
     public PackedWeight? Weight => weight;
@@ -41,6 +41,7 @@ public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int ou
     public void End(PartialSums sums, ISumConsumer consumer)
     {
         ArgumentNullException.ThrowIfNull(consumer);
+        comm.For(purpose);
         bool isSummed = comm.Degree == 1 && weight is { Leaves.Pieces: 1 };
         if (!isSummed && bias is null)
         {

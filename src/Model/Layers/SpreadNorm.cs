@@ -37,6 +37,7 @@ public sealed class SpreadNorm(
         }
 
         // 2. Everyone's.
+        comm.For(CollectivePurpose.Norms);
         comm.SumDisjoint(sums);
 
         // 3. Scale this rank's heads.

@@ -15,6 +15,7 @@ public sealed class VocabParallelEmbedding(PackedWeight table, int firstRow, int
     {
         Tensor x = ops.Rent(tokenIds.Rows, hidden);
         ops.Embed(tokenIds, table, firstRow, scale, x);
+        comm.For(CollectivePurpose.Embedding);
         comm.SumDisjoint(x);
         return x;
     }

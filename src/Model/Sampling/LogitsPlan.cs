@@ -5,13 +5,17 @@ namespace TpServe.Model.Sampling;
 /// <summary>Which of a step's rows are drawn on the device and which on the host, and of which rank 0 needs the whole logits.</summary>
 /// <remarks>
 /// A greedy row needs each rank's best token, a row with top-k ≤ 64 each rank's k best: the k best overall are among them, and top-p and min-p
-/// act on those alone. A row that reports logprobs, or whose logits are adjusted first, needs them all.
+/// act on those alone. Of a row that top-p alone filters, each rank's best and the mass of its other tokens mostly tell enough. A row that reports logprobs, or whose logits are adjusted first, needs them all.
 /// Which device draws a row depends on the row alone: two samplers need not agree on the last bits of a probability.
 /// Every rank makes the same plan from the same batch. Reused from step to step.
 /// </remarks>
 /// <param name="drawsOnDevice">True where the device has a sampler.</param>
-public sealed class LogitsPlan(bool drawsOnDevice = false)
+/// <param name="sends">True where logits travel between ranks.</param>
+public sealed class LogitsPlan(bool drawsOnDevice = false, bool sends = false)
 {
+    /// <summary>Most rows of a step of which each rank keeps its logits until their nuclei are known; further ones go whole.</summary>
+    public const int MostNuclei = 64;
+
     /// <summary>Most candidates of a rank: the limit of the backends' TopK.</summary>
     public const int MostCandidates = IRowSampler.MostCandidates;
 
@@ -23,6 +27,7 @@ public sealed class LogitsPlan(bool drawsOnDevice = false)
 
     private readonly List<int> _drawn = [];
     private readonly List<int> _candidates = [];
+    private readonly List<int> _nuclei = [];
     private readonly List<int> _whole = [];
 
     /// <summary>Indices into the batch's samples that the device draws.</summary>
@@ -43,6 +48,9 @@ public sealed class LogitsPlan(bool drawsOnDevice = false)
     /// <summary>Candidates of each rank for each of them: the most any of them needs.</summary>
     public int Candidates { get; private set; }
 
+    /// <summary>Indices into the batch's samples that the host chooses from each rank's best and the mass of all; whole rows follow where that is not enough.</summary>
+    public IReadOnlyList<int> NucleusSamples => _nuclei;
+
     /// <summary>Indices into the batch's samples that the host chooses from whole rows.</summary>
     public IReadOnlyList<int> WholeSamples => _whole;
 
@@ -52,6 +60,7 @@ public sealed class LogitsPlan(bool drawsOnDevice = false)
         ArgumentNullException.ThrowIfNull(samples);
         _drawn.Clear();
         _candidates.Clear();
+        _nuclei.Clear();
         _whole.Clear();
         Candidates = DrawnCandidates = DrawnLikeliest = 0;
         ReportsDrawn = false;
@@ -66,6 +75,10 @@ public sealed class LogitsPlan(bool drawsOnDevice = false)
                 DrawnCandidates = Math.Max(DrawnCandidates, needed);
                 ReportsDrawn |= samples[i].TopLogprobs >= 0;
                 DrawnLikeliest = Math.Max(DrawnLikeliest, samples[i].TopLogprobs);
+            }
+            else if (needed == 0 && sends && _nuclei.Count < MostNuclei && IsNucleus(samples[i]))
+            {
+                _nuclei.Add(i);
             }
             else if (needed == 0)
             {
@@ -91,6 +104,9 @@ public sealed class LogitsPlan(bool drawsOnDevice = false)
             edits += row.Generated;
         return edits <= MostEdits && row.TopLogprobs <= MostCandidates;
     }
+
+    private static bool IsNucleus(SampleRow row) =>
+        row.TopLogprobs < 0 && row.Settings is { IsGreedy: false, TopK: <= 0, TopP: < 1f } && !row.Settings.AdjustsLogits(row.Generated);
 
     private static int CandidatesOf(SampleRow row)
     {

@@ -11,6 +11,9 @@ public sealed class Sampler
     /// <summary>Instead of a token: the row's largest logit is not a finite number, so there is nothing to choose by.</summary>
     public const int NotFinite = -1;
 
+    /// <summary>Instead of a token: the row's nucleus may hold tokens that nobody has sent, so that it takes the whole row.</summary>
+    internal const int Undecided = -2;
+
     private readonly LogitAdjustments _adjustments = new();
     private readonly TokenDistribution _distribution = new();
     private readonly TopSelection _top = new();
@@ -50,6 +53,18 @@ public sealed class Sampler
             return LogitKey.Id(sorted[0]);
         _distribution.OfBest(sorted, row.Settings);
         return Draw(row);
+    }
+
+    /// <summary>Chooses from what the ranks sent of a row that top-p alone filters; <see cref="Undecided"/> where that is not enough.</summary>
+    internal int ChooseInNucleus(NucleusLayout layout, ReadOnlySpan<float> words, SampleRow row)
+    {
+        if (_candidates.Length < layout.MostKeys)
+            _candidates = new ulong[layout.MostKeys];
+        ReadOnlySpan<ulong> known = layout.Known(words, _candidates, out bool isAll);
+        if (known.IsEmpty || !float.IsFinite(LogitKey.Logit(known[0])))
+            return Undecided; // the whole row tells what is wrong
+        double total = layout.Total(words, row.Settings.Temperature);
+        return double.IsFinite(total) && _distribution.OfNucleus(known, isAll, total, row.Settings) ? Draw(row) : Undecided;
     }
 
     /// <summary>Logprobs of one token and of the likeliest ones, from a whole row of the model's own logits.</summary>

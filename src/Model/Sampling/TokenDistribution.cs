@@ -5,7 +5,7 @@ namespace TpServe.Model.Sampling;
 /// Numerics logits and temperature in float32, weights and their sums in float64. Top-k is taken before the division (which changes no order
 ///          but can make two logits equal); ties go to the lower id everywhere, so exactly k tokens remain.
 ///          The order of the tokens (by likelihood where top-k or top-p sorts them, else by id) depends on the settings alone: a row gives the
-///          same draw whether it came whole or as its k best.
+///          same draw whether it came whole, as its k best, or as its nucleus with the mass of the rest.
 /// Source   top-p: Holtzman et al. 2020; min-p: Nguyen et al. 2024; the filters' exact edges: transformers' logits processors.
 /// Oracle   transformers, the golden set's samplers, |Δ probability| ≤ 2e-7.
 /// </remarks>
@@ -15,6 +15,7 @@ internal sealed class TokenDistribution
     private int[] _ids = [];
     private double[] _weights = [];
     private ulong[] _keys = [];
+    private ChunkMass[] _masses = [];
 
     /// <summary>Tokens left.</summary>
     public int Count { get; private set; }
@@ -35,40 +36,75 @@ internal sealed class TokenDistribution
             return;
         }
         Reserve(logits.Length);
-        float largest = LogSumExp.Largest(logits) / settings.Temperature;
-        double total = LogSumExp.Exponentials(logits, settings.Temperature, largest, _weights);
         if (settings.TopP < 1f)
         {
-            SortLikely(logits, total, settings.TopP);
+            OfLikely(logits, settings);
             return;
         }
+        LogSumExp.Exponentials(logits, settings.Temperature, LogSumExp.Largest(logits) / settings.Temperature, _weights);
         for (int id = 0; id < logits.Length; id++)
             _ids[id] = id;
         Count = logits.Length;
         ApplyMinP(settings.MinP);
+    }
 
-        // Top-p over everything: sort only what it can keep, then go on as for the k best.
-        void SortLikely(ReadOnlySpan<float> row, double sum, double topP)
+    /// <summary>Top-p over everything: sorts only what it can keep.</summary>
+    private void OfLikely(ReadOnlySpan<float> logits, SamplingSettings settings)
+    {
+        int chunks = VocabularyMass.Chunks(logits.Length), kept = 0;
+        if (_masses.Length < chunks)
+            _masses = new ChunkMass[chunks];
+        Span<ChunkMass> masses = _masses.AsSpan(0, chunks);
+        for (int chunk = 0; chunk < chunks; chunk++)
+            masses[chunk] = VocabularyMass.Of(logits[Of(chunk, logits.Length)], settings.Temperature, _weights.AsSpan(Of(chunk, logits.Length)));
+        double largest = VocabularyMass.Largest(masses), total = VocabularyMass.Total(masses);
+
+        // Tokens below (1 − p) / vocab of the total weigh less than 1 − p together, so top-p drops them all: they need no order.
+        double least = (1 - (double)settings.TopP) / logits.Length * total * (1 - 1e-9);
+        for (int chunk = 0; chunk < chunks; chunk++)
         {
-            // Tokens below (1 − p) / vocab of the total weigh less than 1 − p together, so top-p drops them all: they need no order.
-            double least = (1 - topP) / row.Length * sum * (1 - 1e-9), dropped = 0;
-            int kept = 0;
-            for (int id = 0; id < row.Length; id++)
-            {
-                if (_weights[id] >= least)
-                    _keys[kept++] = LogitKey.Of(row[id], id);
-                else
-                    dropped += _weights[id];
-            }
-            OfSorted(Sorted(kept), settings, dropped);
+            double leastHere = least / masses[chunk].Share(largest); // a chunk that weighs nothing beside the likeliest has none
+            (int first, int count) = Of(chunk, logits.Length).GetOffsetAndLength(logits.Length);
+            for (int id = first; id < first + count; id++)
+                if (!(_weights[id] < leastHere)) // all, where the mass is no number: then the likeliest alone is left
+                    _keys[kept++] = LogitKey.Of(logits[id], id);
         }
+        OfNucleus(Sorted(kept), isAll: true, total, settings);
+
+        static Range Of(int chunk, int tokens) => (chunk * VocabularyMass.ChunkTokens)..Math.Min((chunk + 1) * VocabularyMass.ChunkTokens, tokens);
+    }
+
+    /// <summary>What top-p leaves of a row of which the likeliest tokens and the mass of all are known: tokens go from the first one before which p of the mass lies.</summary>
+    /// <param name="best">Keys in ascending order.</param>
+    /// <param name="isAll">Whether no other token can be in the nucleus.</param>
+    /// <param name="total">The vocabulary's mass, relative to the likeliest token (<see cref="VocabularyMass.Total"/>).</param>
+    /// <param name="settings">Temperature and filters.</param>
+    /// <returns>False where the nucleus may hold more tokens than are known; nothing is left then.</returns>
+    public bool OfNucleus(ReadOnlySpan<ulong> best, bool isAll, double total, SamplingSettings settings)
+    {
+        Reserve(best.Length);
+        Count = 0;
+        double largest = best.IsEmpty ? 0 : LogitKey.Logit(best[0]) / settings.Temperature, above = 0, limit = settings.TopP * total;
+        for (int i = 0; i < best.Length && (i == 0 || above < limit); i++)
+        {
+            _ids[i] = LogitKey.Id(best[i]);
+            above += _weights[i] = Math.Exp((double)(LogitKey.Logit(best[i]) / settings.Temperature) - largest);
+            Count++;
+        }
+        if (!isAll && !(above >= limit))
+        {
+            Count = 0;
+            return false;
+        }
+        ApplyMinP(settings.MinP);
+        return true;
     }
 
     /// <summary>What is left of a row of which only the best are known: keys (<see cref="LogitKey"/>) in ascending order, at least TopK of them.</summary>
     public void OfBest(ReadOnlySpan<ulong> best, SamplingSettings settings)
     {
         Reserve(best.Length);
-        OfSorted(best[..Math.Min(settings.TopK, best.Length)], settings, dropped: 0);
+        OfSorted(best[..Math.Min(settings.TopK, best.Length)], settings);
     }
 
     /// <summary>The token at <paramref name="uniform"/> ∈ [0, 1) of the cumulative distribution.</summary>
@@ -97,10 +133,10 @@ internal sealed class TokenDistribution
         return _keys.AsSpan(0, count);
     }
 
-    private void OfSorted(ReadOnlySpan<ulong> best, SamplingSettings settings, double dropped)
+    private void OfSorted(ReadOnlySpan<ulong> best, SamplingSettings settings)
     {
         Count = best.Length;
-        double largest = best.IsEmpty ? 0 : LogitKey.Logit(best[0]) / settings.Temperature, total = dropped;
+        double largest = best.IsEmpty ? 0 : LogitKey.Logit(best[0]) / settings.Temperature, total = 0;
         for (int i = 0; i < best.Length; i++)
         {
             _ids[i] = LogitKey.Id(best[i]);
@@ -112,7 +148,7 @@ internal sealed class TokenDistribution
         // Top-p: from the least likely up, a token goes while all up to and including it weigh at most 1 − p. The likeliest stays.
         if (settings.TopP < 1f)
         {
-            double below = dropped, limit = (1 - (double)settings.TopP) * total;
+            double below = 0, limit = (1 - (double)settings.TopP) * total;
             while (Count > 1 && below + _weights[Count - 1] <= limit)
                 below += _weights[--Count];
         }

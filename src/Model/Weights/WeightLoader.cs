@@ -109,10 +109,10 @@ public sealed class WeightLoader
             slides ? _config.SlidingWindow : 0);
         Attention attention = new(
             Qkv(block), NormOfHeads(block, zeros), rotates ? slides ? localRotary : rotary : null, shape,
-            RowParallel(block + names.AttentionOutput, _plan.HeadShare, _config.OutputBias), _ops);
+            RowParallel(block + names.AttentionOutput, _plan.HeadShare, _config.OutputBias, CollectivePurpose.Attention), _ops);
 
         HalfBlockNorms mlpNorms = new(Norm(block, names.MlpInputNorm), Norm(block, names.MlpOutputNorm));
-        GatedMlp mlp = new(GateUp(block), Activation(), RowParallel(block + names.Down, _plan.MlpShare, _config.MlpBias), _ops);
+        GatedMlp mlp = new(GateUp(block), Activation(), RowParallel(block + names.Down, _plan.MlpShare, _config.MlpBias, CollectivePurpose.Mlp), _ops);
         return new DecoderLayer(attentionNorms, attention, mlpNorms, mlp, _config.ResidualScale, _ops);
     }
 
@@ -145,8 +145,8 @@ public sealed class WeightLoader
         return new ColumnParallelLinear(_weights.Columns(weights), bias ? _weights.OutputVector(biases) : null, _ops);
     }
 
-    private RowParallelLinear RowParallel(string name, LeafShare share, bool bias) =>
-        new(_weights.Leaves($"{name}.weight", share), bias ? _weights.Vector($"{name}.bias") : null, _config.Hidden, share, _ops, _comm);
+    private RowParallelLinear RowParallel(string name, LeafShare share, bool bias, CollectivePurpose purpose) =>
+        new(_weights.Leaves($"{name}.weight", share), bias ? _weights.Vector($"{name}.bias") : null, _config.Hidden, share, purpose, _ops, _comm);
 
     private RmsNorm? Norm(string block, string? name) =>
         name is null ? null : new RmsNorm(_weights.Vector($"{block}{name}.weight", _normOffset), _config.NormEpsilon, _ops);

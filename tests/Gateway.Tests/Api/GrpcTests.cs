@@ -12,6 +12,7 @@ using TpServe.ChatTemplates;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Tests.Engine;
 using TpServe.Protos.V1;
+using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Tests.Api;
 
@@ -341,6 +342,18 @@ public sealed class GrpcTests
         Assert.That((refused!.StatusCode, refused.GetRpcStatus()!.GetDetail<ErrorInfo>().Reason), Is.EqualTo((StatusCode.Unavailable, "GROUP_UNAVAILABLE")));
         Assert.That(refused.Status.Detail, Does.Contain("the model file is gone"));
         Assert.That(refused.GetRpcStatus()!.GetDetail<RetryInfo>().RetryDelay.Seconds, Is.EqualTo(2));
+    }
+
+    [TestCase(Wire.F32, "f32", true)]
+    [TestCase(Wire.Q8, "q8", false)]
+    public async Task Server_RoundsWhatWorkersSend_SaysSoEverywhere(Wire wire, string word, bool deterministic)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(settings: ApiFixture.Settings with { Wire = wire });
+        Assert.That((await api.Inference.GenerateAsync(Text("abc", 2))).Started.Deterministic, Is.EqualTo(deterministic));
+        GetServerInfoResponse info = await api.Control.GetServerInfoAsync(new GetServerInfoRequest());
+        Assert.That((info.Wire, info.Deterministic), Is.EqualTo((word, deterministic)));
+        using HttpResponseMessage answer = await api.SendAsync("/v1/completions", """{"prompt": "abc", "max_tokens": 2}""");
+        Assert.That(answer.Headers.TryGetValues("tpserve-wire", out IEnumerable<string>? values) ? values.Single() : "f32", Is.EqualTo(word));
     }
 
     [Test]

@@ -87,15 +87,27 @@ public sealed class InputTests
     {
         IReadOnlyList<VariantSpec> specs = VariantSpec.Of("1, 2,2", ["1,3", "1,3"], "f32");
         Assert.That(specs.Select(spec => spec.Name), Is.EqualTo(new[] { "tp 1", "tp 2", "tp 2, partition 1,3" }));
-        Assert.That(specs[1].Flags, Is.EqualTo(new[] { "--tp", "2", "--partition", "even" }));
-        Assert.That(specs[2].Flags, Is.EqualTo(new[] { "--tp", "2", "--partition", "1,3" }));
+        Assert.That(specs[1].Flags, Is.EqualTo(new[] { "--tp", "2", "--partition", "even", "--wire", "f32" }));
+        Assert.That(specs[2].Flags, Is.EqualTo(new[] { "--tp", "2", "--partition", "1,3", "--wire", "f32" }));
+    }
+
+    [Test]
+    public void Variants_Wires_AreEachWithEverySplitOfSeveral()
+    {
+        IReadOnlyList<VariantSpec> specs = VariantSpec.Of("1,2", ["1,3"], "f32, bf16,Q8");
+        Assert.That(specs.Select(spec => spec.Name), Is.EqualTo(new[]
+        {
+            "tp 1", "tp 2", "tp 2, wire bf16", "tp 2, wire q8", "tp 2, partition 1,3", "tp 2, partition 1,3, wire bf16", "tp 2, partition 1,3, wire q8",
+        }));
+        Assert.That(specs[3].Flags, Is.EqualTo(new[] { "--tp", "2", "--partition", "even", "--wire", "q8" }));
+        Assert.That(specs.Select(spec => spec.IsRounded), Is.EqualTo(new[] { false, false, true, true, false, true, true }));
     }
 
     [TestCase("0", "", "f32", "--degrees 0: '0' is no whole number")]
     [TestCase("1,x", "", "f32", "--degrees 1,x: 'x' is no whole number")]
     [TestCase("1", "1,-1", "f32", "--partition: '1,-1'")]
     [TestCase("1", "even", "f32", "--partition even: write one weight")]
-    [TestCase("1", "", "f32,q8", "--wire q8: this release's collectives send f32 only.")]
+    [TestCase("1", "", "f32,q4", "--wire f32,q4: 'q4' is not one of f32, bf16, q8.")]
     public void Variants_Wrong_NameTheFlag(string degrees, string partition, string wire, string fault) =>
         Assert.That(() => VariantSpec.Of(degrees, partition.Length == 0 ? [] : [partition], wire), Throws.TypeOf<InputFileException>().With.Message.StartsWith(fault));
 
@@ -107,7 +119,7 @@ public sealed class InputTests
     public void Baseline_WhereEveryGroupTakesAllCores_IsOneWorkersShareOfThem(string degrees, int cores, int threads)
     {
         VariantSpec? baseline = VariantSpec.Baseline(VariantSpec.Of(degrees, [], "f32"), cores);
-        Assert.That(baseline?.Flags ?? [], Is.EqualTo(threads == 0 ? Array.Empty<string>() : ["--tp", "1", "--partition", "even", "--threads", $"{threads}"]));
+        Assert.That(baseline?.Flags ?? [], Is.EqualTo(threads == 0 ? Array.Empty<string>() : ["--tp", "1", "--partition", "even", "--wire", "f32", "--threads", $"{threads}"]));
     }
 
     [TestCase(1, 0, 8, 8)]

@@ -26,10 +26,10 @@ public sealed class PublishedReportTests
         Assert.That(await ReportFiles.ReadReportAsync(_folder, CancellationToken.None), Is.EqualTo(report));
         Assert.That(written.Select(path => Path.GetRelativePath(_folder, path)), Is.EqualTo(new[]
         {
-            "variants.csv", "throughput.csv", "rank_times.csv", "ranks.csv",
+            "variants.csv", "throughput.csv", "rank_times.csv", "ranks.csv", "collectives.csv", "wires.csv",
             "tensorboard/events.out.tfevents.0.tpserve", "tensorboard/tp-1/events.out.tfevents.0.tpserve", "tensorboard/tp-2/events.out.tfevents.0.tpserve", "report.json", "index.html",
         }));
-        Assert.That(Directory.GetFiles(_folder, "*", SearchOption.AllDirectories), Has.Length.EqualTo(9), "nothing else is left");
+        Assert.That(Directory.GetFiles(_folder, "*", SearchOption.AllDirectories), Has.Length.EqualTo(11), "nothing else is left");
     }
 
     [Test]

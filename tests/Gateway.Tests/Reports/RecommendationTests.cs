@@ -39,6 +39,15 @@ public sealed class RecommendationTests
         Does.Contain("outputs differ (prompt 1, token 0: id 5 against 7)").And.Not.Contain("same to the bit"));
 
     [Test]
+    public void Of_AGroupThatRounds_IsNotRecommendedHoweverFast()
+    {
+        ReportVariant rounded = SampleReport.Variant("tp 2, wire q8", 2, 300, 900);
+        rounded.Wire = "q8";
+        Assert.That(Recommendation.Of([SampleReport.Variant("tp 1", 1, 100, 400), SampleReport.Variant("tp 2", 2, 120, 500), rounded], s_same), Does.StartWith("Serve with --tp 2: 120.0 tokens/s"));
+        Assert.That(Recommendation.Of([rounded], null), Does.StartWith("Only tp 2, wire q8 was measured"));
+    }
+
+    [Test]
     public void Of_BaselineAndFailures_AreNeverRecommended()
     {
         ReportVariant failed = new() { Name = "tp 3", Degree = 3, Fault = "no" };

@@ -118,11 +118,11 @@ public sealed class DraftSourceTests
         GatewayOptions options = new();
         GroupPlan plan = Plan(checkpoint, options, new DraftFacts("/draft.gguf", checkpoint.Config with { Heads = 6, MaxPositions = 64 }, _ => 1));
         HelloReply worker = new() { HostId = "h/i/s", Cores = 2, HostCores = 2, Isa = InstructionSet.Avx2, Isas = { InstructionSet.Avx2 }, Version = "1" };
-        LoadRequest[] requests = LoadPlanner.Requests(plan, options, "/m.gguf", 7, "prefix", [worker, worker], TransportChoice.Unproven(Transport.Shm, 2, "near"), "/full/draft.gguf");
+        LoadRequest[] requests = LoadPlanner.Requests(plan, options, "/m.gguf", 7, "prefix", [worker, worker], TransportChoice.Unproven(Transport.Shm, [0, 0], "near"), "/full/draft.gguf");
         Assert.That(requests[1].HeadBoundaries, Is.EqualTo(new[] { 0, 5, 9 }));
         Assert.That((requests[1].Draft.ModelPath, requests[1].Draft.MaxModelLen), Is.EqualTo(("/full/draft.gguf", 64)));
         Assert.That(requests[1].Draft.HeadBoundaries, Is.EqualTo(new[] { 0, 3, 6 }).Or.EqualTo(new[] { 0, 4, 6 }));
-        Assert.That(LoadPlanner.Requests(Plan(checkpoint, options, null), options, "/m.gguf", 7, "prefix", [worker, worker], TransportChoice.Unproven(Transport.Shm, 2, "near"))[0].Draft, Is.Null);
+        Assert.That(LoadPlanner.Requests(Plan(checkpoint, options, null), options, "/m.gguf", 7, "prefix", [worker, worker], TransportChoice.Unproven(Transport.Shm, [0, 0], "near"))[0].Draft, Is.Null);
     }
 
     private static GroupPlan Plan(ModelCheckpoint checkpoint, GatewayOptions options, DraftFacts? draft) =>

@@ -19,7 +19,7 @@ public sealed class LoadPlannerTests
     {
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
         GroupPlan plan = GroupPlan.Create(checkpoint.Config, options, DevicePlan.Cpu(workers.Length, "test"), 8L << 30, cores: 4, _ => 1 << 20);
-        return LoadPlanner.Requests(plan, options, "/m.gguf", epoch: 7, "prefix", workers, TransportChoice.Unproven(Transport.Ring, workers.Length, "far"));
+        return LoadPlanner.Requests(plan, options, "/m.gguf", epoch: 7, "prefix", workers, TransportChoice.Unproven(Transport.Ring, [.. workers.Select((_, rank) => rank)], "far"));
     }
 
     private static int[] Threads(params HelloReply[] workers) => [.. Requests(External, workers).Select(request => request.Threads)];

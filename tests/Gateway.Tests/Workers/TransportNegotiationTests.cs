@@ -119,6 +119,55 @@ public sealed class TransportNegotiationTests
         Assert.That(peers.Select(peer => peer.Opened), Is.All.Null);
     }
 
+    [TestCase("auto")]
+    [TestCase("hosted")]
+    public async Task Choose_SeveralHostsOneWithNeighbours_FinishesInsideAHostWhatItCan(string wanted)
+    {
+        TransportChoice choice = await ChooseAsync(wanted, DevicePlan.Cpu(5, "test"), Hosts("a/i/s", "a/i/s", "b/i/s", "c/i/s", "c/i/s"));
+        Assert.That((choice.Transport, choice.Reason), Is.EqualTo(("hosted", "5 ranks on 3 hosts: shared memory inside a host, one rank of each over sockets")));
+        Assert.That(choice.Hosts, Is.EqualTo(new[] { 0, 0, 1, 2, 2 }));
+        Assert.That((choice.Between(0, 1), choice.Between(1, 2), choice.Between(0, 4)), Is.EqualTo((Transport.Shm, Transport.Ring, Transport.Ring)));
+    }
+
+    [Test]
+    public async Task Choose_AHostWithoutRoom_ItsRanksStandAloneAndItSaysWhy()
+    {
+        HelloReply[] hosts = Hosts("a/i/s", "a/i/s", "b/i/s", "b/i/s");
+        hosts[3].ShmSegments = 1;
+        TransportChoice choice = await ChooseAsync("auto", DevicePlan.Cpu(4, "test"), hosts);
+        Assert.That((choice.Transport, choice.Hosts), Is.EqualTo(("hosted", new[] { 0, 0, 1, 2 })));
+        Assert.That(choice.Reason, Does.EndWith("some share no memory: rank 3: /dev/shm has room for 1 of 2 segments"));
+        hosts[0].ShmFault = "no space left on device";
+        choice = await ChooseAsync("auto", DevicePlan.Cpu(4, "test"), hosts);
+        Assert.That((choice.Transport, choice.Hosts, choice.Reason), Is.EqualTo(("ring", new[] { 0, 0, 1, 1 }, "hosted is not to be had: rank 0: no space left on device")));
+        Assert.That((await Assert.ThrowsAsync<WorkerStartException>(() => ChooseAsync("hosted", DevicePlan.Cpu(4, "test"), hosts)))!.Message, Does.Contain("rank 0: no space left on device"));
+    }
+
+    [Test]
+    public async Task Choose_RanksOfAHostScattered_TakesTheRingAndSaysSo()
+    {
+        HelloReply[] hosts = Hosts("a/i/s", "b/i/s", "a/i/s");
+        TransportChoice choice = await ChooseAsync("auto", DevicePlan.Cpu(3, "test"), hosts);
+        Assert.That((choice.Transport, choice.Reason), Is.EqualTo(("ring", "hosted is not to be had: the workers of rank 0's host are not given one after the other")));
+    }
+
+    [TestCase("a/i/s", "they report one")]
+    [TestCase("b/i/s", "no host has two workers")]
+    public async Task Choose_HostedByNameWithNothingToShare_DoesNotStart(string second, string reason)
+    {
+        WorkerStartException? fault = await Assert.ThrowsAsync<WorkerStartException>(() => ChooseAsync("hosted", DevicePlan.Cpu(2, "test"), Hosts("a/i/s", second)));
+        Assert.That(fault!.Message, Does.Contain(reason));
+    }
+
+    [Test]
+    public async Task Choose_RoundedSumsOnGpus_AsksNobodyForCudaIpc()
+    {
+        FakePeer[] peers = [new(), new()];
+        TransportChoice choice = await TransportNegotiation.ChooseAsync(Transport.Unspecified, Gpus, Hosts("a/i/s", "a/i/s"), epoch: 7, peers, CancellationToken.None, Wire.Bf16);
+        Assert.That((choice.Transport, choice.Reason), Is.EqualTo(("shm", "cuda-ipc is not to be had: --wire bf16 is not sent over it")));
+        Assert.That(peers.Select(peer => peer.Opened), Is.All.Null);
+    }
+
     [Test]
     public async Task Choose_CudaIpcByNameOnTheCpu_DoesNotStart()
     {

@@ -3,6 +3,7 @@ using Grpc.Core;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Reports;
 using TpServe.Gateway.Requests;
+using TpServe.Gateway.Settings;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
 
@@ -27,7 +28,8 @@ public sealed class ControlService(
             QueueLimit = settings.QueueLimit,
             Degree = group.Topology().Ranks.Count,
             UptimeSeconds = clock.Uptime.TotalSeconds,
-            Deterministic = true,
+            Deterministic = settings.Wire == Protos.Worker.Wire.F32,
+            Wire = Words.Wires.Of(settings.Wire),
             DefaultSampling = DefaultSampling(),
             Chat = model.ChatTemplate is not null,
             DraftModel = settings.DraftModel,

@@ -7,7 +7,7 @@ using TpServe.Protos.Worker;
 namespace TpServe.Gateway.Api.Grpc;
 
 /// <summary>What the engine tells, in the words of the public proto.</summary>
-public sealed class ProtoReplies(ServingModel model, TokenTexts texts)
+public sealed class ProtoReplies(ServingModel model, TokenTexts texts, ServingSettings settings)
 {
     /// <summary>The next event of a stream.</summary>
     public GenerateEvent Event(ValidatedRequest request, GenerationEvent happened, ulong seq) => happened switch
@@ -74,7 +74,7 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts)
             CachedTokens = cachedTokens,
             Sampling = Sampling(request.Sampling, request.Outputs),
             Stopping = stopping,
-            Deterministic = true,
+            Deterministic = settings.Wire == Protos.Worker.Wire.F32,
         };
         if (request.ReturnTokenIds)
             started.PromptTokenIds.AddRange(request.PromptTokens);

@@ -71,7 +71,7 @@ internal static class DeviceChecks
         if (facts.Devices is not { } devices)
             return null;
         Transport wanted = facts.Options.Transport;
-        if (wanted is Transport.Shm or Transport.Ring)
+        if (wanted is Transport.Shm or Transport.Ring or Transport.Hosted)
             return Finding.Ok(Check, $"Not used: --transport is {Words.Transports.Of(wanted)}.");
         if (devices.Degree == 1)
             return Finding.Ok(Check, "Not needed by one worker.");

@@ -10,8 +10,14 @@ namespace TpServe.Gateway.Reports.Inputs;
 /// <param name="Partition">Weights; empty = even.</param>
 internal sealed record VariantSpec(string Name, int Degree, string Partition)
 {
-    /// <summary>What all workers' collectives send; the only one of this release.</summary>
-    public const string Wire = "f32";
+    /// <summary>What partial sums are sent as where nothing is rounded.</summary>
+    public static readonly string ExactWire = Words.Wires.Of(Protos.Worker.Wire.F32);
+
+    /// <summary>What partial sums are sent as.</summary>
+    public string Wire { get; init; } = ExactWire;
+
+    /// <summary>Whether they are rounded, so that outputs are others.</summary>
+    public bool IsRounded => Wire != ExactWire;
 
     /// <summary>Measured only to be compared with.</summary>
     public bool IsBaseline { get; init; }
@@ -22,15 +28,16 @@ internal sealed record VariantSpec(string Name, int Degree, string Partition)
     /// <summary>Flags of the server beside those of all.</summary>
     public IReadOnlyList<string> Flags =>
     [
-        "--tp", Text(Degree), "--partition", Partition.Length == 0 ? "even" : Partition, .. Threads > 0 ? (string[])["--threads", Text(Threads)] : [],
+        "--tp", Text(Degree), "--partition", Partition.Length == 0 ? "even" : Partition, "--wire", Wire, .. Threads > 0 ? (string[])["--threads", Text(Threads)] : [],
     ];
 
     /// <summary>What --degrees, --partition and --wire ask for, without repetitions; faults name the flag and the value.</summary>
     /// <exception cref="InputFileException">A value is not allowed.</exception>
     public static IReadOnlyList<VariantSpec> Of(string degrees, IEnumerable<string> partitions, string wires)
     {
-        foreach (string wire in wires.Split(',', StringSplitOptions.TrimEntries).Where(wire => wire != Wire))
-            throw new InputFileException($"--wire {wire}: this release's collectives send {Wire} only.");
+        string[] sent = [.. wires.Split(',', StringSplitOptions.TrimEntries).Select(wire => Words.Wires.TryParse(wire, out Protos.Worker.Wire known)
+            ? Words.Wires.Of(known)
+            : throw new InputFileException($"--wire {wires}: '{wire}' is not one of {string.Join(", ", Words.Wires.All)}."))];
         List<VariantSpec> specs = [];
         foreach (string text in degrees.Split(',', StringSplitOptions.TrimEntries))
             if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int degree) && degree is >= 1 and <= Sharding.Partition.MaxDegree)
@@ -47,8 +54,10 @@ internal sealed record VariantSpec(string Name, int Degree, string Partition)
                 throw new InputFileException($"--partition {text}: write one weight for each worker; --degrees measures even splits.");
             specs.Add(new VariantSpec($"tp {options.Partition.Weights.Count}, partition {text}", options.Partition.Weights.Count, text));
         }
-        return [.. specs.DistinctBy(spec => spec.Name)];
+        return [.. specs.SelectMany(spec => (spec.Degree == 1 ? [ExactWire] : sent).Select(spec.Sending)).DistinctBy(spec => spec.Name)];
     }
+
+    private VariantSpec Sending(string wire) => wire == ExactWire ? this : this with { Name = $"{Name}, wire {wire}", Wire = wire };
 
     /// <summary>One worker with the threads of one worker of the largest group: what its speed-up is taken from where no group of so few threads is measured; null where it is not needed.</summary>
     /// <param name="specs">What is measured.</param>

@@ -46,7 +46,8 @@ internal sealed class ReportRun(ReportOrder order, Action<string> progress, Time
 
         // 4.
         LoadFigures.Compare(report.Variants);
-        report.Equality = Compare(outcomes);
+        CompareWires(outcomes);
+        report.Equality = Compare([.. outcomes.Where(outcome => outcome.Variant.Wire == VariantSpec.ExactWire)]);
 
         // 5.
         report.Subject = new ReportSubject
@@ -99,7 +100,7 @@ internal sealed class ReportRun(ReportOrder order, Action<string> progress, Time
         catch (Exception fault) when (fault is MeasurementException or RpcException && !cancellation.IsCancellationRequested)
         {
             progress($"{spec.Name}: not measured: {Reason(fault)}");
-            return new ReportVariant { Name = spec.Name, Degree = spec.Degree, Partition = spec.Partition, Wire = VariantSpec.Wire, Baseline = spec.IsBaseline, Fault = Reason(fault) };
+            return new ReportVariant { Name = spec.Name, Degree = spec.Degree, Partition = spec.Partition, Wire = spec.Wire, Baseline = spec.IsBaseline, Fault = Reason(fault) };
         }
     }
 
@@ -159,9 +160,35 @@ internal sealed class ReportRun(ReportOrder order, Action<string> progress, Time
         Eval = outcome.Eval,
     };
 
+    /// <summary>The text as read by groups that round, beside the group of the same split that does not, or any that does not: all of those give the same bits.</summary>
+    private static void CompareWires(IReadOnlyList<VariantOutcome> outcomes)
+    {
+        foreach (VariantOutcome rounded in outcomes.Where(outcome => outcome.Variant.Wire != VariantSpec.ExactWire))
+        {
+            VariantOutcome[] exact = [.. outcomes.Where(outcome => outcome.Variant.Wire == VariantSpec.ExactWire)];
+            if ((exact.FirstOrDefault(outcome => (outcome.Variant.Degree, outcome.Variant.Partition) == (rounded.Variant.Degree, rounded.Variant.Partition)) ?? exact.FirstOrDefault()) is not { } beside)
+                continue;
+            rounded.Variant.Rounding = new ReportRounding
+            {
+                Against = beside.Variant.Name,
+                Positions = beside.Text.Count,
+                Kl = beside.Text.Zip(rounded.Text).Average(pair => Likelihood.LeastKl(pair.First, pair.Second)),
+                Top1 = Likelihood.SameLikeliest(beside.Text, rounded.Text),
+                Perplexity = Likelihood.Perplexity([.. rounded.Text.Select(position => position.Logprob)]),
+                ExactPerplexity = Likelihood.Perplexity([.. beside.Text.Select(position => position.Logprob)]),
+                SentBytesPerToken = Sent(rounded.Variant),
+                ExactSentBytesPerToken = Sent(beside.Variant),
+            };
+        }
+
+        static double Sent(ReportVariant variant) => variant.Ranks.Sum(rank => rank.Collectives.Sum(traffic => traffic.SentBytesPerToken));
+    }
+
     /// <summary>Every group's answers and text against the first group's. Of the text the logprobs alone: the first group was asked for more.</summary>
     private static ReportEquality Compare(IReadOnlyList<VariantOutcome> outcomes)
     {
+        if (outcomes.Count == 0)
+            return new ReportEquality();
         OutputRecord[][] records = [.. outcomes.Select(outcome => (OutputRecord[])[.. outcome.Answers, new OutputRecord("the text", [.. outcome.Text.Select(position => position with { Top = [] })])])];
         ReportEquality equality = new() { Compared = outcomes.Count - 1, Values = records[0].Sum(record => record.Values) };
         for (int i = 1; i < records.Length; i++)
@@ -193,7 +220,10 @@ internal sealed class ReportRun(ReportOrder order, Action<string> progress, Time
     private IEnumerable<string> NotesOn(TpReport report)
     {
         ReportVariant[] measured = [.. report.Variants.Where(variant => variant.Fault.Length == 0)];
-        yield return "Left out, because the server does not count them in this release: bytes by collective, and time by kind of collective. Time in all collectives stands under exchange and wait.";
+        if (measured.Any(variant => variant.Degree > 1 && variant.Ranks.Any(rank => rank.Collectives.Count == 0)))
+            yield return "Left out where devices exchange by themselves: bytes and time by kind of collective. Time in all collectives stands under exchange and wait.";
+        if (measured.Any(variant => variant.Wire != VariantSpec.ExactWire))
+            yield return "Groups that round what they send give other outputs than one worker, so they are neither compared for equality nor recommended.";
         if (measured.Any(variant => variant.Resource == "GPUs"))
             yield return "Left out on GPUs: peak device memory, and the share of the roofline; peak memory is the process's on the host.";
         else if (measured.Select(variant => variant.Resources).Distinct().Count() == 1)

@@ -40,7 +40,7 @@ internal sealed class VariantRun(ReportOrder order, Action<string> progress)
             Name = spec.Name,
             Degree = spec.Degree,
             Partition = spec.Partition,
-            Wire = VariantSpec.Wire,
+            Wire = spec.Wire,
             Baseline = spec.IsBaseline,
             Resources = gpus.Length > 0 ? gpus.Length : resources,
             Resource = gpus.Length > 0 ? "GPUs" : "threads",
@@ -79,12 +79,12 @@ internal sealed class VariantRun(ReportOrder order, Action<string> progress)
         if (!spec.IsBaseline)
         {
             answers = await OutputRun.AnswersAsync(client, order.Prompts, cancellation);
-            scores = await OutputRun.ScoreTextAsync(client, text.Tokens, text.Window, first && order.Reference ? OutputRun.MostTop : 0, cancellation);
+            scores = await OutputRun.ScoreTextAsync(client, text.Tokens, text.Window, (first && order.Reference) || order.Variants.Any(other => other.IsRounded) ? OutputRun.MostTop : 0, cancellation);
             progress(Say($"{spec.Name}: perplexity {Likelihood.Perplexity([.. scores.Select(position => position.Logprob)]):F3}"));
         }
 
         // 6.
-        variant.Ranks.AddRange(topology.Ranks.Select(Describe));
+        variant.Ranks.AddRange((await client.TopologyAsync(cancellation)).Ranks.Select(Describe));
         return new VariantOutcome(variant, answers, scores, eval);
     }
 
@@ -145,6 +145,8 @@ internal sealed class VariantRun(ReportOrder order, Action<string> progress)
             VocabRows = rank.VocabRows,
             WeightBytes = rank.WeightBytes,
             KvBytes = rank.KvBytes,
+            Collectives = { rank.Collectives },
+            CollectiveTokens = rank.CollectiveTokens,
         };
         if (LoadRun.PeakBytes(rank.Pid) is { } peak)
             described.PeakResidentBytes = peak;

@@ -40,6 +40,17 @@ internal static class CsvTables
                 variant.Name, rank.Rank, rank.Device, rank.Transport, rank.AllReduceMicroseconds, Range(rank.Heads), Range(rank.KvHeads), Range(rank.MlpLeaves), Range(rank.VocabRows),
                 rank.WeightBytes, rank.KvBytes, rank.HasPeakResidentBytes ? rank.PeakResidentBytes : null,
             ]))));
+        yield return ("collectives.csv", Table(
+            ["variant", "rank", "purpose", "calls", "sent_bytes", "across_bytes", "seconds", "tokens"],
+            measured.SelectMany(variant => variant.Ranks.SelectMany(rank => rank.Collectives.Select(traffic => (object?[])
+                [variant.Name, rank.Rank, traffic.Purpose, traffic.Calls, traffic.SentBytes, traffic.AcrossBytes, traffic.Seconds, rank.CollectiveTokens])))));
+        yield return ("wires.csv", Table(
+            ["variant", "against", "positions", "kl", "top1", "perplexity", "exact_perplexity", "sent_bytes_per_token", "exact_sent_bytes_per_token"],
+            measured.Where(variant => variant.Rounding is not null).Select(variant => (object?[])
+            [
+                variant.Name, variant.Rounding.Against, variant.Rounding.Positions, variant.Rounding.Kl, variant.Rounding.Top1, variant.Rounding.Perplexity, variant.Rounding.ExactPerplexity,
+                variant.Rounding.SentBytesPerToken, variant.Rounding.ExactSentBytesPerToken,
+            ])));
     }
 
     /// <summary>Rows as text.</summary>

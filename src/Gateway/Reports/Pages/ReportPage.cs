@@ -39,6 +39,7 @@ internal static class ReportPage
             ReportTables.Loads(page, measured);
             ReportTables.RankTimes(page, measured);
             ReportTables.Ranks(page, measured);
+            ReportTables.Collectives(page, measured);
         }
         ReportTables.Faults(page, report.Variants.Where(variant => variant.Fault.Length > 0));
         Outputs(page, report);
@@ -100,6 +101,8 @@ internal static class ReportPage
         page.Element("p", Say($"Perplexity {quality.Perplexity:F3} on {quality.Tokens} tokens ({quality.Text}), in windows of {quality.WindowTokens}."));
         if (quality.Reference is { } reference)
             page.Element("p", Say($"Against activations of f32, {reference.Positions} positions: KL at least {reference.Kl:G3} nats, the same likeliest token at {Figures.Percent(reference.Top1)}, perplexity {reference.ServedPerplexity:F3} against {reference.Perplexity:F3}."));
+        foreach (ReportVariant variant in report.Variants.Where(variant => variant.Rounding is not null))
+            page.Element("p", ReportSummary.Rounding(variant) + ".");
         if (quality.Eval is { } eval)
             page.Table(Say($"{eval.Items} questions of {eval.File}"), ["", "accuracy", "macro F1"],
             [

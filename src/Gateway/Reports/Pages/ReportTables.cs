@@ -54,6 +54,15 @@ internal static class ReportTables
             rank.HasPeakResidentBytes ? Figures.Mebibytes(rank.PeakResidentBytes) : None, rank.Transport, rank.AllReduceMicroseconds > 0 ? Say($"{rank.AllReduceMicroseconds:F1} µs") : None, rank.Device, rank.Backend,
         ])));
 
+    /// <summary>One row a group and kind of collective, over all ranks.</summary>
+    public static void Collectives(Markup page, IEnumerable<ReportVariant> measured) => page.Element("h2", "Collectives").Table(
+        "Over everything measured, prompts too; bytes of all ranks for each token computed, time of the rank that took longest", ["", "for", "calls", "bytes a token", "of them across hosts", "µs a token"],
+        measured.SelectMany(variant => variant.Ranks.SelectMany(rank => rank.Collectives.Select(traffic => (Rank: rank, Traffic: traffic))).GroupBy(one => one.Traffic.Purpose).Select(kind => (IReadOnlyList<string>)
+        [
+            variant.Name, kind.Key, Say($"{kind.Max(one => one.Traffic.Calls)}"), Say($"{kind.Sum(one => one.Traffic.SentBytesPerToken):F0}"), Say($"{kind.Sum(one => one.Traffic.AcrossBytesPerToken):F0}"),
+            Figures.Short(kind.Max(one => 1e6 * one.Traffic.Seconds / one.Rank.CollectiveTokens)),
+        ])));
+
     /// <summary>What could not be measured.</summary>
     public static void Faults(Markup page, IEnumerable<ReportVariant> failed)
     {
