@@ -219,7 +219,7 @@ public sealed class GatewaySettingsTests
     [TestCase("http://a:1", "is not on this host")]
     [TestCase("https://a:1", "needs the group's certificate: --tls DIR")]
     public void Read_WorkerElsewhereWithoutTls_IsRefusedWithTheWayOut(string worker, string fault) =>
-        Assert.That(Read(flags: ["--worker", worker, "--secret-file", WriteFile("secret", "s")]).Faults, Has.One.StartsWith($"--worker: {worker} {fault}").And.Count.EqualTo(1));
+        Assert.That(Read(flags: ["--worker", worker, "--secret-file", WriteFile("secret", "s")]).Faults.Single(), Does.StartWith($"--worker: {worker} {fault}"));
 
     [Test]
     public void Read_OneWorkerTwice_IsRefusedWhateverItsSpelling() =>
