@@ -67,7 +67,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         _time = time;
         _log = log;
         // External workers outlive gateways and refuse epochs they have seen: the clock keeps ours ahead of an earlier gateway's.
-        _epoch = (options.Workers.Count == 0 ? 0 : time.GetUtcNow().ToUnixTimeMilliseconds()) + (split is null ? 0 : GroupProfile.Epochs(plan.Degree));
+        _epoch = (options.Workers.Count == 0 ? 0 : time.GetUtcNow().ToUnixTimeMilliseconds()) + (split is null ? 0 : GroupMeasurer.Epochs(plan.Degree));
     }
 
     /// <inheritdoc/>

@@ -45,6 +45,22 @@ public sealed record DeviceProfile
         bool Near(double mine, double theirs) => Math.Abs(mine - theirs) <= within * Math.Max(mine, theirs);
     }
 
+    /// <summary>A device of the mean speed of several whose curves have the same points; named after the first, with its memory.</summary>
+    public static DeviceProfile MeanOf(IReadOnlyList<DeviceProfile> devices)
+    {
+        ArgumentNullException.ThrowIfNull(devices);
+        return devices.Count == 1 ? devices[0] : devices[0] with
+        {
+            ReadBytesPerSecond = devices.Average(device => device.ReadBytesPerSecond),
+            Products = devices[0].Products.ToDictionary(product => product.Key, product => new ProductCurve(
+                [.. product.Value.Points.Select(point => new ProductPoint(point.Rows, devices.Average(device => device.ProductOf(product.Key).At(point.Rows))))])),
+            DecodeAttentionSecondsPerByte = devices.Average(device => device.DecodeAttentionSecondsPerByte),
+            PrefillAttentionSecondsPerElement = devices.Average(device => device.PrefillAttentionSecondsPerElement),
+            ElementwiseSecondsPerFloat = devices.Average(device => device.ElementwiseSecondsPerFloat),
+            OperationSeconds = devices.Average(device => device.OperationSeconds),
+        };
+    }
+
     /// <summary>Every number finite and in its range.</summary>
     /// <exception cref="ShardingException">Names device, field, value and limit.</exception>
     public void Check()
