@@ -8,8 +8,9 @@ namespace TpServe.Gateway.Workers;
 /// <summary>What the workers of a group said of themselves when they were timed, before they loaded anything.</summary>
 /// <param name="Devices">By rank.</param>
 /// <param name="Pairs">Of ranks 0–1, 0–2, …, 1–2, …</param>
+/// <param name="RoundTripSeconds">Of an empty call to the first of them.</param>
 /// <param name="At">When.</param>
-internal sealed record GroupMeasurement(IReadOnlyList<MeasureReply> Devices, IReadOnlyList<MeasureLinkReply> Pairs, DateTimeOffset At)
+internal sealed record GroupMeasurement(IReadOnlyList<MeasureReply> Devices, IReadOnlyList<MeasureLinkReply> Pairs, double RoundTripSeconds, DateTimeOffset At)
 {
     /// <summary>What it took.</summary>
     public double Seconds => Devices.Max(device => device.Seconds);
@@ -29,6 +30,9 @@ internal sealed class GroupMeasurer(
     private static readonly TimeSpan s_deviceTimeout = TimeSpan.FromSeconds(60), s_linkTimeout = TimeSpan.FromSeconds(20);
 
     private readonly MeasureRequest[] _requests = Requests(checkpoint, LoadPlanner.Requests(plan, options, modelPath: "", epoch: 0, segmentPrefix: "", facts, transport));
+
+    /// <summary>Compute threads, by rank.</summary>
+    public IReadOnlyList<int> Threads => [.. _requests.Select(request => request.Threads)];
 
     /// <summary>Lives of pairs that measuring takes.</summary>
     public static int Epochs(int workers) => workers * (workers - 1) / 2;
@@ -56,7 +60,23 @@ internal sealed class GroupMeasurer(
         for (int first = 0; first < workers.Count; first++)
             for (int second = first + 1; second < workers.Count; second++)
                 pairs.Add(await PairAsync(first, second, epoch++, cancellation));
-        return new GroupMeasurement(devices, pairs, time.GetUtcNow());
+        return new GroupMeasurement(devices, pairs, await RoundTripAsync(cancellation), time.GetUtcNow());
+    }
+
+    /// <summary>The median of some; those before let the runtimes compile.</summary>
+    private async Task<double> RoundTripAsync(CancellationToken cancellation)
+    {
+        const int WarmUps = 40, Times = 60;
+        double[] seconds = new double[Times];
+        for (int i = -WarmUps; i < Times; i++)
+        {
+            long start = time.GetTimestamp();
+            await workers[0].Link.PingAsync(s_linkTimeout, cancellation);
+            if (i >= 0)
+                seconds[i] = time.GetElapsedTime(start).TotalSeconds;
+        }
+        Array.Sort(seconds);
+        return seconds[Times / 2];
     }
 
     /// <summary>Times the first product alone: by rank, its points.</summary>

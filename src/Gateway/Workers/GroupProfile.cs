@@ -21,11 +21,15 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
     /// <summary>Even shares are taken where they are predicted to cost no more than this beside the best: less is lost in the noise of measuring.</summary>
     private const double EvenWithin = 0.03;
 
+    /// <summary>What a step takes of processors beside its ranks, in empty calls to a worker: the gateway plans it, sends it, takes the result in and sends the text on.</summary>
+    private const double RoundTripsOfStep = 3;
+
     /// <summary>For people: what was measured, a line a device and pair.</summary>
     public IReadOnlyList<string> Notes =>
     [
         .. Devices.Select((device, seat) => FormattableString.Invariant(
             $"{device.Name} is {Kinds[seat]}, {Origin}: {string.Join(", ", device.Products.Select(product => FormattableString.Invariant($"{product.Key} {1e-9 / product.Value.At(1):F1} GB/s of weights with 1 row, {1e-9 / product.Value.At(512):F2} with 512")))}, an operation {1e6 * device.OperationSeconds:F1} us")),
+        FormattableString.Invariant($"a step of the gateway takes {1e3 * Devices.Max(device => device.StepSeconds):F2} ms of the ranks' processors"),
         .. from first in Enumerable.Range(0, Devices.Count) from second in Enumerable.Range(first + 1, Devices.Count - first - 1)
            let link = Links[first, second]
            select FormattableString.Invariant(
@@ -34,20 +38,22 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
 
     /// <summary>The profile of what was measured.</summary>
     /// <param name="measured">Times.</param>
-    /// <param name="facts">What each worker says of its host.</param>
-    /// <param name="memory">By rank, bytes it may take.</param>
+    /// <param name="places">By rank, where it computes.</param>
     /// <param name="transport">What the group goes over.</param>
     /// <param name="origin">Since when it is known.</param>
     /// <exception cref="ShardingException">A number cannot be.</exception>
-    public static GroupProfile Of(GroupMeasurement measured, HelloReply[] facts, IReadOnlyList<long> memory, Transport transport, string origin)
+    public static GroupProfile Of(GroupMeasurement measured, IReadOnlyList<RankPlace> places, Transport transport, string origin)
     {
-        DeviceProfile[] devices = [.. measured.Devices.Select((reply, rank) => Device(rank, reply, memory[rank]))];
+        DeviceProfile[] devices = [.. measured.Devices.Select((reply, rank) => Device(rank, Slower(reply, TurnsOf(places, rank)), places[rank].MemoryBytes) with
+        {
+            StepSeconds = places[rank].IsLocal && ThreadsBeside(places, rank) >= places[rank].Facts.Cores ? RoundTripsOfStep * measured.RoundTripSeconds : 0,
+        })];
         Queue<MeasureLinkReply> pairs = new(measured.Pairs);
         LinkTable links = LinkTable.Of(devices.Length, (_, _) => Link(pairs.Dequeue(), transport));
         foreach (DeviceProfile device in devices)
             device.Check();
         links.Check(devices);
-        return new GroupProfile(devices, [.. measured.Devices.Select((reply, rank) => $"{reply.Device} of {facts[rank].Device}")], links, origin);
+        return new GroupProfile(devices, [.. measured.Devices.Select((reply, rank) => $"{reply.Device} of {places[rank].Facts.Device}")], links, origin);
     }
 
     /// <summary>Whether two workers of one kind differ by more than measuring explains.</summary>
@@ -76,6 +82,16 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
         }
         return measured with { Devices = settled };
     }
+
+    /// <summary>How many times longer a rank takes than when all compute without waiting for each other: ranks that outnumber the cores take turns between two sums, whole ones.</summary>
+    private static double TurnsOf(IReadOnlyList<RankPlace> places, int rank)
+    {
+        double share = ThreadsBeside(places, rank) / (double)Math.Max(1, places[rank].Facts.Cores);
+        return share > 1 ? Math.Ceiling(share) / share : 1;
+    }
+
+    /// <summary>Compute threads of a rank's host.</summary>
+    private static int ThreadsBeside(IReadOnlyList<RankPlace> places, int rank) => places.Where(place => place.Facts.HostId == places[rank].Facts.HostId).Sum(place => place.Threads);
 
     private static MeasureReply Slower(MeasureReply reply, double times)
     {
@@ -171,7 +187,8 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
     {
         ModelCosts costs = CostsOf(checkpoint, options);
         Partition whole = Partition.Even(checkpoint.Config, 1);
-        return [.. Enumerable.Range(0, Devices.Count).Select(seat => Planner.Predict(costs, Devices, Links, WorkOf(options), [seat], whole).CostSeconds)];
+        DeviceProfile[] devices = [.. Devices.Select(device => device with { StepSeconds = 0 })];
+        return [.. Enumerable.Range(0, Devices.Count).Select(seat => Planner.Predict(costs, devices, Links, WorkOf(options), [seat], whole).CostSeconds)];
     }
 
     /// <summary>The devices of some seats, those of a kind that are alike with one and the same speed: their mean.</summary>
@@ -217,6 +234,13 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
     private static LinkProfile Link(MeasureLinkReply reply, Transport transport) => new(
         transport == Transport.Shm ? LinkTransport.SharedMemory : LinkTransport.Ring, reply.LatencySeconds, reply.SmallBytesPerSecond, reply.LargeBytesPerSecond);
 }
+
+/// <summary>Where a rank computes.</summary>
+/// <param name="Facts">What its worker says of its host.</param>
+/// <param name="MemoryBytes">What it may take.</param>
+/// <param name="Threads">Compute threads.</param>
+/// <param name="IsLocal">Whether the gateway is on its host.</param>
+internal sealed record RankPlace(HelloReply Facts, long MemoryBytes, int Threads, bool IsLocal);
 
 /// <summary>A split of the model that was chosen.</summary>
 /// <param name="Seats">The workers that compute, by rank.</param>

@@ -36,7 +36,7 @@ internal sealed partial class GroupProfiler(ModelCheckpoint checkpoint, GatewayO
     {
         GroupMeasurer measurer = new(checkpoint, options, plan, workers, facts, transport, TimeProvider.System);
         ProfileCache? cache = cacheFolder is null ? null : new ProfileCache(cacheFolder, facts[0].Version, log);
-        long[] memory = [.. Enumerable.Range(0, facts.Length).Select(rank => MemoryOf(facts, rank))];
+        RankPlace[] places = [.. facts.Select((fact, rank) => new RankPlace(fact, MemoryOf(facts, rank), measurer.Threads[rank], workers[rank].Process is not null))];
 
         // 1. A kept one.
         if (!isFresh && cache?.Read(measurer.Key) is { } kept && TryProfile(kept, string.Create(CultureInfo.InvariantCulture, $"kept since {kept.At.UtcDateTime:yyyy-MM-dd HH:mm}"), "the kept profile") is { } known)
@@ -74,7 +74,7 @@ internal sealed partial class GroupProfiler(ModelCheckpoint checkpoint, GatewayO
         {
             try
             {
-                return GroupProfile.Of(of, facts, memory, transport.Kind, from);
+                return GroupProfile.Of(of, places, transport.Kind, from);
             }
             catch (ShardingException fault)
             {

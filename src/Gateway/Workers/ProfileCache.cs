@@ -61,7 +61,7 @@ internal sealed partial class ProfileCache(string folder, string release, ILogge
             GroupMeasurement kept = new(
                 [.. root.GetProperty("devices").EnumerateArray().Select(item => JsonParser.Default.Parse<MeasureReply>(item.GetRawText()))],
                 [.. root.GetProperty("pairs").EnumerateArray().Select(item => JsonParser.Default.Parse<MeasureLinkReply>(item.GetRawText()))],
-                root.GetProperty("at").GetDateTimeOffset());
+                root.GetProperty("roundTripSeconds").GetDouble(), root.GetProperty("at").GetDateTimeOffset());
             int ranks = key.Count(letter => letter == '\n');
             if (kept.Devices.Count != ranks || kept.Pairs.Count != GroupMeasurer.Epochs(ranks))
                 throw new InvalidDataException("a worker or a pair is missing");
@@ -89,6 +89,7 @@ internal sealed partial class ProfileCache(string folder, string release, ILogge
                 json.WriteString("release", release);
                 json.WriteString("key", key);
                 json.WriteString("at", measured.At);
+                json.WriteNumber("roundTripSeconds", measured.RoundTripSeconds);
                 WriteAll(json, "devices", measured.Devices);
                 WriteAll(json, "pairs", measured.Pairs);
                 json.WriteEndObject();

@@ -44,10 +44,25 @@ public sealed class GroupProfileTests
     }
 
     private static GroupMeasurement Measurement(double latencySeconds, params MeasureReply[] devices) => new(
-        devices, [.. Enumerable.Repeat(new MeasureLinkReply { LatencySeconds = latencySeconds, SmallBytesPerSecond = 1e9, LargeBytesPerSecond = 4e9 }, GroupMeasurer.Epochs(devices.Length))], DateTimeOffset.UnixEpoch);
+        devices, [.. Enumerable.Repeat(new MeasureLinkReply { LatencySeconds = latencySeconds, SmallBytesPerSecond = 1e9, LargeBytesPerSecond = 4e9 }, GroupMeasurer.Epochs(devices.Length))], 1e-4, DateTimeOffset.UnixEpoch);
 
     private static GroupProfile Profile(GroupMeasurement measured, params long[] memory) => GroupProfile.Of(
-        measured, [.. measured.Devices.Select(_ => new HelloReply { Device = "one kind" })], memory.Length > 0 ? memory : [.. measured.Devices.Select(_ => Plenty)], Transport.Shm, "measured in 0.5 s");
+        measured, [.. measured.Devices.Select((_, rank) => new RankPlace(new HelloReply { Device = "one kind", Cores = 8 }, memory.Length > 0 ? memory[rank] : Plenty, 1, IsLocal: true))], Transport.Shm, "measured in 0.5 s");
+
+    private static GroupProfile OnCores(int cores, bool isLocal, int ranks) => GroupProfile.Of(
+        Measurement(1e-6, [.. Enumerable.Repeat(Device(1), ranks)]), [.. Enumerable.Repeat(new RankPlace(new HelloReply { Cores = cores }, Plenty, 1, isLocal), ranks)], Transport.Shm, "now");
+
+    [TestCase(2, true, 2, 1.0, true)]
+    [TestCase(3, true, 2, 1.0, false)] // a core is left for the gateway
+    [TestCase(2, false, 2, 1.0, false)] // the gateway is elsewhere
+    [TestCase(2, true, 3, 4 / 3.0, true)] // two turns of one and a half cores' worth
+    [TestCase(2, true, 4, 1.0, true)] // two whole turns, as it was measured
+    public void Of_RanksAndCores_CountsTheGatewayAndTurns(int cores, bool isLocal, int ranks, double slower, bool sharesWithGateway)
+    {
+        GroupProfile profile = OnCores(cores, isLocal, ranks);
+        Assert.That(profile.Devices[0].OperationSeconds, Is.EqualTo(slower * 1e-6).Within(1e-12));
+        Assert.That(profile.Devices[0].StepSeconds, sharesWithGateway ? Is.EqualTo(3e-4).Within(1e-9) : Is.Zero);
+    }
 
     private SplitChoice Plan(GroupProfile profile, bool mayLeaveOut = true, long kvTokens = 8192) =>
         profile.PlanFor(_model, s_options, [.. Enumerable.Range(0, profile.Devices.Count)], kvTokens, mayLeaveOut);

@@ -22,7 +22,7 @@ public sealed class ProfileCacheTests
 
     private static GroupMeasurement Measured() => new(
         [new MeasureReply { Device = "cpu", OperationSeconds = 1.25e-6, Products = { new ProductTimes { Format = 3, Points = { new ProductTimes.Types.Point { Rows = 1, SecondsPerByte = 0.1 + 0.2 } } } } }, new MeasureReply()],
-        [new MeasureLinkReply { LatencySeconds = 1e-6 }], new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero));
+        [new MeasureLinkReply { LatencySeconds = 1e-6 }], 2e-4, new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero));
 
     private string File => Directory.GetFiles(_folder, "*", SearchOption.AllDirectories).Single();
 
@@ -33,6 +33,7 @@ public sealed class ProfileCacheTests
         GroupMeasurement kept = Cache().Read(Key)!;
         Assert.That(kept.Devices, Is.EqualTo(Measured().Devices));
         Assert.That(kept.Pairs, Is.EqualTo(Measured().Pairs));
+        Assert.That(kept.RoundTripSeconds, Is.EqualTo(2e-4));
         Assert.That(kept.At, Is.EqualTo(Measured().At));
         Cache().Write(Key, Measured() with { At = DateTimeOffset.UnixEpoch });
         Assert.That((Cache().Read(Key)!.At, File), Is.EqualTo((DateTimeOffset.UnixEpoch, File)), "one file is replaced as a whole");
@@ -52,8 +53,8 @@ public sealed class ProfileCacheTests
     [TestCase("[1, 2]")]
     [TestCase("{\"release\": \"1.0\", \"key\": 5}")]
     [TestCase("{\"release\": \"1.0\", \"key\": \"rank 0\\nrank 1\\nshm\", \"at\": \"2026-01-02T03:04:05Z\", \"devices\": [{}], \"pairs\": []}")]
-    [TestCase("{\"release\": \"1.0\", \"key\": \"rank 0\\nrank 1\\nshm\", \"at\": \"2026-01-02T03:04:05Z\", \"devices\": [{}, {\"speed\": 5}], \"pairs\": [{}]}")]
-    [TestCase("{\"release\": \"1.0\", \"key\": \"rank 0\\nrank 1\\nshm\", \"at\": \"tomorrow\", \"devices\": [{}, {}], \"pairs\": [{}]}")]
+    [TestCase("{\"release\": \"1.0\", \"key\": \"rank 0\\nrank 1\\nshm\", \"at\": \"2026-01-02T03:04:05Z\", \"roundTripSeconds\": 0, \"devices\": [{}, {\"speed\": 5}], \"pairs\": [{}]}")]
+    [TestCase("{\"release\": \"1.0\", \"key\": \"rank 0\\nrank 1\\nshm\", \"at\": \"tomorrow\", \"roundTripSeconds\": 0, \"devices\": [{}, {}], \"pairs\": [{}]}")]
     public void Read_CorruptOrForeignFile_IsNone(string content)
     {
         Cache().Write(Key, Measured());
