@@ -11,6 +11,9 @@ public sealed record GatewayOptions
     /// <summary>Section of appsettings.json.</summary>
     public const string Section = "Gateway";
 
+    private static readonly PerRank<int> s_byCores = new([0]);
+    private static readonly PerRank<long> s_unlimited = new([]);
+
     /// <summary>A GGUF file or a Hugging Face folder; empty = the embedded SmolLM2.</summary>
     public string Model { get; init; } = "";
 
@@ -32,11 +35,17 @@ public sealed record GatewayOptions
     /// <summary>Share of a GPU's free memory that weights and KV cache may take.</summary>
     public double GpuMemoryUtilization { get; init; } = 0.9;
 
-    /// <summary>One weight for each worker; empty = even.</summary>
-    public PartitionWish Partition { get; init; } = PartitionWish.Even;
+    /// <summary>How the model is split among the workers.</summary>
+    public PartitionWish Partition { get; init; } = PartitionWish.Auto;
+
+    /// <summary>Folder of the profiles of measured workers; "off" = none are kept; empty = in the user's cache folder.</summary>
+    public string ProfileCache { get; init; } = "";
 
     /// <summary>Compute threads of each worker; 0 = the cores of its host divided by the workers on it.</summary>
-    public int Threads { get; init; }
+    public PerRank<int> Threads { get; init; } = s_byCores;
+
+    /// <summary>Most bytes that a worker's weights, KV cache and activations may take; none = what its host has.</summary>
+    public PerRank<long> RankMemory { get; init; } = s_unlimited;
 
     /// <summary>What collectives go over; unspecified = the fastest that proves itself.</summary>
     public Transport Transport { get; init; }

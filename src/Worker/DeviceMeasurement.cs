@@ -7,6 +7,7 @@ namespace TpServe.Worker;
 /// <summary>Times what a device takes for the operations that a plan is made of, at the model's own shapes and formats.</summary>
 /// <remarks>
 /// Weights are zeros: a product's time does not depend on them. Few rows go over more weights than any cache holds, as a step does; many rows over few.
+/// The format that most of the model's weights have is timed with all numbers of rows, others with fewer, so that it takes less than a second.
 /// Each figure is a mean over tens of milliseconds, so that a processor shared with somebody else counts for what it gives.
 /// The ranks of a host compute at once and share its memory, so they time the same thing at the same time: the n-th figure begins n slots after the moment that all
 /// were told. Who is late begins at once.
@@ -14,10 +15,10 @@ namespace TpServe.Worker;
 /// </remarks>
 internal sealed class DeviceMeasurement
 {
-    private const long StreamBytes = 64 << 20, BatchBytes = 8 << 20, KvBytes = 32 << 20;
-    private const int MostWeights = 512, AttentionContext = 1024, AttentionRows = 256, FewRows = 8, ElementwiseRows = 256;
-    private static readonly int[] s_rows = [1, 8, 32, 128, 512];
-    private static readonly TimeSpan s_long = TimeSpan.FromMilliseconds(50), s_warm = TimeSpan.FromMilliseconds(5), s_slot = TimeSpan.FromMilliseconds(125);
+    private const long StreamBytes = 64 << 20, BatchBytes = 8 << 20, TileBytes = 2 << 20, KvBytes = 32 << 20;
+    private const int MostWeights = 512, AttentionContext = 1024, AttentionRows = 256, FewRows = 8, SomeRows = 32, ElementwiseRows = 256;
+    private static readonly int[] s_rows = [1, 8, 32, 128, 512], s_sparse = [1, 32, 512], s_few = [1, 8];
+    private static readonly TimeSpan s_long = TimeSpan.FromMilliseconds(30), s_warm = TimeSpan.FromMilliseconds(4), s_slot = TimeSpan.FromMilliseconds(75);
 
     private readonly ITensorBackend _ops;
     private readonly MeasureRequest _request;
@@ -30,7 +31,7 @@ internal sealed class DeviceMeasurement
         _probe = ops.Rent(1, 1, ElementType.Int32);
     }
 
-    /// <summary>Takes about a third of a second for each format of the model.</summary>
+    /// <summary>Takes about three quarters of a second; a check some hundredths.</summary>
     /// <exception cref="ArgumentException">The request has no shape, or one that its format cannot have.</exception>
     public static MeasureReply Run(ITensorBackend ops, MeasureRequest request)
     {
@@ -45,49 +46,71 @@ internal sealed class DeviceMeasurement
     {
         if (_request.Products.Count == 0)
             throw new ArgumentException("A measurement of no product.");
+        IGrouping<int, ProductShape>[] formats = [.. _request.Products.GroupBy(shape => shape.Format)];
+        if (_request.CheckRows.Count > 0)
+            return new MeasureReply { Products = { Product(formats[0], [.. _request.CheckRows], 0) } };
         double operation = OperationSeconds();
         MeasureReply reply = new() { OperationSeconds = operation, ElementwiseSecondsPerFloat = ElementwiseSeconds(operation) };
-        foreach (IGrouping<int, ProductShape> format in _request.Products.GroupBy(shape => shape.Format))
-        {
-            ProductTimes times = new() { Format = format.Key };
-            foreach (int rows in s_rows)
-                times.Points.Add(new ProductTimes.Types.Point { Rows = rows, SecondsPerByte = ProductSeconds((WeightFormat)format.Key, [.. format], rows, operation) });
-            reply.Products.Add(times);
-        }
+        foreach (IGrouping<int, ProductShape> format in formats)
+            reply.Products.Add(Product(format, format == formats[0] ? s_rows : format.All(shape => shape.FewRows) ? s_few : s_sparse, operation));
         if (_request.KvHeads > 0)
             (reply.DecodeAttentionSecondsPerByte, reply.PrefillAttentionSecondsPerElement) = (DecodeAttention(operation), PrefillAttention(operation));
         return reply;
     }
 
-    /// <summary>Seconds for each byte of the weights, beside what operations take anyway.</summary>
-    private double ProductSeconds(WeightFormat format, ProductShape[] shapes, int rows, double operation)
+    /// <summary>Times a format's products; rows ascend, so that few packs of weights do.</summary>
+    private ProductTimes Product(IGrouping<int, ProductShape> shapes, IReadOnlyList<int> rows, double operation)
     {
+        ProductTimes times = new() { Format = shapes.Key };
         List<PackedWeight> weights = [];
+        long packed = 0, bytes = 0;
         try
         {
-            long wanted = rows <= FewRows ? StreamBytes : BatchBytes, bytes = 0;
-            for (int i = 0; bytes < wanted && weights.Count < MostWeights; i++)
+            foreach (int count in rows)
             {
-                ProductShape shape = shapes[i % shapes.Length];
-                // Of a long matrix only the beginning: the outputs of a head are more than a figure needs.
-                int outputs = (int)Math.Clamp(wanted / format.RowBytes(shape.Inputs), 1, shape.Outputs);
-                weights.Add(_ops.PackWeight(new Zeros(format, outputs, shape.Inputs), InputLeaves.Whole(shape.Inputs)));
-                bytes += format.RowBytes(shape.Inputs) * outputs;
+                long wanted = count <= FewRows ? StreamBytes : count <= SomeRows ? BatchBytes : TileBytes;
+                if (packed != wanted)
+                {
+                    weights.ForEach(weight => weight.Dispose());
+                    weights.Clear();
+                    (packed, bytes) = (wanted, Pack((WeightFormat)shapes.Key, [.. shapes], wanted, weights));
+                }
+                times.Points.Add(new ProductTimes.Types.Point { Rows = count, SecondsPerByte = ProductSeconds(weights, count, operation) / bytes });
             }
-            long mark = _ops.Mark();
-            Tensor x = Ones(rows, weights.Max(weight => weight.Leaves.Columns)), y = _ops.Rent(rows, weights.Max(weight => weight.Outputs));
-            double seconds = Time(() =>
-            {
-                foreach (PackedWeight weight in weights)
-                    _ops.Linear(x.ColumnSlice(0, weight.Leaves.Columns), [weight], y.ColumnSlice(0, weight.Outputs));
-            });
-            _ops.Release(mark);
-            return Positive(seconds - weights.Count * operation, seconds) / bytes;
+            return times;
         }
         finally
         {
             weights.ForEach(weight => weight.Dispose());
         }
+    }
+
+    private long Pack(WeightFormat format, ProductShape[] shapes, long wanted, List<PackedWeight> weights)
+    {
+        long bytes = 0;
+        for (int i = 0; bytes < wanted && weights.Count < MostWeights; i++)
+        {
+            ProductShape shape = shapes[i % shapes.Length];
+            // Of a long matrix only the beginning: the outputs of a head are more than a figure needs.
+            int outputs = (int)Math.Clamp(wanted / format.RowBytes(shape.Inputs), 1, shape.Outputs);
+            weights.Add(_ops.PackWeight(new Zeros(format, outputs, shape.Inputs), InputLeaves.Whole(shape.Inputs)));
+            bytes += format.RowBytes(shape.Inputs) * outputs;
+        }
+        return bytes;
+    }
+
+    /// <summary>Seconds of all of them, beside what operations take anyway.</summary>
+    private double ProductSeconds(List<PackedWeight> weights, int rows, double operation)
+    {
+        long mark = _ops.Mark();
+        Tensor x = Ones(rows, weights.Max(weight => weight.Leaves.Columns)), y = _ops.Rent(rows, weights.Max(weight => weight.Outputs));
+        double seconds = Time(() =>
+        {
+            foreach (PackedWeight weight in weights)
+                _ops.Linear(x.ColumnSlice(0, weight.Leaves.Columns), [weight], y.ColumnSlice(0, weight.Outputs));
+        });
+        _ops.Release(mark);
+        return Positive(seconds - weights.Count * operation, seconds);
     }
 
     /// <summary>What the smallest product takes: dispatch, and the meeting of threads.</summary>

@@ -66,6 +66,11 @@ internal sealed class ServerProcess : IAsyncDisposable
         List<string> arguments = ["--grpc", $"127.0.0.1:{grpc}", .. flags];
         if (!flags.Contains("--http"))
             arguments.AddRange(["--http", $"127.0.0.1:{http}"]);
+        // A test's figures are of one split, whatever else this machine does; those that are about the choice say so.
+        if (!flags.Contains("--partition"))
+            arguments.AddRange(["--partition", "even"]);
+        if (!flags.Contains("--profile-cache"))
+            arguments.AddRange(["--profile-cache", "off"]);
         return Launch(arguments, http, grpc);
     }
 

@@ -22,24 +22,29 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
     private long _since = time.GetTimestamp(); // since when nothing is served
     private bool _served;
     private bool _serves;
+    private volatile bool _isMeasured;
     private readonly Dictionary<int, int> _quarterOfRank = [];
 
     /// <summary>Before anything is loaded.</summary>
-    public void Starting(ModelCheckpoint checkpoint, ModelCheckpoint? draft, GroupPlan plan, string version)
+    /// <param name="checkpoint">The model.</param>
+    /// <param name="draft">The one that guesses ahead; null = none does.</param>
+    /// <param name="plan">The group's plan.</param>
+    /// <param name="version">Release.</param>
+    /// <param name="isMeasured">Whether the split is chosen when the workers have been timed.</param>
+    public void Starting(ModelCheckpoint checkpoint, ModelCheckpoint? draft, GroupPlan plan, string version, bool isMeasured)
     {
+        _isMeasured = isMeasured;
         Line("TpServe", version);
         Line("model", ModelSummary.Of(checkpoint));
         if (draft is not null)
             Line("draft", string.Create(CultureInfo.InvariantCulture, $"{ModelSummary.Of(draft)}; guesses up to {options.DraftTokens} tokens a step, where that is faster"));
         Line("device", plan.Devices.Reason);
         Line("group", string.Create(CultureInfo.InvariantCulture,
-            $"{plan.Degree} workers{(plan.Threads > 0 ? $" x {plan.Threads} threads" : "")}, kv {Words.KvDtypes.Of(options.KvDtype)}, context {plan.MaxModelLen}"));
+            $"{plan.Degree} workers{ThreadsOf(plan)}, kv {Words.KvDtypes.Of(options.KvDtype)}, context {plan.MaxModelLen}"));
         if (options.Workers.Count > 0)
             Line("links", links.Certificate is { } certificate ? $"TLS 1.3, both ends pinned to {certificate}" : $"not encrypted{(options.InsecureLinks ? $" ({LinkSecurity.InsecureFlag})" : ", and within this host")}");
         Line("cache", string.Create(CultureInfo.InvariantCulture, $"{(long)plan.KvBlocks * plan.BlockTokens} tokens in blocks of {plan.BlockTokens}: {plan.CacheReason}"));
-        if (options.Partition.IsAuto)
-            Line("plan", "auto: the workers are timed before they load");
-        foreach (ShardPlan shard in options.Partition.IsAuto ? [] : plan.Shards)
+        foreach (ShardPlan shard in isMeasured ? [] : plan.Shards)
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"{shard}, {ShardSizes.WeightBytes(checkpoint, shard) / 1048576.0:F1} MiB"));
         foreach (ShardPlan shard in plan.Draft?.Shards ?? [])
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"draft {shard}, {ShardSizes.WeightBytes(draft!, shard) / 1048576.0:F1} MiB"));
@@ -64,7 +69,7 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
         foreach (RankInfo rank in topology.Ranks)
             Line("rank", string.Create(CultureInfo.InvariantCulture,
                 $"{rank.Rank}: pid {rank.Pid}, {rank.Device}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s"));
-        foreach (RankInfo rank in options.Partition.IsAuto ? topology.Ranks : [])
+        foreach (RankInfo rank in _isMeasured ? topology.Ranks : [])
             Line("plan", string.Create(CultureInfo.InvariantCulture,
                 $"rank {rank.Rank}: heads {Text(rank.Heads)}, kv heads {Text(rank.KvHeads)}, mlp leaves {Text(rank.MlpLeaves)}, vocabulary {Text(rank.VocabRows)}"));
         foreach (RankInfo rank in topology.Ranks)
@@ -85,6 +90,14 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
 
         static string Text(IndexRange range) => range.Start == range.End ? "none" : string.Create(CultureInfo.InvariantCulture, $"{range.Start}..{range.End - 1}");
     }
+
+    /// <summary>A split was chosen by measurement.</summary>
+    /// <param name="choice">Which, and why.</param>
+    public void Split(string choice) => Line("split", choice);
+
+    private static string ThreadsOf(GroupPlan plan) => plan.Threads.All(count => count == 0) ? ""
+        : plan.Threads.Distinct().Count() == 1 ? string.Create(CultureInfo.InvariantCulture, $" x {plan.Threads[0]} threads")
+        : $" of {string.Join(", ", plan.Threads.Select(count => count == 0 ? "all" : count.ToString(CultureInfo.InvariantCulture)))} threads";
 
     public void Lost(long epoch, string reason)
     {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Microsoft.Extensions.Logging.Abstractions;
 using TpServe.Checkpoint;
 using TpServe.Gateway.Commands.Planning;
 using TpServe.Gateway.Devices;
@@ -17,7 +18,7 @@ internal static class PlanCommand
     [
         nameof(GatewayOptions.Model), nameof(GatewayOptions.Draft), nameof(GatewayOptions.Tp), nameof(GatewayOptions.Partition), nameof(GatewayOptions.KvDtype), nameof(GatewayOptions.GpuMemoryUtilization),
     ];
-    private static readonly string[] s_measured = [nameof(GatewayOptions.Threads), nameof(GatewayOptions.Isa), nameof(GatewayOptions.Pin)];
+    private static readonly string[] s_measured = [nameof(GatewayOptions.Threads), nameof(GatewayOptions.Isa), nameof(GatewayOptions.Pin), nameof(GatewayOptions.RankMemory), nameof(GatewayOptions.ProfileCache)];
     private const int Interrupted = 130; // as a shell has it for a command that was asked to stop
 
     private static readonly string[] s_titles = ["rank", "heads", "kv", "mlp", "vocabulary", "weights", "kv/token", "pieces"];
@@ -49,7 +50,8 @@ internal static class PlanCommand
             else if (given.Measures)
             {
                 using IWorkerSource workers = Server.SourceOf(options, LinkSecurity.Read(options.Tls, options.InsecureLinks));
-                Console.Write(given.Text(PredictedPlan.Create(checkpoint, options, await MeasuredDevices.MeasureAsync(checkpoint, options, workers, cancellation), "this host", given.Workload!)));
+                GroupProfiler profiler = new(checkpoint, options, ProfileCache.FolderOf(options.ProfileCache, sources.Environment), given.IsFresh, NullLogger.Instance);
+                Console.Write(given.Text(PredictedPlan.Create(checkpoint, options, await MeasuredDevices.MeasureAsync(checkpoint, options, workers, profiler, cancellation), "this host", given.Workload!)));
             }
             else
                 PrintPartition(checkpoint, options);
@@ -71,7 +73,7 @@ internal static class PlanCommand
     {
         if (!given.Measures && flags.FirstOrDefault(flag => s_measured.Contains(flag.Setting.Name)) is { } unused)
             yield return $"{unused.Source}: only --measure has a use for it.";
-        if (options.Partition.IsAuto && !given.IsAsked)
+        if (options.Partition.IsAuto && !given.IsAsked && flags.Any(flag => flag.Setting.Name == nameof(GatewayOptions.Partition)))
             yield return "--partition auto: add --measure, which times the workers that would be split for.";
         if (!given.IsAsked)
             yield break;

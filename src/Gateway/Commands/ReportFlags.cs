@@ -56,7 +56,7 @@ internal sealed class ReportFlags
         {
             Variants = VariantSpec.Of(parsed.GetValue(_degrees)!, parsed.GetValue(_partitions) ?? [], parsed.GetValue(_wire)!),
             ServerFlags = [],
-            Threads = 0,
+            Threads = new([]),
             Cores = Environment.ProcessorCount,
             Prompts = prompts is null ? SyntheticMix.Create(seed, MixPrompts) : PromptFile.Read(prompts),
             PromptSource = prompts is null ? "synthetic mix" : Path.GetFileName(prompts),

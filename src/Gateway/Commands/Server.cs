@@ -70,7 +70,8 @@ internal static partial class Server
             string version = typeof(Server).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
             using TerminalLines terminal = new(Console.Out);
             Banner banner = new(terminal, options, links, TimeProvider.System, times.Elapsed);
-            banner.Starting(checkpoint, draft?.Checkpoint, plan, version);
+            bool isMeasured = MeasuredPartition.IsFor(options, plan);
+            banner.Starting(checkpoint, draft?.Checkpoint, plan, version, isMeasured);
             times.Ended("plan");
 
             // 4. Services and addresses.
@@ -86,10 +87,7 @@ internal static partial class Server
             GroupModel model = GroupModel.At(path, options.Draft);
             builder.Services.AddSingleton(provider => new WorkerGroup(
                 options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, source, banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>(),
-                options.Partition.IsAuto
-                    ? new MeasuredPartition(checkpoint, options, (seats, split) => PlanFor(devices.Of(seats), seats, split), provider.GetRequiredService<ILogger<MeasuredPartition>>())
-                    : null,
-                BalancerFor(provider.GetRequiredService<ILogger<Balancer>>())));
+                isMeasured ? SplitOf(provider.GetRequiredService<ILogger<MeasuredPartition>>()) : null, BalancerFor(provider.GetRequiredService<ILogger<Balancer>>())));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
@@ -124,6 +122,10 @@ internal static partial class Server
                 BalancePolicy policy = new(checkpoint.Config, new ShardWork(checkpoint.Config, checkpoint.Tensors.Values), limits, TimeProvider.System);
                 return new Balancer(policy, limits, options.Rebalance, split => PlanFor(devices, null, split), TimeProvider.System, log);
             }
+
+            MeasuredPartition SplitOf(ILogger<MeasuredPartition> log) => new(
+                checkpoint, options, new GroupProfiler(checkpoint, options, ProfileCache.FolderOf(options.ProfileCache, sources.Environment), isFresh: false, log),
+                (seats, split) => PlanFor(devices.Of(seats), seats, split), banner.Split, log);
 
             GroupPlan PlanFor(DevicePlan own, IReadOnlyList<int>? seats, Partition? split = null) => GroupPlan.Create(
                 checkpoint.Config, options, own, freeBytes, Environment.ProcessorCount, shard => GpuMemory.WeightBytes(checkpoint, shard), seats,

@@ -12,6 +12,9 @@ public sealed record PartitionWish(bool IsAuto, IReadOnlyList<double> Weights)
     /// <summary>Shares as equal as they can be.</summary>
     public static PartitionWish Even { get; } = new(false, []);
 
+    /// <summary>By measurement.</summary>
+    public static PartitionWish Auto { get; } = new(true, []);
+
     /// <summary>As a setting says it.</summary>
     public string Text => IsAuto ? "auto" : Weights.Count == 0 ? "even" : string.Join(',', Weights.Select(weight => weight.ToString(CultureInfo.InvariantCulture)));
 
@@ -22,7 +25,7 @@ public sealed record PartitionWish(bool IsAuto, IReadOnlyList<double> Weights)
         if (text.Equals("even", StringComparison.OrdinalIgnoreCase))
             return (Even, null);
         if (text.Equals("auto", StringComparison.OrdinalIgnoreCase))
-            return (new PartitionWish(true, []), null);
+            return (Auto, null);
         List<double> weights = [];
         foreach (string part in text.Split(','))
         {

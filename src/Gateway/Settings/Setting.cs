@@ -101,6 +101,38 @@ internal static class SettingKinds
             value => value is { } number ? whole.Format(number) : "");
     }
 
+    /// <summary>A whole number that nobody need choose: auto.</summary>
+    public static SettingKind<int?> WholeOrAuto(int least, int most)
+    {
+        SettingKind<int?> whole = WholeOrNone(least, most);
+        return whole with
+        {
+            Placeholder = "auto|N",
+            Allowed = "auto, " + whole.Allowed,
+            Parse = text => text.Equals("auto", StringComparison.OrdinalIgnoreCase) ? (null, null) : whole.Parse(text),
+            Format = value => value is null ? "auto" : whole.Format(value),
+        };
+    }
+
+    /// <summary>One for all workers, or one each with commas between them.</summary>
+    public static SettingKind<PerRank<T>> EachRank<T>(SettingKind<T> one)
+        where T : struct => new(
+        $"{one.Placeholder}[,{one.Placeholder}…]",
+        $"{one.Allowed}, for all workers or one for each",
+        text =>
+        {
+            List<T> values = [];
+            foreach (string part in text.Split(','))
+            {
+                (T value, string? fault) = one.Parse(part.Trim());
+                if (fault is not null)
+                    return (new PerRank<T>([]), fault);
+                values.Add(value);
+            }
+            return (new PerRank<T>(values), null);
+        },
+        each => string.Join(',', each.Values.Select(one.Format)));
+
     /// <summary>A number with a fraction.</summary>
     public static SettingKind<double> Number(double least, double most) => new(
         string.Create(CultureInfo.InvariantCulture, $"{least}..{most}"),

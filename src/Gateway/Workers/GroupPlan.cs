@@ -12,11 +12,11 @@ namespace TpServe.Gateway.Workers;
 /// <param name="MaxModelLen">Longest context in tokens.</param>
 /// <param name="KvBlocks">KV blocks of every layer.</param>
 /// <param name="BlockTokens">Tokens of a block.</param>
-/// <param name="Threads">Compute threads of each worker; 0 = the cores of its host divided by the workers on it, which is known when they answer.</param>
+/// <param name="Threads">By rank, compute threads; 0 = the cores of its host divided by the workers on it, which is known when they answer.</param>
 /// <param name="Devices">What each rank computes on.</param>
 /// <param name="CacheReason">Why the KV cache has the size it has.</param>
 public sealed record GroupPlan(
-    Partition Partition, IReadOnlyList<ShardPlan> Shards, int MaxModelLen, int KvBlocks, int BlockTokens, int Threads, DevicePlan Devices, string CacheReason)
+    Partition Partition, IReadOnlyList<ShardPlan> Shards, int MaxModelLen, int KvBlocks, int BlockTokens, IReadOnlyList<int> Threads, DevicePlan Devices, string CacheReason)
 {
     /// <summary>Most workers that are started on one host, however few cores it has.</summary>
     public const int FewestLocalWorkersAllowed = 8;
@@ -60,7 +60,13 @@ public sealed record GroupPlan(
                 : $"--tp {degree} is not in 1..{most}.");
 
         double[]? shares = options.Partition.Weights.Count == 0 ? null : seats is null ? WeightsOf(options, degree) : [.. seats.Select(seat => options.Partition.Weights[seat])];
-        Partition partition = chosen ?? (shares is null ? Sharding.Partition.Even(config, degree) : Sharding.Partition.Weighted(config, shares));
+        if (seats is null)
+        {
+            options.Threads.RequireFor(degree, "--threads");
+            options.RankMemory.RequireFor(degree, "--rank-memory");
+        }
+        MemoryLimits limits = new(config, options, [.. Enumerable.Range(0, degree).Select(rank => options.RankMemory.At(seats?[rank] ?? rank))]);
+        Partition partition = chosen ?? (shares is not null ? Sharding.Partition.Weighted(config, shares) : options.Partition.IsAuto ? limits.Roomiest(degree, weightBytes) : Sharding.Partition.Even(config, degree));
         ShardPlan[] shards = [.. Enumerable.Range(0, degree).Select(rank => new ShardPlan(config, partition, rank))];
         // What guesses ahead is cut in the proportions of the leaves, of which there are most.
         double[]? draftShares = chosen is null ? shares : [.. shards.Select(shard => (double)shard.MlpShare.Count)];
@@ -86,6 +92,8 @@ public sealed record GroupPlan(
         (long affordable, string reason) = devices.OnGpus
             ? (GpuMemory.Tokens(devices, options.GpuMemoryUtilization, weights, tokenBytes, tokenElements), FormattableString.Invariant($"{options.GpuMemoryUtilization:P0} of the GPUs' free memory, less the weights"))
             : HostTokens(freeBytes, workers, weights, tokenBytes, tokenElements);
+        if (limits.Tokens(shards, weights, tokenBytes) is { } limited && limited.Tokens < affordable)
+            (affordable, reason) = limited;
         long? asked = options.KvCache.TokensAt(tokenBytes.Max());
         if (asked < 1)
             throw new ShardingException($"--kv-cache {options.KvCache} holds no token: one takes {tokenBytes.Max()} bytes on a worker.");
@@ -93,6 +101,8 @@ public sealed record GroupPlan(
             throw new ShardingException($"--kv-cache {options.KvCache} holds {asked} tokens; this model's cache has at most {MostTokens(tokenElements)} at this degree. Lower --kv-cache.");
         if (asked is { } tokensAsked && !devices.OnGpus)
             RequireHostMemory(options.KvCache, tokensAsked, freeBytes, workers, weights, tokenBytes);
+        if (asked > affordable && limits.Tokens(shards, weights, tokenBytes) is { } least && asked > least.Tokens)
+            throw new ShardingException($"--kv-cache {options.KvCache} holds {asked} tokens; there is room for {least.Tokens}: {least.Reason}.");
         if (asked > affordable && devices.OnGpus && GpuMemory.Tokens(devices, 1, weights, tokenBytes, tokenElements) is var room && asked > room)
             throw new ShardingException($"--kv-cache {options.KvCache} holds {asked} tokens; the GPUs have memory for {room} beside the weights. Lower --kv-cache, or use more GPUs.");
         affordable = Math.Max(affordable - affordable % options.BlockTokens, options.BlockTokens);
@@ -113,7 +123,7 @@ public sealed record GroupPlan(
         else if (fill < affordable)
             reason = $"{options.MaxRunning} requests of {maxModelLen} tokens fill no more";
         int blocks = (int)Math.Min((tokens + options.BlockTokens - 1) / options.BlockTokens, int.MaxValue / options.BlockTokens);
-        int threads = options.Threads > 0 ? options.Threads : local ? Math.Max(1, cores / degree) : 0;
+        int[] threads = [.. Enumerable.Range(0, degree).Select(rank => options.Threads.At(seats?[rank] ?? rank) is > 0 and int given ? given : local ? Math.Max(1, cores / degree) : 0)];
         return new GroupPlan(partition, shards, maxModelLen, blocks, options.BlockTokens, threads, devices, reason)
         {
             Draft = drafts is null ? null : drafts with { MaxModelLen = Math.Min(maxModelLen, drafts.MaxModelLen) },

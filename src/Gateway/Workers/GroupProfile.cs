@@ -5,35 +5,168 @@ using TpServe.Sharding.Planning;
 
 namespace TpServe.Gateway.Workers;
 
-/// <summary>What the workers of a group can do, as they were timed before they loaded anything.</summary>
-/// <param name="Devices">By rank.</param>
+/// <summary>What the workers of a group can do, and which split follows from it.</summary>
+/// <param name="Devices">By seat.</param>
+/// <param name="Kinds">By seat, what it is in words: workers of one kind should take equally long.</param>
 /// <param name="Links">Of every pair.</param>
-/// <param name="Notes">For people: what was measured, a line a device and pair.</param>
-internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, LinkTable Links, IReadOnlyList<string> Notes)
+/// <param name="Origin">Since when it is known: "measured in 0.8 s".</param>
+internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadOnlyList<string> Kinds, LinkTable Links, string Origin)
 {
-    private static readonly TimeSpan s_deviceTimeout = TimeSpan.FromSeconds(60), s_linkTimeout = TimeSpan.FromSeconds(20);
+    /// <summary>Workers of one kind that differ by no more than this share are alike: no two measurements give the same.</summary>
+    public const double AlikeWithin = 0.1;
+
+    /// <summary>Fewer workers are taken where they are predicted to be faster by more than this share.</summary>
+    public const double FewerBeyond = 0.1;
 
     /// <summary>Even shares are taken where they are predicted to cost no more than this beside the best: less is lost in the noise of measuring.</summary>
     private const double EvenWithin = 0.03;
 
-    /// <summary>Lives of pairs that measuring takes.</summary>
-    public static int Epochs(int workers) => workers * (workers - 1) / 2;
+    /// <summary>What a step takes of processors beside its ranks, in empty calls to a worker: the gateway plans it, sends it, takes the result in and sends the text on.</summary>
+    private const double RoundTripsOfStep = 3;
 
-    /// <summary>The split that is predicted to be best for some of the workers, which all take part.</summary>
+    /// <summary>For people: what was measured, a line a device and pair.</summary>
+    public IReadOnlyList<string> Notes =>
+    [
+        .. Devices.Select((device, seat) => FormattableString.Invariant(
+            $"{device.Name} is {Kinds[seat]}, {Origin}: {string.Join(", ", device.Products.Select(product => FormattableString.Invariant($"{product.Key} {1e-9 / product.Value.At(1):F1} GB/s of weights with 1 row, {1e-9 / product.Value.At(512):F2} with 512")))}, an operation {1e6 * device.OperationSeconds:F1} us")),
+        FormattableString.Invariant($"a step of the gateway takes {1e3 * Devices.Max(device => device.StepSeconds):F2} ms of the ranks' processors"),
+        .. from first in Enumerable.Range(0, Devices.Count) from second in Enumerable.Range(first + 1, Devices.Count - first - 1)
+           let link = Links[first, second]
+           select FormattableString.Invariant(
+               $"{first} – {second}: {(link.Transport == LinkTransport.SharedMemory ? "shared memory" : "ring")}, {1e6 * link.LatencySeconds:F1} us, {1e-9 * link.SmallBytesPerSecond:F1} GB/s of small messages, {1e-9 * link.LargeBytesPerSecond:F1} of large ones"),
+    ];
+
+    /// <summary>The profile of what was measured.</summary>
+    /// <param name="measured">Times.</param>
+    /// <param name="places">By rank, where it computes.</param>
+    /// <param name="transport">What two ranks go over.</param>
+    /// <param name="origin">Since when it is known.</param>
+    /// <exception cref="ShardingException">A number cannot be.</exception>
+    public static GroupProfile Of(GroupMeasurement measured, IReadOnlyList<RankPlace> places, Func<int, int, Transport> transport, string origin)
+    {
+        DeviceProfile[] devices = [.. measured.Devices.Select((reply, rank) => Device(rank, Slower(reply, TurnsOf(places, rank)), places[rank].MemoryBytes) with
+        {
+            StepSeconds = places[rank].IsLocal && ThreadsBeside(places, rank) >= places[rank].Facts.Cores ? RoundTripsOfStep * measured.RoundTripSeconds : 0,
+        })];
+        Queue<MeasureLinkReply> pairs = new(measured.Pairs);
+        LinkTable links = LinkTable.Of(devices.Length, (first, second) => Link(pairs.Dequeue(), transport(first, second)));
+        foreach (DeviceProfile device in devices)
+            device.Check();
+        links.Check(devices);
+        return new GroupProfile(devices, [.. measured.Devices.Select((reply, rank) => $"{reply.Device} of {places[rank].Facts.Device}")], links, origin);
+    }
+
+    /// <summary>Whether two workers of one kind differ by more than measuring explains.</summary>
+    public bool HasUnlikeTwins(ModelCheckpoint checkpoint, GatewayOptions options)
+    {
+        double[] seconds = WholeModel(checkpoint, options);
+        return Kinds.Distinct().Any(kind => Seats(kind).Max(seat => seconds[seat]) > (1 + AlikeWithin) * Seats(kind).Min(seat => seconds[seat]));
+    }
+
+    /// <summary>A measurement in which workers of one kind differ only by as much as showed every time: the times of the fastest, and how much longer the others took at least.</summary>
+    /// <param name="checkpoint">The model.</param>
+    /// <param name="options">Checked settings.</param>
+    /// <param name="measured">What was measured.</param>
+    /// <param name="checks">Each by rank: one product measured once more.</param>
+    public GroupMeasurement Settled(ModelCheckpoint checkpoint, GatewayOptions options, GroupMeasurement measured, IReadOnlyList<ProductTimes[]> checks)
+    {
+        double[] seconds = WholeModel(checkpoint, options);
+        MeasureReply[] settled = [.. measured.Devices];
+        foreach (string kind in Kinds.Distinct())
+        {
+            int[] seats = Seats(kind);
+            int best = seats.MinBy(seat => seconds[seat]);
+            foreach (int seat in seats)
+                settled[seat] = Slower(measured.Devices[best], Math.Min(seconds[seat] / seconds[best], checks.Min(check => Enumerable.Range(0, check[seat].Points.Count).Max(point =>
+                    check[seat].Points[point].SecondsPerByte / seats.Min(other => check[other].Points[point].SecondsPerByte)))));
+        }
+        return measured with { Devices = settled };
+    }
+
+    /// <summary>How many times longer a rank takes than when all compute without waiting for each other: ranks that outnumber the cores take turns between two sums, whole ones.</summary>
+    private static double TurnsOf(IReadOnlyList<RankPlace> places, int rank)
+    {
+        double share = ThreadsBeside(places, rank) / (double)Math.Max(1, places[rank].Facts.Cores);
+        return share > 1 ? Math.Ceiling(share) / share : 1;
+    }
+
+    /// <summary>Compute threads of a rank's host.</summary>
+    private static int ThreadsBeside(IReadOnlyList<RankPlace> places, int rank) => places.Where(place => place.Facts.HostId == places[rank].Facts.HostId).Sum(place => place.Threads);
+
+    private static MeasureReply Slower(MeasureReply reply, double times)
+    {
+        MeasureReply slower = reply.Clone();
+        foreach (ProductTimes.Types.Point point in slower.Products.SelectMany(product => product.Points))
+            point.SecondsPerByte *= times;
+        slower.DecodeAttentionSecondsPerByte *= times;
+        slower.PrefillAttentionSecondsPerElement *= times;
+        slower.ElementwiseSecondsPerFloat *= times;
+        slower.OperationSeconds *= times;
+        return slower;
+    }
+
+    /// <summary>The split for some of the workers.</summary>
     /// <param name="checkpoint">The model.</param>
     /// <param name="options">Checked settings.</param>
     /// <param name="seats">Which of the workers, ascending.</param>
+    /// <param name="kvTokens">Tokens of KV cache that every rank must hold.</param>
+    /// <param name="mayLeaveOut">Whether fewer of them may compute.</param>
     /// <exception cref="ShardingException">The model has no room on them.</exception>
-    public (RankedPlan Best, double EvenExcess) PlanFor(ModelCheckpoint checkpoint, GatewayOptions options, IReadOnlyList<int> seats)
+    public SplitChoice PlanFor(ModelCheckpoint checkpoint, GatewayOptions options, IReadOnlyList<int> seats, long kvTokens, bool mayLeaveOut)
     {
-        DeviceProfile[] devices = [.. seats.Select(seat => Devices[seat])];
+        DeviceProfile[] devices = Levelled(checkpoint, options, seats);
         LinkTable links = LinkTable.Of(devices.Length, (first, second) => Links[seats[first], seats[second]]);
-        ModelCosts costs = ModelCosts.Of(checkpoint.Config, checkpoint.Tensors.Values, KvHeadBytes(checkpoint, options), null);
-        PlanLimits limits = new() { MinDegree = devices.Length, MaxDegree = devices.Length, Alternatives = 0, EvenWithin = EvenWithin };
-        Workload work = Workload.Latency with { ChunkTokens = options.ChunkTokens };
-        RankedPlan best = Planner.Plan(costs, devices, links, work, limits).Best;
-        Prediction even = Planner.Predict(costs, devices, links, work, best.Devices, Partition.Even(checkpoint.Config, devices.Length));
-        return (best, (even.CostSeconds / best.Prediction.CostSeconds) - 1);
+        ModelCosts costs = CostsOf(checkpoint, options);
+        Workload work = WorkOf(options);
+        bool areAlike = devices.All(device => device.IsAsFastAs(devices[0]));
+
+        // 1. All of them, evenly or better.
+        Partition evenly = Partition.Even(checkpoint.Config, devices.Length);
+        int[] all = [.. Enumerable.Range(0, devices.Length)];
+        PlanLimits limits = new() { KvTokens = kvTokens, Alternatives = 0 };
+        RankedPlan even = new(all, evenly, Planner.Predict(costs, devices, links, work, all, evenly, limits));
+        bool evenFits = even.Prediction.Memory.All(rank => rank.TotalBytes <= rank.UsableBytes);
+        RankedPlan? best = areAlike && evenFits ? even : Best(devices.Length, devices.Length);
+        double excess = best is null ? double.NaN : (even.Prediction.CostSeconds / best.Prediction.CostSeconds) - 1;
+        SplitChoice? choice = best is null ? null
+            : areAlike && evenFits ? Choice(even, devices.Length == 1 ? "one worker" : $"even shares, the workers are alike within {AlikeWithin:P0}")
+            : evenFits && excess <= EvenWithin ? Choice(even, FormattableString.Invariant($"even shares, which cost {excess:P1} beside the best"))
+            : Choice(best, evenFits ? FormattableString.Invariant($"even shares would take {excess:P0} more") : "even shares have no room");
+
+        // 2. Fewer, where that is worth it.
+        if (mayLeaveOut && devices.Length > 1 && Best(1, devices.Length - 1) is { } fewer
+            && (choice is null || fewer.Prediction.CostSeconds * (1 + FewerBeyond) < choice.Prediction.CostSeconds))
+            choice = Choice(fewer, choice is null
+                ? $"only {fewer.Degree} of {devices.Length} workers have room"
+                : FormattableString.Invariant($"{fewer.Degree} of {devices.Length} workers, all of them would take {(choice.Prediction.CostSeconds / fewer.Prediction.CostSeconds) - 1:P0} more"));
+        return choice ?? throw Shortage();
+
+        RankedPlan? Best(int least, int most)
+        {
+            try
+            {
+                return Planner.Plan(costs, devices, links, work, limits with { MinDegree = least, MaxDegree = most }).Best;
+            }
+            catch (ShardingException)
+            {
+                return null; // no room; what is short is said where nothing else has room either
+            }
+        }
+
+        ShardingException Shortage()
+        {
+            try
+            {
+                Planner.Plan(costs, devices, links, work, limits with { MinDegree = devices.Length, MaxDegree = devices.Length });
+                return new ShardingException("no split has room.");
+            }
+            catch (ShardingException fault)
+            {
+                return fault;
+            }
+        }
+
+        SplitChoice Choice(RankedPlan plan, string reason) => new([.. plan.Devices.Select(device => seats[device])], plan.Partition, plan.Prediction, reason);
     }
 
     /// <summary>Bytes of one head's keys and values of a token.</summary>
@@ -43,86 +176,44 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, LinkTa
         return (int)(GroupPlan.KvBytesPerToken(checkpoint.Config, whole, options.KvDtype) / checkpoint.Config.Layers / checkpoint.Config.KvHeads);
     }
 
-    /// <summary>What is timed: the matrices of the layers, one of each shape, and the head where only it has its format.</summary>
-    internal static IReadOnlyList<ProductShape> Products(ModelCheckpoint checkpoint)
+    private static ModelCosts CostsOf(ModelCheckpoint checkpoint, GatewayOptions options) => ModelCosts.Of(checkpoint.Config, checkpoint.Tensors.Values, KvHeadBytes(checkpoint, options), null);
+
+    private static Workload WorkOf(GatewayOptions options) => Workload.Latency with { ChunkTokens = options.ChunkTokens };
+
+    private int[] Seats(string kind) => [.. Enumerable.Range(0, Kinds.Count).Where(seat => Kinds[seat] == kind)];
+
+    /// <summary>By seat, what a request takes where it computes alone.</summary>
+    private double[] WholeModel(ModelCheckpoint checkpoint, GatewayOptions options)
     {
-        ILookup<bool, TensorInfo> matrices = checkpoint.Tensors.Values.Where(tensor => tensor.Shape.Count == 2).ToLookup(tensor => tensor.Name.Contains(".layers.", StringComparison.Ordinal));
-        HashSet<TensorType> inLayers = [.. matrices[true].Select(tensor => tensor.Type)];
-        return
-        [
-            .. matrices[true].Concat(matrices[false].Where(tensor => !inLayers.Contains(tensor.Type)))
-                .Select(tensor => new ProductShape { Format = (int)tensor.Type, Outputs = tensor.Shape[0], Inputs = tensor.Shape[1] }).Distinct(),
-        ];
+        ModelCosts costs = CostsOf(checkpoint, options);
+        Partition whole = Partition.Even(checkpoint.Config, 1);
+        DeviceProfile[] devices = [.. Devices.Select(device => device with { StepSeconds = 0 })];
+        return [.. Enumerable.Range(0, Devices.Count).Select(seat => Planner.Predict(costs, devices, Links, WorkOf(options), [seat], whole).CostSeconds)];
     }
 
-    /// <summary>Times workers that have loaded nothing: all devices at once, then the path of each pair.</summary>
-    /// <param name="checkpoint">The model, whose shapes and formats are timed.</param>
-    /// <param name="options">Checked settings.</param>
-    /// <param name="plan">What each rank would compute on, and with how many threads.</param>
-    /// <param name="workers">By rank.</param>
-    /// <param name="facts">What each says of its host.</param>
-    /// <param name="transport">What the group goes over.</param>
-    /// <param name="firstEpoch">The first of <see cref="Epochs"/> that the workers have not seen.</param>
-    /// <param name="cancellation">Ends it.</param>
-    /// <exception cref="WorkerStartException">A worker cannot measure, or does not answer in time.</exception>
-    public static async Task<GroupProfile> MeasureAsync(
-        ModelCheckpoint checkpoint, GatewayOptions options, GroupPlan plan, IReadOnlyList<HeldWorker> workers, HelloReply[] facts, TransportChoice transport, long firstEpoch,
-        CancellationToken cancellation)
+    /// <summary>The devices of some seats, those of a kind that are alike with one and the same speed: their mean.</summary>
+    private DeviceProfile[] Levelled(ModelCheckpoint checkpoint, GatewayOptions options, IReadOnlyList<int> seats)
     {
-        long epoch = firstEpoch;
-        LoadRequest[] loads = LoadPlanner.Requests(plan, options, modelPath: "", firstEpoch, segmentPrefix: "", facts, transport);
-        IReadOnlyList<ProductShape> products = Products(checkpoint);
-        long begin = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
-        MeasureReply[] replies = await Task.WhenAll(workers.Select((worker, rank) => worker.Link.MeasureAsync(Request(checkpoint, loads[rank], products, begin), s_deviceTimeout, cancellation)));
-
-        Dictionary<(int, int), LinkProfile> links = [];
-        for (int first = 0; first < workers.Count; first++)
-            for (int second = first + 1; second < workers.Count; second++)
-                links[(first, second)] = await LinkAsync(workers[first], workers[second], facts[first], facts[second], transport.Between(first, second), epoch++, cancellation);
-
-        DeviceProfile[] profiles = [.. replies.Select((reply, rank) => Profile(rank, reply, facts))];
-        return new GroupProfile(
-            profiles, LinkTable.Of(workers.Count, (first, second) => links[(first, second)]),
-            [.. profiles.Select((profile, rank) => Note(profile, replies[rank])), .. links.Select(link => Note(link.Key, link.Value))]);
-    }
-
-    private static MeasureRequest Request(ModelCheckpoint checkpoint, LoadRequest load, IReadOnlyList<ProductShape> products, long begin) => new()
-    {
-        Device = load.Device,
-        Isa = load.Isa,
-        Threads = load.Threads,
-        Cpus = { load.Cpus },
-        KvDtype = load.KvDtype,
-        ActivationDtype = load.ActivationDtype,
-        BlockTokens = load.BlockTokens,
-        Hidden = checkpoint.Config.Hidden,
-        Heads = checkpoint.Config.Heads,
-        KvHeads = checkpoint.Config.KvHeads,
-        HeadDim = checkpoint.Config.HeadDim,
-        Products = { products },
-        BeginUnixMilliseconds = begin,
-    };
-
-    private static async Task<LinkProfile> LinkAsync(
-        HeldWorker first, HeldWorker second, HelloReply firstFacts, HelloReply secondFacts, Transport transport, long epoch, CancellationToken cancellation)
-    {
-        string prefix = WorkerCrew.SegmentPrefix();
-        MeasureLinkReply[] replies = await Task.WhenAll(new[] { first, second }.Select((worker, rank) => worker.Link.MeasureLinkAsync(
-            new MeasureLinkRequest
+        double[] seconds = WholeModel(checkpoint, options);
+        DeviceProfile[] levelled = [.. seats.Select(seat => Devices[seat])];
+        foreach (IGrouping<string, int> kind in Enumerable.Range(0, seats.Count).GroupBy(place => Kinds[seats[place]]))
+        {
+            int[] ascending = [.. kind.OrderBy(place => seconds[seats[place]])];
+            for (int first = 0, end; first < ascending.Length; first = end)
             {
-                Epoch = epoch,
-                Rank = rank,
-                Transport = transport,
-                SegmentPrefix = prefix,
-                RingAddresses = { firstFacts.RingAddress, secondFacts.RingAddress },
-                TimeoutMs = (int)(s_linkTimeout / 2).TotalMilliseconds,
-            }, s_linkTimeout, cancellation)));
-        return new LinkProfile(
-            transport == Transport.Shm ? LinkTransport.SharedMemory : LinkTransport.Ring, replies.Max(reply => reply.LatencySeconds), replies.Min(reply => reply.SmallBytesPerSecond),
-            replies.Min(reply => reply.LargeBytesPerSecond));
+                double most = (1 + AlikeWithin) * seconds[seats[ascending[first]]];
+                end = first + 1;
+                while (end < ascending.Length && seconds[seats[ascending[end]]] <= most)
+                    end++;
+                DeviceProfile mean = DeviceProfile.MeanOf([.. ascending[first..end].Order().Select(place => levelled[place])]);
+                foreach (int place in ascending[first..end])
+                    levelled[place] = mean with { Name = levelled[place].Name, MemoryBytes = levelled[place].MemoryBytes };
+            }
+        }
+        return levelled;
     }
 
-    private static DeviceProfile Profile(int rank, MeasureReply reply, HelloReply[] facts)
+    private static DeviceProfile Device(int rank, MeasureReply reply, long memory)
     {
         Dictionary<TensorType, ProductCurve> products = reply.Products.ToDictionary(
             times => (TensorType)times.Format, times => new ProductCurve([.. times.Points.Select(point => new ProductPoint(point.Rows, point.SecondsPerByte))]));
@@ -130,8 +221,8 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, LinkTa
         {
             Name = FormattableString.Invariant($"cpu:{rank}"),
             Kind = "cpu",
-            MemoryBytes = facts[rank].FreeBytes / facts.Count(fact => fact.HostId == facts[rank].HostId),
-            ReadBytesPerSecond = products.Values.Max(curve => 1 / curve.At(1)),
+            MemoryBytes = memory,
+            ReadBytesPerSecond = products.Count == 0 ? 0 : products.Values.Max(curve => curve.Points.Count == 0 ? 0 : 1 / curve.At(1)),
             Products = products,
             DecodeAttentionSecondsPerByte = reply.DecodeAttentionSecondsPerByte,
             PrefillAttentionSecondsPerElement = reply.PrefillAttentionSecondsPerElement,
@@ -140,9 +231,20 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, LinkTa
         };
     }
 
-    private static string Note(DeviceProfile profile, MeasureReply reply) => FormattableString.Invariant(
-        $"{profile.Name} is {reply.Device}, measured in {reply.Seconds:F1} s: {string.Join(", ", profile.Products.Select(product => FormattableString.Invariant($"{product.Key} {1e-9 / product.Value.At(1):F1} GB/s of weights with 1 row, {1e-9 / product.Value.At(512):F2} with 512")))}, an operation {1e6 * profile.OperationSeconds:F1} us");
-
-    private static string Note((int First, int Second) pair, LinkProfile link) => FormattableString.Invariant(
-        $"{pair.First} – {pair.Second}: {(link.Transport == LinkTransport.SharedMemory ? "shared memory" : "ring")}, {1e6 * link.LatencySeconds:F1} us, {1e-9 * link.SmallBytesPerSecond:F1} GB/s of small messages, {1e-9 * link.LargeBytesPerSecond:F1} of large ones");
+    private static LinkProfile Link(MeasureLinkReply reply, Transport transport) => new(
+        transport == Transport.Shm ? LinkTransport.SharedMemory : LinkTransport.Ring, reply.LatencySeconds, reply.SmallBytesPerSecond, reply.LargeBytesPerSecond);
 }
+
+/// <summary>Where a rank computes.</summary>
+/// <param name="Facts">What its worker says of its host.</param>
+/// <param name="MemoryBytes">What it may take.</param>
+/// <param name="Threads">Compute threads.</param>
+/// <param name="IsLocal">Whether the gateway is on its host.</param>
+internal sealed record RankPlace(HelloReply Facts, long MemoryBytes, int Threads, bool IsLocal);
+
+/// <summary>A split of the model that was chosen.</summary>
+/// <param name="Seats">The workers that compute, by rank.</param>
+/// <param name="Partition">Who owns what.</param>
+/// <param name="Prediction">What it takes.</param>
+/// <param name="Reason">Why it and no other.</param>
+internal sealed record SplitChoice(IReadOnlyList<int> Seats, Partition Partition, Prediction Prediction, string Reason);

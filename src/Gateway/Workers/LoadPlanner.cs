@@ -32,6 +32,7 @@ internal static class LoadPlanner
         GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts, TransportChoice transport, string draftPath = "")
     {
         LoadRequest[] requests = new LoadRequest[plan.Degree];
+        int[] threads = [.. plan.Threads.Select((count, rank) => count > 0 ? count : Threads(facts, rank))];
         for (int rank = 0; rank < requests.Length; rank++)
         {
             requests[rank] = new LoadRequest
@@ -44,7 +45,7 @@ internal static class LoadPlanner
                 LeafBoundaries = { plan.Partition.LeafBoundaries },
                 VocabBoundaries = { plan.Partition.VocabBoundaries },
                 Isa = Isa(options.Isa, rank, facts[rank]),
-                Threads = plan.Threads > 0 ? plan.Threads : Threads(facts, rank),
+                Threads = threads[rank],
                 KvDtype = options.KvDtype,
                 ActivationDtype = options.Activations,
                 BlockTokens = plan.BlockTokens,
@@ -70,7 +71,7 @@ internal static class LoadPlanner
                     MaxModelLen = draft.MaxModelLen,
                 };
             if (options.Pin && requests[rank].Device.Kind == DeviceKind.Cpu)
-                requests[rank].Cpus.Add(Cpus(facts, rank, requests[rank].Threads));
+                requests[rank].Cpus.Add(Cpus(facts, rank, threads));
         }
         return requests;
     }
@@ -83,13 +84,14 @@ internal static class LoadPlanner
         return Math.Max(1, Math.Min(own.Cores / sharing, own.HostCores / onMachine));
     }
 
-    /// <summary>This rank's part of the CPUs that it shares with other ranks; all of them where that is too few for its threads.</summary>
-    private static IEnumerable<int> Cpus(IReadOnlyList<HelloReply> facts, int rank, int threads)
+    /// <summary>This rank's part of the CPUs that it shares with other ranks, in proportion to its threads; all of them where that is too few for these.</summary>
+    private static IEnumerable<int> Cpus(IReadOnlyList<HelloReply> facts, int rank, int[] threads)
     {
         HelloReply own = facts[rank];
         int[] sharing = [.. Enumerable.Range(0, facts.Count).Where(other => facts[other].Machine() == own.Machine() && facts[other].Cpus.ToHashSet().SetEquals(own.Cpus))];
-        int place = Array.IndexOf(sharing, rank), first = own.Cpus.Count * place / sharing.Length, end = own.Cpus.Count * (place + 1) / sharing.Length;
-        return end - first < threads ? own.Cpus : own.Cpus.Take(first..end);
+        int before = sharing.Where(other => other < rank).Sum(other => threads[other]), all = sharing.Sum(other => threads[other]);
+        int first = own.Cpus.Count * before / all, end = own.Cpus.Count * (before + threads[rank]) / all;
+        return end - first < threads[rank] ? own.Cpus : own.Cpus.Take(first..end);
     }
 
     /// <summary>Every path gives the same bits, so that ranks on unlike processors each take their widest.</summary>

@@ -84,9 +84,16 @@ internal sealed class WorkerCrew : IAsyncDisposable
             TransportChoice transport = await choosing;
             if (_split is not null && measures)
             {
-                Task<GroupPlan> splitting = _split.PlanAsync(plan, seats, workers, facts, transport, epoch - GroupProfile.Epochs(_seats.Length), start.Token);
+                Task<(GroupPlan Plan, IReadOnlyList<int> Seats)> splitting = _split.PlanAsync(plan, seats, workers, facts, transport, epoch - GroupMeasurer.Epochs(_seats.Length), start.Token);
                 await UnlessOneExitsAsync([splitting], workers, start.Token);
-                plan = await splitting;
+                (plan, IReadOnlyList<int> computing) = await splitting;
+                if (computing.Count < workers.Length)
+                {
+                    // The others live on with nothing loaded: they are there for the next epoch.
+                    workers = [.. workers.Where(worker => computing.Contains(worker.Seat))];
+                    facts = [.. workers.Select(worker => worker.Facts!)];
+                    transport = await TransportNegotiation.ChooseAsync(wanted, plan.Devices, facts, epoch, [.. workers.Select(worker => worker.Link)], start.Token, _options.Wire);
+                }
             }
             LoadRequest[] requests = LoadPlanner.Requests(plan, _options, _model.Path, epoch, SegmentPrefix(), facts, transport, _model.Draft?.Path ?? "");
 

@@ -73,7 +73,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         _time = time;
         _log = log;
         // External workers outlive gateways and refuse epochs they have seen: the clock keeps ours ahead of an earlier gateway's.
-        _epoch = (options.Workers.Count == 0 ? 0 : time.GetUtcNow().ToUnixTimeMilliseconds()) + (split is null ? 0 : GroupProfile.Epochs(plan.Degree));
+        _epoch = (options.Workers.Count == 0 ? 0 : time.GetUtcNow().ToUnixTimeMilliseconds()) + (split is null ? 0 : GroupMeasurer.Epochs(plan.Degree));
     }
 
     /// <inheritdoc/>
@@ -330,7 +330,8 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private async Task<EpochEnd> WatchBalanceAsync(GroupEpoch group, GroupPlan plan)
     {
         using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
-        Task balance = _balancer?.WatchAsync(group, plan, _fullPlan.MaxModelLen, _wasLost, over.Token) ?? Task.CompletedTask;
+        // A group that leaves a worker out was planned so: its split has no part for all.
+        Task balance = plan.Degree == _fullPlan.Degree && _balancer is { } balancer ? balancer.WatchAsync(group, plan, _fullPlan.MaxModelLen, _wasLost, over.Token) : Task.CompletedTask;
         try
         {
             return await group.WatchAsync(_stopping.Token);

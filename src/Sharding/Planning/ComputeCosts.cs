@@ -7,10 +7,11 @@ namespace TpServe.Sharding.Planning;
 /// <param name="Attention">Reading keys and values.</param>
 /// <param name="Elementwise">Norms, activations, rotary embedding.</param>
 /// <param name="Overhead">What operations take beside their work.</param>
-public readonly record struct ComputeParts(double Products, double Attention, double Elementwise, double Overhead)
+/// <param name="Gateway">What the gateway takes of the rank's processor.</param>
+public readonly record struct ComputeParts(double Products, double Attention, double Elementwise, double Overhead, double Gateway = 0)
 {
     /// <summary>All of it.</summary>
-    public double Total => Products + Attention + Elementwise + Overhead;
+    public double Total => Products + Attention + Elementwise + Overhead + Gateway;
 
     /// <summary>Part by part.</summary>
     public static ComputeParts operator +(ComputeParts left, ComputeParts right) => Add(left, right);
@@ -20,11 +21,11 @@ public readonly record struct ComputeParts(double Products, double Attention, do
 
     /// <summary>Part by part.</summary>
     public static ComputeParts Add(ComputeParts left, ComputeParts right) =>
-        new(left.Products + right.Products, left.Attention + right.Attention, left.Elementwise + right.Elementwise, left.Overhead + right.Overhead);
+        new(left.Products + right.Products, left.Attention + right.Attention, left.Elementwise + right.Elementwise, left.Overhead + right.Overhead, left.Gateway + right.Gateway);
 
     /// <summary>Each part so many times.</summary>
     public static ComputeParts Multiply(double times, ComputeParts parts) =>
-        new(times * parts.Products, times * parts.Attention, times * parts.Elementwise, times * parts.Overhead);
+        new(times * parts.Products, times * parts.Attention, times * parts.Elementwise, times * parts.Overhead, times * parts.Gateway);
 }
 
 /// <summary>One segment of a phase on one device: what it takes by what is owned of it.</summary>
@@ -40,7 +41,8 @@ internal sealed record SegmentCosts(ComputeParts Always, ComputeParts IfAny, Com
 /// <summary>What a phase takes on one device, segment by segment between collectives, over all layers and steps of the phase.</summary>
 /// <remarks>
 /// The operations are those of the model room's DenseTransformer. Attention half: qkv, rotary embedding with the store of keys and values, attention, output
-/// product; MLP half: gate and up, activation, down; each half ends with the sum's norm, on the whole stream. Head: product, the k best.
+/// product; MLP half: gate and up, activation, down; each half ends with the sum's norm, on the whole stream. Head: product, the k best. What the gateway takes of a
+/// step counts with the embedding, which every step begins with.
 /// </remarks>
 internal sealed record PhaseCosts(SegmentCosts Embedding, SegmentCosts Attention, SegmentCosts Mlp, SegmentCosts Head)
 {
@@ -58,7 +60,7 @@ internal sealed record PhaseCosts(SegmentCosts Embedding, SegmentCosts Attention
         foreach (StepKind step in steps)
         {
             double layerRows = (double)step.Rows * config.Layers;
-            embedding += new ComputeParts(0, 0, 2.0 * step.Rows * config.Hidden * ew, op);
+            embedding += new ComputeParts(0, 0, 2.0 * step.Rows * config.Hidden * ew, op, device.StepSeconds);
             always += new ComputeParts(0, 0, StreamFloats * layerRows * config.Hidden * ew, EveryRankOperations * config.Layers * op);
             attentionAny += new ComputeParts(0, 0, 0, AttentionOperations * config.Layers * op);
             mlpAny += new ComputeParts(0, 0, 0, MlpOperations * config.Layers * op);

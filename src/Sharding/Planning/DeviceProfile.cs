@@ -33,16 +33,36 @@ public sealed record DeviceProfile
     /// <summary>Seconds that an operation takes beside its work: dispatch, the meeting of threads, a launch.</summary>
     public required double OperationSeconds { get; init; }
 
+    /// <summary>Seconds of every step that somebody else takes of its processor: the gateway, where it has no core of its own.</summary>
+    public double StepSeconds { get; init; }
+
     /// <summary>Whether it computes as fast as another one, every number within a share of the other's; memory does not count.</summary>
     public bool IsAsFastAs(DeviceProfile other, double within = 0)
     {
         ArgumentNullException.ThrowIfNull(other);
         return Near(DecodeAttentionSecondsPerByte, other.DecodeAttentionSecondsPerByte) && Near(PrefillAttentionSecondsPerElement, other.PrefillAttentionSecondsPerElement)
-            && Near(ElementwiseSecondsPerFloat, other.ElementwiseSecondsPerFloat) && Near(OperationSeconds, other.OperationSeconds) && Products.Count == other.Products.Count
+            && Near(ElementwiseSecondsPerFloat, other.ElementwiseSecondsPerFloat) && Near(OperationSeconds, other.OperationSeconds) && Near(StepSeconds, other.StepSeconds) && Products.Count == other.Products.Count
             && Products.All(product => other.Products.TryGetValue(product.Key, out ProductCurve? curve) && product.Value.Points.Count == curve.Points.Count
                 && product.Value.Points.Zip(curve.Points).All(pair => pair.First.Rows == pair.Second.Rows && Near(pair.First.SecondsPerByte, pair.Second.SecondsPerByte)));
 
         bool Near(double mine, double theirs) => Math.Abs(mine - theirs) <= within * Math.Max(mine, theirs);
+    }
+
+    /// <summary>A device of the mean speed of several whose curves have the same points; named after the first, with its memory.</summary>
+    public static DeviceProfile MeanOf(IReadOnlyList<DeviceProfile> devices)
+    {
+        ArgumentNullException.ThrowIfNull(devices);
+        return devices.Count == 1 ? devices[0] : devices[0] with
+        {
+            ReadBytesPerSecond = devices.Average(device => device.ReadBytesPerSecond),
+            Products = devices[0].Products.ToDictionary(product => product.Key, product => new ProductCurve(
+                [.. product.Value.Points.Select(point => new ProductPoint(point.Rows, devices.Average(device => device.ProductOf(product.Key).At(point.Rows))))])),
+            DecodeAttentionSecondsPerByte = devices.Average(device => device.DecodeAttentionSecondsPerByte),
+            PrefillAttentionSecondsPerElement = devices.Average(device => device.PrefillAttentionSecondsPerElement),
+            ElementwiseSecondsPerFloat = devices.Average(device => device.ElementwiseSecondsPerFloat),
+            OperationSeconds = devices.Average(device => device.OperationSeconds),
+            StepSeconds = devices.Average(device => device.StepSeconds),
+        };
     }
 
     /// <summary>Every number finite and in its range.</summary>
@@ -59,6 +79,8 @@ public sealed record DeviceProfile
         Positive("element-wise s/float", ElementwiseSecondsPerFloat);
         if (!double.IsFinite(OperationSeconds) || OperationSeconds < 0)
             throw new ShardingException(FormattableString.Invariant($"device {Name}: seconds an operation {OperationSeconds} is not a finite number ≥ 0."));
+        if (!double.IsFinite(StepSeconds) || StepSeconds < 0)
+            throw new ShardingException(FormattableString.Invariant($"device {Name}: seconds a step {StepSeconds} is not a finite number ≥ 0."));
         if (Products.Count == 0)
             throw new ShardingException($"device {Name}: no weight format has a product curve.");
         foreach ((TensorType format, ProductCurve curve) in Products)

@@ -65,9 +65,11 @@ public sealed class LinkTable
         return new LinkTable(devices, links);
     }
 
+    /// <summary>Every number finite and in its range.</summary>
     /// <exception cref="ShardingException">A link has a number that it cannot have, or there are links for another number of devices.</exception>
-    internal void Check(IReadOnlyList<DeviceProfile> devices)
+    public void Check(IReadOnlyList<DeviceProfile> devices)
     {
+        ArgumentNullException.ThrowIfNull(devices);
         if (devices.Count != Devices)
             throw new ShardingException($"links of {Devices} devices for {devices.Count} devices.");
         for (int first = 0; first < Devices; first++)

@@ -33,7 +33,7 @@ public sealed class PlanCommandTests
     public void Products_OfTheEmbeddedModel_AreItsLayersShapesAndTheHeadsFormat()
     {
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.SmolLm2);
-        Assert.That(GroupProfile.Products(checkpoint).Select(shape => ((TensorType)shape.Format, shape.Outputs, shape.Inputs)), Is.EquivalentTo(new[]
+        Assert.That(GroupMeasurer.Products(checkpoint).Select(shape => ((TensorType)shape.Format, shape.Outputs, shape.Inputs)), Is.EquivalentTo(new[]
         {
             (TensorType.Q4_1, 576, 576), (TensorType.Q4_1, 192, 576), (TensorType.Q4_1, 1536, 576), (TensorType.Q4_1, 576, 1536), (TensorType.Q8_0, 49152, 576),
         }));

@@ -64,7 +64,7 @@ public sealed class GatewaySettingsTests
     [TestCase("--report", "/reports/last", nameof(GatewayOptions.Report), "/reports/last")]
     [TestCase("--tp", "3", nameof(GatewayOptions.Tp), 3)]
     [TestCase("--gpu-memory-utilization", "0.5", nameof(GatewayOptions.GpuMemoryUtilization), 0.5)]
-    [TestCase("--threads", "7", nameof(GatewayOptions.Threads), 7)]
+    [TestCase("--profile-cache", "off", nameof(GatewayOptions.ProfileCache), "off")]
     [TestCase("--transport", "ring", nameof(GatewayOptions.Transport), Transport.Ring)]
     [TestCase("--transport", "hosted", nameof(GatewayOptions.Transport), Transport.Hosted)]
     [TestCase("--wire", "bf16", nameof(GatewayOptions.Wire), Wire.Bf16)]
@@ -120,6 +120,19 @@ public sealed class GatewaySettingsTests
         Assert.That((options.Device.Kind, options.Device.List.Count), Is.EqualTo((DeviceKind.Cuda, 2)));
         Assert.That(options.Partition.Weights, Is.EqualTo(new[] { 2, 1.5 }));
         Assert.That(options.KvCache, Is.EqualTo(KvCacheSize.OfBytes(2L << 30)));
+    }
+
+    [Test]
+    public void Read_OneOrOneForEachWorker_AreParsed()
+    {
+        GatewayOptions options = ReadFlags("--threads", "1,2", "--rank-memory", "2GiB");
+        Assert.That(options.Threads.Values, Is.EqualTo(new[] { 1, 2 }));
+        Assert.That((options.RankMemory.At(0), options.RankMemory.At(7)), Is.EqualTo((2L << 30, 2L << 30)));
+        Assert.That(ReadFlags("--threads", "7", "--tp", "auto"), Has.Property(nameof(GatewayOptions.Tp)).Null);
+        Assert.That(Read([], [], "--threads", "1,many", "--rank-memory", "1,2GiB").Faults, Is.EqualTo(new[]
+        {
+            "--threads: 'many' is no whole number in 0..256.", "--rank-memory: '1' is no size; write 64KiB, 512MiB, 2GiB, in 1MiB..1024TiB.",
+        }));
     }
 
     [Test]

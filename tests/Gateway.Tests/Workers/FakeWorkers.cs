@@ -16,6 +16,9 @@ internal sealed class FakeWorkers(bool local = true) : IWorkerSource
     /// <summary>What a worker's load does before it reports; by seat and request.</summary>
     public Func<FakeWorker, LoadRequest, Task> OnLoad { get; set; } = (_, _) => Task.CompletedTask;
 
+    /// <summary>What a worker's device takes.</summary>
+    public Func<FakeWorker, MeasureRequest, MeasureReply> OnMeasure { get; set; } = (_, _) => throw new AssertionException("nobody measures here");
+
     /// <summary>The process that answers as a worker.</summary>
     public Func<FakeWorker, int> PidOf { get; set; } = worker => worker.Id;
 
@@ -112,9 +115,10 @@ internal sealed class FakeWorker(FakeWorkers owner, int seat, int pid) : IWorker
         return Task.CompletedTask;
     }
 
-    public Task<MeasureReply> MeasureAsync(MeasureRequest request, TimeSpan timeout, CancellationToken cancellation) => throw new AssertionException("nobody measures here");
+    public Task<MeasureReply> MeasureAsync(MeasureRequest request, TimeSpan timeout, CancellationToken cancellation) => Task.FromResult(owner.OnMeasure(this, request));
 
-    public Task<MeasureLinkReply> MeasureLinkAsync(MeasureLinkRequest request, TimeSpan timeout, CancellationToken cancellation) => throw new AssertionException("nobody measures here");
+    public Task<MeasureLinkReply> MeasureLinkAsync(MeasureLinkRequest request, TimeSpan timeout, CancellationToken cancellation) =>
+        Task.FromResult(new MeasureLinkReply { LatencySeconds = 1e-6, SmallBytesPerSecond = 1e9, LargeBytesPerSecond = 1e9 });
 
     public async Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation)
     {

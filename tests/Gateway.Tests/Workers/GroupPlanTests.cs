@@ -117,6 +117,42 @@ public sealed class GroupPlanTests
     }
 
     [Test]
+    public void Create_RankMemory_BoundsTheCacheByTheTightestRank()
+    {
+        // 5 + 4 query heads: two KV heads on each rank. What is left beside weights and activations holds 1600 tokens on rank 1, more on rank 0.
+        long scratch = Scratch(1), limit = Weights + scratch + (1600 * 2 * HeadBytes);
+        GroupPlan plan = Limited(new([2 * limit, limit]), PartitionWish.Even);
+        Assert.That((plan.KvBlocks * 16, plan.MaxModelLen), Is.EqualTo((1600, 1600)));
+        Assert.That(plan.CacheReason, Does.EndWith("leaves rank 1 beside weights and activations"));
+        Assert.That(Limited(new([limit]), PartitionWish.Even).KvBlocks * 16, Is.LessThanOrEqualTo(1600), "one limit for all");
+    }
+
+    [Test]
+    public void Create_RankMemoryThatHoldsNoBlock_SaysWhatItWouldHold()
+    {
+        ShardingException? fault = Assert.Throws<ShardingException>(() => Limited(new([Weights + Scratch(0) + 1000, 1L << 40]), PartitionWish.Even));
+        Assert.That(fault!.Message, Does.StartWith("--rank-memory: rank 0 may take ").And.Contain("activations"));
+        Assert.That(Assert.Throws<ShardingException>(() => Limited(new([1L << 30, 1L << 30, 1L << 30]), PartitionWish.Even))!.Message, Does.StartWith("--rank-memory has 3 values for 2 workers"));
+    }
+
+    [Test]
+    public void Create_RankMemoryUnequalAndPartitionAuto_StartsFromTheRoomierShares()
+    {
+        GroupPlan plan = Limited(new([128L << 20, 512L << 20]), PartitionWish.Auto, shard => 10_000_000L * shard.LocalHeads);
+        Assert.That(plan.Shards[0].LocalHeads, Is.LessThan(plan.Shards[1].LocalHeads));
+        Assert.That(plan.KvBlocks, Is.GreaterThan(Limited(new([128L << 20, 512L << 20]), PartitionWish.Even, shard => 10_000_000L * shard.LocalHeads).KvBlocks));
+    }
+
+    private static GroupPlan Limited(PerRank<long> limits, PartitionWish split, Func<ShardPlan, long>? weights = null) => GroupPlan.Create(
+        Config(), new GatewayOptions { RankMemory = limits, Partition = split }, DevicePlan.Cpu(2, "test"), 1L << 40, cores: 2, weights ?? (_ => Weights));
+
+    private static long Scratch(int rank)
+    {
+        ShardPlan shard = new(Config(), Partition.Even(Config(), 2), rank);
+        return (long)Sharding.Planning.ScratchSizes.Of(Config(), shard.LocalHeads, shard.LocalKvHeads, shard.LocalIntermediate, shard.LocalVocab, 512, 64);
+    }
+
+    [Test]
     public void Create_KvCacheInTokens_IsTakenAndBoundsTheContext()
     {
         GroupPlan plan = Plan(new GatewayOptions { KvCache = KvCacheSize.OfTokens(1000) }, Gpu(0, 8L << 30));
@@ -195,9 +231,11 @@ public sealed class GroupPlanTests
     [Test]
     public void Create_Threads_AreTheCoresSharedOutWhereTheHostIsThisOne()
     {
-        static int Threads(GatewayOptions options) => GroupPlan.Create(Config(), options, DevicePlan.Cpu(2, "test"), 1L << 40, cores: 8, _ => Weights).Threads;
+        static int Threads(GatewayOptions options) => GroupPlan.Create(Config(), options, DevicePlan.Cpu(2, "test"), 1L << 40, cores: 8, _ => Weights).Threads[0];
         Assert.That(Threads(new GatewayOptions()), Is.EqualTo(4));
-        Assert.That(Threads(new GatewayOptions { Threads = 3 }), Is.EqualTo(3));
+        Assert.That(Threads(new GatewayOptions { Threads = new([3]) }), Is.EqualTo(3));
+        Assert.That(GroupPlan.Create(Config(), new GatewayOptions { Threads = new([1, 2]) }, DevicePlan.Cpu(2, "test"), 1L << 40, cores: 8, _ => Weights).Threads, Is.EqualTo(new[] { 1, 2 }));
+        Assert.That(Assert.Throws<ShardingException>(() => Threads(new GatewayOptions { Threads = new([1, 2, 3]) }))!.Message, Does.StartWith("--threads has 3 values for 2 workers"));
         Assert.That(Threads(new GatewayOptions { Workers = ["http://a:1", "http://b:1"] }), Is.Zero, "known when the workers have said what they have");
     }
 

@@ -53,7 +53,7 @@ public sealed class LoadPlannerTests
 
     [Test]
     public void Requests_ThreadsGiven_AreTaken() =>
-        Assert.That(Requests(External with { Threads = 5 }, Worker("h/i/s", 2, 2), Worker("h/i/s", 2, 2)).Select(request => request.Threads), Is.All.EqualTo(5));
+        Assert.That(Requests(External with { Threads = new([5]) }, Worker("h/i/s", 2, 2), Worker("h/i/s", 2, 2)).Select(request => request.Threads), Is.All.EqualTo(5));
 
     [Test]
     public void Requests_WorkersThatShareCpus_AreBoundToTheirOwn()
@@ -63,7 +63,8 @@ public sealed class LoadPlannerTests
             worker.Cpus.Add([3, 1, 4, 6]);
         Assert.That(Requests(External, pair).Select(request => request.Cpus), Is.EqualTo(new[] { new[] { 3, 1 }, [4, 6] }));
         Assert.That(Requests(External with { Pin = false }, pair).Select(request => request.Cpus), Is.All.Empty);
-        Assert.That(Requests(External with { Threads = 3 }, pair).Select(request => request.Cpus), Is.All.EqualTo(new[] { 3, 1, 4, 6 }), "more threads than CPUs");
+        Assert.That(Requests(External with { Threads = new([3]) }, pair).Select(request => request.Cpus), Is.All.EqualTo(new[] { 3, 1, 4, 6 }), "more threads than CPUs");
+        Assert.That(Requests(External with { Threads = new([1, 3]) }, pair).Select(request => request.Cpus), Is.EqualTo(new[] { new[] { 3 }, [1, 4, 6] }), "in proportion to their threads");
         pair[1].Cpus[0] = 7;
         Assert.That(Requests(External, pair).Select(request => request.Cpus), Is.EqualTo(new[] { new[] { 3, 1, 4, 6 }, [7, 1, 4, 6] }), "cpusets of their own");
     }

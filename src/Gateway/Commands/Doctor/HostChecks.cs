@@ -64,15 +64,15 @@ internal static class HostChecks
         string have = $"{Amounts.Count(facts.Cores, "core")}, {quota}";
         if (facts.Plan is not { } plan || facts.Options.Workers.Count > 0)
             return Finding.Ok(Check, $"{have}.");
-        int threads = plan.Devices.OnGpus ? plan.Degree : plan.Degree * plan.Threads;
+        int threads = plan.Devices.OnGpus ? plan.Degree : plan.Threads.Sum();
         double limit = Math.Min(facts.Cores, facts.CpuQuota ?? facts.Cores);
         string text = $"{have}; {Amounts.Count(plan.Degree, "worker")} compute with {Amounts.Count(threads, "thread")}.";
         if (threads <= limit)
             return Finding.Ok(Check, text);
         int fitting = Math.Max(1, (int)limit / plan.Degree);
         return Finding.Warn(Check, text, facts.CpuQuota < threads
-            ? string.Create(CultureInfo.InvariantCulture, $"cpus: \"{threads}\"   (docker run --cpus {threads}){(fitting < plan.Threads ? $", or --threads {fitting}" : "")}")
-            : fitting < plan.Threads
+            ? string.Create(CultureInfo.InvariantCulture, $"cpus: \"{threads}\"   (docker run --cpus {threads}){(fitting < plan.Threads.Max() ? $", or --threads {fitting}" : "")}")
+            : fitting < plan.Threads.Max()
                 ? string.Create(CultureInfo.InvariantCulture, $"--threads {fitting}")
                 : string.Create(CultureInfo.InvariantCulture, $"--tp {Math.Max(1, (int)limit)}"));
     }

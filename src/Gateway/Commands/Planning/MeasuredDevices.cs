@@ -16,10 +16,11 @@ internal static class MeasuredDevices
     /// <param name="checkpoint">The model, whose shapes and formats are timed.</param>
     /// <param name="options">Checked settings.</param>
     /// <param name="source">Where the workers come from.</param>
+    /// <param name="profiler">Finds out what the workers can do.</param>
     /// <param name="cancellation">Ends it.</param>
     /// <exception cref="WorkerStartException">A worker does not start or answer, or cannot measure.</exception>
     /// <exception cref="ShardingException">The settings do not fit the model or the host, or name a device that cannot be timed yet.</exception>
-    public static async Task<PlannedDevices> MeasureAsync(ModelCheckpoint checkpoint, GatewayOptions options, IWorkerSource source, CancellationToken cancellation)
+    public static async Task<PlannedDevices> MeasureAsync(ModelCheckpoint checkpoint, GatewayOptions options, IWorkerSource source, GroupProfiler profiler, CancellationToken cancellation)
     {
         IReadOnlyList<HelloReply> hosts = await DeviceSurvey.RunAsync(options, source as LocalWorkers, cancellation);
         DevicePlan devices = DevicePlanner.Create(options, hosts);
@@ -43,7 +44,7 @@ internal static class MeasuredDevices
             // External workers outlive gateways and refuse epochs they have seen: the clock keeps ours ahead of an earlier gateway's.
             long epoch = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
             TransportChoice transport = await TransportNegotiation.ChooseAsync(options.Transport, plan.Devices, facts, epoch, [.. workers.Select(worker => worker.Link)], cancellation);
-            GroupProfile profile = await GroupProfile.MeasureAsync(checkpoint, options, plan, workers, facts, transport, epoch + 1, cancellation);
+            GroupProfile profile = await profiler.ProfileAsync(plan, workers, facts, transport, epoch + 1, cancellation);
             string[] places = [.. facts.Select((fact, rank) => workers[rank].Process is null ? workers[rank].Link.Address : "this host")];
             return new PlannedDevices(
                 profile.Devices, profile.Links, places, [.. places.Select((place, rank) => places.Take(rank).Count(before => before == place))], IsDerived: false, profile.Notes);

@@ -159,15 +159,15 @@ internal static class PlanReasons
 
     private static string Why(ComputeParts parts, bool decodes)
     {
-        double most = Math.Max(Math.Max(parts.Products, parts.Attention), Math.Max(parts.Elementwise, parts.Overhead));
-        return most == parts.Products ? decodes ? "reads its weights" : "computes its products"
+        double most = Math.Max(parts.Gateway, Math.Max(Math.Max(parts.Products, parts.Attention), Math.Max(parts.Elementwise, parts.Overhead)));
+        return most == parts.Gateway ? "shares its processor with the gateway" : most == parts.Products ? decodes ? "reads its weights" : "computes its products"
             : most == parts.Attention ? decodes ? "reads keys and values" : "computes attention"
             : most == parts.Elementwise ? "works on rows of the stream" : "starts operations";
     }
 
     private static string Shares(ComputeParts parts) => string.Join(", ", new[]
     {
-        ("products", parts.Products), ("attention", parts.Attention), ("element-wise", parts.Elementwise), ("overhead", parts.Overhead),
+        ("products", parts.Products), ("attention", parts.Attention), ("element-wise", parts.Elementwise), ("overhead", parts.Overhead), ("gateway", parts.Gateway),
     }.Where(part => part.Item2 >= Little * parts.Total).Select(part => Text($"{part.Item1} {part.Item2 / parts.Total:P0}")));
 
     private static string Name(PredictedPlan predicted, RankedPlan plan, int rank) => predicted.Devices.Profiles[plan.Devices[rank]].Name;

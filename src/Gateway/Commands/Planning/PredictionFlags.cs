@@ -18,6 +18,7 @@ internal sealed class PredictionFlags
     };
 
     private readonly Option<bool> _measure = new("--measure") { Description = "Plans for the workers that serve would have here, as they are now: starts them, times them and the ways between them (some seconds)." };
+    private readonly Option<bool> _fresh = new("--fresh") { Description = "With --measure: times the workers even where a profile of them is kept, and keeps the new one." };
     private readonly Option<string?> _objective = new("--objective") { Description = "What the plan is to be good at. Default: latency.", HelpName = string.Join('|', Words.Objectives.All) };
     private readonly Option<string?> _prompt = new("--prompt-tokens") { Description = "Tokens of a prompt. Default: 512.", HelpName = "N" };
     private readonly Option<string?> _output = new("--output-tokens") { Description = "Tokens generated for it. Default: 128.", HelpName = "N" };
@@ -28,7 +29,7 @@ internal sealed class PredictionFlags
     private readonly Option<bool> _json = new("--json") { Description = "Print JSON." };
     private readonly Option<bool> _compose = new("--compose") { Description = "Print the docker-compose.override.yml of the plan." };
 
-    private IEnumerable<Option> All => [_devices, _measure, _objective, _prompt, _output, _batch, _context, _chunk, _explain, _json, _compose];
+    private IEnumerable<Option> All => [_devices, _measure, _fresh, _objective, _prompt, _output, _batch, _context, _chunk, _explain, _json, _compose];
 
     /// <summary>Gives a command these flags.</summary>
     public static PredictionFlags AddTo(Command command)
@@ -47,9 +48,11 @@ internal sealed class PredictionFlags
         Option[] given = [.. All.Where(option => option != _devices && option != _measure && parsed.GetResult(option) is OptionResult { Implicit: false })];
         bool measures = parsed.GetValue(_measure);
         if (devices is null && !measures)
-            return new GivenPrediction(null, false, null, false, false, false, given.Length == 0 ? [] : [$"{given[0].Name}: needs --devices FILE.json or --measure; predictions are made for known devices."]);
+            return new GivenPrediction(null, false, false, null, false, false, false, given.Length == 0 ? [] : [$"{given[0].Name}: needs --devices FILE.json or --measure; predictions are made for known devices."]);
         if (devices is not null && measures)
             faults.Add("--devices and --measure: the devices are those of the file, or those that are here.");
+        if (devices is not null && parsed.GetValue(_fresh))
+            faults.Add("--fresh: only --measure times anything.");
 
         PlanObjective objective = default;
         if (parsed.GetValue(_objective) is { } word && !Words.Objectives.TryParse(word, out objective))
@@ -62,7 +65,7 @@ internal sealed class PredictionFlags
             faults.Add(string.Create(CultureInfo.InvariantCulture, $"--context: {context} is less than --prompt-tokens and --output-tokens together, {prompt + output}."));
         if (parsed.GetValue(_json) && parsed.GetValue(_compose))
             faults.Add("--json and --compose: one of them is printed.");
-        return new GivenPrediction(devices, measures, workload, parsed.GetValue(_explain), parsed.GetValue(_json), parsed.GetValue(_compose), faults);
+        return new GivenPrediction(devices, measures, parsed.GetValue(_fresh), workload, parsed.GetValue(_explain), parsed.GetValue(_json), parsed.GetValue(_compose), faults);
 
         int Number(Option<string?> option, int most, int fallback)
         {
@@ -79,12 +82,13 @@ internal sealed class PredictionFlags
 /// <summary>A prediction as somebody asked for it.</summary>
 /// <param name="Devices">The file; null = none.</param>
 /// <param name="Measures">Whether it is for the devices that are here.</param>
+/// <param name="IsFresh">Whether they are timed though a profile of them is kept.</param>
 /// <param name="Workload">What for.</param>
 /// <param name="Explains">Whether the report gives reasons.</param>
 /// <param name="IsJson">Whether it is JSON.</param>
 /// <param name="IsCompose">Whether it is a compose file.</param>
 /// <param name="Faults">Everything that is wrong.</param>
-internal sealed record GivenPrediction(string? Devices, bool Measures, Workload? Workload, bool Explains, bool IsJson, bool IsCompose, IReadOnlyList<string> Faults)
+internal sealed record GivenPrediction(string? Devices, bool Measures, bool IsFresh, Workload? Workload, bool Explains, bool IsJson, bool IsCompose, IReadOnlyList<string> Faults)
 {
     /// <summary>Whether any is asked for.</summary>
     public bool IsAsked => Devices is not null || Measures;

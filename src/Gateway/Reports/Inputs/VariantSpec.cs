@@ -76,5 +76,9 @@ internal sealed record VariantSpec(string Name, int Degree, string Partition)
     /// <param name="cores">Cores of the host.</param>
     public static int ThreadsOf(int degree, int threads, int cores) => Math.Min(cores, degree * (threads > 0 ? threads : Math.Max(1, cores / degree)));
 
+    /// <summary>The same for threads as a setting gives them.</summary>
+    public static int ThreadsOf(int degree, PerRank<int> threads, int cores) =>
+        threads.Values.Count > 1 ? Math.Min(cores, threads.Values.Sum(count => count > 0 ? count : Math.Max(1, cores / degree))) : ThreadsOf(degree, threads.At(0), cores);
+
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
 }

@@ -1,4 +1,5 @@
 using TpServe.Gateway.Reports.Inputs;
+using TpServe.Gateway.Settings;
 
 namespace TpServe.Gateway.Reports.Measuring;
 
@@ -12,7 +13,7 @@ internal sealed record ReportOrder
     public required IReadOnlyList<string> ServerFlags { get; init; }
 
     /// <summary>Threads of each worker as the settings say; 0 = the cores divided by the workers.</summary>
-    public required int Threads { get; init; }
+    public required PerRank<int> Threads { get; init; }
 
     /// <summary>Cores of this host.</summary>
     public required int Cores { get; init; }

@@ -34,7 +34,7 @@ internal sealed class ReportRun(ReportOrder order, Action<string> progress, Time
 
         // 2. On GPUs every degree has resources of its own.
         ReportVariant first = outcomes[0].Variant;
-        VariantSpec? baseline = first.Resource == "threads" && order.Threads == 0 ? VariantSpec.Baseline(order.Variants, order.Cores) : null;
+        VariantSpec? baseline = first.Resource == "threads" && order.Threads.Values.All(count => count == 0) ? VariantSpec.Baseline(order.Variants, order.Cores) : null;
         if (baseline is not null)
             report.Variants.Add(await TryAsync(baseline, [], cancellation));
         await RepeatAsync([.. order.Variants, .. baseline is null ? (VariantSpec[])[] : [baseline]], report.Variants, cancellation);

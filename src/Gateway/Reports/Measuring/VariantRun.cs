@@ -27,7 +27,7 @@ internal sealed class VariantRun(ReportOrder order, Action<string> progress)
     public async Task<VariantOutcome> RunAsync(VariantSpec spec, Func<ServerClient, Task<TextTokens>> prepare, bool first, CancellationToken cancellation)
     {
         // 1. The memory is read while no server computes, here and twice more: a shared host's memory is not the same a second later.
-        int resources = VariantSpec.ThreadsOf(spec.Degree, spec.Threads > 0 ? spec.Threads : order.Threads, order.Cores);
+        int resources = spec.Threads > 0 ? VariantSpec.ThreadsOf(spec.Degree, spec.Threads, order.Cores) : VariantSpec.ThreadsOf(spec.Degree, order.Threads, order.Cores);
         double read = StreamingRead.Measure(resources);
         await using MeasuredServer server = await MeasuredServer.StartAsync([.. order.ServerFlags, .. spec.Flags], order.ReadyTimeout, cancellation);
         using ServerClient client = new(server.Grpc);
