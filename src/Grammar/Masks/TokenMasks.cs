@@ -1,0 +1,145 @@
+using TpServe.Grammar.Pushdown;
+
+namespace TpServe.Grammar.Masks;
+
+/// <summary>The masks of one grammar over one vocabulary, with what was learned on the way.</summary>
+/// <remarks>
+/// 1. For a node, what tokens do within its rule is found once by a walk of the trie, and kept. 2. Where a rule ends inside a token, the rest of the token
+/// is walked from the node to which the rule returns; that too is kept, by that pair. So a mask is mostly a few ors, at any depth and in any context.
+/// 3. Only where the limit of depth is near does the state itself decide, by a walk of the whole trie.
+/// Threads  any; one at a time.
+/// </remarks>
+internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
+{
+    private readonly Lock _lock = new();
+    private readonly Dictionary<int, LocalMask> _locals = [];
+    private readonly Dictionary<(int[] Returns, int Node), LocalMask> _rests = [];
+    private readonly ParseState[] _path = new ParseState[trie.LongestToken + 1];
+    private readonly HashSet<Reading> _added = [];
+    private long _bytes;
+
+    public TokenTrie Trie { get; } = trie;
+
+    /// <summary>Sets the bits of the tokens that may follow, clears all others.</summary>
+    public void Fill(ParseState state, Span<ulong> mask)
+    {
+        if (mask.Length < Trie.MaskWords)
+            throw new ArgumentException($"A mask over {Trie.VocabularySize} tokens needs {Trie.MaskWords} words, not {mask.Length}.", nameof(mask));
+        mask.Clear();
+        lock (_lock)
+        {
+            _added.Clear();
+            foreach (Reading reading in state.Kernel)
+                if (!Add(reading, mask))
+                {
+                    WalkAll(state, mask);
+                    return;
+                }
+        }
+    }
+
+    // False where the stack could become too deep within a token.
+    private bool Add(Reading reading, Span<ulong> mask)
+    {
+        if (!_added.Add(reading))
+            return true;
+        LocalMask local = LocalOf(reading.Node);
+        if ((reading.Stack?.Depth ?? 0) + local.Depth > automaton.Limits.StackDepth)
+            return false;
+        local.Bits.AddTo(mask);
+        Frame? stack = reading.Stack;
+        if (local.ReturnsAtOnce && stack is not null && !Add(new Reading(stack.Return, stack.Parent), mask))
+            return false;
+        for (int[] returns = local.Returns; returns.Length > 0 && stack is not null; stack = stack.Parent)
+        {
+            LocalMask rest = RestOf(returns, stack.Return);
+            if ((stack.Parent?.Depth ?? 0) + rest.Depth > automaton.Limits.StackDepth)
+                return false;
+            rest.Bits.AddTo(mask);
+            returns = rest.Returns;
+        }
+        return true;
+    }
+
+    private LocalMask LocalOf(int node)
+    {
+        if (automaton.Program.StringOf(node) is CountedString text && node >= text.Inside && text.PhaseOf(node) == CountedString.Boundary)
+        {
+            int count = text.CountOf(node);
+            int least = text.Min - count, most = text.Max == CountedString.Unbounded ? int.MaxValue : text.Max - count;
+            if (least <= 0 && most >= Trie.LongestToken)
+                return Trie.Strings.Local(0, int.MaxValue);
+            return Kept(_locals, node) ?? Keep(_locals, node, Trie.Strings.Local(least, most));
+        }
+        return Kept(_locals, node) ?? Keep(_locals, node, Walk([0], automaton.StartAt(node)));
+    }
+
+    private LocalMask RestOf(int[] returns, int node) =>
+        Kept(_rests, (returns, node)) ?? Keep(_rests, (returns, node), Walk(returns, automaton.StartAt(node)));
+
+    private static LocalMask? Kept<TKey>(Dictionary<TKey, LocalMask> cache, TKey key) where TKey : notnull => cache.GetValueOrDefault(key);
+
+    private LocalMask Keep<TKey>(Dictionary<TKey, LocalMask> cache, TKey key, LocalMask mask) where TKey : notnull
+    {
+        if (_bytes > automaton.Limits.MaskCacheBytes)
+        {
+            _locals.Clear();
+            _rests.Clear();
+            _bytes = 0;
+        }
+        cache[key] = mask;
+        _bytes += mask.Bytes;
+        return mask;
+    }
+
+    // The subtrees of some nodes, from a state with the base below it.
+    private LocalMask Walk(ReadOnlySpan<int> roots, ParseState start)
+    {
+        List<int> tokens = [], returns = [];
+        int deepest = start.Depth;
+        foreach (int root in roots)
+        {
+            deepest = Math.Max(deepest, Walk(root, start, tokens, returns));
+            // A caller that ends at once lets its own caller decide about the same bytes.
+            if (start.ReturnsToBase && root != 0)
+                returns.Add(root);
+        }
+        return new LocalMask(new TokenBits(tokens, Trie.MaskWords), [.. returns], start.ReturnsToBase, deepest);
+    }
+
+    private int Walk(int root, ParseState start, List<int> tokens, List<int> returns)
+    {
+        ReadOnlySpan<byte> bytes = Trie.Bytes;
+        ReadOnlySpan<int> depths = Trie.Depths, ends = Trie.Ends;
+        int deepest = 0, end = ends[root];
+        _path[depths[root]] = start;
+        for (int node = root + 1; node < end;)
+        {
+            ParseState before = _path[depths[node] - 1];
+            ParseState state = before.Known(bytes[node]) ?? automaton.Step(before, bytes[node]);
+            if (state == ParseState.Dead)
+            {
+                node = ends[node];
+                continue;
+            }
+            foreach (int token in Trie.TokensAt(node))
+                tokens.Add(token);
+            deepest = Math.Max(deepest, state.Depth);
+            if (state.ReturnsToBase && ends[node] > node + 1)
+                returns.Add(node);
+            if (state.Active.Length == 0)
+                node = ends[node];
+            else
+                _path[depths[node++]] = state;
+        }
+        return deepest;
+    }
+
+    private void WalkAll(ParseState state, Span<ulong> mask)
+    {
+        List<int> tokens = [], returns = [];
+        Walk(0, state, tokens, returns);
+        mask.Clear();
+        new TokenBits(tokens, Trie.MaskWords).AddTo(mask);
+    }
+}
