@@ -27,6 +27,48 @@ internal sealed class Dfa
     /// <summary>True where nothing is accepted. Only of a trimmed automaton.</summary>
     public bool IsEmpty => !Accepts[0] && Edges[0].Length == 0;
 
+    /// <summary>An automaton whose states are found by trying each symbol from the start on.</summary>
+    public static Dfa Explore<TState>(TState start, IReadOnlyList<int> symbols, Func<TState, int, TState?> step, Func<TState, bool> accepts, CompileBudget budget)
+        where TState : struct
+    {
+        Dictionary<TState, int> numbers = new() { [start] = 0 };
+        List<TState> states = [start];
+        List<DfaEdge[]> edges = [];
+        budget.AddStates(1);
+        for (int i = 0; i < states.Count; i++)
+        {
+            List<DfaEdge> made = [];
+            budget.Spend(symbols.Count);
+            foreach (int symbol in symbols)
+                if (step(states[i], symbol) is TState next)
+                {
+                    if (!numbers.TryGetValue(next, out int number))
+                    {
+                        budget.AddStates(1);
+                        numbers.Add(next, number = states.Count);
+                        states.Add(next);
+                    }
+                    made.Add(new DfaEdge(symbol, symbol, number));
+                }
+            edges.Add([.. made]);
+        }
+        return new Dfa(edges, [.. states.Select(accepts)], budget).Trim();
+    }
+
+    /// <summary>Texts of so many characters; most null = without end.</summary>
+    public static Dfa OfLength(int least, int? most, CompileBudget budget)
+    {
+        int last = most ?? least;
+        budget.AddStates(last + 1);
+        List<DfaEdge[]> edges = [];
+        for (int count = 0; count <= last; count++)
+        {
+            int next = count < last ? count + 1 : most is null ? last : -1;
+            edges.Add(next < 0 ? [] : [.. CharSet.All.Ranges.Select(range => new DfaEdge(range.Lo, range.Hi, next))]);
+        }
+        return new Dfa(edges, [.. Enumerable.Range(0, last + 1).Select(count => count >= least)], budget).Trim();
+    }
+
     /// <summary>The target of a symbol, -1 = none.</summary>
     public int Step(int state, int symbol)
     {

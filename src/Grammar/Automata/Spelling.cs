@@ -12,7 +12,11 @@ internal sealed class Spelling(Nfa nfa, bool insideJson)
 {
     private static readonly CharSet Escaped = CharSet.Of([(0, 0x1F), ('"', '"'), ('\\', '\\')]);
 
+    private static readonly CharSet Ascii = CharSet.Of(0, 0x7F);
+
     private readonly Dictionary<(int To, int Bytes), int> _tails = [];
+    private readonly Dictionary<int, int> _escapes = [];
+    private readonly Dictionary<(int To, int Lead), int> _leads = [];
 
     /// <summary>Edges from a state to another for each character of a set.</summary>
     public void Add(int from, CharSet set, int to)
@@ -20,10 +24,19 @@ internal sealed class Spelling(Nfa nfa, bool insideJson)
         set = set.Intersect(CharSet.All);
         if (insideJson)
         {
-            foreach ((int lo, int hi) in set.Intersect(Escaped).Ranges)
-                for (int c = lo; c <= hi; c++)
-                    nfa.AddPath(from, Encoding.ASCII.GetBytes(EscapeOf(c)), to);
+            CharSet escaped = set.Intersect(Escaped);
+            if (escaped.Ranges.AsSpan().SequenceEqual(Escaped.Ranges))
+                nfa.AddSymbol(from, '\\', AnyEscape(to));
+            else
+                foreach ((int lo, int hi) in escaped.Ranges)
+                    for (int c = lo; c <= hi; c++)
+                        nfa.AddPath(from, Encoding.ASCII.GetBytes(EscapeOf(c)), to);
             set = set.Except(Escaped);
+        }
+        if (set.Ranges is [.., (<= 0x80, 0xD7FF), (0xE000, CharSet.LastCodePoint)])
+        {
+            AddBeyondAscii(from, to);
+            set = set.Intersect(Ascii);
         }
         foreach ((int lo, int hi) in set.Ranges)
             AddRange(from, lo, hi, to);
@@ -94,6 +107,42 @@ internal sealed class Spelling(Nfa nfa, bool insideJson)
         }
         if (least <= most)
             nfa.AddRange(from, least, most, Tail(to, lo.Length - 1));
+    }
+
+    // All characters of more than one byte: the same few states serve every state from which they lead to another.
+    private void AddBeyondAscii(int from, int to)
+    {
+        nfa.AddRange(from, 0xC2, 0xDF, Tail(to, 1));
+        nfa.AddSymbol(from, 0xE0, Lead(to, 0xE0, 0xA0, 0xBF, 1));
+        nfa.AddRange(from, 0xE1, 0xEC, Tail(to, 2));
+        nfa.AddSymbol(from, 0xED, Lead(to, 0xED, 0x80, 0x9F, 1));
+        nfa.AddRange(from, 0xEE, 0xEF, Tail(to, 2));
+        nfa.AddSymbol(from, 0xF0, Lead(to, 0xF0, 0x90, 0xBF, 2));
+        nfa.AddRange(from, 0xF1, 0xF3, Tail(to, 3));
+        nfa.AddSymbol(from, 0xF4, Lead(to, 0xF4, 0x80, 0x8F, 2));
+    }
+
+    private int Lead(int to, int lead, int lo, int hi, int more)
+    {
+        if (!_leads.TryGetValue((to, lead), out int state))
+        {
+            _leads.Add((to, lead), state = nfa.AddState());
+            nfa.AddRange(state, lo, hi, Tail(to, more));
+        }
+        return state;
+    }
+
+    // After a backslash: what is left of each canonical escape.
+    private int AnyEscape(int to)
+    {
+        if (!_escapes.TryGetValue(to, out int state))
+        {
+            _escapes.Add(to, state = nfa.AddState());
+            foreach ((int lo, int hi) in Escaped.Ranges)
+                for (int c = lo; c <= hi; c++)
+                    nfa.AddPath(state, Encoding.ASCII.GetBytes(EscapeOf(c)[1..]), to);
+        }
+        return state;
     }
 
     // The state from which so many continuation bytes lead to another.

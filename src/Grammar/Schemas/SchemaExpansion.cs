@@ -1,0 +1,210 @@
+using System.Text.Json;
+using TpServe.Grammar.Automata;
+using TpServe.Grammar.Regexes;
+
+namespace TpServe.Grammar.Schemas;
+
+/// <summary>Schemas that must hold together, as a list of alternatives: references followed, allOf multiplied out, anyOf and oneOf spread.</summary>
+/// <remarks>
+/// Properties and items are left as they are, so recursion through them ends; recursion without any is refused.
+/// oneOf is the union of its branches only where no value can satisfy two of them; where that is not certain it is refused.
+/// </remarks>
+internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget)
+{
+    private const int MostAlternatives = 256;
+    private const int DeepestProof = 6;
+
+    private readonly Dictionary<int, IReadOnlyList<Alternative>?> _known = []; // null = being expanded
+    private readonly Dictionary<string, Dfa> _patterns = [];
+    private int _depth;
+
+    /// <summary>The alternatives of some schemas at once.</summary>
+    public IReadOnlyList<Alternative> Expand(IEnumerable<SchemaNode> schemas)
+    {
+        IReadOnlyList<Alternative> alternatives = [Alternative.Any];
+        foreach (SchemaNode schema in schemas)
+            alternatives = Product(alternatives, Expand(schema), schema);
+        return alternatives;
+    }
+
+    /// <summary>A pattern as an automaton over characters, made once.</summary>
+    public Dfa Search(string pattern, string place)
+    {
+        if (!_patterns.TryGetValue(pattern, out Dfa? automaton))
+            _patterns.Add(pattern, automaton = Pattern.Search(pattern, budget, place));
+        return automaton;
+    }
+
+    /// <summary>Whether a value satisfies an alternative, whatever <see cref="Alternative.Values"/> it lists.</summary>
+    public bool Satisfies(JsonElement value, Alternative alternative)
+    {
+        budget.Spend(10);
+        if ((JsonValues.KindOf(value) & alternative.Kinds) == 0)
+            return false;
+        switch (value.ValueKind)
+        {
+            case JsonValueKind.Number:
+                return JsonNumber.Parse(value) is JsonNumber number
+                    && (alternative.Lower is not NumberBound low || number.CompareTo(low.Value) >= (low.IsExclusive ? 1 : 0))
+                    && (alternative.Upper is not NumberBound high || number.CompareTo(high.Value) <= (high.IsExclusive ? -1 : 0))
+                    && alternative.Multiples.All(number.IsMultipleOf);
+            case JsonValueKind.String:
+                int[] characters = [.. SchemaSource.Text(value).EnumerateRunes().Select(rune => rune.Value)];
+                budget.Spend(characters.Length);
+                return characters.Length >= alternative.MinLength && !(characters.Length > alternative.MaxLength)
+                    && alternative.Patterns.All(pattern => Search(pattern.Pattern, pattern.Place).Matches(characters))
+                    && alternative.Formats.All(format => StringFormats.Automaton(format, budget).Matches(characters));
+            case JsonValueKind.Array:
+                return value.GetArrayLength() >= alternative.MinItems && !(value.GetArrayLength() > alternative.MaxItems)
+                    && value.EnumerateArray().Index().All(item => SatisfiesAll(item.Item, ItemSchemas(alternative, item.Index)));
+            case JsonValueKind.Object:
+                int count = value.GetPropertyCount();
+                return count >= alternative.MinProperties && !(count > alternative.MaxProperties)
+                    && alternative.Required.All(name => value.TryGetProperty(name, out _))
+                    && value.EnumerateObject().All(property => IsName(property.Name, alternative) && SatisfiesAll(property.Value, PropertySchemas(alternative, property.Name)));
+            default:
+                return true;
+        }
+    }
+
+    /// <summary>The schemas of an array's item.</summary>
+    public static List<SchemaNode> ItemSchemas(Alternative alternative, int index) =>
+        [.. alternative.Arrays.Select(part => index < part.Prefix.Count ? part.Prefix[index] : part.Items).OfType<SchemaNode>()];
+
+    /// <summary>The schemas of an object's property.</summary>
+    public List<SchemaNode> PropertySchemas(Alternative alternative, string name)
+    {
+        List<SchemaNode> schemas = [];
+        int[] characters = [.. name.EnumerateRunes().Select(rune => rune.Value)];
+        foreach (ObjectPart part in alternative.Objects)
+        {
+            List<SchemaNode> own = [.. part.Patterns.Where(pattern => Search(pattern.Pattern, pattern.Schema.Place).Matches(characters)).Select(pattern => pattern.Schema)];
+            if (part.ByName.TryGetValue(name, out SchemaNode? schema))
+                own.Add(schema);
+            if (own.Count == 0 && part.Additional is not null)
+                own.Add(part.Additional);
+            schemas.AddRange(own);
+        }
+        return schemas;
+    }
+
+    /// <summary>Whether a name satisfies propertyNames.</summary>
+    public bool IsName(string name, Alternative alternative) =>
+        alternative.Names.Count == 0 || SatisfiesAll(JsonSerializer.SerializeToElement(name), alternative.Names);
+
+    /// <summary>True only where no value at all satisfies the alternative. Formats and whatever is unsure count as satisfiable.</summary>
+    public bool IsEmpty(Alternative alternative, int depth = 0)
+    {
+        budget.Spend(10);
+        if (alternative.Values is not null)
+            return !alternative.Values.Any(value => Satisfies(value, alternative with { Formats = [] }));
+        JsonKinds possible = alternative.Kinds;
+        if (possible.HasFlag(JsonKinds.Integer) && NoNumber(alternative, integer: true))
+            possible &= ~JsonKinds.Integer;
+        if (possible.HasFlag(JsonKinds.Fraction) && NoNumber(alternative, integer: false))
+            possible &= ~JsonKinds.Fraction;
+        if (possible.HasFlag(JsonKinds.String) && NoString(alternative))
+            possible &= ~JsonKinds.String;
+        if (possible.HasFlag(JsonKinds.Array) && NoArray(alternative, depth))
+            possible &= ~JsonKinds.Array;
+        if (possible.HasFlag(JsonKinds.Object) && NoObject(alternative, depth))
+            possible &= ~JsonKinds.Object;
+        return possible == JsonKinds.None;
+    }
+
+    private bool SatisfiesAll(JsonElement value, List<SchemaNode> schemas) => SatisfiesAll(value, (IReadOnlyList<SchemaNode>)schemas);
+
+    private bool SatisfiesAll(JsonElement value, IReadOnlyList<SchemaNode> schemas) =>
+        Expand(schemas).Any(alternative => (alternative.Values?.Any(listed => JsonValues.AreEqual(listed, value)) ?? true) && Satisfies(value, alternative));
+
+    private static bool NoNumber(Alternative alternative, bool integer)
+    {
+        if (!integer && alternative.Multiples.Any(divisor => divisor.IsInteger))
+            return true;
+        if (alternative.Lower is not NumberBound low || alternative.Upper is not NumberBound high)
+            return false;
+        int order = low.Value.CompareTo(high.Value);
+        if (order > 0 || (order == 0 && (low.IsExclusive || high.IsExclusive)))
+            return true;
+        return integer && order == 0 && !low.Value.IsInteger;
+    }
+
+    private bool NoString(Alternative alternative)
+    {
+        if (alternative.MinLength > alternative.MaxLength)
+            return true;
+        if (alternative.Patterns.Count == 0)
+            return false;
+        Dfa? all = null;
+        foreach ((string pattern, string place) in alternative.Patterns)
+            all = all is null ? Search(pattern, place) : all.Intersect(Search(pattern, place));
+        return all!.IsEmpty;
+    }
+
+    private bool NoArray(Alternative alternative, int depth)
+    {
+        if (alternative.MinItems > alternative.MaxItems)
+            return true;
+        int looked = Math.Min(alternative.MinItems, alternative.Arrays.Select(part => part.Prefix.Count + 1).DefaultIfEmpty(0).Max());
+        return Enumerable.Range(0, looked).Any(index => NoValue(ItemSchemas(alternative, index), depth));
+    }
+
+    private bool NoObject(Alternative alternative, int depth) =>
+        alternative.MinProperties > alternative.MaxProperties || alternative.Required.Count > alternative.MaxProperties
+        || alternative.Required.Any(name => !IsName(name, alternative) || NoValue(PropertySchemas(alternative, name), depth));
+
+    private bool NoValue(List<SchemaNode> schemas, int depth) =>
+        depth < DeepestProof && schemas.Count > 0 && Expand(schemas).All(alternative => IsEmpty(alternative, depth + 1));
+
+    private IReadOnlyList<Alternative> Expand(SchemaNode node)
+    {
+        if (_known.TryGetValue(node.Id, out IReadOnlyList<Alternative>? known))
+            return known ?? throw new GrammarException(GrammarErrorKind.Invalid, "$ref", node.Place, "the schema refers to itself with no value in between");
+        if (++_depth > budget.Limits.Depth)
+            throw GrammarException.Limit("references of references", budget.Limits.Depth, node.Place);
+        _known.Add(node.Id, null);
+        IReadOnlyList<Alternative> expanded = reader.Read(node) is SchemaFacts facts ? Expand(node, facts) : [];
+        _known[node.Id] = expanded;
+        _depth--;
+        return expanded;
+    }
+
+    private IReadOnlyList<Alternative> Expand(SchemaNode node, SchemaFacts facts)
+    {
+        IReadOnlyList<Alternative> alternatives = [facts.Own];
+        foreach (SchemaNode schema in facts.All)
+            alternatives = Product(alternatives, Expand(schema), node);
+        foreach (IReadOnlyList<SchemaNode> options in facts.Any)
+            alternatives = Product(alternatives, [.. options.SelectMany(Expand)], node);
+        if (facts.One is not null)
+            alternatives = ExpandOne(node, alternatives, [.. facts.One.Select(Expand)]);
+        return alternatives;
+    }
+
+    private IReadOnlyList<Alternative> ExpandOne(SchemaNode node, IReadOnlyList<Alternative> others, IReadOnlyList<Alternative>[] branches)
+    {
+        IReadOnlyList<Alternative>[] whole = [.. branches.Select(branch => Product(others, branch, node))];
+        for (int i = 0; i < whole.Length; i++)
+            for (int j = i + 1; j < whole.Length; j++)
+                foreach (Alternative a in whole[i])
+                    foreach (Alternative b in whole[j])
+                        if (!IsEmpty(a.And(b)))
+                            throw new GrammarException(GrammarErrorKind.NotServed, "oneOf", node.Place, $"branches {i} and {j} may both accept a value; only branches that exclude one another are served");
+        return Bounded([.. whole.SelectMany(branch => branch)], node);
+    }
+
+    private IReadOnlyList<Alternative> Product(IReadOnlyList<Alternative> a, IReadOnlyList<Alternative> b, SchemaNode node)
+    {
+        if (b is [var only] && ReferenceEquals(only, Alternative.Any))
+            return a;
+        if (a is [var first] && ReferenceEquals(first, Alternative.Any))
+            return Bounded(b, node);
+        if ((long)a.Count * b.Count > MostAlternatives * 16)
+            throw GrammarException.Limit("alternatives of a schema", MostAlternatives, node.Place);
+        budget.Spend(20L * a.Count * b.Count);
+        return Bounded([.. a.SelectMany(x => b.Select(x.And)).Where(both => both.Kinds != JsonKinds.None && both.Values is not [])], node);
+    }
+
+    private static IReadOnlyList<Alternative> Bounded(IReadOnlyList<Alternative> alternatives, SchemaNode node) =>
+        alternatives.Count <= MostAlternatives ? alternatives : throw GrammarException.Limit("alternatives of a schema", MostAlternatives, node.Place);
+}
