@@ -25,7 +25,7 @@ internal static class NumberAutomaton
     }
 
     /// <summary>Numbers between two bounds that are multiples of all the divisors.</summary>
-    public static Dfa Within(bool integer, NumberBound? lower, NumberBound? upper, IReadOnlyList<JsonNumber> divisors, CompileBudget budget, string place)
+    public static Dfa Within(bool integer, NumberBound? lower, NumberBound? upper, IReadOnlyList<JsonNumber> divisors, CompileBudget budget)
     {
         // 1. All divisors as one whole number at one scale.
         int scale = divisors.Select(divisor => Math.Max(0, -divisor.Exponent)).DefaultIfEmpty(0).Max();
@@ -35,7 +35,7 @@ internal static class NumberAutomaton
             BigInteger digits = divisor.Scaled(-scale);
             modulus = modulus / BigInteger.GreatestCommonDivisor(modulus, digits) * digits;
             if (modulus > LargestDivisor)
-                throw GrammarException.Limit("multipleOf, as a whole number", LargestDivisor, place);
+                throw new GrammarException(GrammarErrorKind.NotServed, "multipleOf", "", $"the divisor has the digits {modulus}; up to {LargestDivisor} is served");
         }
         int m = (int)modulus;
 

@@ -149,10 +149,9 @@ internal sealed class SchemaCompiler
         bool integer = !alternative.Kinds.HasFlag(JsonKinds.Fraction);
         string key = string.Create(CultureInfo.InvariantCulture, $"number {integer} {alternative.Lower} {alternative.Upper} {string.Join(' ', alternative.Multiples)}");
         bool isFree = alternative is { Lower: null, Upper: null, Multiples: [] };
-        string place = alternative.Multiples.Count == 0 ? "" : "multipleOf";
         return LeafRule(key, () => isFree
             ? NumberAutomaton.Free(integer, _builder.Budget)
-            : NumberAutomaton.Within(integer, alternative.Lower, alternative.Upper, alternative.Multiples, _builder.Budget, place));
+            : NumberAutomaton.Within(integer, alternative.Lower, alternative.Upper, alternative.Multiples, _builder.Budget));
     }
 
     private int StringRule(Alternative alternative)
@@ -171,7 +170,7 @@ internal sealed class SchemaCompiler
     {
         CompileBudget budget = _builder.Budget;
         Dfa? all = null;
-        foreach (Dfa next in alternative.Patterns.Select(pattern => _expansion.Search(pattern.Pattern, pattern.Place)).Concat(alternative.Formats.Select(format => StringFormats.Automaton(format, budget))))
+        foreach (Dfa next in alternative.Patterns.Select(pattern => _expansion.Search(pattern.Pattern, pattern.Place)).Concat(alternative.Formats.Select(_expansion.Format)))
             all = all is null ? next : all.Intersect(next);
         if (all is null || alternative.MinLength > 0 || alternative.MaxLength is not null)
         {

@@ -16,6 +16,7 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
 
     private readonly Dictionary<int, IReadOnlyList<Alternative>?> _known = []; // null = being expanded
     private readonly Dictionary<string, Dfa> _patterns = [];
+    private readonly Dictionary<string, Dfa> _formats = [];
     private int _depth;
 
     /// <summary>The alternatives of some schemas at once.</summary>
@@ -32,6 +33,14 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
     {
         if (!_patterns.TryGetValue(pattern, out Dfa? automaton))
             _patterns.Add(pattern, automaton = Pattern.Search(pattern, budget, place));
+        return automaton;
+    }
+
+    /// <summary>A format as an automaton over characters, made once.</summary>
+    public Dfa Format(string format)
+    {
+        if (!_formats.TryGetValue(format, out Dfa? automaton))
+            _formats.Add(format, automaton = StringFormats.Automaton(format, budget));
         return automaton;
     }
 
@@ -53,7 +62,7 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
                 budget.Spend(characters.Length);
                 return characters.Length >= alternative.MinLength && !(characters.Length > alternative.MaxLength)
                     && alternative.Patterns.All(pattern => Search(pattern.Pattern, pattern.Place).Matches(characters))
-                    && alternative.Formats.All(format => StringFormats.Automaton(format, budget).Matches(characters));
+                    && alternative.Formats.All(format => Format(format).Matches(characters));
             case JsonValueKind.Array:
                 return value.GetArrayLength() >= alternative.MinItems && !(value.GetArrayLength() > alternative.MaxItems)
                     && value.EnumerateArray().Index().All(item => SatisfiesAll(item.Item, ItemSchemas(alternative, item.Index)));

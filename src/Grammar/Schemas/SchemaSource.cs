@@ -26,15 +26,15 @@ internal sealed class SchemaSource
         JsonElement root;
         try
         {
+            RefuseHalfPairs(text);
             root = JsonDocument.Parse(text, new JsonDocumentOptions { MaxDepth = budget.Limits.Depth, AllowDuplicateProperties = false }).RootElement;
         }
         catch (JsonException fault)
         {
-            bool tooDeep = fault.Message.Contains("depth", StringComparison.Ordinal);
+            bool tooDeep = fault.Message.Contains("maximum configured depth", StringComparison.Ordinal);
             throw new GrammarException(tooDeep ? GrammarErrorKind.Limit : GrammarErrorKind.Invalid, "schema",
                 $"line {fault.LineNumber + 1}, column {fault.BytePositionInLine + 1}", tooDeep ? $"deeper than {budget.Limits.Depth}" : "it is not JSON: " + fault.Message);
         }
-        RefuseHalfPairs(text);
         Root = Make(root, "", "");
         Index(Root);
     }

@@ -6,7 +6,7 @@ namespace TpServe.Grammar.Schemas;
 /// <summary>The formats of strings that are enforced: each accepts nothing that is not of the format, and some leave out rare spellings of it.</summary>
 /// <remarks>
 /// date, time     RFC 3339 with upper-case T and Z; no leap seconds, no year 0000, at most nine digits of a second; dates exist in the calendar.
-/// email          a dotted atom at one to four labels; no quoted local parts, no address literals.
+/// email          a dotted atom at two to four labels, the last of letters; no quoted local parts, no address literals.
 /// uri            a scheme, "//", a registered name, a path, query and fragment of ASCII; no user, no IP literal, no scheme without authority.
 /// hostname       ASCII labels without two hyphens in a row.
 /// </remarks>
@@ -29,7 +29,7 @@ internal static class StringFormats
         ["time"] = Time,
         ["date-time"] = Date + "T" + Time,
         ["uuid"] = "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}",
-        ["email"] = Atom + "(\\." + Atom + "){0,2}@" + Host,
+        ["email"] = Atom + "(\\." + Atom + "){0,2}@(" + Label + "\\.){1,3}[A-Za-z]{2,16}",
         ["hostname"] = Host,
         ["ipv4"] = Octet + "(\\." + Octet + "){3}",
         ["ipv6"] = Ipv6(),
