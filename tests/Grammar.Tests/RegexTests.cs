@@ -69,6 +69,13 @@ public sealed class RegexTests
         Assert.That(automaton.Matches(Scalars(other)), Is.False);
     }
 
+    [TestCase("\\W", ".", "é")]
+    [TestCase("[^\\w]", ".", "é")]
+    [TestCase("\\D", "x", "٣")]
+    [TestCase("\\S", "x", "\u0085")]
+    [TestCase("\\w", "x", "é")]
+    public void ClassEscape_WhereDialectsDiffer_TakesTheNarrowest(string pattern, string matching, string other) => Property_GeneralCategories_AreServed(pattern, matching, other);
+
     [TestCase("(?=a)b", GrammarErrorKind.NotServed, "lookaround")]
     [TestCase("(?<!a)b", GrammarErrorKind.NotServed, "lookaround")]
     [TestCase("(a)\\1", GrammarErrorKind.NotServed, "back reference")]
@@ -115,7 +122,7 @@ public sealed class RegexTests
 
     // .NET's classes take all of Unicode, and what is beyond U+FFFF as two characters.
     private static bool IsComparable(string pattern, string text) =>
-        text.All(char.IsAscii) || !(pattern.Contains("\\d", StringComparison.Ordinal) || pattern.Contains("\\w", StringComparison.Ordinal) || pattern.Contains("\\D", StringComparison.Ordinal));
+        (text.All(char.IsAscii) || !(pattern.Contains("\\d", StringComparison.Ordinal) || pattern.Contains("\\w", StringComparison.Ordinal) || pattern.Contains("\\D", StringComparison.Ordinal)));
 
     private static CompileBudget Budget() => new(GrammarLimits.Default);
 

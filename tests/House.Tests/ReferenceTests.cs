@@ -19,7 +19,8 @@ public sealed class ReferenceTests
         ["Worker"] = ["Model", "Kernels", "Collectives", "Sharding", "Checkpoint", "Protos", "Links"],
         ["Tokenization"] = ["Checkpoint"],
         ["ChatTemplates"] = [],
-        ["Gateway"] = ["Protos", "Checkpoint", "Sharding", "Tokenization", "ChatTemplates", "Links"],
+        ["Grammar"] = ["Tokenization"],
+        ["Gateway"] = ["Protos", "Checkpoint", "Sharding", "Tokenization", "ChatTemplates", "Links", "Grammar"],
     };
 
     private static IEnumerable<string> Rooms => Directory.GetDirectories(Path.Combine(TestData.Repository, "src")).Select(path => Path.GetFileName(path)!);

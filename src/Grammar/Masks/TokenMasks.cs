@@ -1,3 +1,4 @@
+using System.Numerics;
 using TpServe.Grammar.Pushdown;
 
 namespace TpServe.Grammar.Masks;
@@ -14,7 +15,9 @@ internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
     private readonly Lock _lock = new();
     private readonly Dictionary<int, LocalMask> _locals = [];
     private readonly Dictionary<(int[] Returns, int Node), LocalMask> _rests = [];
-    private readonly ParseState[] _path = new ParseState[trie.LongestToken + 1];
+    private readonly WalkStep[] _path = new WalkStep[trie.LongestToken + 1];
+    private readonly List<int> _tokens = []; // of the walk that is going on
+    private readonly int[]?[] _free = new int[]?[ByteClasses.All.Count];
     private readonly HashSet<Reading> _added = [];
     private long _bytes;
 
@@ -71,11 +74,11 @@ internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
                 return Trie.Strings.Local(0, int.MaxValue);
             return Kept(_locals, node) ?? Keep(_locals, node, Trie.Strings.Local(least, most));
         }
-        return Kept(_locals, node) ?? Keep(_locals, node, Walk([0], automaton.StartAt(node)));
+        return Kept(_locals, node) ?? Keep(_locals, node, Walk([0], automaton.StateOf(new Reading(node, Frame.Base))));
     }
 
     private LocalMask RestOf(int[] returns, int node) =>
-        Kept(_rests, (returns, node)) ?? Keep(_rests, (returns, node), Walk(returns, automaton.StartAt(node)));
+        Kept(_rests, (returns, node)) ?? Keep(_rests, (returns, node), Walk(returns, automaton.StateOf(new Reading(node, Frame.Base))));
 
     private static LocalMask? Kept<TKey>(Dictionary<TKey, LocalMask> cache, TKey key) where TKey : notnull => cache.GetValueOrDefault(key);
 
@@ -95,51 +98,100 @@ internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
     // The subtrees of some nodes, from a state with the base below it.
     private LocalMask Walk(ReadOnlySpan<int> roots, ParseState start)
     {
-        List<int> tokens = [], returns = [];
+        List<int> returns = [];
+        _tokens.Clear();
         int deepest = start.Depth;
         foreach (int root in roots)
         {
-            deepest = Math.Max(deepest, Walk(root, start, tokens, returns));
+            deepest = Math.Max(deepest, Walk(root, start, returns));
             // A caller that ends at once lets its own caller decide about the same bytes.
             if (start.ReturnsToBase && root != 0)
                 returns.Add(root);
         }
-        return new LocalMask(new TokenBits(tokens, Trie.MaskWords), [.. returns], start.ReturnsToBase, deepest);
+        return new LocalMask(new TokenBits(_tokens, Trie.MaskWords), [.. returns], start.ReturnsToBase, deepest);
     }
 
-    private int Walk(int root, ParseState start, List<int> tokens, List<int> returns)
+    // 1. With one reading the program itself is asked; a state is made only where a rule is called or may end. 2. With more, states are. 3. Where all bytes of
+    // a subtree are free, its tokens are taken without a look.
+    private int Walk(int root, ParseState start, List<int> returns)
     {
         ReadOnlySpan<byte> bytes = Trie.Bytes;
-        ReadOnlySpan<int> depths = Trie.Depths, ends = Trie.Ends;
+        ReadOnlySpan<int> depths = Trie.Depths, ends = Trie.Ends, firsts = Trie.FirstToken;
+        PushdownProgram program = automaton.Program;
         int deepest = 0, end = ends[root];
-        _path[depths[root]] = start;
+        _path[depths[root]] = WalkStep.After(start);
         for (int node = root + 1; node < end;)
         {
-            ParseState before = _path[depths[node] - 1];
-            ParseState state = before.Known(bytes[node]) ?? automaton.Step(before, bytes[node]);
-            if (state == ParseState.Dead)
+            int depth = depths[node];
+            bool isLeaf = ends[node] == node + 1;
+            ref readonly WalkStep before = ref _path[depth - 1];
+            ref WalkStep step = ref _path[depth];
+            if (before.State is null)
             {
-                node = ends[node];
-                continue;
+                int target = program.Step(before.Reading.Node, bytes[node]);
+                if (target < 0)
+                {
+                    node = ends[node];
+                    continue;
+                }
+                step = program.IsPlain(target) ? new WalkStep(null, new Reading(target, before.Reading.Stack)) : Arrive(automaton.StateOf(new Reading(target, before.Reading.Stack)));
             }
-            foreach (int token in Trie.TokensAt(node))
-                tokens.Add(token);
-            deepest = Math.Max(deepest, state.Depth);
-            if (state.ReturnsToBase && ends[node] > node + 1)
-                returns.Add(node);
-            if (state.Active.Length == 0)
-                node = ends[node];
             else
-                _path[depths[node++]] = state;
+            {
+                ParseState state = before.State.Known(bytes[node]) ?? automaton.Step(before.State, bytes[node]);
+                if (state == ParseState.Dead)
+                {
+                    node = ends[node];
+                    continue;
+                }
+                step = Arrive(state);
+            }
+            for (int at = firsts[node]; at < firsts[node + 1]; at++)
+                _tokens.Add(Trie.Tokens[at]);
+            if (isLeaf || step.State?.Active.Length == 0)
+                node = ends[node];
+            else if (step.State is null && IsFree(step.Reading.Node, Trie.ClassesBelow[node], Trie.Heights[node]))
+            {
+                _tokens.AddRange(Trie.Tokens[firsts[node + 1]..firsts[ends[node]]]);
+                node = ends[node];
+            }
+            else
+                node++;
+
+            WalkStep Arrive(ParseState state)
+            {
+                deepest = Math.Max(deepest, state.Depth);
+                if (state.ReturnsToBase && !isLeaf)
+                    returns.Add(node);
+                return WalkStep.After(state);
+            }
         }
         return deepest;
     }
 
+    private bool IsFree(int node, byte classes, int height)
+    {
+        if (automaton.Program.StringOf(node) is CountedString text)
+            return (classes & 1) != 0 && text.PhaseOf(node) == CountedString.Boundary && node >= text.Inside && (text.Max == CountedString.Unbounded || text.Max - text.CountOf(node) >= height);
+        for (int rest = classes & ((1 << ByteClasses.All.Count) - 1); rest != 0; rest &= rest - 1)
+            if (FreeBytes(BitOperations.TrailingZeroCount(rest))[node] >= height)
+                return true;
+        return false;
+    }
+
+    private int[] FreeBytes(int one) => _free[one] ??= ByteClasses.FreeBytes(automaton.Program, ByteClasses.All[one]);
+
     private void WalkAll(ParseState state, Span<ulong> mask)
     {
-        List<int> tokens = [], returns = [];
-        Walk(0, state, tokens, returns);
+        _tokens.Clear();
+        Walk(0, state, []);
         mask.Clear();
-        new TokenBits(tokens, Trie.MaskWords).AddTo(mask);
+        new TokenBits(_tokens, Trie.MaskWords).AddTo(mask);
+    }
+
+    /// <summary>Where a walk stands: a state, or only its reading where it has one.</summary>
+    private readonly record struct WalkStep(ParseState? State, Reading Reading)
+    {
+        public static WalkStep After(ParseState state) => state.Active is [var only] ? new WalkStep(null, only) : new WalkStep(state, default);
     }
 }

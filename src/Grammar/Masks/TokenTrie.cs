@@ -16,6 +16,8 @@ public sealed class TokenTrie
     private readonly int[] _firstToken;
     private readonly int[] _tokens;
     private readonly byte[]?[] _tokenBytes;
+    private readonly byte[] _classesBelow;
+    private readonly int[] _heights;
     private readonly Lazy<StringTokens> _strings;
 
     private TokenTrie(byte[]?[] tokenBytes)
@@ -51,6 +53,7 @@ public sealed class TokenTrie
         _tokens = ids;
         _firstToken = FirstTokens(firsts, ids, tokenBytes);
         LongestToken = _depths.Max();
+        (_classesBelow, _heights) = Subtrees();
         _strings = new Lazy<StringTokens>(() => new StringTokens(this));
 
         void Close(int depth)
@@ -78,6 +81,18 @@ public sealed class TokenTrie
 
     /// <summary>One past the last node of each node's subtree.</summary>
     internal ReadOnlySpan<int> Ends => _ends;
+
+    /// <summary>For each node, the classes that hold every byte below it.</summary>
+    internal ReadOnlySpan<byte> ClassesBelow => _classesBelow;
+
+    /// <summary>For each node, the bytes of the longest path below it.</summary>
+    internal ReadOnlySpan<int> Heights => _heights;
+
+    /// <summary>All tokens in order of their bytes, so that those of a subtree stand together.</summary>
+    internal ReadOnlySpan<int> Tokens => _tokens;
+
+    /// <summary>Where in <see cref="Tokens"/> those of each node begin; one more entry than nodes.</summary>
+    internal ReadOnlySpan<int> FirstToken => _firstToken;
 
     internal StringTokens Strings => _strings.Value;
 
@@ -107,6 +122,22 @@ public sealed class TokenTrie
             if (_bytes[child] == value)
                 return child;
         return -1;
+    }
+
+    private (byte[] Classes, int[] Heights) Subtrees()
+    {
+        byte[] classes = new byte[_bytes.Length];
+        int[] heights = new int[_bytes.Length];
+        for (int node = _bytes.Length - 1; node >= 0; node--)
+        {
+            classes[node] = 0xFF;
+            for (int child = node + 1; child < _ends[node]; child = _ends[child])
+            {
+                classes[node] &= (byte)(classes[child] & ByteClasses.Members[_bytes[child]]);
+                heights[node] = Math.Max(heights[node], heights[child] + 1);
+            }
+        }
+        return (classes, heights);
     }
 
     // A node's tokens are the run of sorted ids whose bytes are just its path; nodes on the way to a longer token have none.

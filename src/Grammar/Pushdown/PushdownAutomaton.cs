@@ -25,11 +25,11 @@ internal sealed class PushdownAutomaton(PushdownProgram program, GrammarLimits l
             return StateOf([Ended(new Reading(Program.Start, null))]);
     }
 
-    /// <summary>The state of a node whose callers are not known.</summary>
-    public ParseState StartAt(int node)
+    /// <summary>The state of one reading.</summary>
+    public ParseState StateOf(Reading reading)
     {
         lock (_lock)
-            return StateOf([new Reading(node, Frame.Base)]);
+            return StateOf([Ended(reading)]);
     }
 
     /// <summary>The state after a byte; <see cref="ParseState.Dead"/> where it is not allowed.</summary>

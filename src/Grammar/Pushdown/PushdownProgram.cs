@@ -34,6 +34,9 @@ internal sealed class PushdownProgram(int start, ByteEdge[][] edges, RuleCall[][
     /// <summary>Accepting, and nothing can follow within the rule.</summary>
     public bool IsEnd(int node) => node < edges.Length ? accepts[node] && edges[node].Length == 0 && calls[node].Length == 0 : IsAccepting(node);
 
+    /// <summary>Neither accepting nor calling: what comes next is a byte of this rule.</summary>
+    public bool IsPlain(int node) => node < edges.Length ? !accepts[node] && calls[node].Length == 0 : !IsAccepting(node);
+
     public bool HasBytes(int node) => node < edges.Length ? edges[node].Length > 0 : !IsAccepting(node);
 
     public ReadOnlySpan<RuleCall> CallsOf(int node) => node < edges.Length ? calls[node] : [];

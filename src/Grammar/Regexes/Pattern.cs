@@ -13,10 +13,10 @@ internal static class Pattern
         return Build(tree, budget, search: false);
     }
 
-    /// <summary>Texts in which the pattern matches somewhere, as JSON Schema's pattern means it.</summary>
-    public static Dfa Search(string pattern, CompileBudget budget, string place)
+    /// <summary>Texts in which the pattern matches somewhere, as JSON Schema's pattern means it: in every dialect, or where wide in any.</summary>
+    public static Dfa Search(string pattern, CompileBudget budget, string place, bool wide = false)
     {
-        SyntaxNode tree = RegexParser.Parse(pattern, budget, place, dotIsEcma: true);
+        SyntaxNode tree = RegexParser.Parse(pattern, budget, place, dotIsEcma: true, wide);
         return Build(tree, budget, search: true);
     }
 

@@ -8,34 +8,43 @@ namespace TpServe.Grammar.Regexes;
 /// <summary>Reads the regular part of ECMAScript's patterns in Unicode mode; what is not regular is refused by name.</summary>
 /// <remarks>
 /// Errors   <see cref="GrammarException"/>: Invalid for what is malformed, NotServed for lookaround, references, word boundaries, flags and scripts.
-/// Source   ECMA-262, "Patterns". \d, \w are ASCII, \s as there; the dot leaves out line ends (only \n in whole-match patterns).
+/// Source   ECMA-262, "Patterns". \d, \w, \s and their negations hold what they hold in ECMAScript, Python and .NET alike, so that whoever validates agrees;
+///          the dot leaves out line ends (only \n in whole-match patterns).
 /// </remarks>
 internal sealed class RegexParser
 {
     private static readonly CharSet Digits = CharSet.Of('0', '9');
     private static readonly CharSet Word = CharSet.Of([('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')]);
-    private static readonly CharSet Space = CharSet.Of([(9, 13), (32, 32), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)]);
+    private static readonly CharSet Space = CharSet.Of([(9, 13), (32, 32), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)]);
+
+    // What any of the dialects counts in: only the rest is surely outside.
+    private static readonly Lazy<CharSet> WideDigits = new(() => Digits.Union(UnicodeCategories.Find("N")!));
+    private static readonly Lazy<CharSet> WideWord = new(() => Word.Union(WideDigits.Value).Union(UnicodeCategories.Find("L")!).Union(UnicodeCategories.Find("M")!).Union(UnicodeCategories.Find("Pc")!).Union(CharSet.Of(0x200C, 0x200D)));
+    private static readonly Lazy<CharSet> WideSpace = new(() => Space.Union(CharSet.Of([(0x1C, 0x1F), (0x85, 0x85), (0x180E, 0x180E), (0xFEFF, 0xFEFF)])));
 
     private readonly int[] _text;
     private readonly CompileBudget _budget;
     private readonly string _place;
     private readonly CharSet _dot;
+    private readonly bool _wide;
     private int _at;
     private int _depth;
 
-    private RegexParser(string pattern, CompileBudget budget, string place, bool dotIsEcma)
+    private RegexParser(string pattern, CompileBudget budget, string place, bool dotIsEcma, bool wide)
     {
         if (pattern.Length > budget.Limits.TextChars)
             throw GrammarException.Limit("characters of a pattern", budget.Limits.TextChars, place);
         _text = [.. pattern.EnumerateRunes().Select(rune => rune.Value)];
         _budget = budget;
         _place = place;
-        _dot = CharSet.Of(dotIsEcma ? "\n\r\u2028\u2029" : "\n").Negate();
+        _wide = wide;
+        _dot = CharSet.Of(dotIsEcma && !wide ? "\n\r\u2028\u2029" : "\n").Negate();
     }
 
-    public static SyntaxNode Parse(string pattern, CompileBudget budget, string place, bool dotIsEcma)
+    /// <summary>A pattern's tree. Wide: where dialects differ, everything that any of them matches; else what all of them do.</summary>
+    public static SyntaxNode Parse(string pattern, CompileBudget budget, string place, bool dotIsEcma, bool wide = false)
     {
-        RegexParser parser = new(pattern, budget, place, dotIsEcma);
+        RegexParser parser = new(pattern, budget, place, dotIsEcma, wide);
         SyntaxNode tree = parser.Choice();
         if (parser._at < parser._text.Length)
             throw parser.Invalid("a ')' closes nothing");
@@ -186,7 +195,7 @@ internal sealed class RegexParser
             if (Take(']'))
                 break;
             _budget.Spend(1);
-            CharSet first = ClassAtom();
+            CharSet first = ClassAtom(negated);
             bool isRange = _at + 1 < _text.Length && _text[_at] == '-' && _text[_at + 1] != ']';
             if (!isRange)
             {
@@ -196,7 +205,7 @@ internal sealed class RegexParser
             _at++;
             if (_text[_at] == '[')
                 throw NotServed("class subtraction");
-            CharSet last = ClassAtom();
+            CharSet last = ClassAtom(negated);
             if (!IsSingle(first) || !IsSingle(last) || last.Ranges[0].Lo < first.Ranges[0].Lo)
                 throw Invalid("a range of a class is out of order");
             ranges.Add((first.Ranges[0].Lo, last.Ranges[0].Lo));
@@ -205,28 +214,29 @@ internal sealed class RegexParser
         return negated ? set.Negate() : set;
     }
 
-    private CharSet ClassAtom()
+    private CharSet ClassAtom(bool negated)
     {
         int c = _text[_at++];
-        return c == '\\' ? Escape(inClass: true) : CharSet.Of(c, c);
+        return c == '\\' ? Escape(inClass: true, negated) : CharSet.Of(c, c);
     }
 
     private static bool IsSingle(CharSet set) => set.Ranges is [var only] && only.Lo == only.Hi;
 
-    private CharSet Escape(bool inClass)
+    // In a negated class the wide sets are taken, so that their complement is narrow.
+    private CharSet Escape(bool inClass, bool negated = false)
     {
         if (_at >= _text.Length)
             throw Invalid("it ends in a backslash");
         int c = _text[_at++];
         return c switch
         {
-            'd' => Digits,
-            'D' => Digits.Negate(),
-            'w' => Word,
-            'W' => Word.Negate(),
-            's' => Space,
-            'S' => Space.Negate(),
-            'p' or 'P' => Property(negated: c == 'P'),
+            'd' => negated != _wide ? WideDigits.Value : Digits,
+            'D' => (negated != _wide ? Digits : WideDigits.Value).Negate(),
+            'w' => negated != _wide ? WideWord.Value : Word,
+            'W' => (negated != _wide ? Word : WideWord.Value).Negate(),
+            's' => negated != _wide ? WideSpace.Value : Space,
+            'S' => (negated != _wide ? Space : WideSpace.Value).Negate(),
+            'p' or 'P' => Property(complement: c == 'P'),
             't' => Single('\t'),
             'n' => Single('\n'),
             'r' => Single('\r'),
@@ -282,7 +292,7 @@ internal sealed class RegexParser
         return value;
     }
 
-    private CharSet Property(bool negated)
+    private CharSet Property(bool complement)
     {
         StringBuilder name = new();
         if (!Take('{'))
@@ -294,7 +304,7 @@ internal sealed class RegexParser
             name.Append(new Rune(_text[_at++]).ToString());
         }
         CharSet set = UnicodeCategories.Find(name.ToString()) ?? throw NotServed($"property \\p{{{name}}}");
-        return negated ? set.Negate() : set;
+        return complement ? set.Negate() : set;
     }
 
     private bool Take(char wanted)

@@ -136,6 +136,8 @@ internal sealed class ObjectWriter(SchemaCompiler compiler, SchemaExpansion expa
         if (patterns.Count > MostPatterns)
             throw new GrammarException(GrammarErrorKind.NotServed, "patternProperties", alternative.Objects.SelectMany(part => part.Patterns).First().Schema.Place, $"more than {MostPatterns} patterns for one object are not served");
 
+        List<string> places = [.. patterns.Select(text => alternative.Objects.SelectMany(part => part.Patterns).First(pattern => pattern.Pattern == text).Schema.Place)];
+
         // Each set of patterns that a name may match has names of its own, and values that satisfy the schemas of just those.
         CompileBudget budget = nfa.Budget;
         Dfa names = DeclaredNames(budget).Complement(CharSet.All);
@@ -146,8 +148,10 @@ internal sealed class ObjectWriter(SchemaCompiler compiler, SchemaExpansion expa
             Dfa own = names;
             for (int i = 0; i < patterns.Count && !own.IsEmpty; i++)
             {
-                Dfa pattern = expansion.Search(patterns[i], "#");
-                own = own.Intersect((set >> i & 1) == 1 ? pattern : pattern.Complement(CharSet.All));
+                // Names that only some dialects match are in neither.
+                bool matches = (set >> i & 1) == 1;
+                Dfa pattern = expansion.Search(patterns[i], places[i], wide: !matches);
+                own = own.Intersect(matches ? pattern : pattern.Complement(CharSet.All));
             }
             if (own.IsEmpty)
                 continue;
@@ -186,6 +190,11 @@ internal sealed class ObjectWriter(SchemaCompiler compiler, SchemaExpansion expa
     // Along the tree of declared names only their own characters go on; any other leads out of it, to any rest of a string.
     private void WriteUndeclared(int from, int to)
     {
+        if (_names.Count == 0)
+        {
+            nfa.AddSymbol(from, ProgramBuilder.FirstCall + compiler.AnyString, to);
+            return;
+        }
         int root = nfa.AddState(), rest = nfa.AddState();
         nfa.AddSymbol(from, '"', root);
         nfa.AddSymbol(rest, ProgramBuilder.FirstCall + compiler.AnyRestOfString, to);

@@ -26,9 +26,13 @@ internal sealed class SchemaCompiler
         _builder = builder;
         SchemaSource source = new(schema, builder.Budget);
         _expansion = new SchemaExpansion(new KeywordReader(source), builder.Budget);
+        AnyString = builder.CountedString(0, CountedString.Unbounded);
         AnyRestOfString = builder.CountedString(0, CountedString.Unbounded, inside: true);
         Root = RuleOf([source.Root]);
     }
+
+    /// <summary>The rule of any string.</summary>
+    public int AnyString { get; }
 
     /// <summary>The rule of what may follow an opening quote.</summary>
     public int AnyRestOfString { get; }

@@ -15,7 +15,7 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
     private const int DeepestProof = 6;
 
     private readonly Dictionary<int, IReadOnlyList<Alternative>?> _known = []; // null = being expanded
-    private readonly Dictionary<string, Dfa> _patterns = [];
+    private readonly Dictionary<(string, bool), Dfa> _patterns = [];
     private readonly Dictionary<string, Dfa> _formats = [];
     private int _depth;
 
@@ -28,11 +28,11 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
         return alternatives;
     }
 
-    /// <summary>A pattern as an automaton over characters, made once.</summary>
-    public Dfa Search(string pattern, string place)
+    /// <summary>A pattern as an automaton over characters, made once. Wide: what it matches in any dialect, so that the rest surely does not match.</summary>
+    public Dfa Search(string pattern, string place, bool wide = false)
     {
-        if (!_patterns.TryGetValue(pattern, out Dfa? automaton))
-            _patterns.Add(pattern, automaton = Pattern.Search(pattern, budget, place));
+        if (!_patterns.TryGetValue((pattern, wide), out Dfa? automaton))
+            _patterns.Add((pattern, wide), automaton = Pattern.Search(pattern, budget, place, wide));
         return automaton;
     }
 
@@ -44,8 +44,8 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
         return automaton;
     }
 
-    /// <summary>Whether a value satisfies an alternative, whatever <see cref="Alternative.Values"/> it lists.</summary>
-    public bool Satisfies(JsonElement value, Alternative alternative)
+    /// <summary>Whether a value satisfies an alternative, whatever <see cref="Alternative.Values"/> it lists. Wide: false only where that is sure.</summary>
+    public bool Satisfies(JsonElement value, Alternative alternative, bool wide = false)
     {
         budget.Spend(10);
         if ((JsonValues.KindOf(value) & alternative.Kinds) == 0)
@@ -61,16 +61,16 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
                 int[] characters = [.. SchemaSource.Text(value).EnumerateRunes().Select(rune => rune.Value)];
                 budget.Spend(characters.Length);
                 return characters.Length >= alternative.MinLength && !(characters.Length > alternative.MaxLength)
-                    && alternative.Patterns.All(pattern => Search(pattern.Pattern, pattern.Place).Matches(characters))
-                    && alternative.Formats.All(format => Format(format).Matches(characters));
+                    && alternative.Patterns.All(pattern => Search(pattern.Pattern, pattern.Place, wide).Matches(characters))
+                    && (wide || alternative.Formats.All(format => Format(format).Matches(characters)));
             case JsonValueKind.Array:
                 return value.GetArrayLength() >= alternative.MinItems && !(value.GetArrayLength() > alternative.MaxItems)
-                    && value.EnumerateArray().Index().All(item => SatisfiesAll(item.Item, ItemSchemas(alternative, item.Index)));
+                    && value.EnumerateArray().Index().All(item => SatisfiesAll(item.Item, ItemSchemas(alternative, item.Index), wide));
             case JsonValueKind.Object:
                 int count = value.GetPropertyCount();
                 return count >= alternative.MinProperties && !(count > alternative.MaxProperties)
                     && alternative.Required.All(name => value.TryGetProperty(name, out _))
-                    && value.EnumerateObject().All(property => IsName(property.Name, alternative) && SatisfiesAll(property.Value, PropertySchemas(alternative, property.Name)));
+                    && value.EnumerateObject().All(property => IsName(property.Name, alternative, wide) && SatisfiesAll(property.Value, PropertySchemas(alternative, property.Name), wide));
             default:
                 return true;
         }
@@ -87,10 +87,12 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
         int[] characters = [.. name.EnumerateRunes().Select(rune => rune.Value)];
         foreach (ObjectPart part in alternative.Objects)
         {
-            List<SchemaNode> own = [.. part.Patterns.Where(pattern => Search(pattern.Pattern, pattern.Schema.Place).Matches(characters)).Select(pattern => pattern.Schema)];
+            // A name that only some dialects match must satisfy both: the pattern's schema, and that of names which match none.
+            List<SchemaNode> own = [.. part.Patterns.Where(pattern => Search(pattern.Pattern, pattern.Schema.Place, wide: true).Matches(characters)).Select(pattern => pattern.Schema)];
+            bool isKnown = part.Patterns.Any(pattern => Search(pattern.Pattern, pattern.Schema.Place).Matches(characters));
             if (part.ByName.TryGetValue(name, out SchemaNode? schema))
                 own.Add(schema);
-            if (own.Count == 0 && part.Additional is not null)
+            else if (!isKnown && part.Additional is not null)
                 own.Add(part.Additional);
             schemas.AddRange(own);
         }
@@ -98,15 +100,15 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
     }
 
     /// <summary>Whether a name satisfies propertyNames.</summary>
-    public bool IsName(string name, Alternative alternative) =>
-        alternative.Names.Count == 0 || SatisfiesAll(JsonSerializer.SerializeToElement(name), alternative.Names);
+    public bool IsName(string name, Alternative alternative, bool wide = false) =>
+        alternative.Names.Count == 0 || SatisfiesAll(JsonSerializer.SerializeToElement(name), alternative.Names, wide);
 
     /// <summary>True only where no value at all satisfies the alternative. Formats and whatever is unsure count as satisfiable.</summary>
     public bool IsEmpty(Alternative alternative, int depth = 0)
     {
         budget.Spend(10);
         if (alternative.Values is not null)
-            return !alternative.Values.Any(value => Satisfies(value, alternative with { Formats = [] }));
+            return !alternative.Values.Any(value => Satisfies(value, alternative, wide: true));
         JsonKinds possible = alternative.Kinds;
         if (possible.HasFlag(JsonKinds.Integer) && NoNumber(alternative, integer: true))
             possible &= ~JsonKinds.Integer;
@@ -121,10 +123,8 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
         return possible == JsonKinds.None;
     }
 
-    private bool SatisfiesAll(JsonElement value, List<SchemaNode> schemas) => SatisfiesAll(value, (IReadOnlyList<SchemaNode>)schemas);
-
-    private bool SatisfiesAll(JsonElement value, IReadOnlyList<SchemaNode> schemas) =>
-        Expand(schemas).Any(alternative => (alternative.Values?.Any(listed => JsonValues.AreEqual(listed, value)) ?? true) && Satisfies(value, alternative));
+    private bool SatisfiesAll(JsonElement value, IReadOnlyList<SchemaNode> schemas, bool wide) =>
+        Expand(schemas).Any(alternative => (alternative.Values?.Any(listed => JsonValues.AreEqual(listed, value)) ?? true) && Satisfies(value, alternative, wide));
 
     private static bool NoNumber(Alternative alternative, bool integer)
     {
@@ -146,7 +146,7 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
             return false;
         Dfa? all = null;
         foreach ((string pattern, string place) in alternative.Patterns)
-            all = all is null ? Search(pattern, place) : all.Intersect(Search(pattern, place));
+            all = all is null ? Search(pattern, place, wide: true) : all.Intersect(Search(pattern, place, wide: true));
         return all!.IsEmpty;
     }
 
@@ -160,7 +160,7 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
 
     private bool NoObject(Alternative alternative, int depth) =>
         alternative.MinProperties > alternative.MaxProperties || alternative.Required.Count > alternative.MaxProperties
-        || alternative.Required.Any(name => !IsName(name, alternative) || NoValue(PropertySchemas(alternative, name), depth));
+        || alternative.Required.Any(name => !IsName(name, alternative, wide: true) || NoValue(PropertySchemas(alternative, name), depth));
 
     private bool NoValue(List<SchemaNode> schemas, int depth) =>
         depth < DeepestProof && schemas.Count > 0 && Expand(schemas).All(alternative => IsEmpty(alternative, depth + 1));
