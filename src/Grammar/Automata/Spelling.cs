@@ -33,7 +33,7 @@ internal sealed class Spelling(Nfa nfa, bool insideJson)
                         nfa.AddPath(from, Encoding.ASCII.GetBytes(EscapeOf(c)), to);
             set = set.Except(Escaped);
         }
-        if (set.Ranges is [.., (<= 0x80, 0xD7FF), (0xE000, CharSet.LastCodePoint)])
+        if (set.Ranges is [.., ( <= 0x80, 0xD7FF), (0xE000, CharSet.LastCodePoint)])
         {
             AddBeyondAscii(from, to);
             set = set.Intersect(Ascii);

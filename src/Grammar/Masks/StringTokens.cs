@@ -14,6 +14,10 @@ internal sealed class StringTokens
     private readonly List<int>[] _byCount;
     private readonly (int Count, int Node)[] _quotes; // nodes where the string closes, by the characters before
     private readonly LocalMask _free;
+    private readonly List<int> _inside = []; // tokens that stay in the string, in order of their bytes
+    private readonly int[] _insideBefore; // for each node, how many of those stand before its own
+    private readonly bool[] _boundaries; // nodes whose path stays in the string and ends between two characters
+    private readonly int[] _quoteNodes;
 
     public StringTokens(TokenTrie trie)
     {
@@ -22,6 +26,9 @@ internal sealed class StringTokens
         List<List<int>> byCount = [[]];
         int[] phases = new int[trie.LongestToken + 1], counts = new int[trie.LongestToken + 1];
         ReadOnlySpan<byte> bytes = trie.Bytes;
+        _boundaries = new bool[trie.Nodes];
+        _insideBefore = new int[trie.Nodes + 1];
+        int filled = 0;
         for (int node = 1; node < trie.Nodes;)
         {
             int depth = trie.Depths[node], phase = phases[depth - 1], count = counts[depth - 1];
@@ -42,8 +49,13 @@ internal sealed class StringTokens
             while (byCount.Count <= counts[depth])
                 byCount.Add([]);
             byCount[counts[depth]].AddRange(trie.TokensAt(node));
+            Fill(node);
+            _inside.AddRange(trie.TokensAt(node));
+            _boundaries[node] = next == CountedString.Boundary;
             node++;
         }
+        Fill(trie.Nodes);
+        _quoteNodes = [.. quotes.Select(quote => quote.Node)];
         _byCount = [.. byCount];
         _quotes = [.. quotes.OrderBy(quote => quote.Count).ThenBy(quote => quote.Node)];
         ulong[] within = new ulong[trie.MaskWords];
@@ -60,6 +72,26 @@ internal sealed class StringTokens
                 within[token >> 6] |= 1ul << (token & 63);
         All = within;
         _free = Make(0, int.MaxValue);
+
+        void Fill(int upTo)
+        {
+            for (; filled <= upTo; filled++)
+                _insideBefore[filled] = _inside.Count;
+        }
+    }
+
+    /// <summary>The path to a node stays in a string and ends between two characters: below it a free string goes on as from the trie's root.</summary>
+    public bool IsBoundary(int node) => _boundaries[node];
+
+    /// <summary>Tokens below a node that stay in the string; the path to the node does, too.</summary>
+    public ReadOnlySpan<int> InsideBelow(int node) =>
+        System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_inside)[_insideBefore[node + 1].._insideBefore[_trie.Ends[node]]];
+
+    /// <summary>Nodes below a node at which the string closes.</summary>
+    public ReadOnlySpan<int> QuotesBelow(int node)
+    {
+        int from = Array.BinarySearch(_quoteNodes, node), to = Array.BinarySearch(_quoteNodes, _trie.Ends[node]);
+        return _quoteNodes.AsSpan((from < 0 ? ~from : from)..(to < 0 ? ~to : to));
     }
 
     // Tokens of more characters than this are few, so their tables would be nearly alike.

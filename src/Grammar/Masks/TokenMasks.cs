@@ -150,6 +150,11 @@ internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
                 _tokens.Add(Trie.Tokens[at]);
             if (isLeaf || step.State?.Active.Length == 0)
                 node = ends[node];
+            else if (step.State is null && Trie.Strings.IsBoundary(node) && IsFreeString(step.Reading.Node))
+            {
+                deepest = Math.Max(deepest, WalkString(node, step.Reading, returns));
+                node = ends[node];
+            }
             else if (step.State is null && IsFree(step.Reading.Node, Trie.ClassesBelow[node], Trie.Heights[node]))
             {
                 _tokens.AddRange(Trie.Tokens[firsts[node + 1]..firsts[ends[node]]]);
@@ -165,6 +170,28 @@ internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
                     returns.Add(node);
                 return WalkStep.After(state);
             }
+        }
+        return deepest;
+    }
+
+    private bool IsFreeString(int node) =>
+        automaton.Program.StringOf(node) is CountedString { Max: CountedString.Unbounded } text && node >= text.Inside && text.PhaseOf(node) == CountedString.Boundary && text.CountOf(node) >= text.Min;
+
+    // Below a node in a string without bounds: what stays inside is known; where the string closes the caller goes on.
+    private int WalkString(int node, Reading reading, List<int> returns)
+    {
+        _tokens.AddRange(Trie.Strings.InsideBelow(node));
+        ParseState closed = automaton.StateOf(new Reading(automaton.Program.StringOf(reading.Node)!.Closed, reading.Stack));
+        int deepest = closed.Depth;
+        foreach (int quote in Trie.Strings.QuotesBelow(node))
+        {
+            _tokens.AddRange(Trie.TokensAt(quote));
+            if (Trie.Ends[quote] == quote + 1)
+                continue;
+            if (closed.ReturnsToBase)
+                returns.Add(quote);
+            if (closed.Active.Length > 0)
+                deepest = Math.Max(deepest, Walk(quote, closed, returns));
         }
         return deepest;
     }
