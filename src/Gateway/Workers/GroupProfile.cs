@@ -83,12 +83,9 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
         return measured with { Devices = settled };
     }
 
-    /// <summary>How many times longer a rank takes than when all compute without waiting for each other: ranks that outnumber the cores take turns between two sums, whole ones.</summary>
-    private static double TurnsOf(IReadOnlyList<RankPlace> places, int rank)
-    {
-        double share = ThreadsBeside(places, rank) / (double)Math.Max(1, places[rank].Facts.Cores);
-        return share > 1 ? Math.Ceiling(share) / share : 1;
-    }
+    /// <summary>How many times longer a rank takes than with a core for each of its threads: ranks that outnumber their host's cores take turns between two sums.</summary>
+    private static int TurnsOf(IReadOnlyList<RankPlace> places, int rank) => GroupMeasurer.TurnsOf(
+        [.. Enumerable.Range(0, places.Count).Where(other => places[other].Facts.HostId == places[rank].Facts.HostId)], [.. places.Select(place => place.Threads)], places[rank].Facts.Cores).Length;
 
     /// <summary>Compute threads of a rank's host.</summary>
     private static int ThreadsBeside(IReadOnlyList<RankPlace> places, int rank) => places.Where(place => place.Facts.HostId == places[rank].Facts.HostId).Sum(place => place.Threads);

@@ -39,7 +39,7 @@ internal sealed partial class GroupProfiler(ModelCheckpoint checkpoint, GatewayO
         RankPlace[] places = [.. facts.Select((fact, rank) => new RankPlace(fact, MemoryOf(facts, rank), measurer.Threads[rank], workers[rank].Process is not null))];
 
         // 1. A kept one.
-        if (!isFresh && cache?.Read(measurer.Key) is { } kept && TryProfile(kept, string.Create(CultureInfo.InvariantCulture, $"kept since {kept.At.UtcDateTime:yyyy-MM-dd HH:mm}"), "the kept profile") is { } known)
+        if (!isFresh && cache?.Read(measurer.Key) is { } kept && TryProfile(kept, string.Create(CultureInfo.InvariantCulture, $"kept since {kept.At.UtcDateTime:yyyy-MM-dd HH:mm} UTC"), "the kept profile") is { } known)
         {
             ProductTimes[] now = [];
             int worst = 0;

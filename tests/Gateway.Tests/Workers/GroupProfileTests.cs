@@ -55,8 +55,9 @@ public sealed class GroupProfileTests
     [TestCase(2, true, 2, 1.0, true)]
     [TestCase(3, true, 2, 1.0, false)] // a core is left for the gateway
     [TestCase(2, false, 2, 1.0, false)] // the gateway is elsewhere
-    [TestCase(2, true, 3, 4 / 3.0, true)] // two turns of one and a half cores' worth
-    [TestCase(2, true, 4, 1.0, true)] // two whole turns, as it was measured
+    [TestCase(2, true, 3, 2.0, true)] // two turns
+    [TestCase(2, true, 4, 2.0, true)]
+    [TestCase(1, true, 3, 3.0, true)]
     public void Of_RanksAndCores_CountsTheGatewayAndTurns(int cores, bool isLocal, int ranks, double slower, bool sharesWithGateway)
     {
         GroupProfile profile = OnCores(cores, isLocal, ranks);
@@ -66,6 +67,14 @@ public sealed class GroupProfileTests
 
     private SplitChoice Plan(GroupProfile profile, bool mayLeaveOut = true, long kvTokens = 8192) =>
         profile.PlanFor(_model, s_options, [.. Enumerable.Range(0, profile.Devices.Count)], kvTokens, mayLeaveOut);
+
+    [TestCase(2, new[] { 1, 1 }, "0,1")]
+    [TestCase(2, new[] { 1, 1, 1 }, "0,1 2,0")]
+    [TestCase(2, new[] { 1, 2 }, "0 1")]
+    [TestCase(4, new[] { 1, 2, 2 }, "0,1 2,0")]
+    [TestCase(1, new[] { 2, 1 }, "0 1")]
+    public void TurnsOf_RanksOfAHost_HaveACoreForEachThreadAndCompany(int cores, int[] threads, string turns) =>
+        Assert.That(string.Join(' ', GroupMeasurer.TurnsOf([.. Enumerable.Range(0, threads.Length)], threads, cores).Select(turn => string.Join(',', turn))), Is.EqualTo(turns));
 
     [TestCase(1.0, 1.0)]
     [TestCase(1.0, 1.09)]

@@ -54,7 +54,7 @@ public sealed class GroupProfilerTests
         DevicePlan devices = DevicePlan.Cpu(2, "test");
         GroupPlan plan = GroupPlan.Create(_model.Config, options, devices, 8L << 30, cores: 2, _ => 1);
         HeldWorker[] workers = [_workers.Open(0), _workers.Open(1)];
-        HelloReply[] facts = [.. workers.Select(_ => new HelloReply { HostId = "a/b/c", Version = "1", Device = "cpu", FreeBytes = 8L << 30, Isa = InstructionSet.Avx2 })];
+        HelloReply[] facts = [.. workers.Select(_ => new HelloReply { HostId = "a/b/c", Version = "1", Device = "cpu", Cores = 4, FreeBytes = 8L << 30, Isa = InstructionSet.Avx2 })];
         return await new GroupProfiler(_model, options, folder ?? _folder, isFresh, NullLogger.Instance)
             .ProfileAsync(plan, workers, facts, TransportChoice.Unproven(Transport.Shm, [0, 0]), firstEpoch: 1, CancellationToken.None);
     }

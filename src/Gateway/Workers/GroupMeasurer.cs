@@ -5,18 +5,7 @@ using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Workers;
 
-/// <summary>What the workers of a group said of themselves when they were timed, before they loaded anything.</summary>
-/// <param name="Devices">By rank.</param>
-/// <param name="Pairs">Of ranks 0–1, 0–2, …, 1–2, …</param>
-/// <param name="RoundTripSeconds">Of an empty call to the first of them.</param>
-/// <param name="At">When.</param>
-internal sealed record GroupMeasurement(IReadOnlyList<MeasureReply> Devices, IReadOnlyList<MeasureLinkReply> Pairs, double RoundTripSeconds, DateTimeOffset At)
-{
-    /// <summary>What it took.</summary>
-    public double Seconds => Devices.Max(device => device.Seconds);
-}
-
-/// <summary>Has the workers of a group timed: all devices at once, for they compute at once, then the path of each pair.</summary>
+/// <summary>Has the workers of a group timed: devices of a host together, for they compute together, then the path of each pair.</summary>
 /// <param name="checkpoint">The model, whose shapes and formats are timed.</param>
 /// <param name="options">Checked settings.</param>
 /// <param name="plan">What each rank would compute on, and with how many threads.</param>
@@ -54,8 +43,8 @@ internal sealed class GroupMeasurer(
     /// <exception cref="WorkerStartException">A worker cannot measure, or does not answer in time.</exception>
     public async Task<GroupMeasurement> MeasureAsync(long firstEpoch, CancellationToken cancellation)
     {
-        long epoch = firstEpoch, begin = time.GetUtcNow().ToUnixTimeMilliseconds();
-        MeasureReply[] devices = await AskAsync(request => request.BeginUnixMilliseconds = begin, cancellation);
+        long epoch = firstEpoch;
+        MeasureReply[] devices = await AskAsync((request, now) => request.BeginUnixMilliseconds = now, cancellation);
         List<MeasureLinkReply> pairs = [];
         for (int first = 0; first < workers.Count; first++)
             for (int second = first + 1; second < workers.Count; second++)
@@ -84,14 +73,45 @@ internal sealed class GroupMeasurer(
     /// <param name="cancellation">Ends it.</param>
     /// <exception cref="WorkerStartException">A worker cannot measure, or does not answer in time.</exception>
     public async Task<ProductTimes[]> CheckAsync(int[] rows, CancellationToken cancellation) =>
-        [.. (await AskAsync(request => request.CheckRows.Add(rows), cancellation)).Select(reply => reply.Products[0])];
+        [.. (await AskAsync((request, _) => request.CheckRows.Add(rows), cancellation)).Select(reply => reply.Products[0])];
 
-    private Task<MeasureReply[]> AskAsync(Action<MeasureRequest> change, CancellationToken cancellation) => Task.WhenAll(workers.Select((worker, rank) =>
+    /// <summary>All ranks at once, as far as their hosts have a core for each thread; others in further turns, each with as much company.</summary>
+    private async Task<MeasureReply[]> AskAsync(Action<MeasureRequest, long> change, CancellationToken cancellation)
     {
-        MeasureRequest request = _requests[rank].Clone();
-        change(request);
-        return worker.Link.MeasureAsync(request, s_deviceTimeout, cancellation);
-    }));
+        MeasureReply?[] replies = new MeasureReply?[workers.Count];
+        IReadOnlyList<int>[][] hosts = [.. Enumerable.Range(0, workers.Count).GroupBy(rank => facts[rank].HostId).Select(host => TurnsOf([.. host], Threads, facts[host.First()].Cores))];
+        for (int turn = 0; turn < hosts.Max(turns => turns.Length); turn++)
+        {
+            long now = time.GetUtcNow().ToUnixTimeMilliseconds();
+            await Task.WhenAll(hosts.Where(turns => turn < turns.Length).SelectMany(turns => turns[turn]).Select(async rank =>
+            {
+                MeasureRequest request = _requests[rank].Clone();
+                change(request, now);
+                MeasureReply reply = await workers[rank].Link.MeasureAsync(request, s_deviceTimeout, cancellation);
+                replies[rank] ??= reply;
+            }));
+        }
+        return replies!;
+    }
+
+    /// <summary>Ranks of a host by turns in which they have a core for each thread; the last turn is filled up with ranks that had theirs.</summary>
+    /// <param name="ranks">Of the host.</param>
+    /// <param name="threads">By rank of the group.</param>
+    /// <param name="cores">Of the host.</param>
+    internal static IReadOnlyList<int>[] TurnsOf(IReadOnlyList<int> ranks, IReadOnlyList<int> threads, int cores)
+    {
+        List<List<int>> turns = [[]];
+        foreach (int rank in ranks)
+        {
+            if (turns[^1].Count > 0 && turns[^1].Sum(other => threads[other]) + threads[rank] > cores)
+                turns.Add([]);
+            turns[^1].Add(rank);
+        }
+        foreach (int rank in ranks.Except(turns[^1]).ToArray())
+            if (turns[^1].Sum(other => threads[other]) + threads[rank] <= cores)
+                turns[^1].Add(rank);
+        return [.. turns];
+    }
 
     private async Task<MeasureLinkReply> PairAsync(int first, int second, long epoch, CancellationToken cancellation)
     {
@@ -148,4 +168,15 @@ internal sealed class GroupMeasurer(
                 .Select(tensor => new ProductShape { Format = (int)tensor.Type, Outputs = tensor.Shape[0], Inputs = tensor.Shape[1], FewRows = !inLayers.ContainsKey(tensor.Type) }).Distinct(),
         ];
     }
+}
+
+/// <summary>What the workers of a group said of themselves when they were timed, before they loaded anything.</summary>
+/// <param name="Devices">By rank.</param>
+/// <param name="Pairs">Of ranks 0–1, 0–2, …, 1–2, …</param>
+/// <param name="RoundTripSeconds">Of an empty call to the first of them.</param>
+/// <param name="At">When.</param>
+internal sealed record GroupMeasurement(IReadOnlyList<MeasureReply> Devices, IReadOnlyList<MeasureLinkReply> Pairs, double RoundTripSeconds, DateTimeOffset At)
+{
+    /// <summary>What it took.</summary>
+    public double Seconds => Devices.Max(device => device.Seconds);
 }
