@@ -118,6 +118,8 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
             throw new PlanMismatchException($"sequence {step.SequenceId} is to be guessed for by a draft model that {(draft is null ? "is not there" : "has no part in it")}.");
         if (step.DraftTokens > 0 && draft!.Refuses(end, step.DraftTokens) is { } reason)
             throw new PlanMismatchException($"sequence {step.SequenceId} {reason}");
+        if (step.Allowed.Length > 0 && (!step.Sample || step.DraftIds.Count + step.DraftTokens > 0))
+            throw new PlanMismatchException($"sequence {step.SequenceId} is told which tokens it may choose, and {(step.Sample ? "guesses" : "chooses none")}.");
         sequence.AddBlocks(step.NewBlocks);
         foreach (int guess in step.DraftIds)
             sequence.Guess(guess);
@@ -135,7 +137,7 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
         if (!step.Sample)
             return;
         for (int guess = 0; guess <= guesses; guess++)
-            _batch.Samples.Add(new SampleRow(first + step.Tokens - 1 + guess, sequence.Sampling, sequence.TokensUpTo(end + guess), sequence.PromptTokens, sequence.TopLogprobs));
+            _batch.Samples.Add(new SampleRow(first + step.Tokens - 1 + guess, sequence.Sampling, sequence.TokensUpTo(end + guess), sequence.PromptTokens, sequence.TopLogprobs) { Allowed = step.Allowed.Memory });
     }
 
     /// <summary>A row speaks of the token after it: each token's entry is the row before it, for the chunk's first token from an earlier step.</summary>

@@ -32,6 +32,14 @@ public sealed class SameBitsTests
         ["--tp", "2", "--chunk-tokens", "64"],
     ];
 
+    private static readonly object s_schema = new
+    {
+        type = "object",
+        properties = new { part = new { type = "string", maxLength = 12 }, ranks = new { type = "integer", minimum = 1, maximum = 64 } },
+        required = new[] { "part", "ranks" },
+        additionalProperties = false,
+    };
+
     private string? _expected;
 
     /// <summary>Everything a client can see of the numbers, as text: floats are written with round-trip precision, so equal text is equal bits.</summary>
@@ -40,9 +48,14 @@ public sealed class SameBitsTests
         Task<JsonElement>? beside = mates is null ? null : server.PostAsync("/v1/completions", mates);
         JsonElement greedy = await server.PostAsync("/v1/completions", new { prompt = Prompt, max_tokens = 64, temperature = 0, ignore_eos = true, prompt_logprobs = 3, logprobs = 3, return_token_ids = true, draft_tokens = guesses });
         JsonElement sampled = await server.PostAsync("/v1/completions", new { prompt = Prompt, max_tokens = 24, temperature = 0.9, top_p = 0.95, seed = 1234, ignore_eos = true, logprobs = 0, return_token_ids = true, draft_tokens = guesses });
+        JsonElement formed = await server.PostAsync("/v1/completions", new { prompt = Prompt, max_tokens = 60, temperature = 0.9, seed = 77, logprobs = 0, return_token_ids = true, structured_outputs = new { json = s_schema } });
+        JsonElement text = formed.GetProperty("choices")[0];
+        Assert.That(text.GetProperty("finish_reason").GetString(), Is.EqualTo("stop"));
+        JsonElement written = JsonDocument.Parse(text.GetProperty("text").GetString()!).RootElement;
+        Assert.That((written.GetProperty("part").GetString()!.Length <= 12, written.GetProperty("ranks").GetInt32() is >= 1 and <= 64, written.EnumerateObject().Count()), Is.EqualTo((true, true, 2)));
         if (beside is not null)
             await beside;
-        return string.Join("\n", new[] { greedy, sampled }.Select(answer => answer.GetProperty("choices")[0]).SelectMany(choice => new[]
+        return string.Join("\n", new[] { greedy, sampled, formed }.Select(answer => answer.GetProperty("choices")[0]).SelectMany(choice => new[]
         {
             choice.GetProperty("text").GetRawText(),
             choice.GetProperty("token_ids").GetRawText(),

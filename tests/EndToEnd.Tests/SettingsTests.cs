@@ -92,7 +92,7 @@ public sealed class SettingsTests
         using JsonDocument plan = JsonDocument.Parse(output);
         Assert.That(plan.RootElement.GetProperty("devices").EnumerateArray().Select(device => device.GetProperty("kind").GetString()), Is.EqualTo(new[] { "cpu", "cpu" }));
         Assert.That(plan.RootElement.GetProperty("plan").GetProperty("timePerOutputTokenSeconds").GetDouble(), Is.InRange(1e-5, 10));
-        Assert.That(plan.RootElement.GetProperty("sources").GetArrayLength(), Is.EqualTo(3), "two devices and the way between them");
+        Assert.That(plan.RootElement.GetProperty("sources").GetArrayLength(), Is.EqualTo(4), "two devices, a step of the gateway, and the way between them");
         Assert.That(Processes.Children(Environment.ProcessId).Where(child => File.ReadAllText($"/proc/{child}/cmdline").Contains("TpServe.Worker", StringComparison.Ordinal)), Is.Empty);
     }
 

@@ -229,4 +229,26 @@ public sealed class SamplerTests
         }
         return ([.. values], [.. ids]);
     }
+
+    [TestCase(0f)]
+    [TestCase(0.9f)]
+    public void Choose_AllowedTokens_IsOneOfThemAndTheBestOfThemWhereGreedy(float temperature)
+    {
+        Random random = new(5);
+        for (int run = 0; run < 200; run++)
+        {
+            int vocab = random.Next(1, 300);
+            float[] logits = [.. Enumerable.Range(0, vocab).Select(_ => (float)(8 * random.NextDouble()))];
+            byte[] mask = new byte[random.Next(0, vocab + 8) / 8 + 1];
+            random.NextBytes(mask);
+            int[] allowed = [.. Enumerable.Range(0, vocab).Where(id => id / 8 < mask.Length && (mask[id / 8] >> (id % 8) & 1) != 0)];
+            if (allowed.Length == 0)
+                continue;
+            SampleRow row = new(0, new SamplingSettings { Temperature = temperature, Seed = (ulong)run }, new int[] { 1 }, 1, -1) { Allowed = mask };
+            int chosen = new Sampler().Choose(logits, row);
+            Assert.That(allowed, Does.Contain(chosen));
+            if (temperature == 0)
+                Assert.That(chosen, Is.EqualTo(allowed.MaxBy(id => logits[id])), "seed 5");
+        }
+    }
 }

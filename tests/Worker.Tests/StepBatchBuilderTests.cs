@@ -54,6 +54,10 @@ public sealed class StepBatchBuilderTests
         yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { Rows(1, 2, 1, true, 0) } }, "starts at 2");
         yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { Rows(1, 0, 4, true, 0) } }, "computes 4 tokens");
         yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3), Sequence(1, 3) } }, "new twice");
+        yield return new TestCaseData(
+            new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { new SequenceStep(Rows(1, 0, 2, false, 0)) { Allowed = Google.Protobuf.ByteString.CopyFrom(1) } } }, "chooses none");
+        yield return new TestCaseData(
+            new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { new SequenceStep(Rows(1, 0, 3, true, 0)) { Allowed = Google.Protobuf.ByteString.CopyFrom(1), DraftIds = { 4 } } } }, "guesses");
     }
 
     [TestCaseSource(nameof(Mismatches))]
@@ -61,6 +65,14 @@ public sealed class StepBatchBuilderTests
     {
         PlanMismatchException? fault = Assert.Throws<PlanMismatchException>(() => Builder().Lay(plan));
         Assert.That(fault!.Message, Does.Contain(named));
+    }
+
+    [Test]
+    public void Lay_AllowedTokens_ReachTheRowThatIsSampled()
+    {
+        StepPlan plan = new() { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3), Sequence(2, 2) }, Sequences = { new SequenceStep(Rows(1, 0, 3, true, 0)) { Allowed = Google.Protobuf.ByteString.CopyFrom(6, 1) }, Rows(2, 0, 2, true, 1) } };
+        StepBatch batch = Builder().Lay(plan);
+        Assert.That(batch.Samples.Select(row => row.Allowed.ToArray()), Is.EqualTo(new[] { new byte[] { 6, 1 }, [] }));
     }
 
     [Test]

@@ -54,7 +54,9 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
                 return progress.End == SequenceEnd.None;
             }
         }
-        if (progress.End == SequenceEnd.Length)
+        if (progress.End == SequenceEnd.Complete)
+            Finish(EndReason.Stop, visible.Append(text.End()).ToString(), reported, null, sequence.GeneratedTokens);
+        else if (progress.End == SequenceEnd.Length)
             Finish(EndReason.Length, visible.Append(text.End()).ToString(), reported, null, sequence.GeneratedTokens);
         else
             request.Post(index, visible.ToString(), reported);

@@ -158,7 +158,8 @@ internal sealed class ActiveRequest
         Priority = request.Priority,
         CacheSalt = request.CacheSalt,
         BypassCache = request.BypassCache,
-        DraftTokens = request.DraftTokens,
+        DraftTokens = request.Constraint is null ? request.DraftTokens : 0,
+        Constraint = request.Constraint,
         LooksUp = request.LooksUp,
     };
 }

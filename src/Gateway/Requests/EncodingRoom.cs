@@ -11,7 +11,8 @@ namespace TpServe.Gateway.Requests;
 /// <param name="characters">UTF-16 units at once; a longer text waits for all of it.</param>
 /// <param name="lightCharacters">Up to so many pass without waiting.</param>
 /// <param name="clock">What deadlines are by.</param>
-internal sealed class EncodingRoom(long characters, long lightCharacters, TimeProvider clock)
+/// <param name="purpose">What is waited for, in errors.</param>
+internal sealed class EncodingRoom(long characters, long lightCharacters, TimeProvider clock, string purpose = "the prompt waited to be tokenized behind other long ones")
 {
     private static readonly TimeSpan s_longestTimer = TimeSpan.FromDays(1);
 
@@ -54,7 +55,7 @@ internal sealed class EncodingRoom(long characters, long lightCharacters, TimePr
                 LetIn();
             }
             if (fault is TimeoutException)
-                throw new DeadlineExceededException("The deadline came while the prompt waited to be tokenized behind other long ones.");
+                throw new DeadlineExceededException($"The deadline came while {purpose}.");
             throw;
         }
     }

@@ -1,6 +1,7 @@
 using System.Text;
 using Grpc.Core;
 using TpServe.Checkpoint;
+using TpServe.Grammar;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
@@ -20,6 +21,7 @@ public sealed class RequestParser
     private readonly SamplingResolver _sampling;
     private readonly StoppingResolver _stopping;
     private readonly PromptEncoder _encoder;
+    private readonly ConstraintCompiler _constraints;
 
     /// <exception cref="ModelLoadException">The model's own sampling defaults are outside their ranges.</exception>
     public RequestParser(ServingModel model, ServingSettings settings, TimeProvider clock, Func<ulong>? chooseSeed = null)
@@ -28,6 +30,7 @@ public sealed class RequestParser
         _settings = settings;
         _clock = clock;
         _encoder = new PromptEncoder(model, settings, clock);
+        _constraints = new ConstraintCompiler(model.Tokenizer, clock);
         // 53 bits: every JSON reader keeps them.
         _sampling = new SamplingResolver(
             model.Generation, model.Config.Vocab, settings.Limits, chooseSeed ?? (() => (ulong)Random.Shared.NextInt64(1L << 53)));
@@ -49,11 +52,11 @@ public sealed class RequestParser
     /// <summary>Checks a continuation and tokenizes its prompt.</summary>
     public Task<ValidatedRequest> ParseAsync(GenerateRequest request, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
-        RefuseUnimplemented(request.Constraint, request.HasLora);
+        RefuseUnimplemented(request.HasLora);
         return ParseAsync(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
-            request.Sampling, request.Stopping, request.Response, request.Cache, request.Priority,
-            request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline, due => PromptAsync(request, due, cancellation));
+            request.Sampling, request.Stopping, request.Response, request.Cache, request.Constraint, request.Priority,
+            request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline, due => PromptAsync(request, due, cancellation), cancellation);
     }
 
     /// <summary>Checks the continuations that one call asks for, all or none.</summary>
@@ -87,7 +90,7 @@ public sealed class RequestParser
     public Task<ValidatedRequest> ParseAsync(
         ChatRequest request, Conversation? conversation = null, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
-        RefuseUnimplemented(request.Constraint, request.HasLora);
+        RefuseUnimplemented(request.HasLora);
         ToolChoice.Types.Mode choice = request.ToolChoice?.Mode ?? ToolChoice.Types.Mode.Unspecified;
         if (choice is ToolChoice.Types.Mode.Required or ToolChoice.Types.Mode.Function)
             throw RequestRejectedException.Unimplemented("tool_choice");
@@ -95,9 +98,9 @@ public sealed class RequestParser
             throw RequestRejectedException.Unimplemented("tools");
         return ParseAsync(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
-            request.Sampling, request.Stopping, request.Response, request.Cache, request.Priority,
+            request.Sampling, request.Stopping, request.Response, request.Cache, request.Constraint, request.Priority,
             request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline,
-            due => _encoder.EncodeAsync(conversation ?? Conversation.Of(request), _settings.MaxModelLen, due, cancellation));
+            due => _encoder.EncodeAsync(conversation ?? Conversation.Of(request), _settings.MaxModelLen, due, cancellation), cancellation);
     }
 
     /// <summary>Tokens of a text or a conversation, all of them: who asks wants to know how many there are, also beyond the context.</summary>
@@ -145,8 +148,8 @@ public sealed class RequestParser
     }
 
     private async Task<ValidatedRequest> ParseAsync(
-        string? requestId, string? model, SamplingOptions? sampling, StoppingOptions? stopping, ResponseOptions? response, CacheOptions? cache, int priority,
-        int draftTokens, DateTimeOffset? deadline, Func<DateTimeOffset, Task<IReadOnlyList<int>>> prompt)
+        string? requestId, string? model, SamplingOptions? sampling, StoppingOptions? stopping, ResponseOptions? response, CacheOptions? cache, Constraint? constraint,
+        int priority, int draftTokens, DateTimeOffset? deadline, Func<DateTimeOffset, Task<IReadOnlyList<int>>> prompt, CancellationToken cancellation)
     {
         RequireModel(model);
         if (requestId is not null)
@@ -160,13 +163,17 @@ public sealed class RequestParser
         RequireWithin("draft_tokens", draftTokens, 0, RequestLimits.DraftTokens);
         string salt = Salt(cache);
 
+        if (constraint is not null && resolved.AllowedTokenIds.Count > 0)
+            throw RequestRejectedException.Invalid("allowed_token_ids", "'allowed_token_ids' and 'constraint' exclude each other.");
+
         DateTimeOffset due = Due(deadline);
+        OutputGrammar? grammar = constraint is null ? null : await _constraints.CompileAsync(constraint, due, cancellation);
         IReadOnlyList<int> tokens = await prompt(due);
         if (tokens.Count == 0)
             throw new RequestRejectedException(StatusCode.InvalidArgument, "PROMPT_EMPTY", "The prompt has no tokens; it needs at least one.", "prompt");
         RequireTokens("prompt", tokens); // a tokenizer may know more tokens than the model has rows for
         ResolvedStopping ends = _stopping.Resolve(stopping, tokens.Count, resolved.AllowedTokenIds);
-        resolved.MinTokens = ends.MinTokens;
+        resolved.MinTokens = grammar is null ? ends.MinTokens : 0; // else its masks know
         resolved.EndTokenIds.AddRange(ends.EndTokenIds.Order());
         return new ValidatedRequest
         {
@@ -179,6 +186,7 @@ public sealed class RequestParser
             Logprobs = logprobs,
             ReturnTokenIds = response?.TokenIds ?? false,
             SkipSpecialTokens = response is not { HasSkipSpecialTokens: true } || response.SkipSpecialTokens,
+            Constraint = grammar is null ? null : () => new OutputConstraint(grammar.NewMatcher(_constraints.Vocabulary), ends.EndTokenIds, _model.Config.Vocab, ends.MinTokens),
             TellRecovering = response?.Recovering ?? false,
             Priority = priority,
             CacheSalt = salt,
@@ -220,10 +228,8 @@ public sealed class RequestParser
             throw RequestRejectedException.OutOfRange("request_id", $"{id.Length} characters", _settings.Limits.RequestIdInWords);
     }
 
-    private static void RefuseUnimplemented(Constraint? constraint, bool lora)
+    private static void RefuseUnimplemented(bool lora)
     {
-        if (constraint is not null)
-            throw RequestRejectedException.Unimplemented("constraint");
         if (lora)
             throw RequestRejectedException.Unimplemented("lora");
     }

@@ -47,6 +47,9 @@ public sealed record ValidatedRequest
     /// <summary>They are looked up in prompt and output, before a draft model is asked.</summary>
     public bool LooksUp { get; init; } = true;
 
+    /// <summary>Begins an output's constraint; null = the output may be anything.</summary>
+    public Func<Scheduling.ITokenConstraint>? Constraint { get; init; }
+
     /// <summary>The client's stream says when the group is lost and the request waits for it.</summary>
     public bool TellRecovering { get; init; }
 

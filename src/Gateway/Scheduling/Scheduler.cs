@@ -165,8 +165,8 @@ public sealed class Scheduler
                 i--;
                 continue;
             }
-            if (tokens == 1 && sequence.SamplesInFlight > 0 && sequence.Drafter is { Rests: false })
-                continue; // guesses begin with the token that is on its way
+            if (tokens == 1 && sequence.SamplesInFlight > 0 && (sequence.Drafter is { Rests: false } || sequence.Constraint is not null))
+                continue; // guesses begin with the token that is on its way, and a constraint goes on from it
             bool one = tokens == 1;
             if (one && draftUnderWay)
                 continue; // all that decode share the draft's passes and the step: who has missed one, or guesses nothing, waits for the next
@@ -488,6 +488,8 @@ public sealed class Scheduler
             rows.NewBlocks.Add(sequence.Blocks[block].Value);
         foreach (int guess in draft)
             rows.DraftIds.Add(guess);
+        if (sample && sequence.Constraint is { } constraint)
+            rows.Allowed = constraint.Allowed;
         plan.Sequences.Add(rows);
         sequence.Planned += tokens;
         sequence.DraftInFlight = draft.Length + draftTokens > 0;
@@ -527,8 +529,15 @@ public sealed class Scheduler
             sequence.Append(token);
             if (sequence.Spec.EndTokens.Contains(token))
                 end = SequenceEnd.EndToken;
+            else if (Constrained(sequence, token) is var ends && ends != SequenceEnd.None)
+                end = ends;
             else if (sequence.GeneratedTokens >= sequence.Spec.MaxNewTokens)
                 end = SequenceEnd.Length;
+        }
+        if (end == SequenceEnd.Fault)
+        {
+            Finish(sequence);
+            return new SequenceProgress(sequence, [], [], [], promptRows, end, sequence.Constraint!.Fault!);
         }
 
         // 2. The cursors follow: a step of guesses has computed as many tokens more as guesses were right.
@@ -561,6 +570,14 @@ public sealed class Scheduler
         if (end != SequenceEnd.None)
             Finish(sequence);
         return new SequenceProgress(sequence, Taken(computed.TokenIds, taken), asked ? Taken(computed.Logprobs, taken) : [], prompt, promptRows, end, "");
+    }
+
+    private static SequenceEnd Constrained(Sequence sequence, int token)
+    {
+        if (sequence.Constraint is not { } constraint)
+            return SequenceEnd.None;
+        constraint.Take(token);
+        return constraint.IsComplete ? SequenceEnd.Complete : constraint.Fault is null ? SequenceEnd.None : SequenceEnd.Fault;
     }
 
     private static IReadOnlyList<T> Taken<T>(IReadOnlyList<T> all, int taken) => taken == all.Count ? all : [.. all.Take(taken)];

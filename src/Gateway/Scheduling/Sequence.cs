@@ -38,6 +38,9 @@ public sealed record SequenceSpec
     /// <summary>Most tokens guessed ahead in one step; 0 = none. Changes no token.</summary>
     public int DraftTokens { get; init; }
 
+    /// <summary>What its output must be; null = anything. Called once for the sequence.</summary>
+    public Func<ITokenConstraint>? Constraint { get; init; }
+
     /// <summary>They are looked up in the log; else only a draft model guesses, where there is one.</summary>
     public bool LooksUp { get; init; } = true;
 }
@@ -80,6 +83,7 @@ public sealed class Sequence
         Spec = spec;
         Leader = leader;
         _tokens = [.. spec.Prompt];
+        Constraint = spec.Constraint?.Invoke();
         Drafter = spec is { DraftTokens: > 0, LooksUp: true } ? new PromptLookup(_tokens, spec.DraftTokens) : null;
     }
 
@@ -148,6 +152,9 @@ public sealed class Sequence
     internal PrefixNode? LastPublished { get; set; }
 
     internal PromptLookup? Drafter { get; }
+
+    /// <summary>What may come next after the log; null = anything.</summary>
+    internal ITokenConstraint? Constraint { get; }
 
     /// <summary>What the draft model's guesses are worth here; null = it leaves the sequence alone.</summary>
     internal DraftRecord? Draft { get; set; }

@@ -11,6 +11,9 @@ public enum SequenceEnd
     /// <summary>Its last token is one of its end tokens.</summary>
     EndToken,
 
+    /// <summary>Its constraint lets nothing follow: the last token is part of the text.</summary>
+    Complete,
+
     /// <summary>It has as many tokens as it may have.</summary>
     Length,
 

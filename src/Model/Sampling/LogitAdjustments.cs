@@ -62,6 +62,22 @@ internal sealed class LogitAdjustments
             logits.Fill(float.NegativeInfinity);
         foreach ((int token, float logit) in _edited)
             logits[token] = logit;
+        if (!row.Allowed.IsEmpty)
+            Mask(logits, row.Allowed.Span);
+    }
+
+    private static void Mask(Span<float> logits, ReadOnlySpan<byte> allowed)
+    {
+        for (int first = 0; first < logits.Length; first += 8)
+        {
+            int bits = first / 8 < allowed.Length ? allowed[first / 8] : 0;
+            if (bits == 0xFF)
+                continue;
+            Span<float> eight = logits.Slice(first, Math.Min(8, logits.Length - first));
+            for (int i = 0; i < eight.Length; i++)
+                if ((bits >> i & 1) == 0)
+                    eight[i] = float.NegativeInfinity;
+        }
     }
 
     private static bool OnlyEndsAllowed(SamplingSettings settings)

@@ -96,6 +96,8 @@ public sealed class LogitsPlan(bool drawsOnDevice = false, bool sends = false)
 
     private static bool IsDrawn(SampleRow row)
     {
+        if (!row.Allowed.IsEmpty)
+            return false; // as many edits as the vocabulary has tokens
         SamplingSettings settings = row.Settings;
         int edits = settings.LogitBias.Count + settings.AllowedTokenIds.Count + (row.Generated < settings.MinTokens ? settings.EndTokenIds.Count : 0);
         if (settings.RepetitionPenalty != 1f)
@@ -106,12 +108,12 @@ public sealed class LogitsPlan(bool drawsOnDevice = false, bool sends = false)
     }
 
     private static bool IsNucleus(SampleRow row) =>
-        row.TopLogprobs < 0 && row.Settings is { IsGreedy: false, TopK: <= 0, TopP: < 1f } && !row.Settings.AdjustsLogits(row.Generated);
+        row.TopLogprobs < 0 && row.Settings is { IsGreedy: false, TopK: <= 0, TopP: < 1f } && !row.AdjustsLogits;
 
     private static int CandidatesOf(SampleRow row)
     {
         SamplingSettings settings = row.Settings;
-        if (row.TopLogprobs >= 0 || settings.AdjustsLogits(row.Generated))
+        if (row.TopLogprobs >= 0 || row.AdjustsLogits)
             return 0;
         if (settings.IsGreedy)
             return 1;

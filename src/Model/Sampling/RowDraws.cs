@@ -50,7 +50,7 @@ internal sealed class RowDraws(int vocab)
             };
         }
         own.FirstEdit = _edits.Count;
-        if (settings.AdjustsLogits(row.Generated))
+        if (row.AdjustsLogits)
         {
             _edits.AddRange(_adjustments.Of(row, vocab));
             own.RepetitionPenalty = settings.RepetitionPenalty;

@@ -25,7 +25,7 @@ public sealed class Sampler
     {
         if (!float.IsFinite(LogSumExp.Largest(logits)))
             return NotFinite;
-        if (row.Settings.AdjustsLogits(row.Generated))
+        if (row.AdjustsLogits)
             logits = Adjusted(logits, row);
         if (row.Settings.IsGreedy)
             return LogitKey.Id(_top.Of(logits, 1)[0]);
@@ -96,7 +96,7 @@ public sealed class Sampler
             probabilities[Choose(logits, row)] = 1;
             return probabilities;
         }
-        _distribution.OfRow(row.Settings.AdjustsLogits(row.Generated) ? Adjusted(logits, row) : logits, row.Settings);
+        _distribution.OfRow(row.AdjustsLogits ? Adjusted(logits, row) : logits, row.Settings);
         double total = 0;
         foreach (double weight in _distribution.Weights)
             total += weight;

@@ -203,7 +203,8 @@ public sealed class GrpcTests
         yield return Case("n", request => request.Sampling = new SamplingOptions { N = 9 }, StatusCode.InvalidArgument, "OUT_OF_RANGE", "n");
         yield return Case("too long", request => request.Stopping.MaxTokens = 128, StatusCode.InvalidArgument, "CONTEXT_EXCEEDED", "max_tokens");
         yield return Case("model", request => request.Model = "other", StatusCode.NotFound, "MODEL_NOT_FOUND", "model");
-        yield return Case("constraint", request => request.Constraint = new Constraint { Regex = "a" }, StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "constraint");
+        yield return Case("constraint", request => request.Constraint = new Constraint(), StatusCode.InvalidArgument, "INVALID_FIELD", "constraint");
+        yield return Case("schema", request => request.Constraint = new Constraint { JsonSchema = "{\"not\":{}}" }, StatusCode.Unimplemented, "CONSTRAINT_NOT_IMPLEMENTED", "constraint.json_schema");
         yield return Case("priority", request => request.Priority = 101, StatusCode.InvalidArgument, "OUT_OF_RANGE", "priority");
         yield return Case("lora", request => request.Lora = "x", StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "lora");
         yield return Case("salt", request => request.Cache = new CacheOptions { Salt = new string('x', 129) }, StatusCode.InvalidArgument, "OUT_OF_RANGE", "cache.salt");

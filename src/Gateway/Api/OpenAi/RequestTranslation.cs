@@ -17,6 +17,7 @@ internal static class RequestTranslation
         if (body.Echo == true && response is { Logprobs: true, HasPromptLogprobs: false })
             response = new ResponseOptions(response) { PromptLogprobs = response.TopLogprobs }; // the echoed prompt has logprobs too
         List<GenerateRequest> requests = PromptReader.Read(body.Prompt, limits);
+        Constraint? constraint = ConstraintReader.Read(body);
         if ((long)requests.Count * Math.Max(body.Outputs, 1) > limits.Prompts)
             throw RequestRejectedException.OutOfRange("prompt", $"{requests.Count} prompts with {body.Outputs} outputs each", $"at most {limits.Prompts} outputs");
         for (int i = 0; i < requests.Count; i++)
@@ -31,6 +32,8 @@ internal static class RequestTranslation
             if (body.ParseSpecialTokens is { } parse)
                 request.ParseSpecialTokens = parse;
             (request.Sampling, request.Stopping, request.Response, request.Cache) = (body.Sampling, body.Stopping, response, body.Cache);
+            if (constraint is not null)
+                request.Constraint = constraint;
             if (body.Priority is { } priority)
                 request.Priority = priority;
             if (body.DraftTokens is { } guesses)
@@ -51,6 +54,8 @@ internal static class RequestTranslation
             body.Stopping.MaxTokens = most;
         }
         ChatRequest request = new();
+        if (ConstraintReader.Read(body) is { } constraint)
+            request.Constraint = constraint;
         if (body.Model is not null)
             request.Model = body.Model;
         if ((body.RequestId ?? body.CallId) is { } id)

@@ -8,9 +8,9 @@ internal static class UnservedFields
 {
     private static readonly HashSet<string> s_refused =
     [
-        "audio", "bad_words", "best_of", "chat_template", "constraint", "documents", "echo", "function_call", "functions", "guided_choice", "guided_decoding_backend",
-        "guided_grammar", "guided_json", "guided_regex", "guided_whitespace_pattern", "kv_transfer_params", "length_penalty", "logits_processors", "lora", "lora_request",
-        "mm_processor_kwargs", "modalities", "prediction", "prompt_embeds", "response_format", "structural_tag", "structured_outputs", "suffix",
+        "audio", "bad_words", "best_of", "chat_template", "documents", "echo", "function_call", "functions", "guided_decoding_backend",
+        "guided_whitespace_pattern", "kv_transfer_params", "length_penalty", "logits_processors", "lora", "lora_request",
+        "mm_processor_kwargs", "modalities", "prediction", "prompt_embeds", "structural_tag", "suffix",
         "tool_choice", "tools", "truncate_prompt_tokens", "use_beam_search", "web_search_options",
     ];
 
@@ -30,8 +30,6 @@ internal static class UnservedFields
         (_, JsonValueKind.Null or JsonValueKind.False) => true,
         (_, JsonValueKind.Array) when value.GetArrayLength() == 0 => true,
         ("tool_choice" or "function_call", JsonValueKind.String) => value.ValueEquals("none") || value.ValueEquals("auto"), // nothing to call either way
-        ("response_format", JsonValueKind.Object) =>
-            value.TryGetProperty("type", out JsonElement type) && type.ValueKind == JsonValueKind.String && type.ValueEquals("text"),
         ("best_of", JsonValueKind.Number) => value.TryGetInt32(out int best) && best == outputs,
         ("length_penalty", JsonValueKind.Number) => value.GetDouble() == 1,
         ("modalities", JsonValueKind.Array) => value.GetArrayLength() == 1 && value[0].ValueKind == JsonValueKind.String && value[0].ValueEquals("text"),

@@ -128,6 +128,23 @@ public abstract class GenerationBody
 
     public int? DraftTokens { get; set; }
 
+    /// <summary>OpenAI's: text, json_object or json_schema.</summary>
+    public JsonElement? ResponseFormat { get; set; }
+
+    /// <summary>vLLM's: json, json_object, regex, choice or grammar.</summary>
+    public JsonElement? StructuredOutputs { get; set; }
+
+    /// <summary>By the proto's names.</summary>
+    public JsonElement? Constraint { get; set; }
+
+    public JsonElement? GuidedJson { get; set; }
+
+    public JsonElement? GuidedRegex { get; set; }
+
+    public JsonElement? GuidedChoice { get; set; }
+
+    public JsonElement? GuidedGrammar { get; set; }
+
     private protected static void Set<T>(T? value, Action<T> set)
         where T : struct
     {

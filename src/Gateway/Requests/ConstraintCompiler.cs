@@ -1,0 +1,106 @@
+using System.Globalization;
+using Grpc.Core;
+using TpServe.Grammar;
+using TpServe.Grammar.Masks;
+using TpServe.Protos.V1;
+using TpServe.Tokenization;
+
+namespace TpServe.Gateway.Requests;
+
+/// <summary>Compiles what an output must be; the last ones are kept, for clients send the same again and again.</summary>
+/// <remarks>
+/// Compiling is bounded, and done for one request at a time: hostile ones wait for each other and for nobody else.
+/// Threads  any.
+/// Errors   <see cref="RequestRejectedException"/> naming keyword and place.
+/// </remarks>
+/// <param name="tokenizer">Whose tokens the output is made of.</param>
+/// <param name="clock">What deadlines are by.</param>
+internal sealed class ConstraintCompiler(Tokenizer tokenizer, TimeProvider clock)
+{
+    private const int Kept = 64;
+    private const int MostOptions = 256;
+
+    private readonly EncodingRoom _turn = new(characters: 1, lightCharacters: 0, clock, "the constraint waited to be compiled behind others");
+    private readonly LinkedList<(Constraint Asked, OutputGrammar Grammar)> _kept = [];
+    private readonly Lock _gate = new();
+    private readonly Lazy<TokenTrie> _vocabulary = new(() => TokenTrie.Of(tokenizer));
+
+    /// <summary>The vocabulary that masks are over; made when first asked for.</summary>
+    public TokenTrie Vocabulary => _vocabulary.Value;
+
+    /// <summary>The constraint compiled.</summary>
+    /// <param name="constraint">What is asked.</param>
+    /// <param name="due">Until when it may wait for its turn.</param>
+    /// <param name="cancellation">The client has left.</param>
+    public async Task<OutputGrammar> CompileAsync(Constraint constraint, DateTimeOffset due, CancellationToken cancellation)
+    {
+        if (Known(constraint) is { } known)
+            return known;
+        using IDisposable turn = await _turn.EnterAsync(1, due, cancellation);
+        try
+        {
+            OutputGrammar grammar = Known(constraint) ?? Compile(constraint);
+            _ = Vocabulary; // the first one pays for it here, and not under the engine's lock
+            lock (_gate)
+            {
+                _kept.AddFirst((constraint, grammar));
+                if (_kept.Count > Kept)
+                    _kept.RemoveLast();
+            }
+            return grammar;
+        }
+        catch (GrammarException fault)
+        {
+            string place = $"constraint.{Field(constraint)}";
+            throw fault.Kind == GrammarErrorKind.NotServed
+                ? new RequestRejectedException(StatusCode.Unimplemented, "CONSTRAINT_NOT_IMPLEMENTED", $"'{place}' asks for what is not served here: {fault.Message}", place, fault.Subject)
+                : new RequestRejectedException(
+                    StatusCode.InvalidArgument, fault.Kind == GrammarErrorKind.Limit ? "CONSTRAINT_TOO_LARGE" : "CONSTRAINT_INVALID", $"'{place}' cannot be used: {fault.Message}", place, fault.Subject);
+        }
+    }
+
+    private OutputGrammar? Known(Constraint constraint)
+    {
+        lock (_gate)
+        {
+            for (LinkedListNode<(Constraint Asked, OutputGrammar Grammar)>? node = _kept.First; node is not null; node = node.Next)
+                if (node.Value.Asked.Equals(constraint))
+                {
+                    _kept.Remove(node);
+                    _kept.AddFirst(node);
+                    return node.Value.Grammar;
+                }
+            return null;
+        }
+    }
+
+    private static OutputGrammar Compile(Constraint constraint)
+    {
+        switch (constraint.KindCase)
+        {
+            case Constraint.KindOneofCase.JsonSchema:
+                return OutputGrammar.FromJsonSchema(constraint.JsonSchema);
+            case Constraint.KindOneofCase.JsonObject when constraint.JsonObject:
+                return OutputGrammar.JsonObject();
+            case Constraint.KindOneofCase.Regex:
+                return OutputGrammar.FromRegex(constraint.Regex);
+            case Constraint.KindOneofCase.Grammar:
+                return OutputGrammar.FromGbnf(constraint.Grammar);
+            case Constraint.KindOneofCase.Choice:
+                if (constraint.Choice.Options.Count is 0 or > MostOptions)
+                    throw RequestRejectedException.OutOfRange("constraint.choice", $"{constraint.Choice.Options.Count.ToString(CultureInfo.InvariantCulture)} texts", $"1 to {MostOptions} texts");
+                return OutputGrammar.FromChoices(constraint.Choice.Options);
+            default:
+                throw RequestRejectedException.Invalid("constraint", "'constraint' must set one of json_schema, json_object (to true), regex, grammar and choice.");
+        }
+    }
+
+    private static string Field(Constraint constraint) => constraint.KindCase switch
+    {
+        Constraint.KindOneofCase.JsonSchema => "json_schema",
+        Constraint.KindOneofCase.JsonObject => "json_object",
+        Constraint.KindOneofCase.Regex => "regex",
+        Constraint.KindOneofCase.Grammar => "grammar",
+        _ => "choice",
+    };
+}

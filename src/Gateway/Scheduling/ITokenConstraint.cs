@@ -1,0 +1,20 @@
+using Google.Protobuf;
+
+namespace TpServe.Gateway.Scheduling;
+
+/// <summary>What the next token of one output may be, as its text so far has it.</summary>
+/// <remarks>Threads  one caller at a time.</remarks>
+public interface ITokenConstraint
+{
+    /// <summary>As SequenceStep.allowed; empty where no token may come.</summary>
+    ByteString Allowed { get; }
+
+    /// <summary>The text is whole and nothing can follow.</summary>
+    bool IsComplete { get; }
+
+    /// <summary>Why the text cannot go on though it is not whole; null where it can.</summary>
+    string? Fault { get; }
+
+    /// <summary>A token was chosen that does not end the output.</summary>
+    void Take(int token);
+}
