@@ -63,6 +63,11 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
         return false;
     }
 
+    /// <summary>What ended a sequence that cannot go on.</summary>
+    public static RequestFaultException FaultOf(SequenceProgress progress) => progress.Sequence.Constraint?.Fault is { } stuck
+        ? new RequestFaultException("CONSTRAINT_STUCK", $"The output cannot be what its constraint asks for: {stuck}.")
+        : new RequestFaultException("NOT_FINITE", $"The request's own arithmetic failed at token {progress.Sequence.Known}: {progress.Fault}.");
+
     /// <summary>An operator ends it: what was held back goes out.</summary>
     public void Abort() => Finish(EndReason.Aborted, text.End(), [], null, sequence.GeneratedTokens);
 

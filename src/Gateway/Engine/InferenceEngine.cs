@@ -534,9 +534,7 @@ public sealed class InferenceEngine : IDisposable
         _generatedTokens += progress.Tokens.Count;
         if (progress.End == SequenceEnd.Fault)
         {
-            Fail(output.Request, output.Request.Request.Constraint is not null && progress.Sequence.Constraint?.Fault is { } stuck
-                ? new RequestFaultException("CONSTRAINT_STUCK", $"The output cannot be what its constraint asks for: {stuck}.")
-                : new RequestFaultException("NOT_FINITE", $"The request's own arithmetic failed at token {progress.Sequence.Known}: {progress.Fault}."));
+            Fail(output.Request, ActiveOutput.FaultOf(progress));
             return;
         }
         if (output.Take(progress))

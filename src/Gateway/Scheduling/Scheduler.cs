@@ -524,16 +524,7 @@ public sealed class Scheduler
         SequenceEnd end = SequenceEnd.None;
         int taken = 0;
         while (taken < computed.TokenIds.Count && end == SequenceEnd.None)
-        {
-            int token = computed.TokenIds[taken++];
-            sequence.Append(token);
-            if (sequence.Spec.EndTokens.Contains(token))
-                end = SequenceEnd.EndToken;
-            else if (Constrained(sequence, token) is var ends && ends != SequenceEnd.None)
-                end = ends;
-            else if (sequence.GeneratedTokens >= sequence.Spec.MaxNewTokens)
-                end = SequenceEnd.Length;
-        }
+            end = sequence.Append(computed.TokenIds[taken++]);
         if (end == SequenceEnd.Fault)
         {
             Finish(sequence);
@@ -570,14 +561,6 @@ public sealed class Scheduler
         if (end != SequenceEnd.None)
             Finish(sequence);
         return new SequenceProgress(sequence, Taken(computed.TokenIds, taken), asked ? Taken(computed.Logprobs, taken) : [], prompt, promptRows, end, "");
-    }
-
-    private static SequenceEnd Constrained(Sequence sequence, int token)
-    {
-        if (sequence.Constraint is not { } constraint)
-            return SequenceEnd.None;
-        constraint.Take(token);
-        return constraint.IsComplete ? SequenceEnd.Complete : constraint.Fault is null ? SequenceEnd.None : SequenceEnd.Fault;
     }
 
     private static IReadOnlyList<T> Taken<T>(IReadOnlyList<T> all, int taken) => taken == all.Count ? all : [.. all.Take(taken)];

@@ -174,7 +174,20 @@ public sealed class Sequence
 
     internal ReadOnlySpan<BlockId> BlockSpan => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_blocks);
 
-    internal void Append(int token) => _tokens.Add(token);
+    /// <summary>The log grows; whether and why it ends with this token.</summary>
+    internal SequenceEnd Append(int token)
+    {
+        _tokens.Add(token);
+        if (Spec.EndTokens.Contains(token))
+            return SequenceEnd.EndToken;
+        if (Constraint is { } constraint)
+        {
+            constraint.Take(token);
+            if (constraint.IsComplete || constraint.Fault is not null)
+                return constraint.IsComplete ? SequenceEnd.Complete : SequenceEnd.Fault;
+        }
+        return GeneratedTokens >= Spec.MaxNewTokens ? SequenceEnd.Length : SequenceEnd.None;
+    }
 
     internal void Hold(BlockId block) => _blocks.Add(block);
 
