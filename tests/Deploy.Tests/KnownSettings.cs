@@ -16,6 +16,7 @@ internal static partial class KnownSettings
         ["NVIDIA_VISIBLE_DEVICES"] = "NVIDIA container toolkit",
         ["NVIDIA_DRIVER_CAPABILITIES"] = "NVIDIA container toolkit",
         ["CUDA_CACHE_PATH"] = "CUDA driver: compiled kernels",
+        ["XDG_CACHE_HOME"] = "the XDG base directories: the folder of caches, in whose tpserve the times of measured workers are kept",
         ["POD_NAME"] = "filled in by Kubernetes, used in other values",
     };
 
