@@ -146,7 +146,7 @@ public sealed class EncryptedLinksTests
     private RunningProgram StartGateway(string? tls, string http, params string[] workers) => Start(
         "Gateway",
         [
-            .. workers.SelectMany(worker => new[] { "--worker", worker }), "--secret-file", _folder.Of("secret"), .. tls is null ? Array.Empty<string>() : ["--tls", _folder.Of(tls)],
+            .. workers.SelectMany(worker => new[] { "--worker", worker }), "--partition", "even", "--secret-file", _folder.Of("secret"), .. tls is null ? Array.Empty<string>() : ["--tls", _folder.Of(tls)],
             "--transport", "ring", "--device", "cpu", "--connect-timeout", "20s", "--http", http, "--grpc", Address(),
         ]);
 

@@ -139,7 +139,7 @@ public sealed class HostsTests
         RunningProgram gateway = Start(
             first, "Gateway",
             [
-                .. flags, "--secret-file", _folder.Of("secret"), "--tls", _folder.Of("tls"), "--device", "cpu", "--collective-timeout", "3s", "--transport", "ring",
+                .. flags, "--secret-file", _folder.Of("secret"), "--tls", _folder.Of("tls"), "--device", "cpu", "--partition", "even", "--collective-timeout", "3s", "--transport", "ring",
                 "--http", $"{first.Address}:{HttpPort}", "--grpc", $"{first.Address}:{GrpcPort}", "--log-level", "warning",
             ]);
         HttpClient client = first.NewClient(HttpPort);

@@ -77,6 +77,7 @@ internal abstract class Arena : IAsyncDisposable
     [
         "--model", Model.Path, "--http", $"127.0.0.1:{HttpPort}", "--grpc", $"127.0.0.1:{GrpcPort}", "--log-level", "information",
         "--kv-cache", KvCacheTokens.ToString(CultureInfo.InvariantCulture), "--crash-limit", "6", "--crash-window", "3s", "--drain-timeout", "10s",
+        "--partition", "even", "--profile-cache", "off", // all workers take part, whatever is measured: a fault must hit a rank
     ];
 
     /// <summary>Flags of the gateway beside model and ports.</summary>
