@@ -27,9 +27,6 @@ public sealed class EncryptedLinksTests
     [TearDown]
     public async Task EndAll()
     {
-        if (TestContext.CurrentContext.Result.FailCount > 0)
-            foreach (RunningProgram program in _programs)
-                await TestContext.Out.WriteLineAsync(program.Output);
         try
         {
             await RunningProgram.EndAllAsync(_programs);

@@ -28,9 +28,6 @@ public sealed class HostsTests
     [TearDown]
     public async Task TearDownAll()
     {
-        if (TestContext.CurrentContext.Result.FailCount > 0)
-            foreach (RunningProgram program in _programs)
-                await TestContext.Out.WriteLineAsync(program.Output);
         try
         {
             await RunningProgram.EndAllAsync(_programs);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text;
+using NUnit.Framework;
 using TpServe.Testing;
 
 namespace TpServe.Network.Tests;
@@ -43,9 +44,12 @@ internal sealed class RunningProgram : IAsyncDisposable
         return new RunningProgram(Process.Start(new ProcessStartInfo(line[0], line[1..]) { RedirectStandardOutput = true, RedirectStandardError = true })!);
     }
 
-    /// <summary>Ends them all, whatever becomes of one, and empties the list; then says what failed.</summary>
+    /// <summary>Ends them all, whatever becomes of one, and empties the list; then says what failed. Where the test has failed, what they said is printed.</summary>
     public static async Task EndAllAsync(List<RunningProgram> programs)
     {
+        if (TestContext.CurrentContext.Result.FailCount > 0)
+            foreach (RunningProgram program in programs)
+                await TestContext.Out.WriteLineAsync(program.Output);
         List<Exception> faults = [];
         foreach (RunningProgram program in programs)
             try

@@ -107,7 +107,7 @@ internal sealed class PromptEncoder(ServingModel model, ServingSettings settings
             Extra = chat.Variables,
             Now = clock.GetLocalNow(),
             // Names that the template itself writes: it may build special tokens out of them.
-            TrustedRoles = chat.Messages.Select(message => message.Role).Where(role => Conversation.CommonRoles.Contains(role) || traits.Names(role)).Append("system").ToHashSet(),
+            TrustedRoles = chat.Messages.Select(message => message.Role).Where(traits.Names).Concat(Conversation.CommonRoles).ToHashSet(),
         };
     }
 }

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
@@ -51,8 +50,7 @@ internal sealed class ChatEndpoint(
             })],
             Usage = Usage(result.Totals),
         };
-        http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.ChatReply, http.RequestAborted);
+        await JsonBody.WriteAsync(http, reply, OpenAiJson.Api.ChatReply);
     }
 
     /// <param name="http">The call.</param>

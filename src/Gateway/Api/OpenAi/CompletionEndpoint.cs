@@ -1,4 +1,3 @@
-using System.Text.Json;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
@@ -50,8 +49,7 @@ internal sealed class CompletionEndpoint(
             Choices = [.. results.SelectMany((result, index) => writers[index].Whole(result))],
             Usage = Usage(results.Select(result => result.Totals)),
         };
-        http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.CompletionReply, http.RequestAborted);
+        await JsonBody.WriteAsync(http, reply, OpenAiJson.Api.CompletionReply);
     }
 
     /// <param name="http">The call.</param>

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using Grpc.Core;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
@@ -50,8 +49,7 @@ public sealed class HttpErrors(ServingSettings settings, InferenceEngine engine,
             http.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(delay.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         if (error.IsFinal)
             http.Response.Headers["x-should-retry"] = "false"; // OpenAI's clients heed it
-        http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.ErrorReply, http.RequestAborted);
+        await JsonBody.WriteAsync(http, reply, OpenAiJson.Api.ErrorReply);
     }
 
     private static string Type(int status) => status switch

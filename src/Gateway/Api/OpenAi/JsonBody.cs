@@ -9,7 +9,7 @@ using TpServe.Gateway.Requests;
 
 namespace TpServe.Gateway.Api.OpenAi;
 
-/// <summary>Reads a request's JSON body: bounded, valid UTF-8, and with faults that name field and place.</summary>
+/// <summary>Reads a request's JSON body: bounded, valid UTF-8, and with faults that name field and place. Writes an answer's.</summary>
 internal static class JsonBody
 {
     /// <summary>The body as T.</summary>
@@ -31,6 +31,13 @@ internal static class JsonBody
         {
             throw Rejection(fault);
         }
+    }
+
+    /// <summary>Answers with JSON.</summary>
+    public static Task WriteAsync<T>(HttpContext http, T reply, JsonTypeInfo<T> type)
+    {
+        http.Response.ContentType = "application/json; charset=utf-8";
+        return JsonSerializer.SerializeAsync(http.Response.Body, reply, type, http.RequestAborted);
     }
 
     /// <summary>The text of a JSON string.</summary>

@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 using Google.Protobuf;
 using Grpc.Core;
 using TpServe.Gateway.Api.OpenAi.Replies;
@@ -20,21 +18,21 @@ internal sealed class ServerEndpoints(
     private static readonly JsonFormatter s_protoJson = new(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true).WithFormatDefaultValues(true));
 
     /// <summary>Answers /v1/models.</summary>
-    public Task ModelsAsync(HttpContext http) => WriteAsync(http, new ModelListReply([.. model.Names.Select(Model)]), OpenAiJson.Api.ModelListReply);
+    public Task ModelsAsync(HttpContext http) => JsonBody.WriteAsync(http, new ModelListReply([.. model.Names.Select(Model)]), OpenAiJson.Api.ModelListReply);
 
     /// <summary>Answers /v1/models/{id}.</summary>
     public Task ModelAsync(HttpContext http)
     {
         string id = http.Request.RouteValues["id"]?.ToString() ?? model.Name;
         parser.RequireModel(id);
-        return WriteAsync(http, Model(id), OpenAiJson.Api.ModelReply);
+        return JsonBody.WriteAsync(http, Model(id), OpenAiJson.Api.ModelReply);
     }
 
     /// <summary>Answers /version.</summary>
-    public static Task VersionAsync(HttpContext http) => WriteAsync(http, new VersionReply(ServerClock.Version), OpenAiJson.Api.VersionReply);
+    public static Task VersionAsync(HttpContext http) => JsonBody.WriteAsync(http, new VersionReply(ServerClock.Version), OpenAiJson.Api.VersionReply);
 
     /// <summary>Answers /health/live: the process serves.</summary>
-    public static Task LiveAsync(HttpContext http) => WriteAsync(http, new StatusReply("live"), OpenAiJson.Api.StatusReply);
+    public static Task LiveAsync(HttpContext http) => JsonBody.WriteAsync(http, new StatusReply("live"), OpenAiJson.Api.StatusReply);
 
     /// <summary>Answers /health/ready: 200 where a request would run at once, else 503 and why.</summary>
     public Task ReadyAsync(HttpContext http)
@@ -46,7 +44,7 @@ internal sealed class ServerEndpoints(
             http.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(settings.RetryAfter.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         }
         string status = ready ? "ready" : group.State == GroupState.Ready ? "draining" : group.State.ToString().ToLowerInvariant();
-        return WriteAsync(http, new StatusReply(status), OpenAiJson.Api.StatusReply);
+        return JsonBody.WriteAsync(http, new StatusReply(status), OpenAiJson.Api.StatusReply);
     }
 
     /// <summary>Answers /topology.</summary>
@@ -69,10 +67,4 @@ internal sealed class ServerEndpoints(
     }
 
     private ModelReply Model(string name) => new(name, model.Name, clock.StartedAt, settings.MaxModelLen);
-
-    private static async Task WriteAsync<T>(HttpContext http, T reply, JsonTypeInfo<T> type)
-    {
-        http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, type, http.RequestAborted);
-    }
 }

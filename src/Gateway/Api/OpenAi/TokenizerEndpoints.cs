@@ -1,4 +1,3 @@
-using System.Text.Json;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Requests;
@@ -23,8 +22,7 @@ internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel mode
         {
             TokenStrs = body.ReturnTokenStrs == true ? [.. ids.Select(id => known.TryGetValue(id, out string? text) ? text : known[id] = texts.Text(id))] : null,
         };
-        http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.TokenizeReply, http.RequestAborted);
+        await JsonBody.WriteAsync(http, reply, OpenAiJson.Api.TokenizeReply);
     }
 
     /// <summary>Answers /apply-template: the prompt that a conversation becomes.</summary>
@@ -34,8 +32,7 @@ internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel mode
         if (body.Messages is null)
             throw RequestRejectedException.Invalid("messages", "'messages' must be given.");
         DetokenizeReply reply = new(await parser.RenderAsync(body.Model, ConversationReader.Read(body), http.RequestAborted));
-        http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.DetokenizeReply, http.RequestAborted);
+        await JsonBody.WriteAsync(http, reply, OpenAiJson.Api.DetokenizeReply);
     }
 
     /// <summary>Answers /detokenize.</summary>
@@ -47,7 +44,6 @@ internal sealed class TokenizerEndpoints(RequestParser parser, ServingModel mode
             throw RequestRejectedException.Invalid("tokens", "'tokens' must be given.");
         parser.RequireTokens("tokens", body.Tokens);
         DetokenizeReply reply = new(model.Tokenizer.Decode(body.Tokens, body.SkipSpecialTokens ?? false));
-        http.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(http.Response.Body, reply, OpenAiJson.Api.DetokenizeReply, http.RequestAborted);
+        await JsonBody.WriteAsync(http, reply, OpenAiJson.Api.DetokenizeReply);
     }
 }
