@@ -48,10 +48,18 @@ public sealed class GenerationResult
     public sealed class OutputResult
     {
         private readonly StringBuilder _text = new();
+        private readonly StringBuilder _reasoning = new();
         private readonly List<ReportedToken> _tokens = [];
+        private readonly List<ToolCallPiece> _calls = [];
 
         /// <summary>Its text.</summary>
         public string Text => _text.ToString();
+
+        /// <summary>What the model thought, where it is told apart.</summary>
+        public string Reasoning => _reasoning.ToString();
+
+        /// <summary>The calls that it makes, whole, by index.</summary>
+        public IReadOnlyList<ToolCallPiece> ToolCalls => _calls;
 
         /// <summary>Its tokens, where they are asked for.</summary>
         public IReadOnlyList<ReportedToken> Tokens => _tokens;
@@ -62,7 +70,13 @@ public sealed class GenerationResult
         internal void Take(DeltaEvent delta)
         {
             _text.Append(delta.Text);
+            _reasoning.Append(delta.Reasoning);
             _tokens.AddRange(delta.Tokens);
+            foreach (ToolCallPiece piece in delta.ToolCalls)
+                if (piece.Index < _calls.Count)
+                    _calls[piece.Index] = _calls[piece.Index] with { Arguments = _calls[piece.Index].Arguments + piece.Arguments };
+                else
+                    _calls.Add(piece);
         }
     }
 }

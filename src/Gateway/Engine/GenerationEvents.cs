@@ -19,7 +19,21 @@ public sealed record RecoveringEvent(string Reason) : GenerationEvent;
 /// <param name="Tokens">The tokens of this step where the request asks for logprobs or token ids; their text may come later.</param>
 /// <param name="PromptTokens">With output 0's first delta, where prompt logprobs are asked for: every prompt token, the first without logprobs.</param>
 public sealed record DeltaEvent(int OutputIndex, string Text, IReadOnlyList<ReportedToken> Tokens, IReadOnlyList<ReportedToken> PromptTokens)
-    : GenerationEvent;
+    : GenerationEvent
+{
+    /// <summary>New text of the model's reasoning, where it is told apart (<see cref="Answers.AnswerStream"/>).</summary>
+    public string Reasoning { get; init; } = "";
+
+    /// <summary>New calls and pieces of calls, where they are told apart.</summary>
+    public IReadOnlyList<ToolCallPiece> ToolCalls { get; init; } = [];
+}
+
+/// <summary>The beginning of a call that the model makes, or the next piece of its arguments.</summary>
+/// <param name="Index">Position among the calls of the output, from 0.</param>
+/// <param name="Id">Names the call in the answer to it; only with its first piece.</param>
+/// <param name="Name">The function; only with its first piece.</param>
+/// <param name="Arguments">The next piece of the JSON object's text; may be empty.</param>
+public sealed record ToolCallPiece(int Index, string? Id, string? Name, string Arguments);
 
 /// <summary>One output has ended.</summary>
 /// <param name="OutputIndex">Which.</param>
@@ -42,6 +56,9 @@ public enum EndReason
 
     /// <summary>An operator ended it.</summary>
     Aborted,
+
+    /// <summary>It ended by itself after calls of tools.</summary>
+    ToolCalls,
 }
 
 /// <summary>A token and, where asked for, what the model thought of it; ln p before temperature and filters.</summary>

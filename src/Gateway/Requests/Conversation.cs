@@ -100,6 +100,12 @@ public sealed record Conversation
         RequestRejectedException.Invalid("template_variables", $"'template_variables' is not JSON: {why}.");
 }
 
+/// <summary>A call that the model made in an earlier turn.</summary>
+/// <param name="Id">Names it in the answer to it; null = not given.</param>
+/// <param name="Name">The function.</param>
+/// <param name="Arguments">A JSON object's text.</param>
+public sealed record MessageToolCall(string? Id, string Name, string Arguments);
+
 /// <summary>One turn of a conversation, as the request gives it.</summary>
 /// <param name="Role">Who speaks, in 1 to <see cref="MostRoleCharacters"/> characters.</param>
 /// <param name="Content">Its texts: one, or the parts of a list.</param>
@@ -113,6 +119,9 @@ public sealed record ConversationMessage(string Role, IReadOnlyList<string> Cont
 
     /// <summary>The content came as a list of parts and not as one text.</summary>
     public bool IsList { get; init; }
+
+    /// <summary>The assistant's calls of tools, in its order.</summary>
+    public IReadOnlyList<MessageToolCall> ToolCalls { get; init; } = [];
 
     /// <param name="field">What errors call the message.</param>
     /// <param name="role">Null = not given.</param>

@@ -50,6 +50,9 @@ public sealed record ValidatedRequest
     /// <summary>Begins an output's constraint; null = the output may be anything.</summary>
     public Func<Scheduling.ITokenConstraint>? Constraint { get; init; }
 
+    /// <summary>Begins the parser that tells an output's reasoning and calls from its text; null = all of it is text.</summary>
+    public Func<Answers.IAnswerParser>? Answer { get; init; }
+
     /// <summary>The client's stream says when the group is lost and the request waits for it.</summary>
     public bool TellRecovering { get; init; }
 

@@ -1,5 +1,6 @@
 using Google.Protobuf;
 using Grpc.Core;
+using TpServe.Gateway.Answers;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Protos.V1;
@@ -65,7 +66,7 @@ public sealed class InferenceService(
     private async Task<GenerateResponse> AnswerAsync(ValidatedRequest request, ServerCallContext context)
     {
         CancellationToken left = context.CancellationToken;
-        return replies.Response(request, await GenerationResult.CollectAsync(engine.GenerateAsync(request, cancellation: left), request.Outputs, left));
+        return replies.Response(request, await GenerationResult.CollectAsync(AnswerStream.Of(request, engine.GenerateAsync(request, cancellation: left)), request.Outputs, left));
     }
 
     private Task StreamAsync(ValidatedRequest request, IServerStreamWriter<GenerateEvent> events, ServerCallContext context) =>
@@ -76,7 +77,7 @@ public sealed class InferenceService(
         ValidatedRequest request, IAsyncEnumerable<GenerationEvent> happening, ulong seen, IServerStreamWriter<GenerateEvent> events, ServerCallContext context)
     {
         ulong seq = 0;
-        await foreach (GenerationEvent happened in happening)
+        await foreach (GenerationEvent happened in AnswerStream.Of(request, happening))
             if ((happened is not RecoveringEvent || request.TellRecovering) && ++seq > seen)
                 await events.WriteAsync(replies.Event(request, happened, seq), context.CancellationToken);
         if (seq < seen)

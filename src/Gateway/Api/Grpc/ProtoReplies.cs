@@ -32,7 +32,8 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts, ServingSe
         for (int i = 0; i < result.Outputs.Count; i++)
         {
             GenerationResult.OutputResult output = result.Outputs[i];
-            Output reply = new() { Index = i, Text = output.Text, Finished = Finished(output.Finished with { Totals = null }) };
+            Output reply = new() { Index = i, Text = output.Text, Reasoning = output.Reasoning, Finished = Finished(output.Finished with { Totals = null }) };
+            reply.ToolCalls.AddRange(output.ToolCalls.Select(Call));
             reply.Tokens.AddRange(output.Tokens.Select(Token));
             response.Outputs.Add(reply);
         }
@@ -83,7 +84,8 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts, ServingSe
 
     private Delta Delta(DeltaEvent delta)
     {
-        Delta reply = new() { OutputIndex = delta.OutputIndex, Text = delta.Text };
+        Delta reply = new() { OutputIndex = delta.OutputIndex, Text = delta.Text, Reasoning = delta.Reasoning };
+        reply.ToolCalls.AddRange(delta.ToolCalls.Select(Call));
         foreach (ReportedToken token in delta.Tokens)
             reply.Tokens.Add(Token(token));
         foreach (ReportedToken token in delta.PromptTokens)
@@ -100,6 +102,7 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts, ServingSe
             {
                 EndReason.Stop => FinishReason.Stop,
                 EndReason.Length => FinishReason.Length,
+                EndReason.ToolCalls => FinishReason.ToolCalls,
                 _ => FinishReason.Aborted,
             },
             CompletionTokens = finished.CompletionTokens,
@@ -114,6 +117,16 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts, ServingSe
             reply.Timings = Timings(totals);
         }
         return reply;
+    }
+
+    private static ToolCall Call(ToolCallPiece piece)
+    {
+        ToolCall call = new() { Index = piece.Index, Arguments = piece.Arguments };
+        if (piece.Id is not null)
+            call.Id = piece.Id;
+        if (piece.Name is not null)
+            call.Name = piece.Name;
+        return call;
     }
 
     private TokenInfo Token(ReportedToken token)

@@ -1,3 +1,4 @@
+using TpServe.Gateway.Answers;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
@@ -64,7 +65,7 @@ internal sealed class ChatEndpoint(
         SseStream events = new(http, request.RequestId, seen);
         ResumedStream.Presentation again = (call, seenThen, rest) => StreamAsync(call, head, stream, request, seenThen, rest);
         RequestTotals? totals = null;
-        await foreach (GenerationEvent happened in events.KeptAliveAsync(resumed ?? engine.GenerateAsync(request, resumable: true, again, http.RequestAborted), clock.Time))
+        await foreach (GenerationEvent happened in events.KeptAliveAsync(AnswerStream.Of(request, resumed ?? engine.GenerateAsync(request, resumable: true, again, http.RequestAborted)), clock.Time))
         {
             totals = (happened as FinishedEvent)?.Totals ?? totals;
             if (happened is RecoveringEvent)

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
+using TpServe.Gateway.Answers;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 
@@ -31,7 +32,7 @@ internal static class GenerationBatch
                 yield return happened;
             yield break;
         }
-        await foreach (GenerationEvent happened in resumed ?? engine.GenerateAsync(requests[0], resumable: true, presentation, cancellation))
+        await foreach (GenerationEvent happened in AnswerStream.Of(requests[0], resumed ?? engine.GenerateAsync(requests[0], resumable: true, presentation, cancellation)))
             yield return (0, happened);
     }
 
@@ -41,7 +42,7 @@ internal static class GenerationBatch
     {
         if (requests.Count == 1)
         {
-            await foreach (GenerationEvent happened in engine.GenerateAsync(requests[0], cancellation: cancellation))
+            await foreach (GenerationEvent happened in AnswerStream.Of(requests[0], engine.GenerateAsync(requests[0], cancellation: cancellation)))
                 yield return (0, happened);
             yield break;
         }
@@ -67,7 +68,7 @@ internal static class GenerationBatch
             {
                 try
                 {
-                    await foreach (GenerationEvent happened in engine.GenerateAsync(request, cancellation: ends.Token))
+                    await foreach (GenerationEvent happened in AnswerStream.Of(request, engine.GenerateAsync(request, cancellation: ends.Token)))
                         await merged.Writer.WriteAsync((index, happened), ends.Token);
                 }
                 catch (Exception failure)
