@@ -118,7 +118,9 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
             throw new PlanMismatchException($"sequence {step.SequenceId} is to be guessed for by a draft model that {(draft is null ? "is not there" : "has no part in it")}.");
         if (step.DraftTokens > 0 && draft!.Refuses(end, step.DraftTokens) is { } reason)
             throw new PlanMismatchException($"sequence {step.SequenceId} {reason}");
-        if (step.Allowed.Length > 0 && (!step.Sample || step.DraftIds.Count + step.DraftTokens > 0))
+        if (step.Forced && (step.DraftIds.Count == 0 || step.DraftTokens > 0))
+            throw new PlanMismatchException($"sequence {step.SequenceId} is forced to {step.DraftIds.Count} tokens, and {step.DraftTokens} are to be guessed.");
+        if (step.Allowed.Length > 0 && (!step.Sample || (!step.Forced && step.DraftIds.Count + step.DraftTokens > 0)))
             throw new PlanMismatchException($"sequence {step.SequenceId} is told which tokens it may choose, and {(step.Sample ? "guesses" : "chooses none")}.");
         sequence.AddBlocks(step.NewBlocks);
         foreach (int guess in step.DraftIds)
@@ -137,7 +139,19 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
         if (!step.Sample)
             return;
         for (int guess = 0; guess <= guesses; guess++)
-            _batch.Samples.Add(new SampleRow(first + step.Tokens - 1 + guess, sequence.Sampling, sequence.TokensUpTo(end + guess), sequence.PromptTokens, sequence.TopLogprobs) { Allowed = step.Allowed.Memory });
+        {
+            _batch.Samples.Add(new SampleRow(first + step.Tokens - 1 + guess, sequence.Sampling, sequence.TokensUpTo(end + guess), sequence.PromptTokens, sequence.TopLogprobs)
+            {
+                Allowed = step.Forced && guess < guesses ? Only(tokens.Span[end + guess]) : step.Allowed.Memory,
+            });
+        }
+    }
+
+    private static byte[] Only(int token)
+    {
+        byte[] allowed = new byte[(token / 8) + 1];
+        allowed[^1] = (byte)(1 << (token & 7));
+        return allowed;
     }
 
     /// <summary>A row speaks of the token after it: each token's entry is the row before it, for the chunk's first token from an earlier step.</summary>

@@ -58,6 +58,8 @@ public sealed class StepBatchBuilderTests
             new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { new SequenceStep(Rows(1, 0, 2, false, 0)) { Allowed = Google.Protobuf.ByteString.CopyFrom(1) } } }, "chooses none");
         yield return new TestCaseData(
             new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { new SequenceStep(Rows(1, 0, 3, true, 0)) { Allowed = Google.Protobuf.ByteString.CopyFrom(1), DraftIds = { 4 } } } }, "guesses");
+        yield return new TestCaseData(
+            new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { new SequenceStep(Rows(1, 0, 3, true, 0)) { Forced = true } } }, "forced to 0 tokens");
     }
 
     [TestCaseSource(nameof(Mismatches))]
@@ -73,6 +75,18 @@ public sealed class StepBatchBuilderTests
         StepPlan plan = new() { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3), Sequence(2, 2) }, Sequences = { new SequenceStep(Rows(1, 0, 3, true, 0)) { Allowed = Google.Protobuf.ByteString.CopyFrom(6, 1) }, Rows(2, 0, 2, true, 1) } };
         StepBatch batch = Builder().Lay(plan);
         Assert.That(batch.Samples.Select(row => row.Allowed.ToArray()), Is.EqualTo(new[] { new byte[] { 6, 1 }, [] }));
+    }
+
+    [Test]
+    public void Lay_ForcedTokens_LeaveEachRowNoChoiceButTheLast()
+    {
+        SequenceStep rows = new(Rows(1, 0, 3, true, 0, 1)) { Forced = true, DraftIds = { 9, 3 }, Allowed = Google.Protobuf.ByteString.CopyFrom(6, 1) };
+        StepPlan plan = new() { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { rows } };
+        StepBatchBuilder builder = Builder();
+        StepBatch batch = builder.Lay(plan);
+        Assert.That(batch.TokenIds.ToArray(), Is.EqualTo(new[] { 100, 101, 102, 9, 3 }));
+        Assert.That(batch.Samples.Select(row => row.Allowed.ToArray()), Is.EqualTo(new[] { new byte[] { 0, 2 }, [8], [6, 1] }));
+        Assert.That(builder.Conclude(plan, Output(9, 3, 8), reports: true).Sequences.Single().TokenIds, Is.EqualTo(new[] { 9, 3, 8 }));
     }
 
     [Test]

@@ -8,7 +8,8 @@ namespace TpServe.Gateway.Requests;
 /// <summary>One output's way through its grammar, as masks over the vocabulary: what the grammar allows, and the end tokens where the text may end.</summary>
 /// <remarks>
 /// An end token may come where the text is whole and nowhere else, even one that is ordinary text; before min_tokens it may only come where nothing else may.
-/// Cost     a mask takes some microseconds, rarely a millisecond; it is made once a token, when that is known.
+/// Where the grammar leaves no choice of the text, none is left of its tokens either: the longest ones, so that one step computes them all.
+/// Cost     a mask takes some microseconds, rarely a millisecond; it is made once a token, when that is known, and not for tokens that are forced.
 /// </remarks>
 internal sealed class OutputConstraint : ITokenConstraint
 {
@@ -17,6 +18,8 @@ internal sealed class OutputConstraint : ITokenConstraint
     private readonly int _vocabulary;
     private readonly int _minTokens;
     private readonly ulong[] _mask;
+    private int[] _forced = [];
+    private int _firstForced;
     private int _tokens;
 
     /// <param name="matcher">Before the first token.</param>
@@ -34,6 +37,9 @@ internal sealed class OutputConstraint : ITokenConstraint
     public ByteString Allowed { get; private set; } = ByteString.Empty;
 
     /// <inheritdoc/>
+    public ReadOnlySpan<int> Forced => _forced.AsSpan(_firstForced);
+
+    /// <inheritdoc/>
     public bool IsComplete { get; private set; }
 
     /// <inheritdoc/>
@@ -47,6 +53,8 @@ internal sealed class OutputConstraint : ITokenConstraint
         {
             if (!_matcher.Advance(token))
                 Fault = $"token {token} was chosen, which may not come here";
+            else if (Forced.Length > 1)
+                Allowed = Only(_forced[++_firstForced]);
             else
                 Look();
         }
@@ -56,22 +64,54 @@ internal sealed class OutputConstraint : ITokenConstraint
         }
     }
 
+    /// <inheritdoc/>
+    public ByteString AllowedAfter(int forced)
+    {
+        if (forced == 0)
+            return Allowed;
+        if (forced < Forced.Length)
+            return Only(Forced[forced]);
+        GrammarMatcher then = _matcher.Clone();
+        foreach (int token in Forced)
+            then.Advance(token);
+        ByteString mask = Mask(then, _tokens + forced, out _, out int[] further);
+        if (!_mask.AsSpan().ContainsAnyExcept(0ul))
+            return ByteString.Empty; // nothing can follow: the last of them ends the request, and what is sampled after it is not looked at
+        return further.Length > 0 ? Only(further[0]) : mask;
+    }
+
     private void Look()
     {
-        _matcher.FillMask(_mask);
+        ByteString mask = Mask(_matcher, _tokens, out bool others, out _forced);
+        _firstForced = 0;
+        IsComplete = _matcher.IsAccepting && !others;
+        if (!_matcher.IsAccepting && !others)
+            Fault = "no token of the vocabulary can go on as it must";
+        Allowed = _forced.Length > 0 ? Only(_forced[0]) : mask;
+    }
+
+    /// <summary>What may come at a matcher's place after so many tokens, whether anything but an end may, and what must.</summary>
+    private ByteString Mask(GrammarMatcher matcher, int tokens, out bool others, out int[] forced)
+    {
+        matcher.FillMask(_mask);
         for (int id = _vocabulary; id < 64 * _mask.Length && (id & 63) != 0; id++)
             Set(id, false);
         _mask.AsSpan((_vocabulary + 63) / 64).Clear();
         foreach (int end in _ends)
             Set(end, false);
-        bool others = _mask.AsSpan().ContainsAnyExcept(0ul), accepts = _matcher.IsAccepting;
-        IsComplete = accepts && !others;
-        if (accepts && (_tokens >= _minTokens || !others))
+        others = _mask.AsSpan().ContainsAnyExcept(0ul);
+        forced = others ? [.. matcher.ForcedTokens().TakeWhile(token => token < _vocabulary && !_ends.Contains(token))] : [];
+        if (matcher.IsAccepting && (tokens >= _minTokens || !others))
             foreach (int end in _ends)
                 Set(end, true);
-        else if (!others)
-            Fault = "no token of the vocabulary can go on as it must";
-        Allowed = ByteString.CopyFrom(MemoryMarshal.AsBytes(_mask.AsSpan()));
+        return ByteString.CopyFrom(MemoryMarshal.AsBytes(_mask.AsSpan()));
+    }
+
+    private static ByteString Only(int token)
+    {
+        byte[] allowed = new byte[(token / 8) + 1];
+        allowed[^1] = (byte)(1 << (token & 7));
+        return UnsafeByteOperations.UnsafeWrap(allowed);
     }
 
     private void Set(int token, bool allowed)

@@ -9,6 +9,13 @@ public interface ITokenConstraint
     /// <summary>As SequenceStep.allowed; empty where no token may come.</summary>
     ByteString Allowed { get; }
 
+    /// <summary>Tokens that come next whatever the model wants, of which <see cref="Allowed"/> names the first; empty where there is a choice.</summary>
+    /// <remarks>A function of the text so far: how many of them a step takes changes no token.</remarks>
+    ReadOnlySpan<int> Forced { get; }
+
+    /// <summary>What may come after so many of them.</summary>
+    ByteString AllowedAfter(int forced);
+
     /// <summary>The text is whole and nothing can follow.</summary>
     bool IsComplete { get; }
 

@@ -471,6 +471,8 @@ public sealed class Scheduler
         int most = Math.Min(Math.Min(room, sequence.SamplesLeft - 1), sequence.MaxComputedTokens - sequence.Planned - 1);
         if (most <= 0)
             return 0;
+        if (sequence.Constraint is { } constraint)
+            found = constraint.Forced[..Math.Min(most, constraint.Forced.Length)];
         // A lookup goes on with the last token, which must have come back; a rank has it in any case.
         if (sequence is { Drafter: { } drafter, SamplesInFlight: 0 })
             found = drafter.Guess(most);
@@ -489,7 +491,7 @@ public sealed class Scheduler
         foreach (int guess in draft)
             rows.DraftIds.Add(guess);
         if (sample && sequence.Constraint is { } constraint)
-            rows.Allowed = constraint.Allowed;
+            (rows.Allowed, rows.Forced) = (constraint.AllowedAfter(draft.Length), draft.Length > 0);
         plan.Sequences.Add(rows);
         sequence.Planned += tokens;
         sequence.DraftInFlight = draft.Length + draftTokens > 0;
@@ -540,9 +542,10 @@ public sealed class Scheduler
         {
             sequence.DraftInFlight = false;
             sequence.Planned = sequence.Computed;
-            DraftTokens = (DraftTokens.Guessed + guesses, DraftTokens.Right + taken - 1);
+            if (!rows.Forced)
+                DraftTokens = (DraftTokens.Guessed + guesses, DraftTokens.Right + taken - 1);
             if (rows.DraftTokens == 0)
-                sequence.Drafter!.Learn(guesses, taken - 1);
+                sequence.Drafter?.Learn(guesses, taken - 1);
             else if (end == SequenceEnd.None)
                 _drafts!.Learn(sequence.Draft!, guesses, taken - 1);
         }

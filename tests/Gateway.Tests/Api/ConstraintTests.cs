@@ -39,6 +39,43 @@ public sealed class ConstraintTests
     }
 
     [Test]
+    public void Constraint_ForcedTokens_AreTheSameHoweverManyAreTakenAtOnce()
+    {
+        OutputGrammar grammar = OutputGrammar.FromRegex("(abcdefghij){40}[xy](hello|help)!");
+        TokenTrie trie = TokenTrie.Of([.. Enumerable.Range(0, 256).Select(value => new[] { (byte)value }), .. new[] { "ab", "abc", "cde", "efgh", "ijab", "jabcd", "hel", "help", "j" }.Select(System.Text.Encoding.UTF8.GetBytes), []]);
+        int end = trie.VocabularySize - 1;
+        Assert.That(Run(1), Is.EqualTo(Run(int.MaxValue)));
+        Assert.That(Run(7), Is.EqualTo(Run(int.MaxValue)));
+
+        // Follows what is forced in steps of at most so many tokens, and takes the highest token that is allowed elsewhere.
+        List<int> Run(int most)
+        {
+            OutputConstraint constraint = new(grammar.NewMatcher(trie), new HashSet<int> { end }, trie.VocabularySize, 0);
+            List<int> tokens = [];
+            while (!constraint.IsComplete)
+            {
+                int count = Math.Min(most, constraint.Forced.Length);
+                List<int> step = [.. constraint.Forced[..count]];
+                step.Add(Highest(constraint.AllowedAfter(count)));
+                foreach (int token in step)
+                {
+                    Assert.That(Bit(constraint.Allowed, token), Is.True, $"token {token} after {tokens.Count}");
+                    constraint.Take(token);
+                    tokens.Add(token);
+                    Assert.That(constraint.Fault, Is.Null);
+                    if (constraint.IsComplete)
+                        break;
+                }
+            }
+            return tokens;
+        }
+
+        static int Highest(Google.Protobuf.ByteString mask) => Enumerable.Range(0, 8 * mask.Length).Last(token => Bit(mask, token));
+
+        static bool Bit(Google.Protobuf.ByteString mask, int token) => token / 8 < mask.Length && (mask[token / 8] >> (token & 7) & 1) != 0;
+    }
+
+    [Test]
     public async Task Output_ThatRunsOutOfTokens_EndsByLength()
     {
         await using ApiFixture api = await ApiFixture.StartAsync();

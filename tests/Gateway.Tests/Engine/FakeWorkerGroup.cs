@@ -276,7 +276,9 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
             for (int right = 0; rows.Sample; right++)
             {
                 int token = next(whole, Tokens);
-                if (rows.Allowed.Length > 0 && !Allows(rows.Allowed, token))
+                if (rows.Forced && right < rows.DraftIds.Count)
+                    token = rows.DraftIds[right];
+                else if (rows.Allowed.Length > 0 && !Allows(rows.Allowed, token))
                     token = Enumerable.Range(0, TestModel.Vocabulary).First(id => Allows(rows.Allowed, id));
                 answer.TokenIds.Add(token);
                 if (whole.TopLogprobs >= 0)
@@ -289,7 +291,7 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
             return answer;
         }
 
-        private static bool Allows(Google.Protobuf.ByteString mask, int token) => (mask[token >> 3] >> (token & 7) & 1) != 0;
+        private static bool Allows(Google.Protobuf.ByteString mask, int token) => token >> 3 < mask.Length && (mask[token >> 3] >> (token & 7) & 1) != 0;
 
         // The token itself is second; likelier and less likely ones are its neighbours.
         private static TokenLogprobs Logprobs(int position, int token, int top)
