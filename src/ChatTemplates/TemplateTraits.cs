@@ -66,6 +66,9 @@ public sealed class TemplateTraits
     /// <summary>How it reads the calls of earlier turns; null = they do not come into the prompt.</summary>
     public CallShape? Calls { get; internal set; }
 
+    /// <summary>Whether all calls of one message come into the prompt; some templates write the first alone.</summary>
+    public bool ShowsSeveralCalls { get; internal set; }
+
     /// <summary>Whether the content of tool messages comes into the prompt.</summary>
     public bool ShowsResults { get; internal set; }
 

@@ -9,7 +9,7 @@ namespace TpServe.ChatTemplates;
 /// <param name="userContent">A user's text in the shape that the template reads.</param>
 internal sealed class ToolProbe(ChatTemplate template, string? bosToken, string? eosToken, Func<string, Value> userContent)
 {
-    private const string Function = "probe_function", Argument = "probe_argument", Given = "Probe3Value", Result = "Probe4Result", LongId = "call_abcdefghijklmnopqrstuvwx", ShortId = "aB3dE6gH9";
+    private const string Function = "probe_function", OtherFunction = "other_function", Argument = "probe_argument", Given = "Probe3Value", Result = "Probe4Result", LongId = "call_abcdefghijklmnopqrstuvwx", ShortId = "aB3dE6gH9";
 
     /// <summary>Renders the probes and says what they show.</summary>
     public void Run(TemplateTraits traits)
@@ -25,8 +25,10 @@ internal sealed class ToolProbe(ChatTemplate template, string? bosToken, string?
                         CallShape shape = new(noContent, textArguments, shortIds);
                         string? prompt = Render(withResult ? [user, Call(shape), Answer(shape)] : [user, Call(shape)], traits.ShowsTools);
                         traits.ShowsResults |= withResult && prompt?.Contains(Result, StringComparison.Ordinal) == true;
-                        if (traits.Calls is null && Reads(prompt))
-                            traits.Calls = shape;
+                        if (traits.Calls is not null || !Reads(prompt))
+                            continue;
+                        traits.Calls = shape;
+                        traits.ShowsSeveralCalls = Render(withResult ? [user, Call(shape, OtherFunction), Answer(shape)] : [user, Call(shape, OtherFunction)], traits.ShowsTools)?.Contains(OtherFunction, StringComparison.Ordinal) == true;
                     }
     }
 
@@ -59,11 +61,12 @@ internal sealed class ToolProbe(ChatTemplate template, string? bosToken, string?
         }
     }
 
-    private static Value Call(CallShape shape)
+    private static Value Call(CallShape shape, string? other = null)
     {
         Value arguments = shape.TextArguments ? Text($"{{\"{Argument}\": \"{Given}\"}}") : Map((Argument, Text(Given)));
-        Value call = Map(("id", Text(shape.ShortIds ? ShortId : LongId)), ("type", Text("function")), ("function", Map(("name", Text(Function)), ("arguments", arguments))));
-        return Map(("role", Text("assistant")), ("content", shape.NoContent ? RequestValue.None : Text("")), ("tool_calls", RequestValue.List([call])));
+        IEnumerable<Value> calls = ((string?[])[Function, other]).OfType<string>().Select(name => Map(
+            ("id", Text(shape.ShortIds ? ShortId : LongId)), ("type", Text("function")), ("function", Map(("name", Text(name)), ("arguments", arguments)))));
+        return Map(("role", Text("assistant")), ("content", shape.NoContent ? RequestValue.None : Text("")), ("tool_calls", RequestValue.List(calls)));
     }
 
     private static Value Answer(CallShape shape) =>

@@ -45,7 +45,7 @@ internal sealed class CallGrammar(AnswerFormat answers)
 
     private GrammarPart Thoughts(ThoughtState state)
     {
-        if (answers.IsHarmony)
+        if (answers.IsHarmony && state == ThoughtState.Before)
             return GrammarPart.Optional(new GrammarPart.Sequence(answers.Written(s_analysis.Written), answers.UpTo(s_analysisEnd), answers.Written(s_assistant.Written)));
         if (answers.Reasoning is not { } marks)
             return GrammarPart.Nothing;

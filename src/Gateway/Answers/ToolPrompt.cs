@@ -33,7 +33,7 @@ internal static class ToolPrompt
         Dictionary<string, string> names = [];
         List<ConversationMessage> laid = [];
         bool afterResult = false;
-        foreach (ConversationMessage message in chat.Messages)
+        foreach (ConversationMessage message in shape is null || answers.Traits.ShowsSeveralCalls ? chat.Messages : OneCallEach(chat.Messages))
         {
             foreach (MessageToolCall call in message.ToolCalls)
                 if (call.Id is not null)
@@ -55,6 +55,30 @@ internal static class ToolPrompt
             afterResult = isResult && !showsResults;
         }
         return laid;
+    }
+
+    // Several calls of one message become as many messages, each with its own result after it.
+    private static IEnumerable<ConversationMessage> OneCallEach(IReadOnlyList<ConversationMessage> messages)
+    {
+        for (int i = 0; i < messages.Count; i++)
+        {
+            ConversationMessage message = messages[i];
+            if (message.ToolCalls.Count < 2)
+            {
+                yield return message;
+                continue;
+            }
+            List<ConversationMessage> results = [.. messages.Skip(i + 1).TakeWhile(next => next.Role == "tool")];
+            i += results.Count;
+            foreach ((int index, MessageToolCall call) in message.ToolCalls.Index())
+            {
+                yield return (index == 0 ? message : Said(message, "") with { Reasoning = null }) with { ToolCalls = [call] };
+                foreach (ConversationMessage result in results.Where(result => result.ToolCallId == call.Id && call.Id is not null))
+                    yield return result;
+            }
+            foreach (ConversationMessage result in results.Where(result => result.ToolCallId is null || message.ToolCalls.All(call => call.Id != result.ToolCallId)))
+                yield return result;
+        }
     }
 
     private static void Instruct(List<ConversationMessage> messages, string text, TemplateTraits traits)

@@ -25,6 +25,7 @@ public sealed class GoldenFormatTests
         TemplateTraits traits = answers.Traits;
         string shape = traits.Calls is { } calls ? $"{(calls.TextArguments ? "text" : "object")}{(calls.NoContent ? " without content" : "")}{(calls.ShortIds ? " with short ids" : "")}" : "-";
         string found = $"{answers.Tools.Name} | {(answers.TemplateTakesTools ? "template" : "words")} | {shape} | {(traits.ShowsResults ? "results" : "-")} | {answers.Reasoning?.Name ?? (answers.IsHarmony ? "channels" : "-")}";
+        Assert.That(traits.Calls is null || traits.ShowsSeveralCalls, Is.EqualTo(!GoldenFormats.OneCallAMessage.Contains(name)), "all calls of a message");
         Assert.That(found, Is.EqualTo(GoldenFormats.ByTemplate.GetValueOrDefault(name)));
     }
 

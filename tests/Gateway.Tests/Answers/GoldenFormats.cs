@@ -106,4 +106,10 @@ internal static class GoldenFormats
 
     /// <summary>Those that write only the first of several calls whole.</summary>
     public static IReadOnlySet<string> FirstCallOnly { get; } = new HashSet<string> { "GigaChat3-10B-A1.8B", "NousResearch-Hermes-2-Pro-Llama-3-8B-JSON-Schema", "openai-gpt-oss-120b" };
+
+    /// <summary>Those that write, or allow, one call a message.</summary>
+    public static IReadOnlySet<string> OneCallAMessage { get; } = new HashSet<string>
+    {
+        "GigaChat3-10B-A1.8B", "openai-gpt-oss-120b", "meta-llama-Llama-3.1-8B-Instruct", "meta-llama-Llama-3.2-11B-Vision-Instruct", "meta-llama-Llama-3.2-3B-Instruct",
+    };
 }
