@@ -104,7 +104,8 @@ internal sealed class FakeServer : Inference.InferenceBase, IAsyncDisposable
     public override Task ChatStream(ChatRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context)
     {
         Headers = context.RequestHeaders;
-        Chats.Add(request);
+        lock (Chats)
+            Chats.Add(request);
         return WriteAsync(new StreamCall(Calls.Count + 1, request.RequestId, null, responseStream, context));
     }
 
@@ -132,7 +133,8 @@ internal sealed class FakeServer : Inference.InferenceBase, IAsyncDisposable
 
     private Task WriteAsync(StreamCall call)
     {
-        Calls.Add(call);
+        lock (Calls)
+            Calls.Add(call);
         return Streams(call);
     }
 }

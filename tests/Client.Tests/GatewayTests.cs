@@ -57,6 +57,23 @@ public sealed class GatewayTests
     }
 
     [Test]
+    public async Task Stream_ConnectionResetBeforeItsFirstEvent_RunsOnce()
+    {
+        FakeWorkerGroup group = new() { NextToken = FakeWorkerGroup.Says(Says), Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        await using CuttableRelay relay = new($"http://{api.Channel.Target}");
+        using TpServeClient client = Client(api, relay.Address);
+        Task<List<GenerateEvent>> reading = ResumeTests.ReadAsync(client.GenerateStreamAsync(new GenerateRequest { Text = "abc" }));
+        await group.StepBeganAsync();
+        relay.Cut();
+        group.Allow(100);
+        List<GenerateEvent> events = await reading.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.That(string.Concat(events.Select(happened => happened.Delta?.Text)), Is.EqualTo(Says));
+        Assert.That(events.Select(happened => happened.Seq), Is.EqualTo(Enumerable.Range(1, events.Count).Select(seq => (ulong)seq)));
+        Assert.That(relay.Connections, Is.EqualTo(2));
+    }
+
+    [Test]
     public async Task Refusal_HasReasonFieldAndLimit()
     {
         await using ApiFixture api = await ApiFixture.StartAsync();

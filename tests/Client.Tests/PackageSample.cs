@@ -4,7 +4,7 @@ using TpServe.Protos.V1;
 
 namespace TpServe.Client.Tests;
 
-/// <summary>The sample of the package's page, as it stands there: compiled here, run against a fake server.</summary>
+/// <summary>The sample of the package's page, as it stands there.</summary>
 internal static class PackageSample
 {
     public static async Task RunAsync()

@@ -49,6 +49,36 @@ public sealed class ResumeTests
         Assert.That(server.Calls.Select(call => call.After), Is.EqualTo(Enumerable.Range(0, 12).Select(after => after == 0 ? (ulong?)null : (ulong)after)));
     }
 
+    // A reset overtakes some of what was written before it: how much is chance, and must not matter.
+    [Test]
+    public async Task Stream_CutAtRandomPlaces_HasEveryEventOnce([Range(1, 20)] int seed)
+    {
+        Random random = new(seed);
+        await using FakeServer server = await FakeServer.StartAsync();
+        using SemaphoreSlim seen = new(0);
+        server.Streams = async call =>
+        {
+            ulong next = (call.After ?? 0) + 1, last = Math.Min(20, next + (ulong)random.Next(6));
+            await call.WriteAsync(next, last);
+            if (last == 20)
+                await call.FinishAsync(21);
+            else
+            {
+                for (ulong enough = next + (ulong)random.Next((int)(last - next) + 1); next <= enough; next++)
+                    Assert.That(await seen.WaitAsync(TimeSpan.FromSeconds(10)), Is.True);
+                call.Cut();
+            }
+        };
+        using TpServeClient client = server.Client(options => options.MaxResumes = 50);
+        List<GenerateEvent> events = [];
+        await foreach (GenerateEvent happened in client.GenerateStreamAsync(s_request))
+        {
+            events.Add(happened);
+            seen.Release();
+        }
+        Assert.That(events.Select(happened => happened.Seq), Is.EqualTo(Enumerable.Range(1, 21).Select(seq => (ulong)seq)));
+    }
+
     [Test]
     public async Task Stream_ServerRepeatsEvents_HandsThemOutOnce()
     {

@@ -119,6 +119,35 @@ public sealed class RetryTests
     }
 
     [Test]
+    public async Task Call_AnswerLargerThanGrpcsDefaultLimit_IsRead()
+    {
+        await using FakeServer server = await FakeServer.StartAsync();
+        server.Answers = (_, _) => FakeServer.Response(new Output { Text = new string('a', 6 << 20) });
+        using TpServeClient client = server.Client();
+        Assert.That((await client.ChatAsync(s_hi)).Outputs[0].Text, Has.Length.EqualTo(6 << 20));
+    }
+
+    [Test]
+    public async Task Streams_MoreThanOneConnectionCarries_RunAtOnce()
+    {
+        const int Streams = 150; // a connection of this server carries 100
+        await using FakeServer server = await FakeServer.StartAsync();
+        using CountdownEvent open = new(Streams);
+        TaskCompletionSource all = new();
+        server.Streams = async call =>
+        {
+            await call.WriteAsync(1, 2);
+            if (open.Signal())
+                all.SetResult();
+            await all.Task.WaitAsync(TimeSpan.FromSeconds(20));
+            await call.WriteAsync(3, 3);
+        };
+        using TpServeClient client = server.Client();
+        List<GenerateEvent>[] read = await Task.WhenAll(Enumerable.Range(0, Streams).Select(_ => ResumeTests.ReadAsync(client.ChatStreamAsync(s_hi))));
+        Assert.That(read.Select(events => string.Concat(events.Select(happened => happened.Delta?.Text))), Is.All.EqualTo("ab"));
+    }
+
+    [Test]
     public async Task Policy_Waits_WhatTheServerAsksAndABoundedRandomTime()
     {
         TpServeClientOptions options = new() { FirstBackoff = TimeSpan.FromMilliseconds(100), MaxBackoff = TimeSpan.FromMilliseconds(400) };
