@@ -142,6 +142,7 @@ public sealed class TpServeClient : IDisposable
             EnableMultipleHttp2Connections = true, // a connection carries about a hundred streams
             KeepAlivePingDelay = options.KeepAlivePeriod,
             KeepAlivePingTimeout = options.KeepAliveTimeout,
+            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests, // proxies close connections that ping for nothing
             PooledConnectionIdleTimeout = Timeout.InfiniteTimeSpan,
             ConnectTimeout = options.ConnectTimeout,
         };

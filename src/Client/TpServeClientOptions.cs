@@ -49,7 +49,7 @@ public sealed class TpServeClientOptions
     [Range(1024, int.MaxValue)]
     public int MaxMessageBytes { get; set; } = 64 << 20;
 
-    /// <summary>How often a silent connection is probed; a stream waits long for a loaded server. Default 20 s.</summary>
+    /// <summary>How often a connection that is silent while calls wait on it is probed. Default 20 s.</summary>
     [Range(typeof(TimeSpan), "00:00:01", "1.00:00:00")]
     public TimeSpan KeepAlivePeriod { get; set; } = TimeSpan.FromSeconds(20);
 

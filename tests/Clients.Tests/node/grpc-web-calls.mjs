@@ -17,7 +17,7 @@ export async function chatTwice(base, proto) {
     messages: [{ role: 'CHAT_ROLE_USER', content: 'Why is the sky blue?' }], sampling: { temperature: 0 }, stopping: { max_tokens: 12 },
   };
   const chat = method('Chat', 'unary', 'ChatRequest', 'GenerateResponse');
-  const whole = await client.thenableCall(`${base}/tpserve.v1.Inference/Chat`, request, metadata, chat);
+  const whole = await client.unaryCall(`${base}/tpserve.v1.Inference/Chat`, request, metadata, chat);
   let streamed = '';
   let events = 0;
   await new Promise((resolve, reject) => client
@@ -25,7 +25,7 @@ export async function chatTwice(base, proto) {
     .on('data', event => { events++; streamed += event.delta?.text ?? ''; })
     .on('error', reject)
     .on('end', resolve));
-  const refused = await client.thenableCall(`${base}/tpserve.v1.Inference/Chat`, { ...request, sampling: { temperature: -1 } }, metadata, chat)
+  const refused = await client.unaryCall(`${base}/tpserve.v1.Inference/Chat`, { ...request, sampling: { temperature: -1 } }, metadata, chat)
     .then(() => 0, fault => fault.code);
   return { whole: whole.outputs[0].text, streamed, events, refused };
 }
