@@ -33,6 +33,13 @@ public sealed class NeedsAttribute(Feature feature) : NUnitAttribute, IApplyToTe
     // The one place that says what the server lacks.
     private static readonly Feature[] s_lacking = [Feature.Tools, Feature.Embeddings, Feature.Responses, Feature.Ollama, Feature.Messages, Feature.GrpcWeb];
 
+    /// <summary>Ignores the running test while the server lacks a feature; for tests whose cases need different ones.</summary>
+    public static void Require(Feature needed)
+    {
+        if (s_lacking.Contains(needed))
+            Assert.Ignore(Reason(needed));
+    }
+
     /// <summary>What is needed.</summary>
     public Feature Feature => feature;
 
@@ -42,6 +49,8 @@ public sealed class NeedsAttribute(Feature feature) : NUnitAttribute, IApplyToTe
         if (!s_lacking.Contains(feature) || test.RunState == RunState.NotRunnable)
             return;
         test.RunState = RunState.Ignored;
-        test.Properties.Set(PropertyNames.SkipReason, $"The server lacks {feature}.");
+        test.Properties.Set(PropertyNames.SkipReason, Reason(feature));
     }
+
+    private static string Reason(Feature lacking) => $"The server lacks {lacking}.";
 }
