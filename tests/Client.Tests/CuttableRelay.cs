@@ -3,12 +3,13 @@ using System.Net.Sockets;
 
 namespace TpServe.Client.Tests;
 
-/// <summary>TCP between a client and a server, whose connections a test cuts.</summary>
+/// <summary>TCP between a client and a server, whose connections a test cuts or silences.</summary>
 internal sealed class CuttableRelay : IAsyncDisposable
 {
     private readonly Lock _gate = new();
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly List<Socket> _open = [];
+    private readonly HashSet<Socket> _silent = [];
     private readonly CancellationTokenSource _end = new();
     private readonly Uri _target;
     private readonly Task _accepting;
@@ -38,6 +39,13 @@ internal sealed class CuttableRelay : IAsyncDisposable
             }
             _open.Clear();
         }
+    }
+
+    /// <summary>Every connection stays, and nothing comes through it any more, as when a cable is pulled.</summary>
+    public void Silence()
+    {
+        lock (_gate)
+            _silent.UnionWith(_open);
     }
 
     public async ValueTask DisposeAsync()
@@ -74,18 +82,26 @@ internal sealed class CuttableRelay : IAsyncDisposable
         }
     }
 
-    private static async Task PassAsync(Socket from, Socket to)
+    private async Task PassAsync(Socket from, Socket to)
     {
         byte[] buffer = new byte[16 << 10];
         try
         {
             while (await from.ReceiveAsync(buffer) is > 0 and int count)
-                await to.SendAsync(buffer.AsMemory(0, count));
-            to.Shutdown(SocketShutdown.Send);
+                if (!IsSilent(from))
+                    await to.SendAsync(buffer.AsMemory(0, count));
+            if (!IsSilent(from))
+                to.Shutdown(SocketShutdown.Send);
         }
         catch (Exception cut) when (cut is SocketException or ObjectDisposedException)
         {
             // Cut.
         }
+    }
+
+    private bool IsSilent(Socket socket)
+    {
+        lock (_gate)
+            return _silent.Contains(socket);
     }
 }

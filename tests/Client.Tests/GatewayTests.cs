@@ -12,7 +12,8 @@ public sealed class GatewayTests
 {
     private const string Says = "The quick brown fox jumps.";
 
-    private static TpServeClient Client(ApiFixture api, string? address = null) => new(FakeServer.Options(address ?? $"http://{api.Channel.Target}"));
+    private static TpServeClient Client(ApiFixture api, string? address = null, Action<TpServeClientOptions>? set = null) =>
+        new(FakeServer.Options(address ?? $"http://{api.Channel.Target}", set));
 
     [Test]
     public async Task Chat_StreamAndWhole_Agree()
@@ -71,6 +72,45 @@ public sealed class GatewayTests
         Assert.That(string.Concat(events.Select(happened => happened.Delta?.Text)), Is.EqualTo(Says));
         Assert.That(events.Select(happened => happened.Seq), Is.EqualTo(Enumerable.Range(1, events.Count).Select(seq => (ulong)seq)));
         Assert.That(relay.Connections, Is.EqualTo(2));
+    }
+
+    [Test]
+    public async Task Stream_ConnectionFallsSilent_IsNoticedAndResumed()
+    {
+        FakeWorkerGroup group = new() { NextToken = FakeWorkerGroup.Says(Says), Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        await using CuttableRelay relay = new($"http://{api.Channel.Target}");
+        using TpServeClient client = Client(api, relay.Address, options => (options.KeepAlivePeriod, options.KeepAliveTimeout) = (TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(1)));
+        using CancellationTokenSource deadline = new(TimeSpan.FromSeconds(30));
+        string text = "";
+        group.Allow(6);
+        await foreach (GenerateEvent happened in client.GenerateStreamAsync(new GenerateRequest { Text = "abc" }, cancellationToken: deadline.Token))
+        {
+            text += happened.Delta?.Text;
+            if (text.Length == 3 && happened.Delta is not null)
+            {
+                relay.Silence();
+                group.Allow(100);
+            }
+        }
+        Assert.That((text, relay.Connections), Is.EqualTo((Says, 2)));
+    }
+
+    [Test]
+    public async Task Stream_Cancelled_EndsAtOnceWithTheToken()
+    {
+        FakeWorkerGroup group = new() { NextToken = FakeWorkerGroup.Says(Says), Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group);
+        using TpServeClient client = Client(api);
+        using CancellationTokenSource cancellation = new();
+        group.Allow(4);
+        OperationCanceledException? end = await Assert.CatchAsync<OperationCanceledException>(async () =>
+        {
+            await foreach (GenerateEvent happened in client.GenerateStreamAsync(new GenerateRequest { Text = "abc" }, cancellationToken: cancellation.Token))
+                if (happened.Delta is not null)
+                    await cancellation.CancelAsync();
+        });
+        Assert.That(end!.CancellationToken.IsCancellationRequested, Is.True);
     }
 
     [Test]
