@@ -1,7 +1,7 @@
 # What CI runs, and the shortcuts people want. Every target works on a fresh clone with the .NET 10 SDK alone.
 CONFIGURATION ?= Release
 
-.PHONY: check build format test test-slow arm64 bench chaos settings vocabularies run clean
+.PHONY: check build format test test-slow arm64 bench chaos settings vocabularies npm-clients pack run clean
 
 check: build format test ## what must pass before a commit
 
@@ -16,6 +16,12 @@ test: ## every test that needs neither a GPU nor a file outside the clone
 
 arm64: ## the arm64 kernels under qemu-user, about three minutes; skips where qemu is missing
 	bash tests/arm64.sh
+
+npm-clients: ## installs the clients from npm that tests/Clients.Tests runs where they are
+	npm ci --prefix tests/Clients.Tests/node --ignore-scripts --no-audit --no-fund
+
+pack: ## the client's NuGet package, into artifacts/
+	dotnet pack src/Client -c $(CONFIGURATION) -o artifacts
 
 vocabularies: ## fetches the public vocabularies that some tokenizer vectors need (npm)
 	bash tests/Data/tokenizers/fetch-vocabularies.sh

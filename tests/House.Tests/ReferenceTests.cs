@@ -21,6 +21,7 @@ public sealed class ReferenceTests
         ["ChatTemplates"] = [],
         ["Grammar"] = ["Tokenization"],
         ["Gateway"] = ["Protos", "Checkpoint", "Sharding", "Tokenization", "ChatTemplates", "Links", "Grammar"],
+        ["Client"] = ["Protos"],
     };
 
     private static IEnumerable<string> Rooms => Directory.GetDirectories(Path.Combine(TestData.Repository, "src")).Select(path => Path.GetFileName(path)!);
