@@ -1,8 +1,11 @@
 using Grpc.Core;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
+using TpServe.Gateway.Api.Anthropic;
 using TpServe.Gateway.Api.Grpc;
+using TpServe.Gateway.Api.Ollama;
 using TpServe.Gateway.Api.OpenAi;
+using TpServe.Gateway.Api.Responses;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Settings;
@@ -16,6 +19,7 @@ public static class TpServeApi
 {
     private static readonly string[] s_post = [HttpMethods.Post];
     private static readonly string[] s_get = [HttpMethods.Get, HttpMethods.Head]; // the server leaves the body of an answer to HEAD out
+    private static readonly string[] s_stored = [HttpMethods.Get, HttpMethods.Head, HttpMethods.Delete];
     private static readonly TimeSpan s_preflight = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan s_watchPeriod = TimeSpan.FromSeconds(1); // how soon a health Watch hears of a change
 
@@ -49,11 +53,16 @@ public static class TpServeApi
 
         services.AddRequestDecompression(decompression => decompression.DecompressionProviders.Remove("br")); // what is left is gzip and deflate; JsonBody bounds what comes of it
         services.AddCors(cors => cors.AddDefaultPolicy(policy => policy
-            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post).AllowAnyHeader().WithExposedHeaders("X-Request-Id", "Retry-After", "x-should-retry")
+            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post, HttpMethods.Delete).AllowAnyHeader().WithExposedHeaders("X-Request-Id", "request-id", "Retry-After", "x-should-retry")
             .SetPreflightMaxAge(s_preflight)));
         services.AddSingleton<HttpErrors>();
         services.AddSingleton<CompletionEndpoint>();
         services.AddSingleton<ChatEndpoint>();
+        services.AddSingleton(provider => new ResponseStore(settings.Responses, provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<ResponsesEndpoint>();
+        services.AddSingleton<MessagesEndpoint>();
+        services.AddSingleton<OllamaEndpoint>();
+        services.AddSingleton<OllamaModelsEndpoint>();
         services.AddSingleton<TokenizerEndpoints>();
         services.AddSingleton<ServerEndpoints>();
         return services;
@@ -83,6 +92,9 @@ public static class TpServeApi
         ServerEndpoints server = services.GetRequiredService<ServerEndpoints>();
         Map(s_post, "/v1/completions", services.GetRequiredService<CompletionEndpoint>().HandleAsync);
         Map(s_post, "/v1/chat/completions", services.GetRequiredService<ChatEndpoint>().HandleAsync);
+        MapResponses();
+        MapMessages();
+        MapOllama();
         Map(s_post, "/tokenize", tokenizer.TokenizeAsync);
         Map(s_post, "/detokenize", tokenizer.DetokenizeAsync);
         Map(s_post, "/apply-template", tokenizer.ApplyTemplateAsync);
@@ -95,6 +107,36 @@ public static class TpServeApi
         Map(s_get, "/report", server.ReportAsync);
         app.Use(AnswerUnknownRoutesAsync);
         return app;
+
+        void MapResponses()
+        {
+            ResponsesEndpoint responses = services.GetRequiredService<ResponsesEndpoint>();
+            Map(s_post, "/v1/responses", responses.CreateAsync);
+            Map(s_stored, "/v1/responses/{id}", responses.StoredAsync);
+            Map(s_get, "/v1/responses/{id}/input_items", responses.InputItemsAsync);
+            Map(s_post, "/v1/responses/{id}/cancel", responses.CancelAsync);
+        }
+
+        void MapMessages()
+        {
+            MessagesEndpoint messages = services.GetRequiredService<MessagesEndpoint>();
+            Map(s_post, "/v1/messages", messages.CreateAsync);
+            Map(s_post, "/v1/messages/count_tokens", messages.CountAsync);
+        }
+
+        void MapOllama()
+        {
+            OllamaEndpoint ollama = services.GetRequiredService<OllamaEndpoint>();
+            OllamaModelsEndpoint models = services.GetRequiredService<OllamaModelsEndpoint>();
+            Map(s_post, "/api/chat", ollama.ChatAsync);
+            Map(s_post, "/api/generate", ollama.GenerateAsync);
+            Map(s_get, "/api/tags", models.TagsAsync);
+            Map(s_get, "/api/ps", models.LoadedAsync);
+            Map(s_get, "/api/version", OllamaModelsEndpoint.VersionAsync);
+            Map(s_post, "/api/show", models.ShowAsync);
+            foreach ((string path, string method) in OllamaModelsEndpoint.Unserved)
+                Map([method], path, OllamaModelsEndpoint.RefuseAsync);
+        }
 
         void Map(string[] methods, string path, Func<HttpContext, Task> handle)
         {

@@ -137,6 +137,42 @@ internal sealed class ApiFixture : IAsyncDisposable
         })];
     }
 
+    /// <summary>Posts JSON and reads a stream of named events; checks that each is its name, its data and, where the stream can be resumed, its id.</summary>
+    public async Task<List<(string Name, JsonElement Data)>> NamedStreamAsync(string path, string json)
+    {
+        using HttpResponseMessage response = await SendAsync(path, json);
+        string text = await response.Content.ReadAsStringAsync();
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), text);
+        Assert.That(response.Content.Headers.ContentType!.MediaType, Is.EqualTo("text/event-stream"));
+        List<(string, JsonElement)> events = [];
+        foreach (string[] lines in text[..^2].Split("\n\n").Select(one => one.Split('\n')).Where(lines => !lines[0].StartsWith(':')))
+        {
+            Assert.That(lines[0], Does.StartWith("event: "));
+            Assert.That(lines[1], Does.StartWith("data: "));
+            if (lines.Length > 2)
+                Assert.That(lines[2], Does.Match($"^id: .+:{events.Count + 1}$"));
+            using JsonDocument document = JsonDocument.Parse(lines[1]["data: ".Length..]);
+            events.Add((lines[0]["event: ".Length..], document.RootElement.Clone()));
+            Assert.That(document.RootElement.GetProperty("type").GetString(), Is.EqualTo(events[^1].Item1), "the name is the type");
+        }
+        return events;
+    }
+
+    /// <summary>Posts JSON and reads a stream of lines of JSON.</summary>
+    public async Task<List<JsonElement>> LinesAsync(string path, string json)
+    {
+        using HttpResponseMessage response = await SendAsync(path, json);
+        string text = await response.Content.ReadAsStringAsync();
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), text);
+        Assert.That(response.Content.Headers.ContentType!.MediaType, Is.EqualTo("application/x-ndjson"));
+        Assert.That(text, Does.EndWith("\n"));
+        return [.. text[..^1].Split('\n').Select(line =>
+        {
+            using JsonDocument document = JsonDocument.Parse(line);
+            return document.RootElement.Clone();
+        })];
+    }
+
     public async ValueTask DisposeAsync()
     {
         Group.Manual = false;

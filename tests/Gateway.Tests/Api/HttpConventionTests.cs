@@ -6,7 +6,7 @@ using System.Text.Json;
 using System.Threading.Channels;
 using Microsoft.AspNetCore.Http;
 using NUnit.Framework;
-using TpServe.Gateway.Api.OpenAi;
+using TpServe.Gateway.Api;
 using TpServe.Gateway.Tests.Engine;
 
 namespace TpServe.Gateway.Tests.Api;

@@ -1,4 +1,3 @@
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using TpServe.Gateway.Api.OpenAi.Bodies;
@@ -25,14 +24,11 @@ namespace TpServe.Gateway.Api.OpenAi;
 [JsonSerializable(typeof(int))]
 internal sealed partial class OpenAiJson : JsonSerializerContext
 {
-    /// <summary>Letters of every language as they are: answers are JSON of their own, never part of a page.</summary>
-    public static JavaScriptEncoder Letters { get; } = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
-
     /// <summary>The JSON of requests and answers.</summary>
     public static OpenAiJson Api { get; } = new(new JsonSerializerOptions
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         MaxDepth = 64,
-        Encoder = Letters,
+        Encoder = JsonBody.Letters,
     });
 }

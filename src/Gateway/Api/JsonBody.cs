@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using System.Text.Unicode;
@@ -7,11 +8,14 @@ using Grpc.Core;
 using Microsoft.AspNetCore.Http.Features;
 using TpServe.Gateway.Requests;
 
-namespace TpServe.Gateway.Api.OpenAi;
+namespace TpServe.Gateway.Api;
 
 /// <summary>Reads a request's JSON body: bounded, valid UTF-8, and with faults that name field and place. Writes an answer's.</summary>
 internal static class JsonBody
 {
+    /// <summary>Letters of every language as they are: answers are JSON of their own, never part of a page.</summary>
+    public static JavaScriptEncoder Letters { get; } = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+
     /// <summary>The body as T.</summary>
     /// <exception cref="BadHttpRequestException">The body is longer than the limit (413).</exception>
     /// <exception cref="RequestRejectedException">It is not the JSON expected.</exception>
