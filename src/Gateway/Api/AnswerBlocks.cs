@@ -43,6 +43,9 @@ internal sealed class AnswerBlock(int index, BlockKind kind, int callIndex, stri
     /// <summary>Its tokens, where they are asked for.</summary>
     public IReadOnlyList<ReportedToken> Tokens => _tokens;
 
+    /// <summary>The answer was ended in it, by its length or by an operator.</summary>
+    public bool IsCut { get; internal set; }
+
     internal void Add(string text, IReadOnlyList<ReportedToken> tokens)
     {
         _text.Append(text);
@@ -111,6 +114,7 @@ internal sealed class AnswerBlocks
             case FinishedEvent finished:
                 if (_blocks.Count == 0)
                     Open(BlockKind.Text, steps);
+                _blocks[^1].IsCut = finished.Reason is not (EndReason.Stop or EndReason.ToolCalls);
                 Close(steps);
                 Finished = finished;
                 break;

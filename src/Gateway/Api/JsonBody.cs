@@ -58,6 +58,25 @@ internal static class JsonBody
         }
     }
 
+    /// <summary>The text of a member; null = there is none.</summary>
+    /// <exception cref="RequestRejectedException">It is no string.</exception>
+    public static string? Text(JsonElement element, string member, string field) =>
+        !element.TryGetProperty(member, out JsonElement value) || value.ValueKind == JsonValueKind.Null ? null
+        : value.ValueKind == JsonValueKind.String ? Text(value, $"{field}.{member}")
+        : throw RequestRejectedException.Invalid($"{field}.{member}", $"'{field}.{member}' must be a string.");
+
+    /// <summary>The text of a member.</summary>
+    /// <exception cref="RequestRejectedException">There is none, or it is no string.</exception>
+    public static string RequiredText(JsonElement element, string member, string field) =>
+        Text(element, member, field) ?? throw RequestRejectedException.Invalid($"{field}.{member}", $"'{field}.{member}' must be set.");
+
+    /// <summary>Refuses what is no object.</summary>
+    public static void RequireObject(JsonElement element, string field)
+    {
+        if (element.ValueKind != JsonValueKind.Object)
+            throw RequestRejectedException.Invalid(field, $"'{field}' must be an object.");
+    }
+
     private static async Task<byte[]> ReadBytesAsync(HttpContext http, int limitBytes)
     {
         if (http.Request.ContentLength > limitBytes)

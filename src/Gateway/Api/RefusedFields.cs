@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Grpc.Core;
 using TpServe.Gateway.Requests;
 
 namespace TpServe.Gateway.Api;
@@ -17,6 +18,13 @@ internal sealed class RefusedFields(params IEnumerable<string> names)
         foreach ((string name, JsonElement value) in fields ?? [])
             if (_names.Contains(name) && !AsksForNothing(value))
                 throw RequestRejectedException.Unimplemented(place + name);
+    }
+
+    /// <summary>The refusal of one of the words that a field may hold.</summary>
+    public static RequestRejectedException Refusal(string field, string value)
+    {
+        string shown = value.Length <= 64 ? value : value[..64] + "…";
+        return new(StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", $"'{field}' is '{shown}', which is not implemented in this release.", field, shown);
     }
 
     /// <summary>What a client may write out although it is as if it were not there.</summary>

@@ -25,22 +25,22 @@ internal static class ToolReader
         foreach ((int index, JsonElement tool) in tools.Value.EnumerateArray().Index())
         {
             string field = $"tools[{index}]";
-            RequireObject(tool, field);
-            if (Text(tool, "type", field) is { } kind && kind != type)
-                throw RequestRejectedException.Unimplemented($"{field}.type");
+            JsonBody.RequireObject(tool, field);
+            if (JsonBody.Text(tool, "type", field) is { } kind && kind != type)
+                throw RefusedFields.Refusal($"{field}.type", kind);
             JsonElement function = tool;
             if (nested is not null)
             {
                 field = $"{field}.{nested}";
                 function = tool.TryGetProperty(nested, out JsonElement inner) ? inner : default;
-                RequireObject(function, field);
+                JsonBody.RequireObject(function, field);
             }
-            Tool made = new() { Name = Text(function, "name", field) ?? throw RequestRejectedException.Invalid($"{field}.name", $"'{field}.name' must be set.") };
-            if (Text(function, "description", field) is { } description)
+            Tool made = new() { Name = JsonBody.RequiredText(function, "name", field) };
+            if (JsonBody.Text(function, "description", field) is { } description)
                 made.Description = description;
             if (function.TryGetProperty(schema, out JsonElement parameters) && parameters.ValueKind != JsonValueKind.Null)
             {
-                RequireObject(parameters, $"{field}.{schema}");
+                JsonBody.RequireObject(parameters, $"{field}.{schema}");
                 made.ParametersJsonSchema = Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(parameters));
             }
             into.Tools.Add(made);
@@ -61,18 +61,5 @@ internal static class ToolReader
     {
         if (parallel == false && request.Tools.Count > 0 && request.ToolChoice?.Mode != ToolChoice.Types.Mode.None)
             throw RequestRejectedException.Unimplemented(field);
-    }
-
-    /// <summary>A member that is a string; null = there is none.</summary>
-    public static string? Text(JsonElement element, string member, string field) =>
-        !element.TryGetProperty(member, out JsonElement value) || value.ValueKind == JsonValueKind.Null ? null
-        : value.ValueKind == JsonValueKind.String ? JsonBody.Text(value, $"{field}.{member}")
-        : throw RequestRejectedException.Invalid($"{field}.{member}", $"'{field}.{member}' must be a string.");
-
-    /// <summary>Refuses what is no object.</summary>
-    public static void RequireObject(JsonElement element, string field)
-    {
-        if (element.ValueKind != JsonValueKind.Object)
-            throw RequestRejectedException.Invalid(field, $"'{field}' must be an object.");
     }
 }

@@ -99,6 +99,7 @@ public sealed record TokenCountReply(int InputTokens);
 /// <summary>Anthropic's error body.</summary>
 public sealed record MessagesErrorReply(MessagesErrorReply.Detail Error, string RequestId)
 {
+    [JsonPropertyOrder(-1)]
     public string Type { get; } = "error";
 
     /// <summary>What went wrong; param and code, which Anthropic has not, for programs.</summary>

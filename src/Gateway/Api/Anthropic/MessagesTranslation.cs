@@ -82,9 +82,9 @@ internal static class MessagesTranslation
         const string Field = "output_config.format";
         if (given is not { ValueKind: not JsonValueKind.Null } format)
             return null;
-        ToolReader.RequireObject(format, Field);
-        if (ToolReader.Text(format, "type", Field) != "json_schema")
-            throw RequestRejectedException.Unimplemented($"{Field}.type");
+        JsonBody.RequireObject(format, Field);
+        if (JsonBody.RequiredText(format, "type", Field) is not "json_schema" and var type)
+            throw RefusedFields.Refusal($"{Field}.type", type);
         if (!format.TryGetProperty("schema", out JsonElement schema) || schema.ValueKind != JsonValueKind.Object)
             throw RequestRejectedException.Invalid($"{Field}.schema", $"'{Field}.schema' must be an object.");
         return new Constraint { JsonSchema = Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(schema)) };
@@ -112,15 +112,15 @@ internal static class MessagesTranslation
         foreach (JsonElement block in content.EnumerateArray())
         {
             string where = $"{field}.content[{at++}]";
-            ToolReader.RequireObject(block, where);
-            switch (ToolReader.Text(block, "type", where), turn.Role)
+            JsonBody.RequireObject(block, where);
+            switch (JsonBody.RequiredText(block, "type", where), turn.Role)
             {
                 case ("text", _):
-                    texts.Add(Required(block, "text", where));
+                    texts.Add(JsonBody.RequiredText(block, "text", where));
                     break;
                 case ("thinking", "assistant"):
                     Flush();
-                    conversation.Reasoning($"{where}.thinking", Required(block, "thinking", where));
+                    conversation.Reasoning($"{where}.thinking", JsonBody.RequiredText(block, "thinking", where));
                     break;
                 case ("redacted_thinking", "assistant"): // nobody can read it here
                     break;
@@ -128,18 +128,16 @@ internal static class MessagesTranslation
                     Flush();
                     if (!block.TryGetProperty("input", out JsonElement input))
                         throw RequestRejectedException.Invalid($"{where}.input", $"'{where}.input' must be set.");
-                    ToolReader.RequireObject(input, $"{where}.input");
-                    conversation.Call(where, Required(block, "id", where), Required(block, "name", where), Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(input)));
+                    JsonBody.RequireObject(input, $"{where}.input");
+                    conversation.Call(where, JsonBody.RequiredText(block, "id", where), JsonBody.RequiredText(block, "name", where), Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(input)));
                     break;
                 case ("tool_result", "user"):
                     Flush();
                     bool has = block.TryGetProperty("content", out JsonElement result) && result.ValueKind != JsonValueKind.Null;
-                    conversation.Result(where, Required(block, "tool_use_id", where), null, has ? Texts(result, $"{where}.content") : [""], has && result.ValueKind == JsonValueKind.Array);
+                    conversation.Result(where, JsonBody.RequiredText(block, "tool_use_id", where), null, has ? Texts(result, $"{where}.content") : [""], has && result.ValueKind == JsonValueKind.Array);
                     break;
-                case (null, _):
-                    throw RequestRejectedException.Invalid($"{where}.type", $"'{where}.type' must be set.");
-                default:
-                    throw RequestRejectedException.Unimplemented($"{where}.type");
+                case (var type, _):
+                    throw RefusedFields.Refusal($"{where}.type", type);
             }
         }
         if (at == 0)
@@ -164,14 +162,10 @@ internal static class MessagesTranslation
         foreach (JsonElement block in content.EnumerateArray())
         {
             string where = $"{field}[{texts.Count}]";
-            ToolReader.RequireObject(block, where);
-            if (ToolReader.Text(block, "type", where) != "text")
-                throw RequestRejectedException.Unimplemented($"{where}.type");
-            texts.Add(Required(block, "text", where));
+            JsonBody.RequireObject(block, where);
+            string type = JsonBody.RequiredText(block, "type", where);
+            texts.Add(type == "text" ? JsonBody.RequiredText(block, "text", where) : throw RefusedFields.Refusal($"{where}.type", type));
         }
         return texts.Count > 0 ? texts : [""];
     }
-
-    private static string Required(JsonElement block, string member, string field) =>
-        ToolReader.Text(block, member, field) ?? throw RequestRejectedException.Invalid($"{field}.{member}", $"'{field}.{member}' must be set.");
 }

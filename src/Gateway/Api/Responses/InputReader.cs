@@ -33,8 +33,8 @@ internal sealed class InputReader(ConversationBuilder conversation, string idTai
 
     private void Item(JsonElement item, string field)
     {
-        ToolReader.RequireObject(item, field);
-        string type = ToolReader.Text(item, "type", field) ?? "message"; // a message may leave it out
+        JsonBody.RequireObject(item, field);
+        string type = JsonBody.Text(item, "type", field) ?? "message"; // a message may leave it out
         JsonObject told = JsonObject.Create(item)!.DeepClone().AsObject();
         told["type"] = type;
         switch (type)
@@ -49,22 +49,22 @@ internal sealed class InputReader(ConversationBuilder conversation, string idTai
                 break;
             case "function_call":
                 Told(told, "fc");
-                conversation.Call(field, Required(item, "call_id", field), ToolReader.Text(item, "name", field), ToolReader.Text(item, "arguments", field));
+                conversation.Call(field, JsonBody.RequiredText(item, "call_id", field), JsonBody.Text(item, "name", field), JsonBody.Text(item, "arguments", field));
                 break;
             case "function_call_output":
                 Told(told, "fco");
                 if (!item.TryGetProperty("output", out JsonElement output))
                     throw RequestRejectedException.Invalid($"{field}.output", $"'{field}.output' must be set.");
-                conversation.Result(field, Required(item, "call_id", field), null, Texts(output, $"{field}.output", "input_text", "output_text"), output.ValueKind == JsonValueKind.Array);
+                conversation.Result(field, JsonBody.RequiredText(item, "call_id", field), null, Texts(output, $"{field}.output", "input_text", "output_text"), output.ValueKind == JsonValueKind.Array);
                 break;
             default:
-                throw RequestRejectedException.Unimplemented($"{field}.type");
+                throw RefusedFields.Refusal($"{field}.type", type);
         }
     }
 
     private void Message(JsonElement item, string field, JsonObject told)
     {
-        string? role = ToolReader.Text(item, "role", field);
+        string? role = JsonBody.Text(item, "role", field);
         if (!item.TryGetProperty("content", out JsonElement content) || content.ValueKind == JsonValueKind.Null)
             throw RequestRejectedException.Invalid($"{field}.content", $"'{field}.content' must be set.");
         List<string> texts = Texts(content, $"{field}.content", "input_text", "output_text", "text");
@@ -85,9 +85,6 @@ internal sealed class InputReader(ConversationBuilder conversation, string idTai
 
     private static JsonArray Part(string role, string text) => [new JsonObject { ["type"] = role == "assistant" ? "output_text" : "input_text", ["text"] = text }];
 
-    private static string Required(JsonElement item, string member, string field) =>
-        ToolReader.Text(item, member, field) ?? throw RequestRejectedException.Invalid($"{field}.{member}", $"'{field}.{member}' must be set.");
-
     private static List<string> Texts(JsonElement content, string field, params ReadOnlySpan<string> types)
     {
         if (content.ValueKind == JsonValueKind.String)
@@ -98,13 +95,9 @@ internal sealed class InputReader(ConversationBuilder conversation, string idTai
         foreach (JsonElement part in content.EnumerateArray())
         {
             string where = $"{field}[{texts.Count}]";
-            ToolReader.RequireObject(part, where);
-            string? type = ToolReader.Text(part, "type", where);
-            if (type is null)
-                throw RequestRejectedException.Invalid($"{where}.type", $"'{where}.type' must be set.");
-            if (!types.Contains(type))
-                throw RequestRejectedException.Unimplemented($"{where}.type");
-            texts.Add(ToolReader.Text(part, "text", where) ?? throw RequestRejectedException.Invalid($"{where}.text", $"'{where}.text' must be set."));
+            JsonBody.RequireObject(part, where);
+            string type = JsonBody.RequiredText(part, "type", where);
+            texts.Add(types.Contains(type) ? JsonBody.RequiredText(part, "text", where) : throw RefusedFields.Refusal($"{where}.type", type));
         }
         return texts;
     }

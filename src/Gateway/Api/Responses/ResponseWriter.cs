@@ -29,7 +29,7 @@ internal sealed class ResponseWriter(ResponseReply begun, ValidatedRequest reque
             Status = whole ? "completed" : "incomplete",
             CompletedAt = clock.Now,
             IncompleteDetails = whole ? null : new IncompleteReply(finished.Reason == EndReason.Length ? "max_output_tokens" : "aborted"),
-            Output = [.. blocks.All.Select(block => Item(block, whole || block.Index < blocks.All.Count - 1 ? "completed" : "incomplete"))],
+            Output = [.. blocks.All.Select(block => Item(block, EndOf(block)))],
             Usage = totals is null ? null : new ResponseUsage(
                 totals.PromptTokens, new InputTokensDetails(totals.CachedTokens), totals.CompletionTokens, new OutputTokensDetails(0), totals.PromptTokens + totals.CompletionTokens),
         };
@@ -103,7 +103,9 @@ internal sealed class ResponseWriter(ResponseReply begun, ValidatedRequest reque
 
     private ResponseEvent Added(AnswerBlock block) => Event("response.output_item.added") with { OutputIndex = block.Index, Item = Item(block, "in_progress") };
 
-    private ResponseEvent Done(AnswerBlock block) => Event("response.output_item.done") with { OutputIndex = block.Index, Item = Item(block, "completed") };
+    private ResponseEvent Done(AnswerBlock block) => Event("response.output_item.done") with { OutputIndex = block.Index, Item = Item(block, EndOf(block)) };
+
+    private static string EndOf(AnswerBlock block) => block.IsCut ? "incomplete" : "completed";
 
     private OutputItem Item(AnswerBlock block, string status)
     {

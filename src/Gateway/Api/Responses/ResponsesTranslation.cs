@@ -38,14 +38,14 @@ internal static class ResponsesTranslation
     private static void RefuseUnserved(ResponsesBody body)
     {
         if (body.Truncation is not (null or "disabled"))
-            throw body.Truncation == "auto" ? RequestRejectedException.Unimplemented("truncation") : RequestRejectedException.OutOfRange("truncation", "another word", "disabled");
+            throw RefusedFields.Refusal("truncation", body.Truncation);
         if (body.Text?.Verbosity is not (null or "medium"))
-            throw RequestRejectedException.Unimplemented("text.verbosity");
+            throw RefusedFields.Refusal("text.verbosity", body.Text.Verbosity);
         if (body.Reasoning?.Summary is not (null or "auto"))
-            throw RequestRejectedException.Unimplemented("reasoning.summary");
+            throw RefusedFields.Refusal("reasoning.summary", body.Reasoning.Summary);
         foreach ((int index, string include) in (body.Include ?? []).Index())
             if (include != Logprobs)
-                throw RequestRejectedException.Unimplemented($"include[{index}]");
+                throw RefusedFields.Refusal($"include[{index}]", include);
         if (body.Metadata is { } metadata && (metadata.Count > MostMetadata || metadata.Any(pair => pair.Key.Length > LongestKey || pair.Value is null || pair.Value.Length > LongestValue)))
             throw RequestRejectedException.OutOfRange("metadata", $"{metadata.Count} pairs", $"at most {MostMetadata} pairs of strings of at most {LongestKey} and {LongestValue} characters");
     }
@@ -55,8 +55,8 @@ internal static class ResponsesTranslation
         const string Field = "text.format";
         if (given is not { ValueKind: not JsonValueKind.Null } format)
             return null;
-        ToolReader.RequireObject(format, Field);
-        switch (ToolReader.Text(format, "type", Field))
+        JsonBody.RequireObject(format, Field);
+        switch (JsonBody.RequiredText(format, "type", Field))
         {
             case "text":
                 return null;
@@ -66,10 +66,8 @@ internal static class ResponsesTranslation
                 if (!format.TryGetProperty("schema", out JsonElement schema) || schema.ValueKind != JsonValueKind.Object)
                     throw RequestRejectedException.Invalid($"{Field}.schema", $"'{Field}.schema' must be an object.");
                 return new Constraint { JsonSchema = Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(schema)) };
-            case null:
-                throw RequestRejectedException.Invalid($"{Field}.type", $"'{Field}.type' must be set.");
-            default:
-                throw RequestRejectedException.Unimplemented($"{Field}.type");
+            case var type:
+                throw RefusedFields.Refusal($"{Field}.type", type);
         }
     }
 
@@ -85,10 +83,9 @@ internal static class ResponsesTranslation
                 "required" => ToolReader.Choice(ToolChoice.Types.Mode.Required),
                 _ => throw RequestRejectedException.OutOfRange("tool_choice", "another word", "none, auto, required or a function"),
             };
-        ToolReader.RequireObject(choice, "tool_choice");
-        if (ToolReader.Text(choice, "type", "tool_choice") != "function")
-            throw RequestRejectedException.Unimplemented("tool_choice.type");
-        return ToolReader.Choice(
-            ToolChoice.Types.Mode.Function, ToolReader.Text(choice, "name", "tool_choice") ?? throw RequestRejectedException.Invalid("tool_choice.name", "'tool_choice.name' must be set."));
+        JsonBody.RequireObject(choice, "tool_choice");
+        string type = JsonBody.RequiredText(choice, "type", "tool_choice");
+        return type == "function"
+            ? ToolReader.Choice(ToolChoice.Types.Mode.Function, JsonBody.RequiredText(choice, "name", "tool_choice")) : throw RefusedFields.Refusal("tool_choice.type", type);
     }
 }
