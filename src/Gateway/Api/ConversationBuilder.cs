@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using TpServe.Gateway.Requests;
@@ -9,14 +10,18 @@ namespace TpServe.Gateway.Api;
 internal sealed class ConversationBuilder(IEnumerable<ConversationMessage> before)
 {
     private readonly List<ConversationMessage> _messages = [.. before];
-    private string? _reasoning; // of the assistant's message that comes next
+    private readonly Dictionary<string, string> _functions = before.SelectMany(message => message.ToolCalls).Where(call => call.Id is not null).GroupBy(call => call.Id!).ToDictionary(calls => calls.Key, calls => calls.Last().Name);
+    private readonly StringBuilder _reasoning = new(); // of the assistant's message that comes next
+    private List<string>? _texts; // of the last message, where they grow
+    private List<MessageToolCall>? _calls; // likewise
+    private bool _thought;
 
     /// <summary>All of them, oldest first.</summary>
     public IReadOnlyList<ConversationMessage> Messages
     {
         get
         {
-            if (_reasoning is not null)
+            if (_thought)
                 Message("reasoning", "assistant", [""], isList: false);
             return _messages;
         }
@@ -33,19 +38,24 @@ internal sealed class ConversationBuilder(IEnumerable<ConversationMessage> befor
     /// <param name="isList">They are parts.</param>
     public void Message(string field, string? role, IReadOnlyList<string>? texts, bool isList)
     {
-        string? reasoning = role == "assistant" ? _reasoning : null;
-        ConversationMessage message = ConversationMessage.Create(field, role, texts, name: null, reasoning, toolCallId: null, isList);
-        if (role == "assistant")
-            _reasoning = null;
-        _messages.Add(message);
+        bool thought = role == "assistant" && _thought;
+        Add(ConversationMessage.Create(field, role, texts, name: null, thought ? _reasoning.ToString() : null, toolCallId: null, isList));
+        if (!thought)
+            return;
+        _reasoning.Clear();
+        _thought = false;
     }
 
     /// <summary>Adds texts to the last message where it is of the same role and says nothing but text.</summary>
-    public bool TryMerge(string role, IReadOnlyList<string> texts)
+    public bool TryMerge(string field, string role, IReadOnlyList<string> texts)
     {
-        if (_messages is not [.., var last] || last.Role != role || last.ToolCalls.Count > 0 || _reasoning is not null)
+        if (_messages is not [.., var last] || last.Role != role || last.ToolCalls.Count > 0 || _thought)
             return false;
-        _messages[^1] = last with { Content = [.. last.Content, .. texts], IsList = true };
+        foreach (string text in texts)
+            Utf8Text.Require(field, text);
+        if (_texts is null)
+            _messages[^1] = last with { Content = _texts = [.. last.Content], IsList = true };
+        _texts.AddRange(texts);
         return true;
     }
 
@@ -53,7 +63,8 @@ internal sealed class ConversationBuilder(IEnumerable<ConversationMessage> befor
     public void Reasoning(string field, string text)
     {
         Utf8Text.Require(field, text);
-        _reasoning += text;
+        _reasoning.Append(text);
+        _thought = true;
     }
 
     /// <summary>Adds a call to the assistant's message that is the last, or else to a new one.</summary>
@@ -66,16 +77,26 @@ internal sealed class ConversationBuilder(IEnumerable<ConversationMessage> befor
             throw RequestRejectedException.Invalid($"{field}.arguments", $"'{field}.arguments' must be the text of a JSON object.");
         foreach (string? text in (string?[])[id, name, arguments])
             Utf8Text.Require(field, text ?? "");
-        if (_reasoning is not null || _messages is not [.., { Role: "assistant" }])
+        if (_thought || _messages is not [.., { Role: "assistant" }])
             Message(field, "assistant", null, isList: false);
-        _messages[^1] = _messages[^1] with { ToolCalls = [.. _messages[^1].ToolCalls, new MessageToolCall(id, name, arguments!)] };
+        if (_calls is null)
+            _messages[^1] = _messages[^1] with { ToolCalls = _calls = [.. _messages[^1].ToolCalls] };
+        _calls.Add(new MessageToolCall(id, name, arguments!));
+        if (id is not null)
+            _functions[id] = name;
     }
 
     /// <summary>Adds what a call came to; the function's name is looked up where the dialect names only the call.</summary>
     public void Result(string field, string? callId, string? name, IReadOnlyList<string> texts, bool isList)
     {
-        name ??= _messages.SelectMany(message => message.ToolCalls).LastOrDefault(call => call.Id is not null && call.Id == callId)?.Name;
-        _messages.Add(ConversationMessage.Create(field, "tool", texts, name, reasoning: null, callId, isList));
+        name ??= callId is null ? null : _functions.GetValueOrDefault(callId);
+        Add(ConversationMessage.Create(field, "tool", texts, name, reasoning: null, callId, isList));
+    }
+
+    private void Add(ConversationMessage message)
+    {
+        _messages.Add(message);
+        (_texts, _calls) = (null, null);
     }
 }
 
@@ -102,7 +123,7 @@ internal static class CallArguments
         try
         {
             using JsonDocument document = JsonDocument.Parse(arguments ?? "");
-            return document.RootElement.ValueKind == JsonValueKind.Object ? document.RootElement.Clone() : null;
+            return document.RootElement.ValueKind == JsonValueKind.Object && JsonBody.CanBeTold(document.RootElement) ? document.RootElement.Clone() : null;
         }
         catch (Exception fault) when (fault is JsonException or ArgumentException) // the latter: half of a surrogate pair
         {

@@ -70,6 +70,28 @@ internal static class JsonBody
     public static string RequiredText(JsonElement element, string member, string field) =>
         Text(element, member, field) ?? throw RequestRejectedException.Invalid($"{field}.{member}", $"'{field}.{member}' must be set.");
 
+    /// <summary>Whether an answer can hold the element: an escape may stand for half of a surrogate pair.</summary>
+    public static bool CanBeTold(JsonElement element)
+    {
+        try
+        {
+            using Utf8JsonWriter writer = new(Stream.Null);
+            element.WriteTo(writer);
+            return true;
+        }
+        catch (InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Refuses what an answer cannot hold.</summary>
+    public static void RequireTellable(JsonElement? element, string field)
+    {
+        if (element is { } given && !CanBeTold(given))
+            throw RequestRejectedException.Invalid(field, $"'{field}' is not valid Unicode: an escape stands for half of a surrogate pair.");
+    }
+
     /// <summary>Refuses what is no object.</summary>
     public static void RequireObject(JsonElement element, string field)
     {

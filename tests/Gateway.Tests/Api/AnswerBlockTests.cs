@@ -153,8 +153,27 @@ public sealed class AnswerBlockTests
     [TestCase("{\"a\": [1, \"é\"]}", "{\"a\": [1, \"é\"]}")]
     [TestCase("", "{}")]
     [TestCase("{\"a\": ", "{\"INVALID_JSON\":\"{\\u0022a\\u0022: \"}")]
+    [TestCase("{\"a\":\"\\ud800\"}", "{\"INVALID_JSON\":\"{\\u0022a\\u0022:\\u0022\\\\ud800\\u0022}\"}")]
     [TestCase("[1]", "{\"INVALID_JSON\":\"[1]\"}")]
     public void CallArguments_Text_IsAnObject(string arguments, string json) => Assert.That(CallArguments.ObjectOf(arguments).GetRawText(), Is.EqualTo(json));
+
+    [Test]
+    public void Conversation_ManyPieces_AreReadInTheirTime()
+    {
+        ConversationBuilder conversation = new([]);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        conversation.Message("m", "user", ["a"], isList: false);
+        for (int i = 0; i < 20_000; i++)
+            conversation.TryMerge("m", "user", ["a"]);
+        for (int i = 0; i < 20_000; i++)
+            conversation.Reasoning("m", "a");
+        for (int i = 0; i < 20_000; i++)
+            conversation.Call("m", "c", "f", "{}");
+        for (int i = 0; i < 20_000; i++)
+            conversation.Result("m", "c", null, ["a"], isList: false);
+        Assert.That((conversation.Messages.Count, conversation.Messages[0].Content.Count, conversation.Messages[1].ToolCalls.Count), Is.EqualTo((20_002, 20_001, 20_000)));
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(64L << 20), "copies of what came before would take gigabytes");
+    }
 
     [Test]
     public void Store_TooManyBytesOrTooOld_LosesTheOldestFirst()

@@ -101,7 +101,7 @@ internal static class MessagesTranslation
         if (content.ValueKind == JsonValueKind.String)
         {
             string text = JsonBody.Text(content, $"{field}.content");
-            if (!conversation.TryMerge(turn.Role, [text])) // turns of one speaker are one turn
+            if (!conversation.TryMerge(field, turn.Role, [text])) // turns of one speaker are one turn
                 conversation.Message(field, turn.Role, [text], isList: false);
             return;
         }
@@ -146,7 +146,7 @@ internal static class MessagesTranslation
 
         void Flush()
         {
-            if (texts.Count > 0 && !conversation.TryMerge(turn.Role, texts))
+            if (texts.Count > 0 && !conversation.TryMerge(field, turn.Role, texts))
                 conversation.Message(field, turn.Role, [.. texts], isList: true);
             texts = [];
         }

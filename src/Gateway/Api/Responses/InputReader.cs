@@ -35,7 +35,8 @@ internal sealed class InputReader(ConversationBuilder conversation, string idTai
     {
         JsonBody.RequireObject(item, field);
         string type = JsonBody.Text(item, "type", field) ?? "message"; // a message may leave it out
-        JsonObject told = JsonObject.Create(item)!.DeepClone().AsObject();
+        JsonBody.RequireTellable(item, field);
+        JsonObject told = Told(item, field);
         told["type"] = type;
         switch (type)
         {
@@ -43,16 +44,16 @@ internal sealed class InputReader(ConversationBuilder conversation, string idTai
                 Message(item, field, told);
                 break;
             case "reasoning":
-                Told(told, "rs");
+                Keep(told, "rs");
                 if (item.TryGetProperty("content", out JsonElement thoughts) && thoughts.ValueKind != JsonValueKind.Null)
                     conversation.Reasoning($"{field}.content", string.Concat(Texts(thoughts, $"{field}.content", "reasoning_text")));
                 break;
             case "function_call":
-                Told(told, "fc");
+                Keep(told, "fc");
                 conversation.Call(field, JsonBody.RequiredText(item, "call_id", field), JsonBody.Text(item, "name", field), JsonBody.Text(item, "arguments", field));
                 break;
             case "function_call_output":
-                Told(told, "fco");
+                Keep(told, "fco");
                 if (!item.TryGetProperty("output", out JsonElement output))
                     throw RequestRejectedException.Invalid($"{field}.output", $"'{field}.output' must be set.");
                 conversation.Result(field, JsonBody.RequiredText(item, "call_id", field), null, Texts(output, $"{field}.output", "input_text", "output_text"), output.ValueKind == JsonValueKind.Array);
@@ -71,10 +72,24 @@ internal sealed class InputReader(ConversationBuilder conversation, string idTai
         conversation.Message(field, role, texts, content.ValueKind == JsonValueKind.Array);
         if (content.ValueKind == JsonValueKind.String)
             told["content"] = Part(role!, texts[0]);
-        Told(told, "msg");
+        Keep(told, "msg");
     }
 
-    private void Told(JsonObject item, string kind)
+    private static JsonObject Told(JsonElement item, string field)
+    {
+        try
+        {
+            JsonObject told = JsonObject.Create(item)!;
+            _ = told.Count; // a name that comes twice is found when it is looked into
+            return told;
+        }
+        catch (ArgumentException)
+        {
+            throw RequestRejectedException.Invalid(field, $"'{field}' has a member twice.");
+        }
+    }
+
+    private void Keep(JsonObject item, string kind)
     {
         item["id"] ??= Id(kind);
         item["status"] ??= "completed";

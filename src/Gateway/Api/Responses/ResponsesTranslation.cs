@@ -23,6 +23,8 @@ internal static class ResponsesTranslation
     {
         s_refused.Refuse(body.Others);
         RefuseUnserved(body);
+        foreach ((string field, JsonElement? told) in ((string, JsonElement?)[])[("tools", body.Tools), ("tool_choice", body.ToolChoice), ("text.format", body.Text?.Format)])
+            JsonBody.RequireTellable(told, field);
         if (body.TopLogprobs is > 0 || body.Include?.Contains(Logprobs) == true)
             (body.Response.Logprobs, body.Response.TopLogprobs) = (true, body.TopLogprobs ?? 0);
         ChatRequest request = body.ToChat();
