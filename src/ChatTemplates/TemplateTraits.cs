@@ -2,9 +2,10 @@ using TpServe.ChatTemplates.Values;
 
 namespace TpServe.ChatTemplates;
 
-/// <summary>What a template makes of a conversation, found by rendering small ones: which shapes of content it reads, by role, and which roles it names.</summary>
+/// <summary>What a template makes of a conversation, found by rendering small ones: which shapes of content it reads, by role, which roles it names, and what of tools it shows.</summary>
 /// <remarks>
 /// A template that reads lists alone would drop a message given as text without a word, and one that reads text alone would print a list as Python shows it.
+/// So it is with calls of tools: their arguments are an object to most templates and JSON text to some, and others pass over them.
 /// Source   probing by rendering, as llama.cpp's minja finds a template's capabilities.
 /// </remarks>
 public sealed class TemplateTraits
@@ -16,7 +17,7 @@ public sealed class TemplateTraits
 
     private TemplateTraits(string source) => _source = source;
 
-    /// <summary>Renders the probes: about ten messages.</summary>
+    /// <summary>Renders the probes: about twenty messages.</summary>
     /// <param name="template">The template.</param>
     /// <param name="bosToken">As in <see cref="ChatTemplateInput"/>.</param>
     /// <param name="eosToken">As in <see cref="ChatTemplateInput"/>.</param>
@@ -38,6 +39,7 @@ public sealed class TemplateTraits
                 return end < 0 ? null : from == to ? "" : prompt![(start + from.Length)..end];
             }
         }
+        new ToolProbe(template, bosToken, eosToken, text => traits.Content("user", text)).Run(traits);
         return traits;
 
         string? Render(string role, Value content)
@@ -57,6 +59,21 @@ public sealed class TemplateTraits
             }
         }
     }
+
+    /// <summary>Whether tools that it is given come into the prompt.</summary>
+    public bool ShowsTools { get; internal set; }
+
+    /// <summary>How it reads the calls of earlier turns; null = they do not come into the prompt.</summary>
+    public CallShape? Calls { get; internal set; }
+
+    /// <summary>Whether all calls of one message come into the prompt; some templates write the first alone.</summary>
+    public bool ShowsSeveralCalls { get; internal set; }
+
+    /// <summary>Whether the content of tool messages comes into the prompt.</summary>
+    public bool ShowsResults { get; internal set; }
+
+    /// <summary>Whether this stands in the template's own text.</summary>
+    public bool Shows(string text) => _source.Contains(text, StringComparison.Ordinal);
 
     /// <summary>Whether the template compares or prints this role by name, and so knows it.</summary>
     public bool Names(string role) => _source.Contains($"'{role}'", StringComparison.Ordinal) || _source.Contains($"\"{role}\"", StringComparison.Ordinal);
@@ -80,3 +97,9 @@ public sealed class TemplateTraits
 /// <param name="Text">A string.</param>
 /// <param name="Parts">A list of maps with type and text.</param>
 public readonly record struct ContentShapes(bool Text, bool Parts);
+
+/// <summary>How a template reads the calls of an assistant's message.</summary>
+/// <param name="NoContent">Only beside content that is none; else beside an empty text.</param>
+/// <param name="TextArguments">Arguments are JSON text; else an object.</param>
+/// <param name="ShortIds">Ids are nine letters or digits.</param>
+public readonly record struct CallShape(bool NoContent, bool TextArguments, bool ShortIds);

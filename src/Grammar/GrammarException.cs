@@ -41,6 +41,9 @@ public sealed class GrammarException : Exception
     /// <summary>A JSON pointer with '#', or line and column.</summary>
     public string Place { get; }
 
+    /// <summary>Which of an output's parts it is about, by the name that its maker gave it; null = none by name.</summary>
+    public string? Part { get; internal set; }
+
     internal static GrammarException Limit(string limit, long most, string place = "") =>
         new(GrammarErrorKind.Limit, limit, place, $"more than {most}");
 }

@@ -1,6 +1,7 @@
 using TpServe.Grammar.Automata;
 using TpServe.Grammar.Gbnf;
 using TpServe.Grammar.Masks;
+using TpServe.Grammar.Parts;
 using TpServe.Grammar.Pushdown;
 using TpServe.Grammar.Regexes;
 using TpServe.Grammar.Schemas;
@@ -55,6 +56,9 @@ public sealed class OutputGrammar
 
     /// <summary>Texts of the rule "root" of a grammar in llama.cpp's notation.</summary>
     public static OutputGrammar FromGbnf(string grammar, GrammarLimits? limits = null) => Compile(limits, builder => GbnfCompiler.Compile(grammar, builder));
+
+    /// <summary>Outputs that are put together of parts.</summary>
+    public static OutputGrammar FromParts(GrammarPart part, GrammarLimits? limits = null) => Compile(limits, builder => PartCompiler.Compile(part, builder));
 
     /// <summary>A matcher before the first byte, with masks over a vocabulary.</summary>
     public GrammarMatcher NewMatcher(TokenTrie vocabulary) => new(_automaton, MasksOver(vocabulary), _automaton.Start());

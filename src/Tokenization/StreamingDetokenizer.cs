@@ -14,6 +14,7 @@ public sealed class StreamingDetokenizer
 {
     private readonly Tokenizer _tokenizer;
     private readonly bool _skipSpecialTokens;
+    private readonly IReadOnlySet<int>? _kept;
     private readonly StringBuilder _sink = new();
     private readonly DecoderStage _stream;
     private string _promptRest = ""; // the prompt's text that its tokens alone did not yet make final
@@ -27,7 +28,11 @@ public sealed class StreamingDetokenizer
     }
 
     /// <summary>A stream that continues a prompt: Decode(prompt + pushed) without Decode(prompt), so that a leading space is kept.</summary>
-    public StreamingDetokenizer(Tokenizer tokenizer, bool skipSpecialTokens, IReadOnlyList<int> promptIds)
+    /// <param name="tokenizer">Whose ids they are.</param>
+    /// <param name="skipSpecialTokens">Drops special tokens.</param>
+    /// <param name="promptIds">The prompt, or its end.</param>
+    /// <param name="kept">Special tokens of the stream that are not dropped all the same; null = none.</param>
+    public StreamingDetokenizer(Tokenizer tokenizer, bool skipSpecialTokens, IReadOnlyList<int> promptIds, IReadOnlySet<int>? kept = null)
         : this(tokenizer, skipSpecialTokens)
     {
         foreach (int id in promptIds)
@@ -35,6 +40,7 @@ public sealed class StreamingDetokenizer
         string prompt = tokenizer.Decode(promptIds, skipSpecialTokens);
         _promptRest = prompt[_sink.Length..];
         _sink.Clear();
+        _kept = kept;
     }
 
     /// <summary>Takes the next id; returns the text that is final now, often empty.</summary>
@@ -53,7 +59,7 @@ public sealed class StreamingDetokenizer
 
     private void Accept(int id)
     {
-        if (_tokenizer.TextToDecode(id, _skipSpecialTokens) is string token)
+        if (_tokenizer.TextToDecode(id, _skipSpecialTokens && _kept?.Contains(id) != true) is string token)
             _stream.Accept(token, endsToken: true);
     }
 

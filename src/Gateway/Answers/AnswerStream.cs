@@ -8,7 +8,7 @@ public static class AnswerStream
 {
     /// <summary>The events as the API tells them; those of a request whose answer is all text pass through.</summary>
     public static IAsyncEnumerable<GenerationEvent> Of(ValidatedRequest request, IAsyncEnumerable<GenerationEvent> events) =>
-        request.Answer is { } begin ? ToldApartAsync([.. Enumerable.Range(0, request.Outputs).Select(_ => begin())], events) : events;
+        request.Answer is { } begin ? ToldApartAsync([.. Enumerable.Range(0, request.Outputs).Select(begin)], events) : events;
 
     private static async IAsyncEnumerable<GenerationEvent> ToldApartAsync(IAnswerParser[] parsers, IAsyncEnumerable<GenerationEvent> events)
     {

@@ -20,7 +20,7 @@ internal sealed class OutputText
     {
         // The output goes on with the prompt: a leading space belongs to it, and a character may have begun in the prompt.
         int[] before = [.. request.PromptTokens.Skip(request.PromptTokens.Count - PrimingTokens)];
-        _detokenizer = new StreamingDetokenizer(tokenizer, request.SkipSpecialTokens, before);
+        _detokenizer = new StreamingDetokenizer(tokenizer, request.SkipSpecialTokens, before, request.KeptSpecialTokens);
         _stops = new StopStringMatcher(request.Stopping.StopStrings, request.Stopping.IncludeStop);
         _minTokens = request.Stopping.MinTokens;
         _includeStop = request.Stopping.IncludeStop;

@@ -2,6 +2,7 @@ using System.Globalization;
 using Grpc.Core;
 using TpServe.Grammar;
 using TpServe.Grammar.Masks;
+using TpServe.Grammar.Parts;
 using TpServe.Protos.V1;
 using TpServe.Tokenization;
 
@@ -21,29 +22,30 @@ internal sealed class ConstraintCompiler(Tokenizer tokenizer, TimeProvider clock
     private const int MostOptions = 256;
 
     private readonly EncodingRoom _turn = new(characters: 1, lightCharacters: 0, clock, "the constraint waited to be compiled behind others");
-    private readonly LinkedList<(Constraint Asked, OutputGrammar Grammar)> _kept = [];
+    private readonly LinkedList<(AskedForm Asked, OutputGrammar Grammar)> _kept = [];
     private readonly Lock _gate = new();
     private readonly Lazy<TokenTrie> _vocabulary = new(() => TokenTrie.Of(tokenizer));
 
     /// <summary>The vocabulary that masks are over; made when first asked for.</summary>
     public TokenTrie Vocabulary => _vocabulary.Value;
 
-    /// <summary>The constraint compiled.</summary>
-    /// <param name="constraint">What is asked.</param>
+    /// <summary>What is asked, compiled.</summary>
+    /// <param name="asked">What is asked.</param>
+    /// <param name="around">Puts it together where there is more than the constraint; null = there is not.</param>
     /// <param name="due">Until when it may wait for its turn.</param>
     /// <param name="cancellation">The client has left.</param>
-    public async Task<OutputGrammar> CompileAsync(Constraint constraint, DateTimeOffset due, CancellationToken cancellation)
+    public async Task<OutputGrammar> CompileAsync(AskedForm asked, Func<GrammarPart?, GrammarPart>? around, DateTimeOffset due, CancellationToken cancellation)
     {
-        if (Known(constraint) is { } known)
+        if (Known(asked) is { } known)
             return known;
         using IDisposable turn = await _turn.EnterAsync(1, due, cancellation);
         try
         {
-            OutputGrammar grammar = Known(constraint) ?? Compile(constraint);
+            OutputGrammar grammar = Known(asked) ?? (around is null ? Compile(asked.Constraint!) : OutputGrammar.FromParts(around(asked.Constraint is null ? null : Part(asked.Constraint))));
             _ = Vocabulary; // the first one pays for it here, and not under the engine's lock
             lock (_gate)
             {
-                _kept.AddFirst((constraint, grammar));
+                _kept.AddFirst((asked, grammar));
                 if (_kept.Count > Kept)
                     _kept.RemoveLast();
             }
@@ -51,20 +53,22 @@ internal sealed class ConstraintCompiler(Tokenizer tokenizer, TimeProvider clock
         }
         catch (GrammarException fault)
         {
-            string place = $"constraint.{Field(constraint)}";
+            bool isOfTools = !string.IsNullOrEmpty(fault.Part) || asked.Constraint is null;
+            string place = isOfTools ? "tools" : $"constraint.{Field(asked.Constraint!)}";
+            string what = isOfTools && fault.Part is { Length: > 0 } tool ? $"the parameters of tool '{tool}': " : "";
             throw fault.Kind == GrammarErrorKind.NotServed
-                ? new RequestRejectedException(StatusCode.Unimplemented, "CONSTRAINT_NOT_IMPLEMENTED", $"'{place}' asks for what is not served here: {fault.Message}", place, fault.Subject)
+                ? new RequestRejectedException(StatusCode.Unimplemented, "CONSTRAINT_NOT_IMPLEMENTED", $"'{place}' asks for what is not served here: {what}{fault.Message}", place, fault.Subject)
                 : new RequestRejectedException(
-                    StatusCode.InvalidArgument, fault.Kind == GrammarErrorKind.Limit ? "CONSTRAINT_TOO_LARGE" : "CONSTRAINT_INVALID", $"'{place}' cannot be used: {fault.Message}", place, fault.Subject);
+                    StatusCode.InvalidArgument, fault.Kind == GrammarErrorKind.Limit ? "CONSTRAINT_TOO_LARGE" : "CONSTRAINT_INVALID", $"'{place}' cannot be used: {what}{fault.Message}", place, fault.Subject);
         }
     }
 
-    private OutputGrammar? Known(Constraint constraint)
+    private OutputGrammar? Known(AskedForm asked)
     {
         lock (_gate)
         {
-            for (LinkedListNode<(Constraint Asked, OutputGrammar Grammar)>? node = _kept.First; node is not null; node = node.Next)
-                if (node.Value.Asked.Equals(constraint))
+            for (LinkedListNode<(AskedForm Asked, OutputGrammar Grammar)>? node = _kept.First; node is not null; node = node.Next)
+                if (node.Value.Asked == asked)
                 {
                     _kept.Remove(node);
                     _kept.AddFirst(node);
@@ -72,6 +76,20 @@ internal sealed class ConstraintCompiler(Tokenizer tokenizer, TimeProvider clock
                 }
             return null;
         }
+    }
+
+    private static GrammarPart Part(Constraint constraint)
+    {
+        RequireChoices(constraint);
+        return constraint.KindCase switch
+        {
+            Constraint.KindOneofCase.JsonSchema => new GrammarPart.Schema(constraint.JsonSchema, ""),
+            Constraint.KindOneofCase.JsonObject when constraint.JsonObject => new GrammarPart.Schema("""{"type":"object"}""", ""),
+            Constraint.KindOneofCase.Regex => new GrammarPart.Regex(constraint.Regex),
+            Constraint.KindOneofCase.Grammar => new GrammarPart.Gbnf(constraint.Grammar),
+            Constraint.KindOneofCase.Choice => new GrammarPart.Choice([.. constraint.Choice.Options.Select(option => new GrammarPart.Text(option))]),
+            _ => throw NothingAsked(),
+        };
     }
 
     private static OutputGrammar Compile(Constraint constraint)
@@ -87,13 +105,21 @@ internal sealed class ConstraintCompiler(Tokenizer tokenizer, TimeProvider clock
             case Constraint.KindOneofCase.Grammar:
                 return OutputGrammar.FromGbnf(constraint.Grammar);
             case Constraint.KindOneofCase.Choice:
-                if (constraint.Choice.Options.Count is 0 or > MostOptions)
-                    throw RequestRejectedException.OutOfRange("constraint.choice", $"{constraint.Choice.Options.Count.ToString(CultureInfo.InvariantCulture)} texts", $"1 to {MostOptions} texts");
+                RequireChoices(constraint);
                 return OutputGrammar.FromChoices(constraint.Choice.Options);
             default:
-                throw RequestRejectedException.Invalid("constraint", "'constraint' must set one of json_schema, json_object (to true), regex, grammar and choice.");
+                throw NothingAsked();
         }
     }
+
+    private static void RequireChoices(Constraint constraint)
+    {
+        if (constraint is { KindCase: Constraint.KindOneofCase.Choice, Choice.Options.Count: 0 or > MostOptions })
+            throw RequestRejectedException.OutOfRange("constraint.choice", $"{constraint.Choice.Options.Count.ToString(CultureInfo.InvariantCulture)} texts", $"1 to {MostOptions} texts");
+    }
+
+    private static RequestRejectedException NothingAsked() =>
+        RequestRejectedException.Invalid("constraint", "'constraint' must set one of json_schema, json_object (to true), regex, grammar and choice.");
 
     private static string Field(Constraint constraint) => constraint.KindCase switch
     {
@@ -104,3 +130,8 @@ internal sealed class ConstraintCompiler(Tokenizer tokenizer, TimeProvider clock
         _ => "choice",
     };
 }
+
+/// <summary>What an output is asked to be; equal ones are compiled once.</summary>
+/// <param name="Constraint">The request's own; null = none.</param>
+/// <param name="Around">Names all else that makes the form; empty = nothing does.</param>
+internal sealed record AskedForm(Constraint? Constraint, string Around = "");

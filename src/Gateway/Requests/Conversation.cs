@@ -23,6 +23,12 @@ public sealed record Conversation
     /// <summary>About how many bytes of the request it was made of.</summary>
     public long RequestBytes { get; init; }
 
+    /// <summary>What the model may call.</summary>
+    public IReadOnlyList<ToolDefinition> Tools { get; init; } = [];
+
+    /// <summary>How long the model is to think, in the words of ChatRequest.reasoning_effort; null = as its template has it.</summary>
+    public string? ReasoningEffort { get; init; }
+
     /// <summary>Further variables of the template by name.</summary>
     public IReadOnlyDictionary<string, Value> Variables { get; init; } = new Dictionary<string, Value>();
 
@@ -37,6 +43,8 @@ public sealed record Conversation
     public static Conversation Of(ChatRequest chat) => new()
     {
         Messages = [.. chat.Messages.Select((message, index) => Message(message, $"messages[{index}]"))],
+        Tools = ToolDefinition.Of(chat.Tools),
+        ReasoningEffort = chat.HasReasoningEffort ? chat.ReasoningEffort : null,
         Variables = Entries(chat.TemplateVariables ?? new Struct(), 1).ToDictionary(),
         AddGenerationPrompt = chat.HasAddGenerationPrompt ? chat.AddGenerationPrompt : null,
         ContinueFinalMessage = chat.ContinueFinalMessage,
@@ -57,11 +65,13 @@ public sealed record Conversation
         };
         if (message.Role != ChatRole.Unspecified && message.HasRoleName)
             throw RequestRejectedException.Invalid($"{field}.role_name", $"'{field}.role' and '{field}.role_name' exclude each other.");
-        if (message.ToolCalls.Count > 0)
-            throw RequestRejectedException.Unimplemented($"{field}.tool_calls");
         return ConversationMessage.Create(
             field, role, message.HasContent ? [message.Content] : null, message.HasName ? message.Name : null, message.HasReasoning ? message.Reasoning : null,
-            message.HasToolCallId ? message.ToolCallId : null);
+            message.HasToolCallId ? message.ToolCallId : null) with
+        {
+            ToolCalls = MessageToolCall.Of(
+                $"{field}.tool_calls", role, [.. message.ToolCalls.Select(call => (call.HasId ? call.Id : null, call.HasName ? call.Name : null, call.HasArguments ? call.Arguments : null))]),
+        };
     }
 
     private static IEnumerable<KeyValuePair<string, Value>> Entries(Struct given, int depth) =>
@@ -100,12 +110,6 @@ public sealed record Conversation
         RequestRejectedException.Invalid("template_variables", $"'template_variables' is not JSON: {why}.");
 }
 
-/// <summary>A call that the model made in an earlier turn.</summary>
-/// <param name="Id">Names it in the answer to it; null = not given.</param>
-/// <param name="Name">The function.</param>
-/// <param name="Arguments">A JSON object's text.</param>
-public sealed record MessageToolCall(string? Id, string Name, string Arguments);
-
 /// <summary>One turn of a conversation, as the request gives it.</summary>
 /// <param name="Role">Who speaks, in 1 to <see cref="MostRoleCharacters"/> characters.</param>
 /// <param name="Content">Its texts: one, or the parts of a list.</param>
@@ -122,6 +126,9 @@ public sealed record ConversationMessage(string Role, IReadOnlyList<string> Cont
 
     /// <summary>The assistant's calls of tools, in its order.</summary>
     public IReadOnlyList<MessageToolCall> ToolCalls { get; init; } = [];
+
+    /// <summary>It says nothing.</summary>
+    public bool IsEmpty => Content.All(text => text.Length == 0);
 
     /// <param name="field">What errors call the message.</param>
     /// <param name="role">Null = not given.</param>
@@ -149,14 +156,17 @@ public sealed record ConversationMessage(string Role, IReadOnlyList<string> Cont
     {
         // Templates that print any role would print one that the model has never seen.
         string role = Role == "developer" && !traits.Names(Role) ? "system" : Role;
+        bool isNone = traits.Calls is { NoContent: true } && ToolCalls.Count > 0 && IsEmpty;
         List<KeyValuePair<string, Value>> entries =
         [
             new("role", RequestValue.Of(role)),
-            new("content", IsList ? traits.Content(role, Content) : traits.Content(role, Content[0])),
+            new("content", isNone ? RequestValue.None : IsList ? traits.Content(role, Content) : traits.Content(role, Content[0])),
         ];
-        foreach ((string key, string? text) in ((string, string?)[])[("name", Name), ("reasoning_content", Reasoning), ("tool_call_id", ToolCallId)])
+        foreach ((string key, string? text) in ((string, string?)[])[("name", Name), ("reasoning_content", Reasoning), ("tool_call_id", MessageToolCall.IdOf(ToolCallId, traits))])
             if (text is not null)
                 entries.Add(new(key, RequestValue.Of(text)));
+        if (ToolCalls.Count > 0)
+            entries.Add(new("tool_calls", RequestValue.List(ToolCalls.Select(call => call.Of(traits)))));
         return RequestValue.Map(entries);
     }
 

@@ -1,6 +1,8 @@
 using System.Globalization;
 using Grpc.Core;
 using TpServe.ChatTemplates;
+using TpServe.ChatTemplates.Values;
+using TpServe.Gateway.Answers;
 using TpServe.Gateway.Engine;
 
 namespace TpServe.Gateway.Requests;
@@ -13,8 +15,13 @@ namespace TpServe.Gateway.Requests;
 /// </remarks>
 internal sealed class PromptEncoder(ServingModel model, ServingSettings settings, TimeProvider clock)
 {
-    private readonly Lazy<TemplateTraits?> _traits = new(() => model.ChatTemplate is { } template ? TemplateTraits.Of(template, model.BosToken, model.EosToken) : null);
+    private static readonly string[] s_efforts = ["none", "minimal", "low", "medium", "high"];
+
+    private readonly Lazy<AnswerFormat?> _answers = new(() => model.ChatTemplate is null ? null : AnswerFormat.Of(model));
     private readonly EncodingRoom _room = new(settings.Limits.EncodingCharacters, settings.Limits.LightCharacters, clock);
+
+    /// <summary>How the model writes thoughts and calls; null = it has no chat template.</summary>
+    public AnswerFormat? Answers => _answers.Value;
 
     /// <summary>Refuses a text that certainly has more than so many tokens.</summary>
     public void RequirePossible(string text, int mostTokens)
@@ -58,7 +65,7 @@ internal sealed class PromptEncoder(ServingModel model, ServingSettings settings
         if (model.ChatTemplate is not { } template)
             throw new RequestRejectedException(
                 StatusCode.FailedPrecondition, "NO_CHAT_TEMPLATE", $"Model '{model.Name}' has no chat template; use Generate or /v1/completions.");
-        ChatTemplateInput input = Input(chat, _traits.Value!);
+        ChatTemplateInput input = Input(chat, Answers!);
         return ended =>
         {
             try
@@ -90,24 +97,43 @@ internal sealed class PromptEncoder(ServingModel model, ServingSettings settings
     private RequestRejectedException TooLong(int mostTokens) =>
         RequestRejectedException.PromptTooLong(string.Create(CultureInfo.InvariantCulture, $"more than {mostTokens}"), settings.MaxModelLen);
 
-    private ChatTemplateInput Input(Conversation chat, TemplateTraits traits)
+    private ChatTemplateInput Input(Conversation chat, AnswerFormat answers)
     {
         if (chat.Messages.Count == 0 || chat.Messages.Count > settings.Limits.Messages)
             throw RequestRejectedException.OutOfRange(
                 "messages", chat.Messages.Count.ToString(CultureInfo.InvariantCulture), $"1 to {settings.Limits.Messages} messages");
         if (chat is { ContinueFinalMessage: true, AddGenerationPrompt: true })
             throw RequestRejectedException.Invalid("continue_final_message", "'continue_final_message' and 'add_generation_prompt' exclude each other.");
+        TemplateTraits traits = answers.Traits;
+        (IReadOnlyList<ConversationMessage> messages, Value? tools) = ToolPrompt.Lay(chat, answers);
         return new ChatTemplateInput
         {
-            Messages = RequestValue.List(chat.Messages.Select(message => message.Of(traits))),
+            Messages = RequestValue.List(messages.Select(message => message.Of(traits))),
+            Tools = tools,
             AddGenerationPrompt = chat.AddGenerationPrompt ?? !chat.ContinueFinalMessage,
             ContinueFinalMessage = chat.ContinueFinalMessage,
             BosToken = model.BosToken,
             EosToken = model.EosToken,
-            Extra = chat.Variables,
+            Extra = Variables(chat, traits),
             Now = clock.GetLocalNow(),
             // Names that the template itself writes: it may build special tokens out of them.
             TrustedRoles = chat.Messages.Select(message => message.Role).Where(traits.Names).Concat(Conversation.CommonRoles).ToHashSet(),
         };
+    }
+
+    // What the effort means to templates that only know yes and no; variables of the request's own win.
+    private static IReadOnlyDictionary<string, Value> Variables(Conversation chat, TemplateTraits traits)
+    {
+        if (chat.ReasoningEffort is not { } effort)
+            return chat.Variables;
+        if (!s_efforts.Contains(effort))
+            throw RequestRejectedException.OutOfRange("reasoning_effort", effort.Length <= 16 ? $"'{effort}'" : $"'{effort[..16]}…'", string.Join(", ", s_efforts));
+        Dictionary<string, Value> variables = new() { ["reasoning_effort"] = RequestValue.Of(effort) };
+        foreach (string name in (string[])["enable_thinking", "thinking"])
+            if (traits.Shows(name))
+                variables[name] = RequestValue.Of(effort != "none");
+        foreach ((string name, Value value) in chat.Variables)
+            variables[name] = value;
+        return variables;
     }
 }

@@ -24,6 +24,12 @@ public sealed record RequestLimits
     /// <summary>Messages of a conversation. Default 4096.</summary>
     public int Messages { get; init; } = 4096;
 
+    /// <summary>Tools of a request. Default 128.</summary>
+    public int Tools { get; init; } = 128;
+
+    /// <summary>Schemas and descriptions of all tools together, in UTF-16 units. Default 512 Ki.</summary>
+    public int ToolCharacters { get; init; } = 512 << 10;
+
     /// <summary>Prompts of one HTTP completion request, and prompts times n. Default 64.</summary>
     public int Prompts { get; init; } = 64;
 

@@ -1,6 +1,7 @@
 using System.Text;
 using Grpc.Core;
 using TpServe.Checkpoint;
+using TpServe.Gateway.Answers;
 using TpServe.Grammar;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
@@ -91,16 +92,19 @@ public sealed class RequestParser
         ChatRequest request, Conversation? conversation = null, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
         RefuseUnimplemented(request.HasLora);
-        ToolChoice.Types.Mode choice = request.ToolChoice?.Mode ?? ToolChoice.Types.Mode.Unspecified;
-        if (choice is ToolChoice.Types.Mode.Required or ToolChoice.Types.Mode.Function)
-            throw RequestRejectedException.Unimplemented("tool_choice");
-        if (request.Tools.Count > 0 && choice != ToolChoice.Types.Mode.None)
-            throw RequestRejectedException.Unimplemented("tools");
+        Conversation chat = conversation ?? Conversation.Of(request);
+        if (chat.Tools.Count == 0 && request.Tools.Count > 0)
+            chat = chat with { Tools = ToolDefinition.Of(request.Tools) };
+        if (chat.ReasoningEffort is null && request.HasReasoningEffort)
+            chat = chat with { ReasoningEffort = request.ReasoningEffort };
+        ToolUse use = ToolUse.Of(request, chat.Tools, _settings.Limits);
+        chat = chat with { Tools = use.Tools };
         return ParseAsync(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
             request.Sampling, request.Stopping, request.Response, request.Cache, request.Constraint, request.Priority,
             request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline,
-            due => _encoder.EncodeAsync(conversation ?? Conversation.Of(request), _settings.MaxModelLen, due, cancellation), cancellation);
+            due => _encoder.EncodeAsync(chat, _settings.MaxModelLen, due, cancellation), cancellation,
+            (use, !request.HasIncludeReasoning || request.IncludeReasoning));
     }
 
     /// <summary>Tokens of a text or a conversation, all of them: who asks wants to know how many there are, also beyond the context.</summary>
@@ -112,22 +116,27 @@ public sealed class RequestParser
         {
             TokenizeRequest.InputOneofCase.Text => _encoder.EncodeAsync(
                 request.Text, !request.HasAddSpecialTokens || request.AddSpecialTokens, !request.HasParseSpecialTokens || request.ParseSpecialTokens, int.MaxValue, due, cancellation),
-            TokenizeRequest.InputOneofCase.Chat => _encoder.EncodeAsync(Conversation.Of(request.Chat), int.MaxValue, due, cancellation),
+            TokenizeRequest.InputOneofCase.Chat => TokenizeAsync(request.HasModel ? request.Model : null, Conversation.Of(request.Chat), due, cancellation),
             _ => throw RequestRejectedException.Invalid("input", "Nothing to tokenize is given: set 'text' or 'chat'."),
         };
     }
 
     /// <summary>Tokens of a conversation.</summary>
-    public Task<IReadOnlyList<int>> TokenizeAsync(string? model, Conversation conversation, CancellationToken cancellation)
+    public Task<IReadOnlyList<int>> TokenizeAsync(string? model, Conversation conversation, CancellationToken cancellation) =>
+        TokenizeAsync(model, conversation, Due(null), cancellation);
+
+    private Task<IReadOnlyList<int>> TokenizeAsync(string? model, Conversation conversation, DateTimeOffset due, CancellationToken cancellation)
     {
         RequireModel(model);
-        return _encoder.EncodeAsync(conversation, int.MaxValue, Due(null), cancellation);
+        ToolDefinition.RequireWithin(conversation.Tools, _settings.Limits);
+        return _encoder.EncodeAsync(conversation, int.MaxValue, due, cancellation);
     }
 
     /// <summary>The prompt that a conversation becomes.</summary>
     public Task<string> RenderAsync(string? model, Conversation conversation, CancellationToken cancellation)
     {
         RequireModel(model);
+        ToolDefinition.RequireWithin(conversation.Tools, _settings.Limits);
         return _encoder.RenderAsync(conversation, Due(null), cancellation);
     }
 
@@ -149,7 +158,8 @@ public sealed class RequestParser
 
     private async Task<ValidatedRequest> ParseAsync(
         string? requestId, string? model, SamplingOptions? sampling, StoppingOptions? stopping, ResponseOptions? response, CacheOptions? cache, Constraint? constraint,
-        int priority, int draftTokens, DateTimeOffset? deadline, Func<DateTimeOffset, Task<IReadOnlyList<int>>> prompt, CancellationToken cancellation)
+        int priority, int draftTokens, DateTimeOffset? deadline, Func<DateTimeOffset, Task<IReadOnlyList<int>>> prompt, CancellationToken cancellation,
+        (ToolUse Tools, bool TellsReasoning)? chat = null)
     {
         RequireModel(model);
         if (requestId is not null)
@@ -167,17 +177,30 @@ public sealed class RequestParser
             throw RequestRejectedException.Invalid("allowed_token_ids", "'allowed_token_ids' and 'constraint' exclude each other.");
 
         DateTimeOffset due = Due(deadline);
-        OutputGrammar? grammar = constraint is null ? null : await _constraints.CompileAsync(constraint, due, cancellation);
+        if (chat is null && constraint is not null)
+            await _constraints.CompileAsync(new AskedForm(constraint), null, due, cancellation); // before the prompt is encoded in vain; it is kept
         IReadOnlyList<int> tokens = await prompt(due);
         if (tokens.Count == 0)
             throw new RequestRejectedException(StatusCode.InvalidArgument, "PROMPT_EMPTY", "The prompt has no tokens; it needs at least one.", "prompt");
         RequireTokens("prompt", tokens); // a tokenizer may know more tokens than the model has rows for
+        string id = requestId ?? $"req-{Guid.NewGuid():N}";
+        bool skipsSpecials = response is not { HasSkipSpecialTokens: true } || response.SkipSpecialTokens;
+        AnswerFormat? answers = chat is null ? null : _encoder.Answers;
+        ToolUse use = chat?.Tools ?? ToolUse.None;
+        ThoughtState thoughts = answers?.StateAfter(tokens) ?? ThoughtState.Never;
+        bool isComposed = answers is not null && CallGrammar.IsNeeded(use, constraint, thoughts);
+        if (isComposed && resolved.AllowedTokenIds.Count > 0)
+            throw RequestRejectedException.Invalid("allowed_token_ids", "'allowed_token_ids' and calls that are held to a form exclude each other.");
+        OutputGrammar? grammar = isComposed
+            ? await _constraints.CompileAsync(
+                new AskedForm(constraint, CallGrammar.NameOf(use, thoughts)), own => new CallGrammar(answers!).Output(use, own, thoughts), due, cancellation)
+            : constraint is null ? null : await _constraints.CompileAsync(new AskedForm(constraint), null, due, cancellation);
         ResolvedStopping ends = _stopping.Resolve(stopping, tokens.Count, resolved.AllowedTokenIds);
         resolved.MinTokens = grammar is null ? ends.MinTokens : 0; // else its masks know
         resolved.EndTokenIds.AddRange(ends.EndTokenIds.Order());
         return new ValidatedRequest
         {
-            RequestId = requestId ?? $"req-{Guid.NewGuid():N}",
+            RequestId = id,
             PromptTokens = tokens,
             Outputs = outputs,
             Sampling = resolved,
@@ -185,7 +208,9 @@ public sealed class RequestParser
             PromptLogprobs = promptLogprobs,
             Logprobs = logprobs,
             ReturnTokenIds = response?.TokenIds ?? false,
-            SkipSpecialTokens = response is not { HasSkipSpecialTokens: true } || response.SkipSpecialTokens,
+            SkipSpecialTokens = skipsSpecials,
+            Answer = answers?.Parsers(use, thoughts, id, skipsSpecials, chat!.Value.TellsReasoning),
+            KeptSpecialTokens = answers?.Kept(use) ?? new HashSet<int>(),
             Constraint = grammar is null ? null : () => new OutputConstraint(grammar.NewMatcher(_constraints.Vocabulary), ends.EndTokenIds, _model.Config.Vocab, ends.MinTokens),
             TellRecovering = response?.Recovering ?? false,
             Priority = priority,

@@ -50,8 +50,11 @@ public sealed record ValidatedRequest
     /// <summary>Begins an output's constraint; null = the output may be anything.</summary>
     public Func<Scheduling.ITokenConstraint>? Constraint { get; init; }
 
-    /// <summary>Begins the parser that tells an output's reasoning and calls from its text; null = all of it is text.</summary>
-    public Func<Answers.IAnswerParser>? Answer { get; init; }
+    /// <summary>Begins the parser that tells the reasoning and the calls of the output of that index from its text; null = all of it is text.</summary>
+    public Func<int, Answers.IAnswerParser>? Answer { get; init; }
+
+    /// <summary>Special tokens that the parser needs to see in the text, also where others are skipped.</summary>
+    public IReadOnlySet<int> KeptSpecialTokens { get; init; } = new HashSet<int>();
 
     /// <summary>The client's stream says when the group is lost and the request waits for it.</summary>
     public bool TellRecovering { get; init; }

@@ -4,7 +4,8 @@ namespace TpServe.Grammar.Masks;
 
 /// <summary>The byte strings of a vocabulary's tokens as a tree, laid out in preorder: a walk goes straight through memory and skips whole subtrees.</summary>
 /// <remarks>
-/// Special tokens and tokens without bytes are left out: no grammar allows them. Built once for each vocabulary.
+/// Special tokens stand under bytes of their own (<see cref="SpecialTokens"/>): only a grammar that names one allows it. Tokens without bytes are left out.
+/// Built once for each vocabulary.
 /// Threads  immutable.
 /// Source   the layout of llguidance's token trie.
 /// </remarks>
@@ -96,13 +97,12 @@ public sealed class TokenTrie
 
     internal StringTokens Strings => _strings.Value;
 
-    /// <summary>The trie of a tokenizer's ordinary tokens.</summary>
+    /// <summary>The trie of a tokenizer's tokens.</summary>
     public static TokenTrie Of(Tokenizer tokenizer)
     {
         byte[]?[] bytes = new byte[]?[tokenizer.VocabularySize];
         for (int id = 0; id < bytes.Length; id++)
-            if (!tokenizer.IsSpecial(id))
-                bytes[id] = tokenizer.TokenBytes(id).ToArray();
+            bytes[id] = tokenizer.IsSpecial(id) ? SpecialTokens.BytesOf(id) : tokenizer.TokenBytes(id).ToArray() is var text && !text.Contains(SpecialTokens.Lead) ? text : null;
         return Of(bytes);
     }
 

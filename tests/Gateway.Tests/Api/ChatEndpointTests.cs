@@ -119,14 +119,14 @@ public sealed class ChatEndpointTests
     [Test]
     public async Task Chat_EveryFieldOfAMessage_ReachesTheTemplate()
     {
-        ServingModel model = TestModel.Model() with { ChatTemplate = ChatTemplate.Parse("{{ messages[0].name }} {{ messages[0].reasoning_content }} {{ messages[1].tool_call_id }} {{ messages|map('list')|list }}") };
+        ServingModel model = TestModel.Model() with { ChatTemplate = ChatTemplate.Parse("{{ messages[0].name }} {{ messages[0].reasoning_content }} {{ messages[1].tool_call_id }} {{ messages[-1].content }} {{ messages|map('list')|list }}") };
         await using ApiFixture api = await ApiFixture.StartAsync(model: model);
         (_, JsonElement tokens) = await api.PostAsync(
             "/tokenize",
             """{"messages":[{"role":"assistant","content":"a","name":"n","reasoning_content":"r"},{"role":"tool","content":"b","tool_call_id":"t","unknown":1}]}""");
         Assert.That(
             string.Concat(tokens.GetProperty("tokens").EnumerateArray().Select(id => (char)id.GetInt32())),
-            Is.EqualTo("n r t [['thinking', 'role', 'content', 'name', 'reasoning_content'], ['role', 'content', 'tool_call_id']]"));
+            Is.EqualTo("n r t b [['thinking', 'role', 'content', 'name', 'reasoning_content'], ['role', 'content', 'tool_call_id']]"));
     }
 
     [Test]

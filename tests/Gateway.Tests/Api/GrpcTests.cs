@@ -120,7 +120,12 @@ public sealed class GrpcTests
         yield return Case("role twice", request => request.Messages[0].RoleName = "functions", StatusCode.InvalidArgument, "messages[0].role_name", "exclude");
         yield return Case("no content", request => request.Messages[0].ClearContent(), StatusCode.InvalidArgument, "messages[0].content", "must be set");
         yield return Case("half a pair", request => request.Messages[0].Name = "\ud800", StatusCode.InvalidArgument, "messages[0].name", "surrogate");
-        yield return Case("tool calls", request => request.Messages[0].ToolCalls.Add(new ToolCall()), StatusCode.Unimplemented, "messages[0].tool_calls", "not implemented");
+        yield return Case("tool calls", request => request.Messages[0].ToolCalls.Add(new ToolCall()), StatusCode.InvalidArgument, "messages[0].tool_calls", "only the assistant");
+        yield return Case("tool name", request => request.Tools.Add(new Tool()), StatusCode.InvalidArgument, "tools[0].function.name", "not given");
+        yield return Case("tool schema", request => request.Tools.Add(new Tool { Name = "f", ParametersJsonSchema = "{" }), StatusCode.InvalidArgument, "tools[0].function.parameters", "type object");
+        yield return Case("tool choice", request => request.ToolChoice = new ToolChoice { Mode = (ToolChoice.Types.Mode)9 }, StatusCode.InvalidArgument, "tool_choice.mode", "ToolChoice.Mode");
+        yield return Case("no tool", request => request.ToolChoice = new ToolChoice { Mode = ToolChoice.Types.Mode.Required }, StatusCode.InvalidArgument, "tool_choice", "has none");
+        yield return Case("effort", request => request.ReasoningEffort = "huge", StatusCode.InvalidArgument, "reasoning_effort", "minimal");
         yield return Case("NaN", request => request.TemplateVariables = Variable(Value.ForNumber(double.NaN)), StatusCode.InvalidArgument, "template_variables", "finite");
         yield return Case("no kind", request => request.TemplateVariables = Variable(new Value()), StatusCode.InvalidArgument, "template_variables", "no kind");
         yield return Case("deep", request => request.TemplateVariables = Variable(deep), StatusCode.InvalidArgument, "template_variables", "deeper than 64");

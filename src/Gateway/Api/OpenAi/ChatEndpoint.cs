@@ -41,7 +41,11 @@ internal sealed class ChatEndpoint(
             Choices = [.. result.Outputs.Select((output, index) => new ChatChoice
             {
                 Index = index,
-                Message = new ChatMessageReply(output.Text),
+                Message = new ChatMessageReply(output is { Text.Length: 0, ToolCalls.Count: > 0 } ? null : output.Text)
+                {
+                    ReasoningContent = output.Reasoning.Length > 0 ? output.Reasoning : null,
+                    ToolCalls = Calls(output.ToolCalls, isStream: false),
+                },
                 Logprobs = request.Logprobs is not null ? _reports.Chat(output.Tokens) : null,
                 FinishReason = FinishReasons.Of(output.Finished),
                 StopReason = FinishReasons.StopOf(output.Finished),
@@ -91,7 +95,12 @@ internal sealed class ChatEndpoint(
             new ChatChunkChoice
             {
                 Index = delta.OutputIndex,
-                Delta = new ChatDelta { Content = delta.Text },
+                Delta = new ChatDelta
+                {
+                    Content = delta.Text.Length == 0 && (delta.Reasoning.Length > 0 || delta.ToolCalls.Count > 0) ? null : delta.Text,
+                    ReasoningContent = delta.Reasoning.Length > 0 ? delta.Reasoning : null,
+                    ToolCalls = Calls(delta.ToolCalls, isStream: true),
+                },
                 Logprobs = request.Logprobs is not null ? _reports.Chat(delta.Tokens) : null,
                 PromptLogprobs = delta.PromptTokens.Count > 0 ? _reports.Prompt(delta.PromptTokens) : null,
                 TokenIds = request.ReturnTokenIds ? [.. delta.Tokens.Select(token => token.Id)] : null,
@@ -109,6 +118,17 @@ internal sealed class ChatEndpoint(
         ],
         _ => [],
     };
+
+    private static ToolCallReply[]? Calls(IReadOnlyList<ToolCallPiece> calls, bool isStream) => calls.Count == 0 ? null :
+    [
+        .. calls.Select(call => new ToolCallReply
+        {
+            Index = isStream ? call.Index : null,
+            Id = call.Id,
+            Type = call.Id is null ? null : "function",
+            Function = new FunctionReply(call.Name, call.Arguments),
+        }),
+    ];
 
     private static UsageReply Usage(RequestTotals totals) => new(totals.PromptTokens, totals.CompletionTokens, totals.CachedTokens);
 }

@@ -10,17 +10,19 @@ namespace TpServe.Gateway.Api.OpenAi;
 /// <summary>The conversation of an HTTP body: its JSON becomes the template's values at once, so that nothing of it is lost on the way.</summary>
 internal static class ConversationReader
 {
-    public static Conversation Read(ChatBody body) => Read(body.Messages, body.AddGenerationPrompt, body.ContinueFinalMessage, body.ChatTemplateKwargs);
+    public static Conversation Read(ChatBody body) => Read(body.Messages, body.AddGenerationPrompt, body.ContinueFinalMessage, body.ChatTemplateKwargs, body.Tools, body.ReasoningEffort);
 
-    public static Conversation Read(TokenizeBody body) => Read(body.Messages, body.AddGenerationPrompt, body.ContinueFinalMessage, body.ChatTemplateKwargs);
+    public static Conversation Read(TokenizeBody body) => Read(body.Messages, body.AddGenerationPrompt, body.ContinueFinalMessage, body.ChatTemplateKwargs, body.Tools, body.ReasoningEffort);
 
-    private static Conversation Read(List<MessageBody?>? messages, bool? addGenerationPrompt, bool? continueFinal, JsonElement? variables) => new()
+    private static Conversation Read(List<MessageBody?>? messages, bool? addGenerationPrompt, bool? continueFinal, JsonElement? variables, JsonElement? tools, string? effort) => new()
     {
         Messages = [.. (messages ?? []).Select((message, index) => Message(message, $"messages[{index}]"))],
         AddGenerationPrompt = addGenerationPrompt,
         ContinueFinalMessage = continueFinal ?? false,
         Variables = Variables(variables),
-        RequestBytes = Bytes(variables) + (messages ?? []).Sum(message => Bytes(message?.Content) + (message?.ReasoningContent?.Length ?? 0)),
+        Tools = ToolReader.Tools(tools),
+        ReasoningEffort = effort,
+        RequestBytes = Bytes(variables) + Bytes(tools) + (messages ?? []).Sum(message => Bytes(message?.Content) + Bytes(message?.ToolCalls) + (message?.ReasoningContent?.Length ?? 0)),
     };
 
     private static long Bytes(JsonElement? element) => element is { } given ? JsonMarshal.GetRawUtf8Value(given).Length : 0;
@@ -48,10 +50,13 @@ internal static class ConversationReader
     {
         if (body is null)
             throw RequestRejectedException.Invalid(field, $"'{field}' must be an object.");
-        if (body.ToolCalls is { ValueKind: not JsonValueKind.Null } calls && (calls.ValueKind != JsonValueKind.Array || calls.GetArrayLength() > 0))
-            throw RequestRejectedException.Unimplemented($"{field}.tool_calls");
+        if (body.FunctionCall is { ValueKind: not JsonValueKind.Null })
+            throw RequestRejectedException.Unimplemented($"{field}.function_call");
         return ConversationMessage.Create(
-            field, body.Role, Content(body.Content, field), body.Name, body.ReasoningContent, body.ToolCallId, isList: body.Content is { ValueKind: JsonValueKind.Array });
+            field, body.Role, Content(body.Content, field), body.Name, body.ReasoningContent ?? body.Reasoning, body.ToolCallId, isList: body.Content is { ValueKind: JsonValueKind.Array }) with
+        {
+            ToolCalls = MessageToolCall.Of($"{field}.tool_calls", body.Role, ToolReader.Calls(body.ToolCalls, $"{field}.tool_calls")),
+        };
     }
 
     private static List<string>? Content(JsonElement? content, string field)

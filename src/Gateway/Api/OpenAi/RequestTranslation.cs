@@ -54,6 +54,12 @@ internal static class RequestTranslation
             body.Stopping.MaxTokens = most;
         }
         ChatRequest request = new();
+        if (ToolReader.Choice(body.ToolChoice) is { } choice)
+            request.ToolChoice = choice;
+        if (body.ParallelToolCalls is { } parallel)
+            request.ParallelToolCalls = parallel;
+        if (body.IncludeReasoning is { } include)
+            request.IncludeReasoning = include;
         if (ConstraintReader.Read(body) is { } constraint)
             request.Constraint = constraint;
         if (body.Model is not null)

@@ -17,10 +17,8 @@ internal static class UnservedFields
     /// <summary>Refuses the first such field whose value asks for something.</summary>
     public static void Refuse(Dictionary<string, JsonElement>? fields, int outputs)
     {
-        // Tools that must not be called are as none.
-        bool callsNothing = fields?.TryGetValue("tool_choice", out JsonElement choice) == true && choice.ValueKind == JsonValueKind.String && choice.ValueEquals("none");
         foreach ((string name, JsonElement value) in fields ?? [])
-            if (s_refused.Contains(name) && !AsksForNothing(name, value, outputs) && !(callsNothing && name == "tools"))
+            if (s_refused.Contains(name) && !AsksForNothing(name, value, outputs))
                 throw RequestRejectedException.Unimplemented(name);
     }
 

@@ -22,6 +22,21 @@ public sealed class ChatBody : GenerationBody
 
     /// <summary>Further variables of the chat template.</summary>
     public JsonElement? ChatTemplateKwargs { get; set; }
+
+    /// <summary>Functions that the model may call.</summary>
+    public JsonElement? Tools { get; set; }
+
+    /// <summary>none, auto, required, or an object that names a function.</summary>
+    public JsonElement? ToolChoice { get; set; }
+
+    /// <summary>Default true.</summary>
+    public bool? ParallelToolCalls { get; set; }
+
+    /// <summary>none, minimal, low, medium or high.</summary>
+    public string? ReasoningEffort { get; set; }
+
+    /// <summary>Whether the answer says what the model thought. Default true.</summary>
+    public bool? IncludeReasoning { get; set; }
 }
 
 /// <summary>One message of a conversation.</summary>
@@ -36,7 +51,13 @@ public sealed class MessageBody
 
     public string? ReasoningContent { get; set; }
 
+    /// <summary>The newer name of reasoning_content.</summary>
+    public string? Reasoning { get; set; }
+
     public string? ToolCallId { get; set; }
 
     public JsonElement? ToolCalls { get; set; }
+
+    /// <summary>Refused: tool_calls took its place.</summary>
+    public JsonElement? FunctionCall { get; set; }
 }

@@ -23,6 +23,10 @@ public sealed class TokenizeBody
 
     public JsonElement? ChatTemplateKwargs { get; set; }
 
+    public JsonElement? Tools { get; set; }
+
+    public string? ReasoningEffort { get; set; }
+
     /// <summary>The answer holds the tokens' texts too.</summary>
     public bool? ReturnTokenStrs { get; set; }
 }

@@ -29,14 +29,25 @@ public sealed record ChatChoice : ChoiceExtras
 
     public ChatLogprobs? Logprobs { get; init; }
 
-    /// <summary>stop, length, abort.</summary>
+    /// <summary>stop, length, tool_calls, abort.</summary>
     public required string FinishReason { get; init; }
 }
 
 /// <summary>What the model answers.</summary>
-public sealed record ChatMessageReply(string Content)
+/// <param name="Content">The text; null where there are calls and no text.</param>
+public sealed record ChatMessageReply(string? Content)
 {
     public string Role { get; } = "assistant";
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? ReasoningContent { get; init; }
+
+    /// <summary>The same by its newer name.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Reasoning => ReasoningContent;
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<ToolCallReply>? ToolCalls { get; init; }
 
     /// <summary>Always null: the model's words are its content.</summary>
     public string? Refusal { get; }
@@ -70,7 +81,7 @@ public sealed record ChatChunkChoice : ChoiceExtras
 
     public ChatLogprobs? Logprobs { get; init; }
 
-    /// <summary>stop, length, abort; null while it goes on.</summary>
+    /// <summary>stop, length, tool_calls, abort; null while it goes on.</summary>
     public string? FinishReason { get; init; }
 }
 
@@ -82,4 +93,35 @@ public sealed record ChatDelta
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Content { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? ReasoningContent { get; init; }
+
+    /// <summary>The same by its newer name.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Reasoning => ReasoningContent;
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<ToolCallReply>? ToolCalls { get; init; }
 }
+
+/// <summary>A call that the model makes; of a stream, its beginning or the next piece of its arguments.</summary>
+public sealed record ToolCallReply
+{
+    /// <summary>Only in a stream: which of the message's calls.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public int? Index { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Id { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Type { get; init; }
+
+    public required FunctionReply Function { get; init; }
+}
+
+/// <summary>What is called.</summary>
+/// <param name="Name">Only with the first piece.</param>
+/// <param name="Arguments">A JSON object's text, or the next piece of it.</param>
+public sealed record FunctionReply([property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Name, string Arguments);

@@ -28,6 +28,7 @@ internal static class FinishReasons
     {
         EndReason.Stop => "stop",
         EndReason.Length => "length",
+        EndReason.ToolCalls => "tool_calls",
         _ => "abort",
     };
 
