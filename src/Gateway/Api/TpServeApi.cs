@@ -54,6 +54,7 @@ public static class TpServeApi
         services.AddSingleton<HttpErrors>();
         services.AddSingleton<CompletionEndpoint>();
         services.AddSingleton<ChatEndpoint>();
+        services.AddSingleton<EmbeddingEndpoint>();
         services.AddSingleton<TokenizerEndpoints>();
         services.AddSingleton<ServerEndpoints>();
         return services;
@@ -83,6 +84,7 @@ public static class TpServeApi
         ServerEndpoints server = services.GetRequiredService<ServerEndpoints>();
         Map(s_post, "/v1/completions", services.GetRequiredService<CompletionEndpoint>().HandleAsync);
         Map(s_post, "/v1/chat/completions", services.GetRequiredService<ChatEndpoint>().HandleAsync);
+        Map(s_post, "/v1/embeddings", services.GetRequiredService<EmbeddingEndpoint>().HandleAsync);
         Map(s_post, "/tokenize", tokenizer.TokenizeAsync);
         Map(s_post, "/detokenize", tokenizer.DetokenizeAsync);
         Map(s_post, "/apply-template", tokenizer.ApplyTemplateAsync);
