@@ -78,6 +78,9 @@ public sealed class ModelRank
     /// <summary>Why some decode steps are not replayed although the device records; null where nothing is amiss.</summary>
     public string? RecordingFault => _ops.RecordingFault;
 
+    /// <summary>Whether this is the rank that pools hidden states, and samples.</summary>
+    public bool Pools => _exchange.Samples;
+
     /// <summary>Where the next steps write down what they do; null = nowhere. A step that is replayed as a whole is one segment.</summary>
     public StepTrace? Trace { get; set; }
 
