@@ -5,6 +5,7 @@ using TpServe.Gateway.Api.Anthropic;
 using TpServe.Gateway.Api.Grpc;
 using TpServe.Gateway.Api.Ollama;
 using TpServe.Gateway.Api.OpenAi;
+using TpServe.Gateway.Api.OpenApi;
 using TpServe.Gateway.Api.Responses;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
@@ -42,6 +43,9 @@ public static class TpServeApi
         {
             options.Interceptors.Add<ErrorInterceptor>();
             options.MaxReceiveMessageSize = settings.Limits.BodyBytes;
+            options.ResponseCompressionAlgorithm = "gzip"; // of what MessageCompression lets be compressed
+            options.ResponseCompressionLevel = System.IO.Compression.CompressionLevel.Fastest;
+            MessageCompression.Bound(options, settings.Limits.BodyBytes);
         });
         services.AddGrpcReflection();
         services.AddGrpcHealthChecks(options =>
@@ -53,11 +57,13 @@ public static class TpServeApi
 
         services.AddRequestDecompression(decompression => decompression.DecompressionProviders.Remove("br")); // what is left is gzip and deflate; JsonBody bounds what comes of it
         services.AddCors(cors => cors.AddDefaultPolicy(policy => policy
-            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post, HttpMethods.Delete).AllowAnyHeader().WithExposedHeaders("X-Request-Id", "request-id", "Retry-After", "x-should-retry")
+            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post, HttpMethods.Delete).AllowAnyHeader().WithExposedHeaders("X-Request-Id", "request-id", "Retry-After", "x-should-retry", "tpserve-wire", "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding")
             .SetPreflightMaxAge(s_preflight)));
+        services.AddApiDocument();
         services.AddSingleton<HttpErrors>();
         services.AddSingleton<CompletionEndpoint>();
         services.AddSingleton<ChatEndpoint>();
+        services.AddSingleton<EmbeddingEndpoint>();
         services.AddSingleton(provider => new ResponseStore(settings.Responses, provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<ResponsesEndpoint>();
         services.AddSingleton<MessagesEndpoint>();
@@ -72,6 +78,7 @@ public static class TpServeApi
     public static WebApplication MapTpServeApi(this WebApplication app)
     {
         IServiceProvider services = app.Services;
+        app.UseGrpcWeb(new GrpcWebOptions { DefaultEnabled = true }); // every rpc also for browsers, and over HTTP/1.1
         app.Use(MalformedMessages.AnswerAsync);
         if (services.GetRequiredService<ServingSettings>().Wire is var wire and not Wire.F32)
             app.Use((http, next) =>
@@ -92,6 +99,7 @@ public static class TpServeApi
         ServerEndpoints server = services.GetRequiredService<ServerEndpoints>();
         Map(s_post, "/v1/completions", services.GetRequiredService<CompletionEndpoint>().HandleAsync);
         Map(s_post, "/v1/chat/completions", services.GetRequiredService<ChatEndpoint>().HandleAsync);
+        Map(s_post, "/v1/embeddings", services.GetRequiredService<EmbeddingEndpoint>().HandleAsync);
         MapResponses();
         MapMessages();
         MapOllama();
@@ -105,6 +113,8 @@ public static class TpServeApi
         Map(s_get, "/health/ready", server.ReadyAsync);
         Map(s_get, "/topology", server.TopologyAsync);
         Map(s_get, "/report", server.ReportAsync);
+        app.MapApiDocument();
+        app.Map(ApiDocument.Path, http => AnswerOtherMethodAsync(http, [HttpMethods.Get]));
         app.Use(AnswerUnknownRoutesAsync);
         return app;
 
@@ -140,7 +150,7 @@ public static class TpServeApi
 
         void Map(string[] methods, string path, Func<HttpContext, Task> handle)
         {
-            app.MapMethods(path, methods, errors.Guard(handle));
+            ApiDocument.Describe(app.MapMethods(path, methods, errors.Guard(handle)), path, handle);
             app.Map(path, http => AnswerOtherMethodAsync(http, methods)); // whatever else is asked of the path
         }
     }

@@ -166,6 +166,7 @@ internal static partial class Server
         OtherNames = [.. names.Skip(1)],
         Config = checkpoint.Config,
         Generation = checkpoint.Generation,
+        Pooling = checkpoint.Pooling,
         Tokenizer = Tokenizer.Create(checkpoint.Tokenizer),
         ChatTemplate = checkpoint.Tokenizer.ChatTemplate is { } text ? ChatTemplate.Parse(text) : null,
         BosToken = checkpoint.Tokenizer.BosToken,

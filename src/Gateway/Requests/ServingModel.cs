@@ -23,6 +23,9 @@ public sealed record ServingModel
     /// <summary>Sampling defaults and end tokens.</summary>
     public required GenerationDefaults Generation { get; init; }
 
+    /// <summary>How its hidden states become the vector of a text.</summary>
+    public PoolingConfig Pooling { get; init; } = PoolingConfig.Default;
+
     /// <summary>Text to tokens and back.</summary>
     public required Tokenizer Tokenizer { get; init; }
 

@@ -6,6 +6,8 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Routing.Patterns;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -57,6 +59,11 @@ internal sealed class ApiFixture : IAsyncDisposable
     public Control.ControlClient Control { get; }
 
     public InferenceEngine Engine => _app.Services.GetRequiredService<InferenceEngine>();
+
+    /// <summary>Every HTTP route that has a method of its own; gRPC's are not among them.</summary>
+    public IEnumerable<RoutePattern> Routes => _app.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
+        .Where(route => route.Metadata.GetMetadata<Grpc.AspNetCore.Server.GrpcMethodMetadata>() is null && route.Metadata.GetMetadata<IHttpMethodMetadata>() is not null && !route.RoutePattern.RawText!.Contains("unimplemented", StringComparison.OrdinalIgnoreCase) && route.RoutePattern.ParameterPolicies.Count == 0)
+        .Select(route => route.RoutePattern);
 
     public Task StopAsync() => _app.StopAsync();
 

@@ -8,11 +8,14 @@ namespace TpServe.Gateway.Api.OpenAi;
 /// <summary>JSON of the HTTP API, generated at build. Floats are written as the shortest text that reads back to the same bits.</summary>
 [JsonSerializable(typeof(CompletionBody))]
 [JsonSerializable(typeof(ChatBody))]
+[JsonSerializable(typeof(EmbeddingBody))]
 [JsonSerializable(typeof(TokenizeBody))]
 [JsonSerializable(typeof(DetokenizeBody))]
 [JsonSerializable(typeof(CompletionReply))]
 [JsonSerializable(typeof(ChatReply))]
 [JsonSerializable(typeof(ChatChunk))]
+[JsonSerializable(typeof(EmbeddingReply))]
+[JsonSerializable(typeof(float[]))] // a vector as numbers
 [JsonSerializable(typeof(ModelReply))]
 [JsonSerializable(typeof(ModelListReply))]
 [JsonSerializable(typeof(TokenizeReply))]
