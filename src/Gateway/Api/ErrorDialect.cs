@@ -24,10 +24,17 @@ internal abstract class ErrorDialect
     /// <summary>The error with the field at fault called as the dialect calls it.</summary>
     public ApiError Named(ApiError error)
     {
-        if (error.Field is null || !Names.TryGetValue(error.Field, out string? name))
+        if (error.Field is null || NameOf(error.Field) is var name && name == error.Field)
             return error;
         return error with { Field = name, Message = error.Message.Replace($"'{error.Field}'", $"'{name}'", StringComparison.Ordinal) };
     }
+
+    /// <summary>The dialect's name of a field.</summary>
+    protected virtual string NameOf(string field) => Names.GetValueOrDefault(field, field);
+
+    // "tools[0].function.name" where a tool is the function itself.
+    private protected static string Flat(string field) =>
+        field.StartsWith("tools[", StringComparison.Ordinal) ? field.Replace("].function", "]", StringComparison.Ordinal) : field;
 
     /// <summary>Writes the body of an answer whose status and headers are set.</summary>
     public abstract Task AnswerAsync(HttpContext http, int status, ApiError error);

@@ -9,7 +9,12 @@ internal sealed class AnthropicErrors : ErrorDialect
         ["stop"] = "stop_sequences",
         ["prompt"] = "messages",
         ["constraint.json_schema"] = "output_config.format.schema",
+        ["reasoning_effort"] = "output_config.effort",
+        ["parallel_tool_calls"] = "tool_choice.disable_parallel_tool_use",
     };
+
+    /// <inheritdoc/>
+    protected override string NameOf(string field) => Flat(base.NameOf(field)).Replace("].parameters", "].input_schema", StringComparison.Ordinal);
 
     /// <inheritdoc/>
     public override Task AnswerAsync(HttpContext http, int status, ApiError error) => JsonBody.WriteAsync(http, Reply(http, status, error), MessagesJson.Api.MessagesErrorReply);

@@ -22,18 +22,18 @@ internal static class MessagesTranslation
         ChatRequest request = body.ToChat();
         if (Format(body.OutputConfig?.Format) is { } constraint)
             request.Constraint = constraint;
-        ToolReader.Read(body.Tools, type: "custom", nested: null, schema: "input_schema", request);
+        ToolForms.Read(body.Tools, type: "custom", nested: null, schema: "input_schema", request);
         if (body.ToolChoice is { } choice)
         {
             request.ToolChoice = choice.Type switch
             {
-                "auto" => ToolReader.Choice(ToolChoice.Types.Mode.Auto),
-                "any" => ToolReader.Choice(ToolChoice.Types.Mode.Required),
-                "none" => ToolReader.Choice(ToolChoice.Types.Mode.None),
-                "tool" => ToolReader.Choice(ToolChoice.Types.Mode.Function, choice.Name ?? throw RequestRejectedException.Invalid("tool_choice.name", "'tool_choice.name' must be set.")),
+                "auto" => ToolForms.Choice(ToolChoice.Types.Mode.Auto),
+                "any" => ToolForms.Choice(ToolChoice.Types.Mode.Required),
+                "none" => ToolForms.Choice(ToolChoice.Types.Mode.None),
+                "tool" => ToolForms.Choice(ToolChoice.Types.Mode.Function, choice.Name ?? throw RequestRejectedException.Invalid("tool_choice.name", "'tool_choice.name' must be set.")),
                 _ => throw RequestRejectedException.OutOfRange("tool_choice.type", choice.Type is null ? "not given" : "another word", "auto, any, tool or none"),
             };
-            ToolReader.Parallel(choice.DisableParallelToolUse == true ? false : null, "tool_choice.disable_parallel_tool_use", request);
+            ToolForms.Parallel(choice.DisableParallelToolUse == true ? false : null, "tool_choice.disable_parallel_tool_use", request);
         }
         return request;
     }

@@ -60,6 +60,7 @@ internal sealed class OllamaErrors : ErrorDialect
         ["frequency_penalty"] = "options.frequency_penalty",
         ["repetition_penalty"] = "options.repeat_penalty",
         ["constraint.json_schema"] = "format",
+        ["reasoning_effort"] = "think",
     };
 
     /// <inheritdoc/>

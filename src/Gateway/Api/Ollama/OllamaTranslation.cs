@@ -29,7 +29,7 @@ internal static class OllamaTranslation
     public static ChatRequest ToProto(OllamaChatBody body, ServingModel model, int maxModelLen)
     {
         ChatRequest request = Asked(body, model, maxModelLen);
-        ToolReader.Read(body.Tools, type: "function", nested: "function", schema: "parameters", request);
+        ToolForms.Read(body.Tools, type: "function", nested: "function", schema: "parameters", request);
         return request;
     }
 

@@ -35,5 +35,9 @@ internal sealed class ResponsesErrors : OpenAiErrors
         ["prompt"] = "input",
         ["constraint.json_schema"] = "text.format.schema",
         ["constraint.json_object"] = "text.format",
+        ["reasoning_effort"] = "reasoning.effort",
     };
+
+    /// <inheritdoc/>
+    protected override string NameOf(string field) => Flat(base.NameOf(field));
 }

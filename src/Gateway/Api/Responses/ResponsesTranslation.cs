@@ -30,10 +30,10 @@ internal static class ResponsesTranslation
         ChatRequest request = body.ToChat();
         if (Format(body.Text?.Format) is { } constraint)
             request.Constraint = constraint;
-        ToolReader.Read(body.Tools, type: "function", nested: null, schema: "parameters", request);
+        ToolForms.Read(body.Tools, type: "function", nested: null, schema: "parameters", request);
         if (Choice(body.ToolChoice) is { } choice)
             request.ToolChoice = choice;
-        ToolReader.Parallel(body.ParallelToolCalls, "parallel_tool_calls", request);
+        ToolForms.Parallel(body.ParallelToolCalls, "parallel_tool_calls", request);
         return request;
     }
 
@@ -80,14 +80,14 @@ internal static class ResponsesTranslation
         if (choice.ValueKind == JsonValueKind.String)
             return JsonBody.Text(choice, "tool_choice") switch
             {
-                "auto" => ToolReader.Choice(ToolChoice.Types.Mode.Auto),
-                "none" => ToolReader.Choice(ToolChoice.Types.Mode.None),
-                "required" => ToolReader.Choice(ToolChoice.Types.Mode.Required),
+                "auto" => ToolForms.Choice(ToolChoice.Types.Mode.Auto),
+                "none" => ToolForms.Choice(ToolChoice.Types.Mode.None),
+                "required" => ToolForms.Choice(ToolChoice.Types.Mode.Required),
                 _ => throw RequestRejectedException.OutOfRange("tool_choice", "another word", "none, auto, required or a function"),
             };
         JsonBody.RequireObject(choice, "tool_choice");
         string type = JsonBody.RequiredText(choice, "type", "tool_choice");
         return type == "function"
-            ? ToolReader.Choice(ToolChoice.Types.Mode.Function, JsonBody.RequiredText(choice, "name", "tool_choice")) : throw RefusedFields.Refusal("tool_choice.type", type);
+            ? ToolForms.Choice(ToolChoice.Types.Mode.Function, JsonBody.RequiredText(choice, "name", "tool_choice")) : throw RefusedFields.Refusal("tool_choice.type", type);
     }
 }

@@ -7,7 +7,7 @@ using TpServe.Protos.V1;
 namespace TpServe.Gateway.Api;
 
 /// <summary>The functions a model may call, in the shapes of the dialects: nested as in a chat, flat, or with an input_schema.</summary>
-internal static class ToolReader
+internal static class ToolForms
 {
     /// <summary>Reads a list of tools into a request.</summary>
     /// <param name="tools">The list; null = none.</param>
