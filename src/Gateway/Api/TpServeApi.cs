@@ -19,7 +19,7 @@ public static class TpServeApi
 {
     private static readonly string[] s_post = [HttpMethods.Post];
     private static readonly string[] s_get = [HttpMethods.Get, HttpMethods.Head]; // the server leaves the body of an answer to HEAD out
-    private static readonly string[] s_stored = [HttpMethods.Get, HttpMethods.Head, HttpMethods.Delete];
+    private static readonly string[] s_delete = [HttpMethods.Delete];
     private static readonly TimeSpan s_preflight = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan s_watchPeriod = TimeSpan.FromSeconds(1); // how soon a health Watch hears of a change
 
@@ -112,7 +112,9 @@ public static class TpServeApi
         {
             ResponsesEndpoint responses = services.GetRequiredService<ResponsesEndpoint>();
             Map(s_post, "/v1/responses", responses.CreateAsync);
-            Map(s_stored, "/v1/responses/{id}", responses.StoredAsync);
+            Serve(s_get, "/v1/responses/{id}", responses.GetAsync);
+            Serve(s_delete, "/v1/responses/{id}", responses.DeleteAsync);
+            Refuse([.. s_get, .. s_delete], "/v1/responses/{id}");
             Map(s_get, "/v1/responses/{id}/input_items", responses.InputItemsAsync);
             Map(s_post, "/v1/responses/{id}/cancel", responses.CancelAsync);
         }
@@ -140,9 +142,14 @@ public static class TpServeApi
 
         void Map(string[] methods, string path, Func<HttpContext, Task> handle)
         {
-            app.MapMethods(path, methods, errors.Guard(handle));
-            app.Map(path, http => AnswerOtherMethodAsync(http, methods)); // whatever else is asked of the path
+            Serve(methods, path, handle);
+            Refuse(methods, path);
         }
+
+        void Serve(string[] methods, string path, Func<HttpContext, Task> handle) => app.MapMethods(path, methods, errors.Guard(handle));
+
+        // Whatever else is asked of the path.
+        void Refuse(string[] served, string path) => app.Map(path, http => AnswerOtherMethodAsync(http, served));
     }
 
     /// <summary>OPTIONS tells what a route serves; every other method that it does not is refused with the same.</summary>
