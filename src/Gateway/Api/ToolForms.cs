@@ -43,6 +43,8 @@ internal static class ToolForms
                 JsonBody.RequireObject(parameters, $"{field}.{schema}");
                 made.ParametersJsonSchema = Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(parameters));
             }
+            if (function.TryGetProperty("strict", out JsonElement strict) && strict.ValueKind is JsonValueKind.True)
+                made.Strict = true;
             into.Tools.Add(made);
         }
     }
@@ -54,12 +56,5 @@ internal static class ToolForms
         if (name is not null)
             choice.Name = name;
         return choice;
-    }
-
-    /// <summary>Whether several calls may come at once; that they may not is not served with tools that may be called.</summary>
-    public static void Parallel(bool? parallel, string field, ChatRequest request)
-    {
-        if (parallel == false && request.Tools.Count > 0 && request.ToolChoice?.Mode != ToolChoice.Types.Mode.None)
-            throw RequestRejectedException.Unimplemented(field);
     }
 }

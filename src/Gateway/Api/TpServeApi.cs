@@ -20,7 +20,7 @@ public static class TpServeApi
 {
     private static readonly string[] s_post = [HttpMethods.Post];
     private static readonly string[] s_get = [HttpMethods.Get, HttpMethods.Head]; // the server leaves the body of an answer to HEAD out
-    private static readonly string[] s_stored = [HttpMethods.Get, HttpMethods.Head, HttpMethods.Delete];
+    private static readonly string[] s_delete = [HttpMethods.Delete];
     private static readonly TimeSpan s_preflight = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan s_watchPeriod = TimeSpan.FromSeconds(1); // how soon a health Watch hears of a change
 
@@ -68,6 +68,7 @@ public static class TpServeApi
         services.AddSingleton<ResponsesEndpoint>();
         services.AddSingleton<MessagesEndpoint>();
         services.AddSingleton<OllamaEndpoint>();
+        services.AddSingleton<OllamaEmbedEndpoint>();
         services.AddSingleton<OllamaModelsEndpoint>();
         services.AddSingleton<TokenizerEndpoints>();
         services.AddSingleton<ServerEndpoints>();
@@ -122,7 +123,9 @@ public static class TpServeApi
         {
             ResponsesEndpoint responses = services.GetRequiredService<ResponsesEndpoint>();
             Map(s_post, "/v1/responses", responses.CreateAsync);
-            Map(s_stored, "/v1/responses/{id}", responses.StoredAsync);
+            Serve(s_get, "/v1/responses/{id}", responses.GetAsync);
+            Serve(s_delete, "/v1/responses/{id}", responses.DeleteAsync);
+            Refuse([.. s_get, .. s_delete], "/v1/responses/{id}");
             Map(s_get, "/v1/responses/{id}/input_items", responses.InputItemsAsync);
             Map(s_post, "/v1/responses/{id}/cancel", responses.CancelAsync);
         }
@@ -140,6 +143,9 @@ public static class TpServeApi
             OllamaModelsEndpoint models = services.GetRequiredService<OllamaModelsEndpoint>();
             Map(s_post, "/api/chat", ollama.ChatAsync);
             Map(s_post, "/api/generate", ollama.GenerateAsync);
+            OllamaEmbedEndpoint embed = services.GetRequiredService<OllamaEmbedEndpoint>();
+            Map(s_post, "/api/embed", embed.EmbedAsync);
+            Map(s_post, "/api/embeddings", embed.EmbedOneAsync);
             Map(s_get, "/api/tags", models.TagsAsync);
             Map(s_get, "/api/ps", models.LoadedAsync);
             Map(s_get, "/api/version", OllamaModelsEndpoint.VersionAsync);
@@ -150,9 +156,15 @@ public static class TpServeApi
 
         void Map(string[] methods, string path, Func<HttpContext, Task> handle)
         {
-            ApiDocument.Describe(app.MapMethods(path, methods, errors.Guard(handle)), path, handle);
-            app.Map(path, http => AnswerOtherMethodAsync(http, methods)); // whatever else is asked of the path
+            Serve(methods, path, handle);
+            Refuse(methods, path);
         }
+
+        void Serve(string[] methods, string path, Func<HttpContext, Task> handle) =>
+            ApiDocument.Describe(app.MapMethods(path, methods, errors.Guard(handle)), methods[0], path, handle);
+
+        // Whatever else is asked of the path.
+        void Refuse(string[] served, string path) => app.Map(path, http => AnswerOtherMethodAsync(http, served));
     }
 
     /// <summary>OPTIONS tells what a route serves; every other method that it does not is refused with the same.</summary>

@@ -28,7 +28,7 @@ public sealed class DialectTranslationTests
     {
         ChatRequest request = ResponsesTranslation.ToProto(Read(
             $$$"""{"tools":[{"type":"function","name":"weather","description":"of a city","parameters":{{{Schema}}},"strict":true}],"tool_choice":{"type":"function","name":"weather"}}""", ResponsesJson.Api.ResponsesBody));
-        Assert.That(request.Tools.Single(), Is.EqualTo(s_tool));
+        Assert.That(request.Tools.Single(), Is.EqualTo(new Tool(s_tool) { Strict = true }));
         Assert.That((request.ToolChoice.Mode, request.ToolChoice.Name), Is.EqualTo((ToolChoice.Types.Mode.Function, "weather")));
     }
 

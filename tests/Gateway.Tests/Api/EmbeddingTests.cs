@@ -42,6 +42,23 @@ public sealed class EmbeddingTests
     }
 
     [Test]
+    public async Task Embeddings_InOllamasWords_AreTheSameVectors()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        (_, JsonElement own) = await api.PostAsync("/v1/embeddings", """{"input":["abc","d"]}""");
+        (HttpStatusCode status, JsonElement body) = await api.PostAsync("/api/embed", """{"model":"test-model:latest","input":["abc","d"],"truncate":true}""");
+        Assert.That(status, Is.EqualTo(HttpStatusCode.OK), body.GetRawText());
+        Assert.That(
+            body.GetProperty("embeddings").EnumerateArray().Select(vector => vector.GetRawText()),
+            Is.EqualTo(own.GetProperty("data").EnumerateArray().Select(one => one.GetProperty("embedding").GetRawText())));
+        Assert.That((body.GetProperty("model").GetString(), body.GetProperty("prompt_eval_count").GetInt32()), Is.EqualTo(("test-model:latest", 4)));
+        (_, JsonElement older) = await api.PostAsync("/api/embeddings", """{"model":"test-model","prompt":"abc"}""");
+        Assert.That(older.GetProperty("embedding").EnumerateArray().Select(value => value.GetSingle()), Is.EqualTo(Bytes("abc")));
+        (status, body) = await api.PostAsync("/api/embed", """{"model":"test-model"}""");
+        Assert.That((status, body.GetProperty("error").GetString()), Is.EqualTo((HttpStatusCode.BadRequest, "'input' must be set.")));
+    }
+
+    [Test]
     public async Task Embeddings_Base64_IsTheFloatsLittleEndianAndOfLengthOne()
     {
         await using ApiFixture api = await ApiFixture.StartAsync();

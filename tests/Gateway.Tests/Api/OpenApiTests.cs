@@ -49,10 +49,16 @@ public sealed class OpenApiTests
         yield return new TestCaseData("/v1/chat/completions", """{"model":"test-model","messages":[{"role":"user","content":[{"type":"text","text":"a"}]}],"response_format":{"type":"text"}}""");
         yield return new TestCaseData("/v1/embeddings", """{"input":["a","b"],"encoding_format":"float"}""");
         yield return new TestCaseData("/v1/embeddings", """{"input":[1,2],"encoding_format":"base64"}""");
+        yield return new TestCaseData("/v1/responses", """{"input":"a","max_output_tokens":3,"top_logprobs":1,"text":{"format":{"type":"text"}},"metadata":{"a":"b"}}""");
+        yield return new TestCaseData("/v1/messages", """{"max_tokens":3,"system":"s","messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}""");
+        yield return new TestCaseData("/v1/messages", """{"messages":[]}""");
+        yield return new TestCaseData("/api/chat", """{"messages":[{"role":"user","content":"a"}],"stream":false,"options":{"num_predict":3,"seed":7}}""");
+        yield return new TestCaseData("/api/generate", """{"prompt":"a","stream":false}""");
+        yield return new TestCaseData("/api/show", """{"model":"test-model"}""");
         yield return new TestCaseData("/tokenize", """{"prompt":"a","return_token_strs":true}""");
         yield return new TestCaseData("/detokenize", """{"tokens":[97]}""");
         yield return new TestCaseData("/apply-template", """{"messages":[{"role":"user","content":"a"}]}""");
-        foreach (string path in new[] { "/version", "/v1/models", "/v1/models/test-model", "/health/live", "/health/ready", "/topology" })
+        foreach (string path in new[] { "/version", "/api/tags", "/api/ps", "/api/version", "/v1/models", "/v1/models/test-model", "/health/live", "/health/ready", "/topology" })
             yield return new TestCaseData(path, null);
         yield return new TestCaseData("/v1/completions", """{"prompt":"a","n":100}""");
         yield return new TestCaseData("/v1/models/other", null);

@@ -24,7 +24,7 @@ internal sealed class AnthropicErrors : ErrorDialect
         new SseStream(http).WriteAsync(Reply(http, status, error), MessagesJson.Api.MessagesErrorReply, "error");
 
     private static MessagesErrorReply Reply(HttpContext http, int status, ApiError error) => new(
-        new MessagesErrorReply.Detail(Type(status), error.Message, error.Field, error.Reason.ToLowerInvariant()), MessagesEndpoint.RequestIdOf(http));
+        new MessagesFault(Type(status), error.Message, error.Field, error.Reason.ToLowerInvariant()), MessagesEndpoint.RequestIdOf(http));
 
     private static string Type(int status) => status switch
     {

@@ -97,11 +97,11 @@ public sealed record MessageEnd(string StopReason, string? StopSequence) : Block
 public sealed record TokenCountReply(int InputTokens);
 
 /// <summary>Anthropic's error body.</summary>
-public sealed record MessagesErrorReply(MessagesErrorReply.Detail Error, string RequestId)
+public sealed record MessagesErrorReply(MessagesFault Error, string RequestId)
 {
     [JsonPropertyOrder(-1)]
     public string Type { get; } = "error";
-
-    /// <summary>What went wrong; param and code, which Anthropic has not, for programs.</summary>
-    public sealed record Detail(string Type, string Message, string? Param, string Code);
 }
+
+/// <summary>What went wrong; param and code, which Anthropic has not, for programs.</summary>
+public sealed record MessagesFault(string Type, string Message, string? Param, string Code);

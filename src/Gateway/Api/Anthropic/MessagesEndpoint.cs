@@ -48,12 +48,8 @@ internal sealed class MessagesEndpoint(RequestParser parser, InferenceEngine eng
     {
         MessagesBody body = await ReadAsync(http);
         RequestIdOf(http);
-        body.MaxTokens = 0;
-        Protos.V1.ChatRequest request = MessagesTranslation.ToProto(body);
-        Conversation conversation = MessagesTranslation.Conversation(body);
-        int tokens = request.Tools.Count == 0
-            ? (await parser.TokenizeAsync(body.Model, conversation, http.RequestAborted)).Count // also beyond the context
-            : (await parser.ParseAsync(request, conversation, cancellation: http.RequestAborted)).PromptTokens.Count;
+        Conversation conversation = MessagesTranslation.WithTools(body, MessagesTranslation.ToProto(body));
+        int tokens = (await parser.TokenizeAsync(body.Model, conversation, http.RequestAborted)).Count; // also beyond the context
         await JsonBody.WriteAsync(http, new TokenCountReply(tokens), MessagesJson.Api.TokenCountReply);
     }
 

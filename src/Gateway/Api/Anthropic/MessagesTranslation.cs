@@ -33,10 +33,15 @@ internal static class MessagesTranslation
                 "tool" => ToolForms.Choice(ToolChoice.Types.Mode.Function, choice.Name ?? throw RequestRejectedException.Invalid("tool_choice.name", "'tool_choice.name' must be set.")),
                 _ => throw RequestRejectedException.OutOfRange("tool_choice.type", choice.Type is null ? "not given" : "another word", "auto, any, tool or none"),
             };
-            ToolForms.Parallel(choice.DisableParallelToolUse == true ? false : null, "tool_choice.disable_parallel_tool_use", request);
+            if (choice.DisableParallelToolUse is { } disable)
+                request.ParallelToolCalls = !disable;
         }
         return request;
     }
+
+    /// <summary>The conversation of the body with the tools that it shows the model.</summary>
+    public static Conversation WithTools(MessagesBody body, ChatRequest request) =>
+        Conversation(body) with { Tools = request.ToolChoice?.Mode == ToolChoice.Types.Mode.None ? [] : ToolDefinition.Of(request.Tools) };
 
     /// <summary>The conversation of the body.</summary>
     /// <exception cref="RequestRejectedException">A turn is malformed, or holds what is not served.</exception>
@@ -53,6 +58,7 @@ internal static class MessagesTranslation
         {
             Messages = messages,
             ContinueFinalMessage = goesOn,
+            ReasoningEffort = body.OutputConfig?.Effort,
             Variables = Thinking(body),
             RequestBytes = ConversationBuilder.BytesOf(messages),
         };
@@ -60,9 +66,8 @@ internal static class MessagesTranslation
 
     private static Dictionary<string, Value> Thinking(MessagesBody body)
     {
-        Dictionary<string, Value> variables = ThinkingVariables.OfEffort(body.OutputConfig?.Effort, "output_config.effort");
         if (body.Thinking is not { } thinking)
-            return variables;
+            return [];
         bool? thinks = thinking.Type switch
         {
             "enabled" => true,
@@ -72,9 +77,7 @@ internal static class MessagesTranslation
         };
         if (thinking.BudgetTokens < 1)
             throw RequestRejectedException.OutOfRange("thinking.budget_tokens", $"{thinking.BudgetTokens}", "1 or more");
-        foreach ((string name, Value value) in ThinkingVariables.Of(thinks, budgetTokens: thinks == true ? thinking.BudgetTokens : null))
-            variables[name] = value;
-        return variables;
+        return ThinkingVariables.Of(thinks, thinks == true ? thinking.BudgetTokens : null);
     }
 
     private static Constraint? Format(JsonElement? given)

@@ -178,6 +178,31 @@ public sealed class OllamaOptions
     }
 }
 
+/// <summary>Body of /api/embed, and of the older /api/embeddings.</summary>
+public sealed class OllamaEmbedBody
+{
+    public string? Model { get; set; }
+
+    /// <summary>/api/embed: one string or an array.</summary>
+    [JsonConverter(typeof(StringOrArrayConverter))]
+    public List<string>? Input { get; set; }
+
+    /// <summary>/api/embeddings: the text.</summary>
+    public string? Prompt { get; set; }
+
+    /// <summary>Only what the model has: vectors are not cut.</summary>
+    public int? Dimensions { get; set; }
+
+    /// <summary>Read and without effect: a text that is too long is refused.</summary>
+    public bool? Truncate { get; set; }
+
+    /// <summary>Read and without effect: nothing is sampled.</summary>
+    public JsonElement? Options { get; set; }
+
+    /// <summary>Read and without effect: the model stays.</summary>
+    public JsonElement? KeepAlive { get; set; }
+}
+
 /// <summary>Body of /api/show.</summary>
 public sealed class OllamaShowBody
 {

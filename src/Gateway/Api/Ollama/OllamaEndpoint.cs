@@ -10,8 +10,6 @@ namespace TpServe.Gateway.Api.Ollama;
 /// <summary>POST /api/chat and /api/generate, in lines of JSON unless stream is false.</summary>
 internal sealed class OllamaEndpoint(RequestParser parser, InferenceEngine engine, ServingModel model, ServingSettings settings, TokenTexts texts, ServerClock clock)
 {
-    private const double NanosecondsPerTick = 100;
-
     private readonly TokenReports _reports = new(texts);
 
     /// <summary>Answers /api/chat.</summary>
@@ -101,12 +99,12 @@ internal sealed class OllamaEndpoint(RequestParser parser, InferenceEngine engin
         {
             Done = true,
             DoneReason = blocks.Finished?.Reason switch { EndReason.Stop or EndReason.ToolCalls => "stop", EndReason.Length => "length", _ => "abort" },
-            TotalDuration = Nanoseconds(totals?.Total),
+            TotalDuration = Nanoseconds(totals?.Total ?? default),
             LoadDuration = 0,
             PromptEvalCount = totals?.PromptTokens,
-            PromptEvalDuration = Nanoseconds(totals?.Prefill),
+            PromptEvalDuration = Nanoseconds(totals?.Prefill ?? default),
             EvalCount = totals?.CompletionTokens,
-            EvalDuration = Nanoseconds(totals?.Decode),
+            EvalDuration = Nanoseconds(totals?.Decode ?? default),
         };
     }
 
@@ -115,7 +113,8 @@ internal sealed class OllamaEndpoint(RequestParser parser, InferenceEngine engin
     /// <summary>A moment as Ollama writes it.</summary>
     public static string Rfc3339(DateTimeOffset moment) => moment.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ss.fffffffZ", CultureInfo.InvariantCulture);
 
-    private static long? Nanoseconds(TimeSpan? time) => time is { } span ? (long)(span.Ticks * NanosecondsPerTick) : null;
+    /// <summary>A time as Ollama counts it.</summary>
+    public static long Nanoseconds(TimeSpan time) => time.Ticks * TimeSpan.NanosecondsPerTick;
 
     /// <summary>What an answer, or a line of it, says.</summary>
     private sealed record AnswerPart(string Text)

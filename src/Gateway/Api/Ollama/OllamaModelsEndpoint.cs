@@ -21,11 +21,10 @@ internal sealed class OllamaModelsEndpoint(RequestParser parser, IWorkerGroup gr
 
     private readonly string _digest = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{model.Name}\n{model.Files.Identity}")));
 
-    /// <summary>Routes that change models, or need what this server has not.</summary>
+    /// <summary>Routes that change models.</summary>
     public static IReadOnlyList<(string Path, string Method)> Unserved { get; } =
     [
         ("/api/pull", HttpMethods.Post), ("/api/push", HttpMethods.Post), ("/api/create", HttpMethods.Post), ("/api/copy", HttpMethods.Post), ("/api/delete", HttpMethods.Delete),
-        ("/api/embed", HttpMethods.Post), ("/api/embeddings", HttpMethods.Post),
     ];
 
     /// <summary>Answers /api/tags.</summary>
@@ -58,7 +57,7 @@ internal sealed class OllamaModelsEndpoint(RequestParser parser, IWorkerGroup gr
     /// <summary>Refuses a route of <see cref="Unserved"/>.</summary>
     public static Task RefuseAsync(HttpContext http) => throw new RequestRejectedException(
         StatusCode.Unimplemented, "ROUTE_NOT_IMPLEMENTED",
-        $"'{http.Request.Path}' is not implemented in this release: the one model is served that the server was started with, and texts are embedded at /v1/embeddings.");
+        $"'{http.Request.Path}' is not implemented in this release: the one model is served that the server was started with.");
 
     private OllamaModel Model(string name) => new(name, OllamaEndpoint.Rfc3339(DateTimeOffset.FromUnixTimeSeconds(clock.StartedAt)), model.Files.Bytes, _digest, Details());
 

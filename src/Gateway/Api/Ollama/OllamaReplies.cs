@@ -62,6 +62,15 @@ public sealed record OllamaMessage(string Content)
     public IReadOnlyList<OllamaToolCall>? ToolCalls { get; init; }
 }
 
+/// <summary>Answer of /api/embed: vectors of length 1, one for each input.</summary>
+public sealed record OllamaEmbedReply(string Model, IReadOnlyList<float[]> Embeddings, long TotalDuration, int PromptEvalCount)
+{
+    public long LoadDuration { get; }
+}
+
+/// <summary>Answer of /api/embeddings: the vector as the model has it.</summary>
+public sealed record OllamaEmbeddingReply(float[] Embedding);
+
 /// <summary>Answer of /api/tags and of /api/ps.</summary>
 public sealed record OllamaModelsReply(IReadOnlyList<OllamaModel> Models);
 

@@ -110,7 +110,7 @@ internal static class OllamaTranslation
     private static Conversation Of(ConversationBuilder conversation, OllamaBody body)
     {
         IReadOnlyList<ConversationMessage> messages = conversation.Messages;
-        return new Conversation { Messages = messages, Variables = Thinking(body.Think), RequestBytes = ConversationBuilder.BytesOf(messages) };
+        return new Conversation { Messages = messages, ReasoningEffort = Effort(body.Think), Variables = Thinking(body.Think), RequestBytes = ConversationBuilder.BytesOf(messages) };
     }
 
     private static Dictionary<string, Value> Thinking(JsonElement? think) => think switch
@@ -118,9 +118,11 @@ internal static class OllamaTranslation
         null or { ValueKind: JsonValueKind.Null } => [],
         { ValueKind: JsonValueKind.True } => ThinkingVariables.Of(true),
         { ValueKind: JsonValueKind.False } => ThinkingVariables.Of(false),
-        { ValueKind: JsonValueKind.String } word => ThinkingVariables.OfEffort(JsonBody.Text(word, "think"), "think"),
+        { ValueKind: JsonValueKind.String } => [],
         _ => throw RequestRejectedException.Invalid("think", "'think' must be true, false or a word."),
     };
+
+    private static string? Effort(JsonElement? think) => think is { ValueKind: JsonValueKind.String } word ? JsonBody.Text(word, "think") : null;
 
     private static Constraint? Format(JsonElement? given) => given switch
     {

@@ -2,7 +2,10 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
+using TpServe.Gateway.Api.Anthropic;
+using TpServe.Gateway.Api.Ollama;
 using TpServe.Gateway.Api.OpenAi;
+using TpServe.Gateway.Api.Responses;
 
 namespace TpServe.Gateway.Api.OpenApi;
 
@@ -24,6 +27,9 @@ internal static class ApiDocument
             json.SerializerOptions.PropertyNamingPolicy = OpenAiJson.Api.Options.PropertyNamingPolicy;
             json.SerializerOptions.NumberHandling = OpenAiJson.Api.Options.NumberHandling; // else numbers may be strings, too
             json.SerializerOptions.TypeInfoResolverChain.Insert(0, new OpenAiJson(new JsonSerializerOptions(OpenAiJson.Api.Options)));
+            json.SerializerOptions.TypeInfoResolverChain.Insert(1, new ResponsesJson(new JsonSerializerOptions(OpenAiJson.Api.Options)));
+            json.SerializerOptions.TypeInfoResolverChain.Insert(2, new MessagesJson(new JsonSerializerOptions(OpenAiJson.Api.Options)));
+            json.SerializerOptions.TypeInfoResolverChain.Insert(3, new OllamaJson(new JsonSerializerOptions(OpenAiJson.Api.Options)));
         });
         return services.AddOpenApi(options =>
         {
@@ -47,11 +53,12 @@ internal static class ApiDocument
 
     /// <summary>A route's place in the document: what it takes and answers.</summary>
     /// <param name="route">The mapped route.</param>
+    /// <param name="method">Its first method.</param>
     /// <param name="path">Its pattern.</param>
     /// <param name="handle">Its handler, without which the generator passes a route over.</param>
-    public static void Describe(IEndpointConventionBuilder route, string path, Func<HttpContext, Task> handle)
+    public static void Describe(IEndpointConventionBuilder route, string method, string path, Func<HttpContext, Task> handle)
     {
-        RouteFacts facts = RouteFacts.Of(path);
+        RouteFacts facts = RouteFacts.Of(method, path);
         List<object> metadata = [handle.Method, facts];
         if (facts.Takes is { } body)
             metadata.Add(new AcceptsMetadata(["application/json"], body));
@@ -72,10 +79,12 @@ internal static class ApiDocument
             (operation.Parameters ??= []).Add(new OpenApiParameter { Name = parameter, In = ParameterLocation.Path, Required = true, Schema = new OpenApiSchema { Type = JsonSchemaType.String } });
         if (facts.Streams is { } chunk && operation.Responses?["200"] is OpenApiResponse { Content: { } content } answer)
         {
-            answer.Description = "The answer; with \"stream\": true, server-sent events, each of which has one chunk as data, and the last one [DONE].";
+            answer.Description = facts.StreamType == RouteFacts.Events
+                ? "The answer; with \"stream\": true, server-sent events, each of which has one chunk as data, and of OpenAI's older routes the last one [DONE]."
+                : "The answer with \"stream\": false; else lines of JSON.";
             if (chunk != facts.Answers)
                 context.Document?.AddComponent(chunk.Name, await context.GetOrCreateSchemaAsync(chunk, cancellationToken: cancellation));
-            content["text/event-stream"] = new OpenApiMediaType { Schema = new OpenApiSchemaReference(chunk.Name, context.Document) };
+            content[facts.StreamType] = new OpenApiMediaType { Schema = new OpenApiSchemaReference(chunk.Name, context.Document) };
         }
     }
 }

@@ -1,6 +1,9 @@
 using System.Text.Json;
+using TpServe.Gateway.Api.Anthropic;
+using TpServe.Gateway.Api.Ollama;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Api.OpenAi.Replies;
+using TpServe.Gateway.Api.Responses;
 
 namespace TpServe.Gateway.Api.OpenApi;
 
@@ -23,6 +26,21 @@ internal sealed record RouteFacts(string Name, string Summary, Type? Takes, Type
         ["/v1/completions"] = new("createCompletion", "Continues a prompt, or several.", typeof(CompletionBody), typeof(CompletionReply), typeof(CompletionReply)),
         ["/v1/chat/completions"] = new("createChatCompletion", "Answers a conversation.", typeof(ChatBody), typeof(ChatReply), typeof(ChatChunk)),
         ["/v1/embeddings"] = new("createEmbeddings", "Embeds texts: pooled hidden states.", typeof(EmbeddingBody), typeof(EmbeddingReply)),
+        ["/v1/responses"] = new("createResponse", "Answers an input, after a response that is kept or by itself.", typeof(ResponsesBody), typeof(ResponseReply), typeof(ResponseEvent)),
+        ["/v1/responses/{id}"] = new("getResponse", "A response that is kept.", null, typeof(ResponseReply)) { PathParameters = ["id"], Refusals = [StatusCodes.Status404NotFound] },
+        ["DELETE /v1/responses/{id}"] = new("deleteResponse", "Forgets a response.", null, typeof(DeletedReply)) { PathParameters = ["id"], Refusals = [StatusCodes.Status404NotFound] },
+        ["/v1/responses/{id}/input_items"] = new("listInputItems", "The input of a response that is kept.", null, typeof(InputItemsReply)) { PathParameters = ["id"], Refusals = [StatusCodes.Status404NotFound] },
+        ["/v1/responses/{id}/cancel"] = new("cancelResponse", "Refused: no response is made in the background.", null, typeof(ResponseReply)) { PathParameters = ["id"], Refusals = [StatusCodes.Status400BadRequest, StatusCodes.Status404NotFound] },
+        ["/v1/messages"] = new("createMessage", "Answers a conversation, in Anthropic's words.", typeof(MessagesBody), typeof(MessageReply), typeof(MessageEvent)) { Fault = typeof(MessagesErrorReply) },
+        ["/v1/messages/count_tokens"] = new("countTokens", "How many tokens a conversation has.", typeof(MessagesBody), typeof(TokenCountReply)) { Fault = typeof(MessagesErrorReply) },
+        ["/api/chat"] = new("ollamaChat", "Answers a conversation, in Ollama's words.", typeof(OllamaChatBody), typeof(OllamaReply), typeof(OllamaReply)) { Fault = typeof(OllamaErrorReply), StreamType = Lines },
+        ["/api/generate"] = new("ollamaGenerate", "Answers a prompt, in Ollama's words.", typeof(OllamaGenerateBody), typeof(OllamaReply), typeof(OllamaReply)) { Fault = typeof(OllamaErrorReply), StreamType = Lines },
+        ["/api/embed"] = new("ollamaEmbed", "Embeds texts, in Ollama's words.", typeof(OllamaEmbedBody), typeof(OllamaEmbedReply)) { Fault = typeof(OllamaErrorReply) },
+        ["/api/embeddings"] = new("ollamaEmbedOne", "Embeds a text, in Ollama's older words.", typeof(OllamaEmbedBody), typeof(OllamaEmbeddingReply)) { Fault = typeof(OllamaErrorReply) },
+        ["/api/tags"] = new("ollamaTags", "The names of the served model, in Ollama's words.", null, typeof(OllamaModelsReply)),
+        ["/api/ps"] = new("ollamaPs", "The model once it is loaded, in Ollama's words.", null, typeof(OllamaModelsReply)),
+        ["/api/show"] = new("ollamaShow", "What the model is, in Ollama's words.", typeof(OllamaShowBody), typeof(OllamaShowReply)) { Fault = typeof(OllamaErrorReply) },
+        ["/api/version"] = new("ollamaVersion", "Ollama's version whose API this is.", null, typeof(OllamaVersionReply)),
         ["/tokenize"] = new("tokenize", "A text or a conversation to token ids.", typeof(TokenizeBody), typeof(TokenizeReply)),
         ["/detokenize"] = new("detokenize", "Token ids to text.", typeof(DetokenizeBody), typeof(DetokenizeReply)),
         ["/apply-template"] = new("applyTemplate", "The prompt that a conversation becomes.", typeof(TokenizeBody), typeof(DetokenizeReply)),
@@ -34,6 +52,17 @@ internal sealed record RouteFacts(string Name, string Summary, Type? Takes, Type
         ["/topology"] = new("getTopology", "The ranks, what each owns, and where their time goes: tpserve.v1.GetTopologyResponse in JSON.", null, typeof(JsonElement)),
         ["/report"] = new("getReport", "The page of the last report.", null, typeof(string)) { ContentType = "text/html", Refusals = [StatusCodes.Status404NotFound] },
     };
+
+    /// <summary>A stream of server-sent events.</summary>
+    public const string Events = "text/event-stream";
+
+    private const string Lines = "application/x-ndjson";
+
+    /// <summary>Kind of content of a stream.</summary>
+    public string StreamType { get; init; } = Events;
+
+    /// <summary>Type of an error's body.</summary>
+    public Type Fault { get; init; } = typeof(ErrorReply);
 
     /// <summary>Kind of content of the answer.</summary>
     public string ContentType { get; init; } = "application/json";
@@ -50,10 +79,10 @@ internal sealed record RouteFacts(string Name, string Summary, Type? Takes, Type
     /// <summary>Statuses beside 200, and what they bring.</summary>
     public IEnumerable<(int Status, Type Type)> Errors => Unready is { } unready
         ? [(StatusCodes.Status503ServiceUnavailable, unready)]
-        : (Refusals ?? (Takes is null ? [] : s_refusals)).Select(status => (status, typeof(ErrorReply)));
+        : (Refusals ?? (Takes is null ? [] : s_refusals)).Select(status => (status, Fault));
 
     /// <summary>The facts of a path; of one that is not known here, that it takes and answers JSON.</summary>
-    public static RouteFacts Of(string path) => s_routes.TryGetValue(path, out RouteFacts? facts)
+    public static RouteFacts Of(string method, string path) => s_routes.TryGetValue($"{method} {path}", out RouteFacts? facts) || s_routes.TryGetValue(path, out facts)
         ? facts
         : new RouteFacts(string.Concat(path.Split(['/', '-', '{', '}', '*', '.', '_'], StringSplitOptions.RemoveEmptyEntries)), path, null, typeof(JsonElement));
 }

@@ -13,7 +13,7 @@ internal static class SchemaFacts
         [(typeof(CompletionBody), "prompt")] = Inputs,
         [(typeof(EmbeddingBody), "input")] = Inputs,
         [(typeof(GenerationBody), "stop")] = () => Any(Text(), List(Text())),
-        [(typeof(GenerationBody), "seed")] = Integer,
+        [(typeof(SamplingBody), "seed")] = Integer,
         [(typeof(GenerationBody), "response_format")] = Object,
         [(typeof(GenerationBody), "structured_outputs")] = Object,
         [(typeof(GenerationBody), "constraint")] = Object,

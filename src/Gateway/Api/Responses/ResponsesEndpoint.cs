@@ -57,18 +57,15 @@ internal sealed class ResponsesEndpoint(
         }
     }
 
-    /// <summary>GET and DELETE /v1/responses/{id}.</summary>
-    public Task StoredAsync(HttpContext http)
+    /// <summary>GET /v1/responses/{id}.</summary>
+    public Task GetAsync(HttpContext http) => bool.TryParse(http.Request.Query["stream"], out bool streams) && streams
+        ? throw RequestRejectedException.Unimplemented("stream") : JsonBody.WriteAsync(http, store.Get(IdOf(http)).Reply, ResponsesJson.Api.ResponseReply);
+
+    /// <summary>DELETE /v1/responses/{id}.</summary>
+    public Task DeleteAsync(HttpContext http)
     {
-        string id = IdOf(http);
-        if (HttpMethods.IsDelete(http.Request.Method))
-        {
-            store.Remove(id);
-            return JsonBody.WriteAsync(http, new DeletedReply(id), ResponsesJson.Api.DeletedReply);
-        }
-        if (bool.TryParse(http.Request.Query["stream"], out bool streams) && streams)
-            throw RequestRejectedException.Unimplemented("stream");
-        return JsonBody.WriteAsync(http, store.Get(id).Reply, ResponsesJson.Api.ResponseReply);
+        store.Remove(IdOf(http));
+        return JsonBody.WriteAsync(http, new DeletedReply(IdOf(http)), ResponsesJson.Api.DeletedReply);
     }
 
     /// <summary>GET /v1/responses/{id}/input_items: those of its own input, the newest first unless asked otherwise.</summary>
@@ -144,7 +141,7 @@ internal sealed class ResponsesEndpoint(
         return new Conversation
         {
             Messages = messages,
-            Variables = ThinkingVariables.OfEffort(body.Reasoning?.Effort, "reasoning.effort"),
+            ReasoningEffort = body.Reasoning?.Effort,
             RequestBytes = ConversationBuilder.BytesOf(messages),
         };
     }

@@ -33,7 +33,8 @@ internal static class ResponsesTranslation
         ToolForms.Read(body.Tools, type: "function", nested: null, schema: "parameters", request);
         if (Choice(body.ToolChoice) is { } choice)
             request.ToolChoice = choice;
-        ToolForms.Parallel(body.ParallelToolCalls, "parallel_tool_calls", request);
+        if (body.ParallelToolCalls is { } parallel)
+            request.ParallelToolCalls = parallel;
         return request;
     }
 
