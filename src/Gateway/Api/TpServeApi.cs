@@ -2,6 +2,7 @@ using Grpc.Core;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using TpServe.Gateway.Api.Grpc;
+using TpServe.Gateway.Api.Grpc.OpenEngine;
 using TpServe.Gateway.Api.OpenAi;
 using TpServe.Gateway.Api.OpenApi;
 using TpServe.Gateway.Engine;
@@ -82,6 +83,8 @@ public static class TpServeApi
             app.UseCors();
         app.MapGrpcService<InferenceService>();
         app.MapGrpcService<ControlService>();
+        app.MapGrpcService<EngineInferenceService>();
+        app.MapGrpcService<EngineControlService>();
         app.MapGrpcReflectionService();
         app.MapGrpcHealthChecksService();
 
