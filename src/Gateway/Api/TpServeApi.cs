@@ -3,6 +3,7 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using TpServe.Gateway.Api.Anthropic;
 using TpServe.Gateway.Api.Grpc;
+using TpServe.Gateway.Api.Grpc.OpenEngine;
 using TpServe.Gateway.Api.Ollama;
 using TpServe.Gateway.Api.OpenAi;
 using TpServe.Gateway.Api.OpenApi;
@@ -92,6 +93,8 @@ public static class TpServeApi
             app.UseCors();
         app.MapGrpcService<InferenceService>();
         app.MapGrpcService<ControlService>();
+        app.MapGrpcService<EngineInferenceService>();
+        app.MapGrpcService<EngineControlService>();
         app.MapGrpcReflectionService();
         app.MapGrpcHealthChecksService();
 

@@ -149,4 +149,21 @@ public sealed class HttpConventionTests
             writer.Write(bytes);
         return compressed.ToArray();
     }
+
+    [TestCase("/v1/completions", """{"prompt":"a","max_tokens":1}""")]
+    [TestCase("/v1/chat/completions", """{"messages":[{"role":"user","content":"a"}],"max_tokens":1}""")]
+    [TestCase("/tokenize", """{"prompt":"a"}""")]
+    [TestCase("/v1/messages", """{"messages":[{"role":"user","content":"a"}],"max_tokens":1}""")]
+    public async Task Body_WhateverItsHeaderCallsIt_IsReadAsJson(string path, string json)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        foreach (string? kind in new[] { "application/x-www-form-urlencoded", "text/plain", "application/json", null }) // the first is curl's, the last may be a script's
+        {
+            using ByteArrayContent body = new(Encoding.UTF8.GetBytes(json));
+            if (kind is not null)
+                body.Headers.ContentType = new MediaTypeHeaderValue(kind);
+            using HttpResponseMessage response = await api.Http.PostAsync(path, body);
+            Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), kind);
+        }
+    }
 }

@@ -19,6 +19,8 @@ internal static class ApiDocument
     /// <summary>Where it is served.</summary>
     public const string Path = "/openapi.json";
 
+    private const string AnyContent = "*/*";
+
     /// <summary>Registers the generator.</summary>
     public static IServiceCollection AddApiDocument(this IServiceCollection services)
     {
@@ -61,7 +63,7 @@ internal static class ApiDocument
         RouteFacts facts = RouteFacts.Of(method, path);
         List<object> metadata = [handle.Method, facts];
         if (facts.Takes is { } body)
-            metadata.Add(new AcceptsMetadata(["application/json"], body));
+            metadata.Add(new AcceptsMetadata(["application/json", AnyContent], body)); // a body is read as JSON whatever its header calls it, as curl's says it is a form
         metadata.Add(new ProducesResponseTypeMetadata(StatusCodes.Status200OK, facts.Answers, [facts.ContentType]));
         foreach ((int status, Type type) in facts.Errors)
             metadata.Add(new ProducesResponseTypeMetadata(status, type, ["application/json"]));
@@ -72,6 +74,7 @@ internal static class ApiDocument
     {
         if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RouteFacts>().FirstOrDefault() is not { } facts)
             return;
+        operation.RequestBody?.Content?.Remove(AnyContent);
         operation.OperationId = facts.Name;
         operation.Summary = facts.Summary;
         operation.Tags = new HashSet<OpenApiTagReference>();

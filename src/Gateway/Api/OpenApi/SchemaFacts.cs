@@ -8,21 +8,24 @@ namespace TpServe.Gateway.Api.OpenApi;
 /// <summary>What the types of bodies and answers cannot say of themselves: unions, and which fields a request must have.</summary>
 internal static class SchemaFacts
 {
+    private const string Inputs = "A string, an array of strings, an array of token ids, or an array of such arrays.";
+
+    // A field of several types is any JSON with words: generators of clients make empty classes of a choice between a string and an array.
     private static readonly Dictionary<(Type Owner, string Name), Func<OpenApiSchema>> s_properties = new()
     {
-        [(typeof(CompletionBody), "prompt")] = Inputs,
-        [(typeof(EmbeddingBody), "input")] = Inputs,
-        [(typeof(GenerationBody), "stop")] = () => Any(Text(), List(Text())),
+        [(typeof(CompletionBody), "prompt")] = () => Any(Inputs),
+        [(typeof(EmbeddingBody), "input")] = () => Any(Inputs),
+        [(typeof(GenerationBody), "stop")] = () => Any("A string, or an array of strings."),
         [(typeof(SamplingBody), "seed")] = Integer,
         [(typeof(GenerationBody), "response_format")] = Object,
         [(typeof(GenerationBody), "structured_outputs")] = Object,
         [(typeof(GenerationBody), "constraint")] = Object,
-        [(typeof(MessageBody), "content")] = () => Any(Text(), List(Object())),
+        [(typeof(MessageBody), "content")] = () => Any("A string, or an array of parts."),
         [(typeof(MessageBody), "tool_calls")] = () => List(Object()),
         [(typeof(ChatBody), "chat_template_kwargs")] = Object,
         [(typeof(TokenizeBody), "chat_template_kwargs")] = Object,
-        [(typeof(EmbeddingItem), "embedding")] = () => Any(List(new OpenApiSchema { Type = JsonSchemaType.Number, Format = "float" }), Text()),
-        [(typeof(ChoiceExtras), "stop_reason")] = () => Any(Text(), Integer()),
+        [(typeof(EmbeddingItem), "embedding")] = Vector,
+        [(typeof(ChoiceExtras), "stop_reason")] = () => Any("A string, a token id, or null."),
     };
 
     /// <summary>Lists that hold null for a token of which nothing is said.</summary>
@@ -52,7 +55,7 @@ internal static class SchemaFacts
             for (Type? owner = property.DeclaringType; owner is not null; owner = owner.BaseType)
                 if (s_properties.TryGetValue((owner, property.Name), out Func<OpenApiSchema>? make))
                 {
-                    Become(schema, make(), nullable: make != Inputs && owner != typeof(EmbeddingItem));
+                    Become(schema, make(), nullable: owner != typeof(EmbeddingItem));
                     break;
                 }
                 else if (s_nullItems.Contains((owner, property.Name)) && schema.Items is OpenApiSchema items)
@@ -82,13 +85,9 @@ internal static class SchemaFacts
     private static void Become(OpenApiSchema schema, OpenApiSchema wanted, bool nullable)
     {
         (schema.Type, schema.Format, schema.Pattern) = (wanted.Type is { } type && nullable ? type | JsonSchemaType.Null : wanted.Type, wanted.Format, null);
-        if (nullable && wanted.AnyOf?[0] is OpenApiSchema first)
-            first.Type |= JsonSchemaType.Null;
-        (schema.AnyOf, schema.Items, schema.Properties, schema.Required) = (wanted.AnyOf, wanted.Items, wanted.Properties, wanted.Required);
+        (schema.Description, schema.Items, schema.Properties, schema.Required) = (wanted.Description, wanted.Items, wanted.Properties, wanted.Required);
         schema.AdditionalPropertiesAllowed = true;
     }
-
-    private static OpenApiSchema Inputs() => Any(Text(), List(Text()), List(Integer()), List(List(Integer())));
 
     private static OpenApiSchema Usage() => new()
     {
@@ -103,13 +102,18 @@ internal static class SchemaFacts
         },
     };
 
-    private static OpenApiSchema Text() => new() { Type = JsonSchemaType.String };
-
     private static OpenApiSchema Integer() => new() { Type = JsonSchemaType.Integer, Format = "int64" };
 
     private static OpenApiSchema Object() => new() { Type = JsonSchemaType.Object };
 
     private static OpenApiSchema List(OpenApiSchema items) => new() { Type = JsonSchemaType.Array, Items = items };
 
-    private static OpenApiSchema Any(params OpenApiSchema[] kinds) => new() { AnyOf = [.. kinds] };
+    private static OpenApiSchema Vector() => new()
+    {
+        Type = JsonSchemaType.Array,
+        Items = new OpenApiSchema { Type = JsonSchemaType.Number, Format = "float" },
+        Description = "With encoding_format base64: a string, the base64 text of the float32 values, little-endian.",
+    };
+
+    private static OpenApiSchema Any(string shapes) => new() { Description = shapes };
 }
