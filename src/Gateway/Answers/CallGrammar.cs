@@ -15,6 +15,8 @@ namespace TpServe.Gateway.Answers;
 internal sealed class CallGrammar(AnswerFormat answers)
 {
     private static readonly GrammarPart s_lineEnds = new GrammarPart.Regex("\\n{0,2}");
+    private static readonly string[] s_opens =
+        ["additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames", "minProperties", "allOf", "anyOf", "oneOf", "not", "if", "$ref", "$dynamicRef", "dependentSchemas"];
     private static readonly Mark s_analysis = "<|channel|>analysis<|message|>", s_analysisEnd = "<|end|>", s_assistant = "<|start|>assistant", s_final = "<|channel|>final<|message|>";
 
     /// <summary>Whether a request's outputs need a form of their own beside the constraint's, or without one.</summary>
@@ -70,7 +72,7 @@ internal sealed class CallGrammar(AnswerFormat answers)
 
     private GrammarPart Body(CallBody body, ToolDefinition tool, bool bySchema)
     {
-        GrammarPart arguments = new GrammarPart.Schema(bySchema ? tool.ArgumentsSchema : """{"type":"object"}""", tool.Name);
+        GrammarPart arguments = new GrammarPart.Schema(bySchema ? Closed(tool).ToJsonString() : """{"type":"object"}""", tool.Name);
         return body switch
         {
             CallBody.Json json => new GrammarPart.Sequence(
@@ -87,7 +89,7 @@ internal sealed class CallGrammar(AnswerFormat answers)
     // Each argument in the schema's order: a text as it is, all else as JSON.
     private GrammarPart Arguments(CallBody.Tagged body, ToolDefinition tool)
     {
-        JsonObject schema = ObjectOf(tool);
+        JsonObject schema = Closed(tool);
         HashSet<string> required = [.. (schema["required"] as JsonArray ?? []).Select(name => name?.ToString() ?? "")];
         List<GrammarPart> parts = [];
         foreach ((string key, JsonNode? value) in schema["properties"] as JsonObject ?? [])
@@ -99,17 +101,32 @@ internal sealed class CallGrammar(AnswerFormat answers)
         return new GrammarPart.Sequence(parts);
     }
 
-    private static JsonObject ObjectOf(ToolDefinition tool)
+    // Models that are free to add members of their own go on and on: where a schema does not say that there may be others, those that it declares are all.
+    private static JsonObject Closed(ToolDefinition tool)
     {
         try
         {
             JsonObject schema = JsonNode.Parse(tool.ArgumentsSchema)!.AsObject();
             _ = schema.ToJsonString(); // reads all of it
+            Close(schema);
             return schema;
         }
         catch (ArgumentException) // a name stands twice
         {
             throw new GrammarException(GrammarErrorKind.Invalid, tool.Name, "", "its schema has a member twice");
+        }
+
+        static void Close(JsonObject schema)
+        {
+            if (schema["properties"] is JsonObject properties)
+            {
+                if (!s_opens.Any(schema.ContainsKey) && (schema["required"] as JsonArray ?? []).All(name => properties.ContainsKey(name?.ToString() ?? "")))
+                    schema["additionalProperties"] = false;
+                foreach (JsonObject inner in properties.Select(property => property.Value).OfType<JsonObject>())
+                    Close(inner);
+            }
+            if (schema["items"] is JsonObject items)
+                Close(items);
         }
     }
 

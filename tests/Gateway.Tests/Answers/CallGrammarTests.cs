@@ -102,6 +102,17 @@ public sealed class CallGrammarTests
         Assert.That((Accepts(both, thoughts + "12"), Accepts(both, thoughts + Call), Accepts(both, thoughts + "x")), Is.EqualTo((allowed, allowed, false)));
     }
 
+    [TestCase("""{"properties":{"a":{"type":"integer"}}}""", false)]
+    [TestCase("""{"properties":{"a":{"type":"integer"}},"additionalProperties":true}""", true)]
+    [TestCase("""{"properties":{"a":{"type":"integer"}},"required":["b"]}""", true)]
+    [TestCase("""{"type":"object"}""", true)]
+    public void Members_ThatASchemaDoesNotDeclare_ComeOnlyWhereItSaysSo(string schema, bool others)
+    {
+        ToolUse use = new([new("f", null, schema, false)], Mode.Required, null, true);
+        OutputGrammar grammar = OutputGrammar.FromParts(new CallGrammar(Format("hermes", "")).Output(use, null, ThoughtState.Never));
+        Assert.That(Accepts(grammar, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\":1,\"b\":2}}\n</tool_call>"), Is.EqualTo(others));
+    }
+
     [Test]
     public void Mark_ThatIsASpecialToken_IsOneTokenOfTheMask()
     {
