@@ -19,7 +19,7 @@ internal static class ApiDocument
     /// <summary>Where it is served.</summary>
     public const string Path = "/openapi.json";
 
-    private const string AnyContent = "*/*";
+    private const string AnyContent = "*/*", Json = "application/json";
 
     /// <summary>Registers the generator.</summary>
     public static IServiceCollection AddApiDocument(this IServiceCollection services)
@@ -63,10 +63,10 @@ internal static class ApiDocument
         RouteFacts facts = RouteFacts.Of(method, path);
         List<object> metadata = [handle.Method, facts];
         if (facts.Takes is { } body)
-            metadata.Add(new AcceptsMetadata(["application/json", AnyContent], body)); // a body is read as JSON whatever its header calls it, as curl's says it is a form
+            metadata.Add(new AcceptsMetadata([AnyContent], body, isOptional: true)); // routing heeds it, too: a body is refused by its reader, not by the router
         metadata.Add(new ProducesResponseTypeMetadata(StatusCodes.Status200OK, facts.Answers, [facts.ContentType]));
         foreach ((int status, Type type) in facts.Errors)
-            metadata.Add(new ProducesResponseTypeMetadata(status, type, ["application/json"]));
+            metadata.Add(new ProducesResponseTypeMetadata(status, type, [Json]));
         route.WithMetadata([.. metadata]);
     }
 
@@ -74,12 +74,13 @@ internal static class ApiDocument
     {
         if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RouteFacts>().FirstOrDefault() is not { } facts)
             return;
-        operation.RequestBody?.Content?.Remove(AnyContent);
         operation.OperationId = facts.Name;
         operation.Summary = facts.Summary;
         operation.Tags = new HashSet<OpenApiTagReference>();
         foreach (string parameter in facts.PathParameters)
             (operation.Parameters ??= []).Add(new OpenApiParameter { Name = parameter, In = ParameterLocation.Path, Required = true, Schema = new OpenApiSchema { Type = JsonSchemaType.String } });
+        if (operation.RequestBody is OpenApiRequestBody { Content: { } bodies } body && bodies.Remove(AnyContent, out OpenApiMediaType? json))
+            (bodies[Json], body.Required) = (json, true);
         if (facts.Streams is { } chunk && operation.Responses?["200"] is OpenApiResponse { Content: { } content } answer)
         {
             answer.Description = facts.StreamType == RouteFacts.Events
