@@ -83,7 +83,8 @@ internal sealed class AnswerFormat
             return output => new HarmonyParser(tools, call => CallId(requestId, output, call)) { TellsReasoning = tellsReasoning };
         IReadOnlyList<Mark> hidden = skipsSpecialTokens ? [.. Kept(use).Select(id => (Mark)_tokenizer.TokenText(id)!)] : [];
         return output => new AnswerParser(
-            Reasoning, state == ThoughtState.Within, use.Tools.Count > 0 ? Tools : null, tools, hidden, call => CallId(requestId, output, call)) { TellsReasoning = tellsReasoning };
+            Reasoning, state == ThoughtState.Within, use.Tools.Count > 0 ? Tools : null, tools, hidden, call => CallId(requestId, output, call))
+        { TellsReasoning = tellsReasoning };
     }
 
     /// <summary>Special tokens that parsers need to see.</summary>
