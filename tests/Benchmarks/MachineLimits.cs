@@ -13,7 +13,8 @@ namespace TpServe.Benchmarks;
 internal sealed unsafe class MachineLimits(CpuThreads threads, InstructionFamily family) : IDisposable
 {
     private const int Independent = 12; // products in flight: more than latency × pipes of any family
-    private const long ReadBytes = 256L << 20; // more than any cache
+    /// <summary>More than any cache holds.</summary>
+    public const long ReadBytes = 256L << 20;
     private readonly WeightMemory _memory = Written();
     private readonly ExecutableMemory _integers = Loop(family, family.HasVnni ? VectorOp.DotBytes : VectorOp.MultiplyAddBytes);
     private readonly ExecutableMemory _bfloats = Loop(family, family.HasBFloat16 ? VectorOp.DotBFloats : VectorOp.MultiplyAdd231);
@@ -32,9 +33,6 @@ internal sealed unsafe class MachineLimits(CpuThreads threads, InstructionFamily
         }
         return best;
     }
-
-    /// <summary>Reads more than the caches hold.</summary>
-    public void Evict() => ReadGigabytes();
 
     /// <summary>
     /// Multiply-adds counted twice: of the dot instruction, or of fused multiply-adds. Without VNNI, of one VPMADDUBSW and one VPADDW for 16

@@ -20,7 +20,7 @@ internal sealed unsafe partial class HugeMapping : SafeHandle
     public HugeMapping(long bytes)
         : base(0, ownsHandle: true)
     {
-        _mapped = bytes + HugePage;
+        _mapped = ((bytes + HugePage - 1) / HugePage * HugePage) + HugePage;
         if (!OperatingSystem.IsLinux())
         {
             void* block = NativeMemory.AllocZeroed((nuint)_mapped);
@@ -33,8 +33,8 @@ internal sealed unsafe partial class HugeMapping : SafeHandle
             throw new InsufficientMemoryException($"No {bytes} bytes for weights (mmap: error {Marshal.GetLastPInvokeError()}).");
         SetHandle((nint)mapping);
         Pointer = Aligned(mapping);
-        // Advice only: a kernel without transparent huge pages refuses, and ordinary pages serve as well. A last page that is not whole stays in small ones.
-        _ = Advise(Pointer, (nuint)(bytes / HugePage * HugePage), HugePageAdvice);
+        // Advice only: a kernel without transparent huge pages refuses, and ordinary pages serve as well. The last page too is a whole one.
+        _ = Advise(Pointer, (nuint)((bytes + HugePage - 1) / HugePage * HugePage), HugePageAdvice);
     }
 
     /// <summary>The first byte.</summary>

@@ -4,15 +4,15 @@ namespace TpServe.Kernels.Cpu;
 
 /// <summary>Zeroed memory for packed weights, on 2 MiB pages where the system gives them.</summary>
 /// <remarks>
-/// Large matrices have a mapping of their own, small ones lie side by side in slabs: a step walks through all of them, and each page of 4 KiB would cost it a
-/// look into the page tables.
+/// Very large matrices have a mapping of their own, the others lie side by side in slabs: a step walks through all of them, and each page of 4 KiB would cost
+/// it a look into the page tables. What a slab has left at its end is never touched, so that it takes no memory.
 /// Threads  allocate from any; a slab is let go with the last matrix in it.
 /// Errors   InsufficientMemoryException where the host has no such block. Whoever allocated it disposes it.
 /// </remarks>
 internal sealed unsafe class WeightMemory : SafeHandle
 {
-    private const long SlabBytes = 16L << 20;
-    private const long SlabUpTo = 4L << 20;
+    private const long SlabBytes = 64L << 20; // lives as long as any matrix in it: so much may outlast the rest while a rank changes its shard
+    private const long SlabUpTo = 32L << 20;
     private const long Alignment = 64;
     private static readonly Lock s_gate = new();
     private static HugeMapping? s_slab;
