@@ -24,7 +24,7 @@ public sealed class ChatTemplate
     }
 
     /// <summary>The template's own text.</summary>
-    internal string Source { get; }
+    public string Source { get; }
 
     /// <summary>Parses a template.</summary>
     /// <exception cref="ChatTemplateException">The text is no valid template, or nests or is longer than any template does.</exception>

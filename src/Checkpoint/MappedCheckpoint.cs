@@ -3,7 +3,8 @@ using TpServe.Checkpoint.Config;
 namespace TpServe.Checkpoint;
 
 /// <summary>A checkpoint of either kind of file: the facts that its reader found, and its tensors' mapped bytes.</summary>
-internal sealed class MappedCheckpoint(string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles? tokenizer) : ModelCheckpoint
+internal sealed class MappedCheckpoint(
+    string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles? tokenizer, PoolingConfig? pooling = null) : ModelCheckpoint
 {
     /// <inheritdoc/>
     public override string Path => path;
@@ -16,6 +17,9 @@ internal sealed class MappedCheckpoint(string path, string name, TensorTable tab
 
     /// <inheritdoc/>
     public override GenerationDefaults Generation => generation;
+
+    /// <inheritdoc/>
+    public override PoolingConfig Pooling => pooling ?? PoolingConfig.Default;
 
     /// <inheritdoc/>
     public override TokenizerFiles Tokenizer => tokenizer ?? throw new InvalidOperationException($"{path} was opened for its weights alone.");

@@ -21,6 +21,9 @@ public abstract class ModelCheckpoint : IDisposable
     /// <summary>Sampling defaults and end-of-sequence ids.</summary>
     public abstract GenerationDefaults Generation { get; }
 
+    /// <summary>How its hidden states become the vector of a text.</summary>
+    public virtual PoolingConfig Pooling => PoolingConfig.Default;
+
     /// <summary>The tokenizer's raw material.</summary>
     /// <exception cref="InvalidOperationException">The model was opened without it.</exception>
     public abstract TokenizerFiles Tokenizer { get; }

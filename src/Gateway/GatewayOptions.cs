@@ -169,6 +169,15 @@ public sealed record GatewayOptions
 
     /// <summary>Bytes kept over all streams to be taken up again.</summary>
     public long ResumeBytes { get; init; } = 64 << 20;
+
+    /// <summary>Answers of /v1/responses that are kept; 0 = none.</summary>
+    public int Responses { get; init; } = 1024;
+
+    /// <summary>Bytes kept over all of them.</summary>
+    public long ResponseBytes { get; init; } = 64 << 20;
+
+    /// <summary>How long one is kept.</summary>
+    public TimeSpan ResponseAge { get; init; } = TimeSpan.FromHours(24);
 }
 
 /// <summary>How tokens are guessed ahead of the model; what it would not have sampled is thrown away.</summary>

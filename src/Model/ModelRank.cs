@@ -15,7 +15,8 @@ namespace TpServe.Model;
 /// 3. Rows whose choice follows from each rank's best tokens send those to rank 0.
 /// 4. Rows that top-p alone filters send those and the mass of all; few of them need more, which follows when the choices are known.
 /// 5. Rows that need whole logits send them in batches of <see cref="RowsAtATime"/>, so that a long prompt's logprobs need no memory of its length.
-/// 6. Rank 0 chooses, on its device where that has a sampler, else on the host; everyone gets the choices.
+/// 6. Rows whose hidden states are pooled come to rank 0, which has them whole: no head is run for them, nothing is exchanged.
+/// 7. Rank 0 chooses, on its device where that has a sampler, else on the host; everyone gets the choices.
 /// A step of which the device draws every row is recorded where the device records: between the upload and the ids nothing waits for the host.
 /// Numerics a row's result has the same bits at every degree, in every batch and chunk.
 /// Threads  the rank's thread; every rank of the group runs the same batches in the same order.
@@ -77,6 +78,9 @@ public sealed class ModelRank
     /// <summary>Why some decode steps are not replayed although the device records; null where nothing is amiss.</summary>
     public string? RecordingFault => _ops.RecordingFault;
 
+    /// <summary>Whether this is the rank that pools hidden states, and samples.</summary>
+    public bool Pools => _exchange.Samples;
+
     /// <summary>Where the next steps write down what they do; null = nowhere. A step that is replayed as a whole is one segment.</summary>
     public StepTrace? Trace { get; set; }
 
@@ -124,6 +128,7 @@ public sealed class ModelRank
                 if (chosen.Length > 0)
                     _exchange.Share(chosen);
                 SettleNuclei(batch, kept, chosen);
+                Pool(batch, hidden, step.WantedRows);
             }
         }
         _ops.Release(mark);
@@ -295,6 +300,24 @@ public sealed class ModelRank
                 if (row.TopLogprobs >= 0 && chosen[sample] != Sampler.NotFinite)
                     _output.SampleLogprobs[sample] = _sampler.Logprobs(logits, chosen[sample], row.TopLogprobs);
             }
+        }
+    }
+
+    /// <summary>Rank 0 reads the hidden states that are pooled.</summary>
+    private void Pool(StepBatch batch, Tensor hidden, Tensor wantedRows)
+    {
+        int total = batch.Pooled.Count, before = wantedRows.Rows - total, columns = hidden.Columns;
+        if (!_exchange.Samples)
+            return;
+        for (int first = 0; first < total; first += CandidateRowsAtATime)
+        {
+            int m = Math.Min(CandidateRowsAtATime, total - first);
+            long mark = _ops.Mark();
+            Reserve(ref _values, m * columns);
+            _ops.Download(Gather(hidden, wantedRows.RowSlice(before + first, m)), _values.AsSpan(0, m * columns));
+            _ops.Release(mark);
+            for (int i = 0; i < m; i++)
+                batch.Pooled[first + i].Into.Add(_values.AsSpan(i * columns, columns));
         }
     }
 

@@ -51,6 +51,9 @@ public sealed class StepBatch(int blockTokens)
     /// <summary>Rows whose distribution is asked about the prompt's next token.</summary>
     public List<PromptLogprobRow> PromptLogprobs { get; } = [];
 
+    /// <summary>Rows whose hidden states are pooled; those of one sequence follow each other in ascending position.</summary>
+    public List<PooledRow> Pooled { get; } = [];
+
     /// <summary>Empties the batch for the step of the given number.</summary>
     public void Clear(long step)
     {
@@ -62,6 +65,7 @@ public sealed class StepBatch(int blockTokens)
         Copies.Clear();
         Samples.Clear();
         PromptLogprobs.Clear();
+        Pooled.Clear();
         MostBlocks = 0;
         HighestPosition = -1;
     }

@@ -18,10 +18,10 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
     private readonly StepContext _context = new(new StepTensors(default, default, default, default, default), cache);
     private int[] _words = [];
 
-    /// <summary>Uploads a batch as it is. Wanted rows: of the samples that the device draws, that the host chooses by candidates, by nuclei, by whole rows, of the prompts.</summary>
+    /// <summary>Uploads a batch as it is. Wanted rows: of the samples that the device draws, that the host chooses by candidates, by nuclei, by whole rows, of the prompts, of what is pooled.</summary>
     public UploadedStep Exact(StepBatch batch, LogitsPlan plan)
     {
-        StepLayout layout = new(batch.Rows, batch.Samples.Count + batch.PromptLogprobs.Count, batch.Sequences, batch.MostBlocks, plan.DrawnSamples.Count);
+        StepLayout layout = new(batch.Rows, batch.Samples.Count + batch.PromptLogprobs.Count + batch.Pooled.Count, batch.Sequences, batch.MostBlocks, plan.DrawnSamples.Count);
         Span<int> words = Lay(batch, plan, layout, out int edits);
         Span<int> rows = words.Slice(layout.Wanted, layout.WantedRows);
         int at = 0;
@@ -31,6 +31,8 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
         AddRows(batch, plan.WholeSamples, rows, ref at);
         foreach (PromptLogprobRow prompt in batch.PromptLogprobs)
             rows[at++] = prompt.Row;
+        foreach (PooledRow pooled in batch.Pooled)
+            rows[at++] = pooled.Row;
         return Send(words, layout, edits);
     }
 
@@ -131,7 +133,7 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
 
 /// <summary>A step on the device.</summary>
 /// <param name="Context">What the layers share.</param>
-/// <param name="WantedRows">[wanted, 1] Int32: rows whose logits are wanted.</param>
+/// <param name="WantedRows">[wanted, 1] Int32: rows whose logits or hidden states are wanted.</param>
 internal readonly record struct UploadedStep(StepContext Context, Tensor WantedRows)
 {
     /// <summary>[drawn, words] Int32: how rows are drawn; default on ranks that do not draw.</summary>

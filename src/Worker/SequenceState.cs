@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Google.Protobuf.Collections;
+using TpServe.Model;
 using TpServe.Model.Sampling;
 using TpServe.Protos.Worker;
 using TokenLogprobs = TpServe.Model.Sampling.TokenLogprobs;
@@ -25,6 +26,13 @@ internal sealed class SequenceState
         TopLogprobs = sequence.TopLogprobs;
         PromptLogprobs = sequence.PromptLogprobs;
         Sampling = Settings(sequence.Sampling);
+        Pooled = sequence.Pooling switch
+        {
+            Pooling.Unspecified => null,
+            Pooling.Mean => new PooledStates(Checkpoint.Config.Pooling.Mean, PromptTokens),
+            Pooling.First => new PooledStates(Checkpoint.Config.Pooling.First, PromptTokens),
+            _ => new PooledStates(Checkpoint.Config.Pooling.Last, PromptTokens),
+        };
     }
 
     public ulong Id { get; }
@@ -57,6 +65,9 @@ internal sealed class SequenceState
 
     /// <summary>Likeliest tokens to report with each prompt token; −1 = none.</summary>
     public int PromptLogprobs { get; }
+
+    /// <summary>Its prompt's hidden states on their way to its vector; null = it generates.</summary>
+    public PooledStates? Pooled { get; }
 
     /// <summary>What the last computed row said of the next prompt token, which a later step reports with that token.</summary>
     public TokenLogprobs? NextPromptLogprobs { get; set; }

@@ -70,6 +70,8 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
                 sample += 1 + guesses;
             }
             sequence.Advance(step.Tokens + right);
+            if (reports && sequence.Pooled is { } pooled && sequence.Computed == sequence.PromptTokens)
+                AddVector(own, pooled);
             if (reports)
                 result.Sequences.Add(own);
         }
@@ -122,6 +124,8 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
             throw new PlanMismatchException($"sequence {step.SequenceId} is forced to {step.DraftIds.Count} tokens, and {step.DraftTokens} are to be guessed.");
         if (step.Allowed.Length > 0 && (!step.Sample || (!step.Forced && step.DraftIds.Count + step.DraftTokens > 0)))
             throw new PlanMismatchException($"sequence {step.SequenceId} is told which tokens it may choose, and {(step.Sample ? "guesses" : "chooses none")}.");
+        if (step.Sample && sequence.Pooled is not null)
+            throw new PlanMismatchException($"sequence {step.SequenceId} is embedded and told to choose a token.");
         sequence.AddBlocks(step.NewBlocks);
         foreach (int guess in step.DraftIds)
             sequence.Guess(guess);
@@ -136,6 +140,10 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
         if (sequence.PromptLogprobs >= 0)
             for (int position = start; position < end && position + 1 < sequence.PromptTokens; position++)
                 _batch.PromptLogprobs.Add(new PromptLogprobRow(first + position - start, tokens.Span[position + 1], sequence.PromptLogprobs));
+        if (sequence.Pooled is { } pooled)
+            for (int position = start; position < end; position++)
+                if (pooled.Wants(position))
+                    _batch.Pooled.Add(new PooledRow(first + position - start, pooled));
         if (!step.Sample)
             return;
         for (int guess = 0; guess <= guesses; guess++)
@@ -163,6 +171,15 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
             own.PromptLogprobs.Add(position == 0 ? new Protos.Worker.TokenLogprobs() : Message(own, sequence.NextPromptLogprobs));
             sequence.NextPromptLogprobs = position + 1 < sequence.PromptTokens ? output.PromptLogprobs[prompt++] : null;
         }
+    }
+
+    private static void AddVector(SequenceResult own, PooledStates pooled)
+    {
+        float[] vector = pooled.Vector();
+        if (vector.All(float.IsFinite))
+            own.Embedding.AddRange(vector);
+        else
+            own.Fault = "the hidden states are not finite";
     }
 
     private static Protos.Worker.TokenLogprobs Message(SequenceResult own, TokenLogprobs? logprobs)

@@ -1,3 +1,4 @@
+using TpServe.Checkpoint.Config;
 using TpServe.Model.Sampling;
 
 namespace TpServe.Model.Tests;
@@ -18,6 +19,9 @@ internal sealed record Job
 
     /// <summary>What is guessed to follow the tokens so far.</summary>
     public Func<int[], IReadOnlyList<int>> Guesses { get; init; } = _ => [];
+
+    /// <summary>Its prompt's hidden states are pooled so; null = they are not.</summary>
+    public Pooling? Pooling { get; init; }
 
     public SamplingSettings Settings { get; init; } = SamplingSettings.Greedy;
 

@@ -40,6 +40,9 @@ internal static class StepDriver
                 if (asks)
                     for (int i = 0; i < count; i++)
                         batch.PromptLogprobs.Add(new(row + i, state.Computed + i + 1 < state.Job.Prompt.Count ? state.Tokens[state.Computed + i + 1] : 0, state.Job.PromptTopLogprobs));
+                for (int i = 0; i < count; i++)
+                    if (state.Pooled is { } pooled && pooled.Wants(state.Computed + i))
+                        batch.Pooled.Add(new PooledRow(row + i, pooled));
                 state.AskedRows = asks ? count : 0;
                 state.Asked += state.AskedRows;
                 state.Computed += count;
@@ -62,6 +65,8 @@ internal static class StepDriver
                     Take(state, guesses, output, sample);
                     sample += 1 + guesses.Length;
                 }
+                if (state is { Done: true, Pooled: { } whole } && rank.Pools)
+                    state.Result.Vector = whole.Vector();
                 if (state.Done)
                     foreach (int block in state.Blocks)
                         free.Push(block);
@@ -93,6 +98,8 @@ internal static class StepDriver
         public List<int> Tokens { get; } = [.. job.Prompt];
 
         public List<int> Blocks { get; } = [];
+
+        public PooledStates? Pooled { get; } = job.Pooling is { } pooling ? new PooledStates(pooling, job.Prompt.Count) : null;
 
         public int Computed { get; set; }
 

@@ -27,6 +27,14 @@ public sealed class TrafficTests
     }
 
     [Test]
+    public void Embedding_OfAPrompt_RunsNoHeadAndGathersNothing()
+    {
+        foreach (CollectiveMeter meter in Run("llama", sample: null, pooling: Checkpoint.Config.Pooling.Mean))
+            foreach (CollectivePurpose purpose in new[] { CollectivePurpose.Candidates, CollectivePurpose.Logits, CollectivePurpose.Choices, CollectivePurpose.Other })
+                Assert.That(meter[purpose], Is.EqualTo(default(CollectiveCount)), purpose.ToString());
+    }
+
+    [Test]
     public void Sums_OfAStep_AreTwoABlockAndOneOfTheEmbedding()
     {
         using ModelCheckpoint checkpoint = OddModels.Create("llama");
@@ -73,7 +81,7 @@ public sealed class TrafficTests
     }
 
     /// <summary>One step of a prompt on two ranks; what each counted.</summary>
-    private static CollectiveMeter[] Run(string name, SamplingSettings? sample, int topLogprobs = -1)
+    private static CollectiveMeter[] Run(string name, SamplingSettings? sample, int topLogprobs = -1, Checkpoint.Config.Pooling? pooling = null)
     {
         using ModelCheckpoint checkpoint = OddModels.Create(name);
         Partition partition = Partition.Even(checkpoint.Config, Degree);
@@ -93,6 +101,9 @@ public sealed class TrafficTests
             int row = batch.AddSequence(tokens, 0, [2, 1]);
             if (sample is not null)
                 batch.Samples.Add(new SampleRow(row + Prompt - 1, sample, tokens, Prompt, topLogprobs));
+            PooledStates? states = pooling is { } way ? new PooledStates(way, Prompt) : null;
+            if (states is not null)
+                batch.Pooled.AddRange(Enumerable.Range(row, Prompt).Select(pooled => new PooledRow(pooled, states)));
             relay.Meter.Clear();
             new ModelRank(model, cache, plan, ops, relay).Run(batch);
             meters[rank] = relay.Meter;

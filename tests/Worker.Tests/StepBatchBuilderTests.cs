@@ -46,8 +46,49 @@ public sealed class StepBatchBuilderTests
         Assert.That(batch.PromptLogprobs.Select(row => (row.Row, row.TokenId)), Is.EqualTo(new[] { (0, 101), (1, 102) }));
     }
 
+    [TestCase(Pooling.Last, new int[0], new[] { 1 })]
+    [TestCase(Pooling.Mean, new[] { 0, 1, 2, 3 }, new[] { 0, 1 })]
+    [TestCase(Pooling.First, new[] { 0 }, new int[0])]
+    public void Lay_SequenceThatIsEmbedded_PoolsItsRowsAndAnswersWithTheLast(Pooling pooling, int[] first, int[] second)
+    {
+        StepBatchBuilder builder = Builder();
+        NewSequence sequence = Sequence(1, 6);
+        sequence.Pooling = pooling;
+        StepPlan[] plans =
+        [
+            new() { Epoch = 7, Step = 1, NewSequences = { sequence }, Sequences = { Rows(1, 0, 4, false, 9) } },
+            new() { Epoch = 7, Step = 2, Sequences = { Rows(1, 4, 2, false, 2) } },
+        ];
+        float expected = 0;
+        foreach ((StepPlan plan, int[] rows) in plans.Zip(new[] { first, second }))
+        {
+            StepBatch batch = builder.Lay(plan);
+            Assert.That(batch.Pooled.Select(row => row.Row), Is.EqualTo(rows));
+            foreach (PooledRow row in batch.Pooled)
+            {
+                row.Into.Add([batch.Positions[row.Row], 1]);
+                expected += batch.Positions[row.Row] / (pooling == Pooling.Mean ? 6f : 1f);
+            }
+            float[] vector = [.. builder.Conclude(plan, new StepOutput(), reports: true).Sequences.Single().Embedding];
+            Assert.That(vector, plan.Step == 1 ? Is.Empty : Is.EqualTo(new[] { expected, 1 }));
+        }
+    }
+
+    [Test]
+    public void Conclude_HiddenStateNotFinite_FaultsTheSequence()
+    {
+        StepBatchBuilder builder = Builder();
+        NewSequence sequence = Sequence(1, 3);
+        sequence.Pooling = Pooling.Last;
+        StepPlan plan = new() { Epoch = 7, Step = 1, NewSequences = { sequence }, Sequences = { Rows(1, 0, 3, false, 0) } };
+        builder.Lay(plan).Pooled.Single().Into.Add([1, float.NaN]);
+        SequenceResult result = builder.Conclude(plan, new StepOutput(), reports: true).Sequences.Single();
+        Assert.That((result.Fault, result.Embedding.Count), Is.EqualTo(("the hidden states are not finite", 0)));
+    }
+
     private static IEnumerable<TestCaseData> Mismatches()
     {
+        yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 1, NewSequences = { new NewSequence(Sequence(1, 3)) { Pooling = Pooling.Last } }, Sequences = { Rows(1, 0, 3, true, 0) } }, "is embedded");
         yield return new TestCaseData(new StepPlan { Epoch = 8, Step = 1 }, "epoch 8");
         yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 2 }, "step 2");
         yield return new TestCaseData(new StepPlan { Epoch = 7, Step = 1, Sequences = { Rows(5, 0, 1, true) } }, "sequence 5");

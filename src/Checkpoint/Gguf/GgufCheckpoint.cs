@@ -40,7 +40,7 @@ internal static partial class GgufCheckpoint
             // 3. Facts.
             ModelConfig config = GgufModelConfig.Read(architecture, metadata, table.Tensors, rope);
             TokenizerFiles? tokenizer = withTokenizer ? GgufTokenizer.Read(metadata, required: known) : null;
-            return new MappedCheckpoint(path, NameOf(path), table, config, GgufTokenizer.ReadGeneration(metadata), tokenizer);
+            return new MappedCheckpoint(path, NameOf(path), table, config, GgufTokenizer.ReadGeneration(metadata), tokenizer, PoolingOf(architecture, metadata));
         }
         catch
         {
@@ -48,6 +48,16 @@ internal static partial class GgufCheckpoint
             throw;
         }
     }
+
+    /// <summary>llama.cpp's numbers. "None" is what it writes for models that are not made to embed.</summary>
+    private static PoolingConfig PoolingOf(string architecture, GgufMetadata metadata) => metadata.Int($"{architecture}.pooling_type", int.MinValue, int.MaxValue) switch
+    {
+        null or -1 or 0 or 3 => PoolingConfig.Default,
+        1 => new PoolingConfig(Pooling.Mean),
+        2 => new PoolingConfig(Pooling.First),
+        4 => new PoolingConfig(Pooling.Last, "pooling by rank"),
+        { } other => new PoolingConfig(Pooling.Last, string.Create(CultureInfo.InvariantCulture, $"pooling type {other}")),
+    };
 
     private static void AddTensors(string architecture, MappedFile file, GgufFile header, TensorTable table, RopeTensors rope)
     {

@@ -33,7 +33,7 @@ internal static class HubCheckpoint
                 AddShards(path, index, table);
             else
                 AddFile(SingleFile(path), table);
-            return new MappedCheckpoint(path, NameOf(path), table, config, generation, tokenizer);
+            return new MappedCheckpoint(path, NameOf(path), table, config, generation, tokenizer, HubPooling.Read(path, MaxConfigBytes));
         }
         catch
         {

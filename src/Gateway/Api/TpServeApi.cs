@@ -1,8 +1,13 @@
 using Grpc.Core;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
+using TpServe.Gateway.Api.Anthropic;
 using TpServe.Gateway.Api.Grpc;
+using TpServe.Gateway.Api.Grpc.OpenEngine;
+using TpServe.Gateway.Api.Ollama;
 using TpServe.Gateway.Api.OpenAi;
+using TpServe.Gateway.Api.OpenApi;
+using TpServe.Gateway.Api.Responses;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Settings;
@@ -16,6 +21,7 @@ public static class TpServeApi
 {
     private static readonly string[] s_post = [HttpMethods.Post];
     private static readonly string[] s_get = [HttpMethods.Get, HttpMethods.Head]; // the server leaves the body of an answer to HEAD out
+    private static readonly string[] s_delete = [HttpMethods.Delete];
     private static readonly TimeSpan s_preflight = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan s_watchPeriod = TimeSpan.FromSeconds(1); // how soon a health Watch hears of a change
 
@@ -38,6 +44,9 @@ public static class TpServeApi
         {
             options.Interceptors.Add<ErrorInterceptor>();
             options.MaxReceiveMessageSize = settings.Limits.BodyBytes;
+            options.ResponseCompressionAlgorithm = "gzip"; // of what MessageCompression lets be compressed
+            options.ResponseCompressionLevel = System.IO.Compression.CompressionLevel.Fastest;
+            MessageCompression.Bound(options, settings.Limits.BodyBytes);
         });
         services.AddGrpcReflection();
         services.AddGrpcHealthChecks(options =>
@@ -49,11 +58,19 @@ public static class TpServeApi
 
         services.AddRequestDecompression(decompression => decompression.DecompressionProviders.Remove("br")); // what is left is gzip and deflate; JsonBody bounds what comes of it
         services.AddCors(cors => cors.AddDefaultPolicy(policy => policy
-            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post).AllowAnyHeader().WithExposedHeaders("X-Request-Id", "Retry-After", "x-should-retry")
+            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post, HttpMethods.Delete).AllowAnyHeader().WithExposedHeaders("X-Request-Id", "request-id", "Retry-After", "x-should-retry", "tpserve-wire", "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding")
             .SetPreflightMaxAge(s_preflight)));
+        services.AddApiDocument();
         services.AddSingleton<HttpErrors>();
         services.AddSingleton<CompletionEndpoint>();
         services.AddSingleton<ChatEndpoint>();
+        services.AddSingleton<EmbeddingEndpoint>();
+        services.AddSingleton(provider => new ResponseStore(settings.Responses, provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<ResponsesEndpoint>();
+        services.AddSingleton<MessagesEndpoint>();
+        services.AddSingleton<OllamaEndpoint>();
+        services.AddSingleton<OllamaEmbedEndpoint>();
+        services.AddSingleton<OllamaModelsEndpoint>();
         services.AddSingleton<TokenizerEndpoints>();
         services.AddSingleton<ServerEndpoints>();
         return services;
@@ -63,6 +80,7 @@ public static class TpServeApi
     public static WebApplication MapTpServeApi(this WebApplication app)
     {
         IServiceProvider services = app.Services;
+        app.UseGrpcWeb(new GrpcWebOptions { DefaultEnabled = true }); // every rpc also for browsers, and over HTTP/1.1
         app.Use(MalformedMessages.AnswerAsync);
         if (services.GetRequiredService<ServingSettings>().Wire is var wire and not Wire.F32)
             app.Use((http, next) =>
@@ -75,6 +93,8 @@ public static class TpServeApi
             app.UseCors();
         app.MapGrpcService<InferenceService>();
         app.MapGrpcService<ControlService>();
+        app.MapGrpcService<EngineInferenceService>();
+        app.MapGrpcService<EngineControlService>();
         app.MapGrpcReflectionService();
         app.MapGrpcHealthChecksService();
 
@@ -83,6 +103,10 @@ public static class TpServeApi
         ServerEndpoints server = services.GetRequiredService<ServerEndpoints>();
         Map(s_post, "/v1/completions", services.GetRequiredService<CompletionEndpoint>().HandleAsync);
         Map(s_post, "/v1/chat/completions", services.GetRequiredService<ChatEndpoint>().HandleAsync);
+        Map(s_post, "/v1/embeddings", services.GetRequiredService<EmbeddingEndpoint>().HandleAsync);
+        MapResponses();
+        MapMessages();
+        MapOllama();
         Map(s_post, "/tokenize", tokenizer.TokenizeAsync);
         Map(s_post, "/detokenize", tokenizer.DetokenizeAsync);
         Map(s_post, "/apply-template", tokenizer.ApplyTemplateAsync);
@@ -93,14 +117,57 @@ public static class TpServeApi
         Map(s_get, "/health/ready", server.ReadyAsync);
         Map(s_get, "/topology", server.TopologyAsync);
         Map(s_get, "/report", server.ReportAsync);
+        app.MapApiDocument();
+        app.Map(ApiDocument.Path, http => AnswerOtherMethodAsync(http, [HttpMethods.Get]));
         app.Use(AnswerUnknownRoutesAsync);
         return app;
 
+        void MapResponses()
+        {
+            ResponsesEndpoint responses = services.GetRequiredService<ResponsesEndpoint>();
+            Map(s_post, "/v1/responses", responses.CreateAsync);
+            Serve(s_get, "/v1/responses/{id}", responses.GetAsync);
+            Serve(s_delete, "/v1/responses/{id}", responses.DeleteAsync);
+            Refuse([.. s_get, .. s_delete], "/v1/responses/{id}");
+            Map(s_get, "/v1/responses/{id}/input_items", responses.InputItemsAsync);
+            Map(s_post, "/v1/responses/{id}/cancel", responses.CancelAsync);
+        }
+
+        void MapMessages()
+        {
+            MessagesEndpoint messages = services.GetRequiredService<MessagesEndpoint>();
+            Map(s_post, "/v1/messages", messages.CreateAsync);
+            Map(s_post, "/v1/messages/count_tokens", messages.CountAsync);
+        }
+
+        void MapOllama()
+        {
+            OllamaEndpoint ollama = services.GetRequiredService<OllamaEndpoint>();
+            OllamaModelsEndpoint models = services.GetRequiredService<OllamaModelsEndpoint>();
+            Map(s_post, "/api/chat", ollama.ChatAsync);
+            Map(s_post, "/api/generate", ollama.GenerateAsync);
+            OllamaEmbedEndpoint embed = services.GetRequiredService<OllamaEmbedEndpoint>();
+            Map(s_post, "/api/embed", embed.EmbedAsync);
+            Map(s_post, "/api/embeddings", embed.EmbedOneAsync);
+            Map(s_get, "/api/tags", models.TagsAsync);
+            Map(s_get, "/api/ps", models.LoadedAsync);
+            Map(s_get, "/api/version", OllamaModelsEndpoint.VersionAsync);
+            Map(s_post, "/api/show", models.ShowAsync);
+            foreach ((string path, string method) in OllamaModelsEndpoint.Unserved)
+                Map([method], path, OllamaModelsEndpoint.RefuseAsync);
+        }
+
         void Map(string[] methods, string path, Func<HttpContext, Task> handle)
         {
-            app.MapMethods(path, methods, errors.Guard(handle));
-            app.Map(path, http => AnswerOtherMethodAsync(http, methods)); // whatever else is asked of the path
+            Serve(methods, path, handle);
+            Refuse(methods, path);
         }
+
+        void Serve(string[] methods, string path, Func<HttpContext, Task> handle) =>
+            ApiDocument.Describe(app.MapMethods(path, methods, errors.Guard(handle)), methods[0], path, handle);
+
+        // Whatever else is asked of the path.
+        void Refuse(string[] served, string path) => app.Map(path, http => AnswerOtherMethodAsync(http, served));
     }
 
     /// <summary>OPTIONS tells what a route serves; every other method that it does not is refused with the same.</summary>

@@ -9,6 +9,7 @@ using TpServe.ChatTemplates;
 using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
 using TpServe.Gateway.Api;
+using TpServe.Gateway.Api.Responses;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
@@ -91,7 +92,8 @@ internal static partial class Server
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
-            builder.Services.AddTpServeApi(await serving, SettingsOf(options, plan, checkpoint.Config.Rope, draft?.Checkpoint.Name ?? ""));
+            ServingModel served = await serving;
+            builder.Services.AddTpServeApi(served with { Files = served.Files with { Identity = model.Identity.Content } }, SettingsOf(options, plan, checkpoint.Config.Rope, draft?.Checkpoint.Name ?? ""));
             WebApplication app = builder.Build();
             await using Ending ending = new(app);
             app.MapTpServeApi();
@@ -103,7 +105,7 @@ internal static partial class Server
             LogListening(app.Logger, times);
             WorkerGroup group = app.Services.GetRequiredService<WorkerGroup>();
             ServingSettings settings = app.Services.GetRequiredService<ServingSettings>();
-            Task rehearsal = Task.Run(async () => LogRehearsed(app.Logger, await Rehearsal.RunAsync(await serving, settings, Endpoints.Parse(options.Http), cancellation) ?? "done"), cancellation);
+            Task rehearsal = Task.Run(async () => LogRehearsed(app.Logger, await Rehearsal.RunAsync(served, settings, Endpoints.Parse(options.Http), cancellation) ?? "done"), cancellation);
             group.Start(rehearsal);
             Task stopped = app.WaitForShutdownAsync(cancellation);
             if (await Task.WhenAny(stopped, group.Failed) == group.Failed)
@@ -164,10 +166,12 @@ internal static partial class Server
         OtherNames = [.. names.Skip(1)],
         Config = checkpoint.Config,
         Generation = checkpoint.Generation,
+        Pooling = checkpoint.Pooling,
         Tokenizer = Tokenizer.Create(checkpoint.Tokenizer),
         ChatTemplate = checkpoint.Tokenizer.ChatTemplate is { } text ? ChatTemplate.Parse(text) : null,
         BosToken = checkpoint.Tokenizer.BosToken,
         EosToken = checkpoint.Tokenizer.EosToken,
+        Files = ModelFiles.Of(checkpoint),
     };
 
     private static ServingSettings SettingsOf(GatewayOptions options, GroupPlan plan, RopeConfig rope, string draftModel) => new()
@@ -187,6 +191,7 @@ internal static partial class Server
         Wire = plan.Degree == 1 ? Protos.Worker.Wire.F32 : options.Wire,
         ReportFolder = options.Report,
         CorsOrigins = options.CorsOrigins,
+        Responses = new ResponseStoreSettings { Count = options.Responses, Bytes = options.ResponseBytes, Age = options.ResponseAge },
         RequestTimeout = options.RequestTimeout,
         Engine = new EngineSettings { Recoveries = options.Recoveries, ResumeWindow = options.ResumeWindow, ResumeBytes = options.ResumeBytes, StepTimeout = options.StepTimeout },
     };

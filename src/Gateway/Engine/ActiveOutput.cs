@@ -22,6 +22,8 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
     {
         if (progress.PromptLogprobs.Count > 0)
             request.AddPromptLogprobs(progress.PromptLogprobs);
+        if (progress.Embedding.Count > 0)
+            request.Events.Append(new EmbeddedEvent(index, progress.Embedding));
         if (progress.Tokens.Count == 0)
         {
             if (progress.End == SequenceEnd.Length)

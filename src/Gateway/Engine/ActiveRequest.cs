@@ -1,5 +1,6 @@
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
+using TpServe.Protos.Worker;
 using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Engine;
@@ -25,7 +26,7 @@ internal sealed class ActiveRequest
         ActiveOutput[] outputs = new ActiveOutput[request.Outputs];
         for (int index = 0; index < outputs.Length; index++)
             outputs[index] = new ActiveOutput(
-                this, index, new OutputText(tokenizer, request), new Sequence(Spec(request, index), leader: index > 0 ? outputs[0].Sequence : null));
+                this, index, new OutputText(tokenizer, request), new Sequence(Spec(request, index), leader: index > 0 && request.Embedding is null ? outputs[0].Sequence : null));
         Outputs = outputs;
     }
 
@@ -135,7 +136,9 @@ internal sealed class ActiveRequest
         Events.Complete(failure);
     }
 
-    private int CachedTokens => Math.Min(Outputs[0].Sequence.CachedTokens, Request.PromptTokens.Count);
+    private int CachedTokens => Request.Embedding is null
+        ? Math.Min(Outputs[0].Sequence.CachedTokens, Request.PromptTokens.Count)
+        : Outputs.Sum(output => output.Sequence.CachedTokens);
 
     private RequestTotals Totals()
     {
@@ -149,7 +152,7 @@ internal sealed class ActiveRequest
 
     private static SequenceSpec Spec(ValidatedRequest request, int index) => new()
     {
-        Prompt = request.PromptTokens,
+        Prompt = request.Embedding?.Inputs[index] ?? request.PromptTokens,
         MaxNewTokens = request.Stopping.MaxTokens,
         Sampling = request.SamplingOf(index),
         EndTokens = request.Stopping.EndTokenIds,
@@ -161,5 +164,7 @@ internal sealed class ActiveRequest
         DraftTokens = request.Constraint is null ? request.DraftTokens : 0,
         Constraint = request.Constraint,
         LooksUp = request.LooksUp,
+        Pooling = request.Embedding?.Pooling ?? Pooling.Unspecified,
+        SharesPlace = request.Embedding is not null && index > 0,
     };
 }

@@ -35,6 +35,11 @@ public sealed record DeltaEvent(int OutputIndex, string Text, IReadOnlyList<Repo
 /// <param name="Arguments">The next piece of the JSON object's text; may be empty.</param>
 public sealed record ToolCallPiece(int Index, string? Id, string? Name, string Arguments);
 
+/// <summary>The vector of one input of a request that embeds; its <see cref="FinishedEvent"/> follows.</summary>
+/// <param name="Index">Which input.</param>
+/// <param name="Values">Pooled hidden states as the model made them.</param>
+public sealed record EmbeddedEvent(int Index, IReadOnlyList<float> Values) : GenerationEvent;
+
 /// <summary>One output has ended.</summary>
 /// <param name="OutputIndex">Which.</param>
 /// <param name="Reason">Why.</param>

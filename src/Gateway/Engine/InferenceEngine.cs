@@ -316,8 +316,8 @@ public sealed class InferenceEngine : IDisposable
             if (_active.ContainsKey(request.RequestId))
                 throw new RequestRejectedException(
                     StatusCode.AlreadyExists, "REQUEST_ID_IN_USE", $"Request '{request.RequestId}' is in flight already.", "request_id", request.RequestId);
-            if (!_scheduler.CanEverFit(sequences[0]))
-                throw DoesNotFit(sequences[0]);
+            if (sequences.FirstOrDefault(sequence => !_scheduler.CanEverFit(sequence)) is { } misfit)
+                throw DoesNotFit(misfit);
             if (request.Deadline is { } due && Lateness(_scheduler.WaitingTokens + request.PromptTokens.Count, due) is { } late)
                 throw late;
             _scheduler.Add(sequences);

@@ -33,6 +33,9 @@ public sealed record RequestLimits
     /// <summary>Prompts of one HTTP completion request, and prompts times n. Default 64.</summary>
     public int Prompts { get; init; } = 64;
 
+    /// <summary>Inputs of one request that embeds. Default 2048, as OpenAI's.</summary>
+    public int EmbeddingInputs { get; init; } = 2048;
+
     /// <summary>Length of request_id in characters. Default 128.</summary>
     public int RequestIdLength { get; init; } = 128;
 

@@ -14,7 +14,7 @@ namespace TpServe.Gateway.Requests;
 /// as soon as a prompt is longer than the context; long prompts take turns.
 /// Errors   <see cref="RequestRejectedException"/> naming field, value and limit.
 /// </remarks>
-public sealed class RequestParser
+public sealed partial class RequestParser
 {
     private readonly ServingModel _model;
     private readonly ServingSettings _settings;

@@ -1,3 +1,4 @@
+using TpServe.Gateway.Api.Responses;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Scheduling;
 using TpServe.Protos.Worker;
@@ -57,6 +58,9 @@ public sealed record ServingSettings
 
     /// <summary>How the engine deals with what goes wrong around it.</summary>
     public EngineSettings Engine { get; init; } = new();
+
+    /// <summary>How much of past answers of /v1/responses is kept.</summary>
+    public ResponseStoreSettings Responses { get; init; } = new();
 
     /// <summary>What clients are told to wait before they try again. Default 1 s.</summary>
     public TimeSpan RetryAfter { get; init; } = TimeSpan.FromSeconds(1);

@@ -11,6 +11,9 @@ public sealed record ValidatedRequest
     /// <summary>Token ids of the prompt; at least one.</summary>
     public required IReadOnlyList<int> PromptTokens { get; init; }
 
+    /// <summary>What is embedded, where nothing is generated; then PromptTokens are those of all inputs, and each input is an output.</summary>
+    public EmbeddingOrder? Embedding { get; init; }
+
     /// <summary>Outputs.</summary>
     public required int Outputs { get; init; }
 
@@ -65,6 +68,12 @@ public sealed record ValidatedRequest
     /// <summary>How tokens of one output are chosen: its place in the random counter is its own.</summary>
     public SamplingParameters SamplingOf(int output) => new(Sampling) { OutputIndex = output };
 }
+
+/// <summary>What is to be embedded, and how.</summary>
+/// <param name="Inputs">Token ids of each input; at least one input, and one token each.</param>
+/// <param name="Pooling">Which hidden states make a vector.</param>
+/// <param name="Normalize">Vectors are scaled to length 1.</param>
+public sealed record EmbeddingOrder(IReadOnlyList<IReadOnlyList<int>> Inputs, Pooling Pooling, bool Normalize);
 
 /// <summary>When an output ends: every value in force. Meaning and ranges: StoppingOptions of the proto.</summary>
 public sealed record ResolvedStopping

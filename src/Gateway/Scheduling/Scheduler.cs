@@ -32,6 +32,7 @@ public sealed class Scheduler
     private ulong _lastId;
     private long _lastTicket;
     private int _blockTokens;
+    private int _placeless; // of those that wait, how many share the place of another
 
     public Scheduler(SchedulerSettings settings)
     {
@@ -115,8 +116,8 @@ public sealed class Scheduler
     /// <exception cref="QueueFullException">As many sequences or tokens as the limit are waiting already.</exception>
     public void RequireRoom()
     {
-        if (_waiting.Count >= _settings.QueueLimit)
-            throw new QueueFullException("sequences", _waiting.Count, _settings.QueueLimit);
+        if (_waiting.Count - _placeless >= _settings.QueueLimit)
+            throw new QueueFullException("sequences", _waiting.Count - _placeless, _settings.QueueLimit);
         if (WaitingTokens >= _settings.QueueTokens)
             throw new QueueFullException("prompt tokens", WaitingTokens, _settings.QueueTokens);
     }
@@ -292,7 +293,13 @@ public sealed class Scheduler
     {
         sequence.State = SequenceState.Waiting;
         Insert(_waiting, sequence);
-        WaitingTokens += sequence.Tokens.Count;
+        CountWaiting(sequence, 1);
+    }
+
+    private void CountWaiting(Sequence sequence, int sign)
+    {
+        WaitingTokens += sign * sequence.Tokens.Count;
+        _placeless += sequence.Spec.SharesPlace ? sign : 0;
     }
 
     /// <summary>A running sequence back to its place in the queue, with its cursors at 0.</summary>
@@ -316,7 +323,7 @@ public sealed class Scheduler
         {
             case SequenceState.Waiting:
                 _waiting.Remove(sequence);
-                WaitingTokens -= sequence.Tokens.Count;
+                CountWaiting(sequence, -1);
                 break;
             case SequenceState.Running:
                 _running.Remove(sequence);
@@ -382,7 +389,7 @@ public sealed class Scheduler
             if (_running.Exists(other => other.Unproven) || (sequence.Unproven && plan.NewSequences.Count > 0) || !TryPlace(plan, sequence))
                 return;
             _waiting.RemoveAt(at);
-            WaitingTokens -= sequence.Tokens.Count;
+            CountWaiting(sequence, -1);
             sequence.State = SequenceState.Running;
             sequence.Id = new SequenceId(++_lastId);
             _admitted.Add(sequence.Id.Value, sequence);
@@ -416,7 +423,7 @@ public sealed class Scheduler
             if (reusable % _blockTokens > 0)
                 partial = leader.Blocks[full];
         }
-        else if (_settings.PrefixCache && !sequence.Spec.BypassCache && !sequence.WantsPromptLogprobs)
+        else if (_settings.PrefixCache && !sequence.Spec.BypassCache && !sequence.NeedsEveryRow)
         {
             PrefixRealm realm = Realm(sequence);
             ReadOnlySpan<int> tokens = sequence.TokenSpan;
@@ -553,6 +560,9 @@ public sealed class Scheduler
             sequence.Unproven = false;
         if (sequence.Spec.MaxNewTokens == 0 && sequence.Computed >= sequence.PromptTokens)
             end = SequenceEnd.Length; // the prompt was all
+        bool embedded = end != SequenceEnd.None && sequence.Spec.Pooling != Pooling.Unspecified;
+        if (embedded && computed.Embedding.Count == 0)
+            throw new StepMismatchException($"Sequence {rows.SequenceId}: a worker answered no vector.");
 
         // 3. What is reported for the first time: after a loss the prompt is computed again.
         int known = Math.Clamp(sequence.ReportedPromptTokens - rows.StartPosition, 0, promptRows);
@@ -563,7 +573,7 @@ public sealed class Scheduler
         Publish(sequence);
         if (end != SequenceEnd.None)
             Finish(sequence);
-        return new SequenceProgress(sequence, Taken(computed.TokenIds, taken), asked ? Taken(computed.Logprobs, taken) : [], prompt, promptRows, end, "");
+        return new SequenceProgress(sequence, Taken(computed.TokenIds, taken), asked ? Taken(computed.Logprobs, taken) : [], prompt, promptRows, end, "") { Embedding = embedded ? computed.Embedding : [] };
     }
 
     private static IReadOnlyList<T> Taken<T>(IReadOnlyList<T> all, int taken) => taken == all.Count ? all : [.. all.Take(taken)];

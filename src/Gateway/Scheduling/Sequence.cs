@@ -41,6 +41,12 @@ public sealed record SequenceSpec
     /// <summary>What its output must be; null = anything. Called once for the sequence.</summary>
     public Func<ITokenConstraint>? Constraint { get; init; }
 
+    /// <summary>Which hidden states make the prompt's vector, where it is embedded and nothing is generated.</summary>
+    public Pooling Pooling { get; init; }
+
+    /// <summary>It stands in the queue beside another of its request, which counts for both.</summary>
+    public bool SharesPlace { get; init; }
+
     /// <summary>They are looked up in the log; else only a draft model guesses, where there is one.</summary>
     public bool LooksUp { get; init; } = true;
 }
@@ -219,11 +225,15 @@ public sealed class Sequence
             ComputedTokens = Computed,
             LongRope = LongRope,
             Drafts = Draft is not null,
+            Pooling = Spec.Pooling,
         };
         announced.TokenIds.AddRange(_tokens);
         return announced;
     }
 
-    /// <summary>Prompt tokens are still to be reported, which needs their rows: a cached prefix would leave them out.</summary>
+    /// <summary>What is to be reported of the prompt needs all its rows: a cached prefix would leave them out.</summary>
+    internal bool NeedsEveryRow => WantsPromptLogprobs || Spec.Pooling is Pooling.Mean or Pooling.First;
+
+    /// <summary>Prompt logprobs are asked for and not all reported.</summary>
     internal bool WantsPromptLogprobs => Spec.PromptLogprobs >= 0 && ReportedPromptTokens < PromptTokens;
 }

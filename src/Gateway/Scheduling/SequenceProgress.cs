@@ -31,7 +31,11 @@ public enum SequenceEnd
 /// <param name="Fault">What failed; empty unless End says so.</param>
 public readonly record struct SequenceProgress(
     Sequence Sequence, IReadOnlyList<int> Tokens, IReadOnlyList<TokenLogprobs> Logprobs, IReadOnlyList<TokenLogprobs> PromptLogprobs, int ComputedPromptTokens,
-    SequenceEnd End, string Fault);
+    SequenceEnd End, string Fault)
+{
+    /// <summary>The prompt's pooled hidden states, where the sequence is embedded and has ended.</summary>
+    public IReadOnlyList<float> Embedding { get; init; } = [];
+}
 
 /// <summary>The workers answered something that no step in flight asked: the group cannot be trusted any more.</summary>
 public sealed class StepMismatchException(string message) : Exception(message);

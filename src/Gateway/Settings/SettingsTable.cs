@@ -88,6 +88,12 @@ internal static partial class SettingsTable
             "How long a stream whose client is gone can be taken up again; 0 = not at all, then leaving cancels the request."),
         Row(Work, nameof(GatewayOptions.ResumeBytes), "--resume-bytes", Bytes(1 << 10, 16L << 30), o => o.ResumeBytes, (o, v) => o with { ResumeBytes = v },
             "Memory over all streams for what may be taken up again; the oldest goes first."),
+        Row(Work, nameof(GatewayOptions.Responses), "--responses", Whole(0, 1_000_000), o => o.Responses, (o, v) => o with { Responses = v },
+            "Answers of /v1/responses that are kept in memory, for previous_response_id and GET; the oldest goes first. 0 = none is."),
+        Row(Work, nameof(GatewayOptions.ResponseBytes), "--response-bytes", Bytes(1 << 10, 16L << 30), o => o.ResponseBytes, (o, v) => o with { ResponseBytes = v },
+            "Memory over all answers that are kept, each with its conversation; the oldest goes first."),
+        Row(Work, nameof(GatewayOptions.ResponseAge), "--response-age", Duration(TimeSpan.FromSeconds(1), TimeSpan.FromHours(8760)), o => o.ResponseAge, (o, v) => o with { ResponseAge = v },
+            "How long an answer is kept."),
 
         Row(Faults, nameof(GatewayOptions.OnRankLoss), "--on-rank-loss", Word(Words.RankLosses), o => o.OnRankLoss, (o, v) => o with { OnRankLoss = v },
             "What happens when a worker is lost: it is started again and what ran goes on (restart); the group stays down and requests are refused, though the process lives (fail); the workers that are left go on, and all of them again when nothing runs (shrink)."),

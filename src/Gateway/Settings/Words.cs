@@ -72,6 +72,10 @@ public static class Words
     public static Words<LinkTransport> LinkTransports { get; } = new(
         (LinkTransport.SharedMemory, "shm"), (LinkTransport.CudaIpc, "cuda-ipc"), (LinkTransport.Ring, "ring"));
 
+    /// <summary>Ways to pool hidden states.</summary>
+    public static Words<Checkpoint.Config.Pooling> Poolings { get; } = new(
+        (Checkpoint.Config.Pooling.Last, "last"), (Checkpoint.Config.Pooling.Mean, "mean"), (Checkpoint.Config.Pooling.First, "first"));
+
     /// <summary>Ways to guess tokens ahead.</summary>
     public static Words<Speculation> Speculations { get; } = new((Speculation.Off, "off"), (Speculation.Ngram, "ngram"));
 }

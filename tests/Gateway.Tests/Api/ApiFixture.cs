@@ -6,6 +6,8 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Routing.Patterns;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -57,6 +59,11 @@ internal sealed class ApiFixture : IAsyncDisposable
     public Control.ControlClient Control { get; }
 
     public InferenceEngine Engine => _app.Services.GetRequiredService<InferenceEngine>();
+
+    /// <summary>Every HTTP route that has a method of its own; gRPC's are not among them.</summary>
+    public IEnumerable<RoutePattern> Routes => _app.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
+        .Where(route => route.Metadata.GetMetadata<Grpc.AspNetCore.Server.GrpcMethodMetadata>() is null && route.Metadata.GetMetadata<IHttpMethodMetadata>() is not null && !route.RoutePattern.RawText!.Contains("unimplemented", StringComparison.OrdinalIgnoreCase) && route.RoutePattern.ParameterPolicies.Count == 0)
+        .Select(route => route.RoutePattern);
 
     public Task StopAsync() => _app.StopAsync();
 
@@ -133,6 +140,42 @@ internal sealed class ApiFixture : IAsyncDisposable
         return [.. events.Select(one =>
         {
             using JsonDocument document = JsonDocument.Parse(one["data: ".Length..]);
+            return document.RootElement.Clone();
+        })];
+    }
+
+    /// <summary>Posts JSON and reads a stream of named events; checks that each is its name, its data and, where the stream can be resumed, its id.</summary>
+    public async Task<List<(string Name, JsonElement Data)>> NamedStreamAsync(string path, string json)
+    {
+        using HttpResponseMessage response = await SendAsync(path, json);
+        string text = await response.Content.ReadAsStringAsync();
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), text);
+        Assert.That(response.Content.Headers.ContentType!.MediaType, Is.EqualTo("text/event-stream"));
+        List<(string, JsonElement)> events = [];
+        foreach (string[] lines in text[..^2].Split("\n\n").Select(one => one.Split('\n')).Where(lines => !lines[0].StartsWith(':')))
+        {
+            Assert.That(lines[0], Does.StartWith("event: "));
+            Assert.That(lines[1], Does.StartWith("data: "));
+            if (lines.Length > 2)
+                Assert.That(lines[2], Does.Match($"^id: .+:{events.Count + 1}$"));
+            using JsonDocument document = JsonDocument.Parse(lines[1]["data: ".Length..]);
+            events.Add((lines[0]["event: ".Length..], document.RootElement.Clone()));
+            Assert.That(document.RootElement.GetProperty("type").GetString(), Is.EqualTo(events[^1].Item1), "the name is the type");
+        }
+        return events;
+    }
+
+    /// <summary>Posts JSON and reads a stream of lines of JSON.</summary>
+    public async Task<List<JsonElement>> LinesAsync(string path, string json)
+    {
+        using HttpResponseMessage response = await SendAsync(path, json);
+        string text = await response.Content.ReadAsStringAsync();
+        Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), text);
+        Assert.That(response.Content.Headers.ContentType!.MediaType, Is.EqualTo("application/x-ndjson"));
+        Assert.That(text, Does.EndWith("\n"));
+        return [.. text[..^1].Split('\n').Select(line =>
+        {
+            using JsonDocument document = JsonDocument.Parse(line);
             return document.RootElement.Clone();
         })];
     }

@@ -230,14 +230,6 @@ public sealed class GrpcTests
     }
 
     [Test]
-    public async Task Methods_NotImplemented_AnswerUnimplementedByName()
-    {
-        await using ApiFixture api = await ApiFixture.StartAsync();
-        RpcException? embed = await Assert.ThrowsAsync<RpcException>(async () => await api.Inference.EmbedAsync(new EmbedRequest()));
-        Assert.That((embed!.StatusCode, embed.Status.Detail), Is.EqualTo((StatusCode.Unimplemented, "'tpserve.v1.Inference/Embed' is not implemented in this release.")));
-    }
-
-    [Test]
     public async Task ResumeStream_AfterAnEvent_GivesTheRestWithItsNumbers()
     {
         await using ApiFixture api = await ApiFixture.StartAsync();

@@ -6,7 +6,7 @@ using System.Text.Json;
 using System.Threading.Channels;
 using Microsoft.AspNetCore.Http;
 using NUnit.Framework;
-using TpServe.Gateway.Api.OpenAi;
+using TpServe.Gateway.Api;
 using TpServe.Gateway.Tests.Engine;
 
 namespace TpServe.Gateway.Tests.Api;
@@ -148,5 +148,22 @@ public sealed class HttpConventionTests
         using (Stream writer = encoding switch { "gzip" => new GZipStream(compressed, CompressionLevel.Optimal), "deflate" => new ZLibStream(compressed, CompressionLevel.Optimal), _ => new BufferedStream(compressed) })
             writer.Write(bytes);
         return compressed.ToArray();
+    }
+
+    [TestCase("/v1/completions", """{"prompt":"a","max_tokens":1}""")]
+    [TestCase("/v1/chat/completions", """{"messages":[{"role":"user","content":"a"}],"max_tokens":1}""")]
+    [TestCase("/tokenize", """{"prompt":"a"}""")]
+    [TestCase("/v1/messages", """{"messages":[{"role":"user","content":"a"}],"max_tokens":1}""")]
+    public async Task Body_WhateverItsHeaderCallsIt_IsReadAsJson(string path, string json)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        foreach (string? kind in new[] { "application/x-www-form-urlencoded", "text/plain", "application/json", null }) // the first is curl's, the last may be a script's
+        {
+            using ByteArrayContent body = new(Encoding.UTF8.GetBytes(json));
+            if (kind is not null)
+                body.Headers.ContentType = new MediaTypeHeaderValue(kind);
+            using HttpResponseMessage response = await api.Http.PostAsync(path, body);
+            Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK), kind);
+        }
     }
 }

@@ -174,6 +174,7 @@ public sealed class HttpErrorTests
 
     [TestCase("/v1/completions", "POST, OPTIONS")]
     [TestCase("/v1/chat/completions", "POST, OPTIONS")]
+    [TestCase("/v1/embeddings", "POST, OPTIONS")]
     [TestCase("/tokenize", "POST, OPTIONS")]
     [TestCase("/detokenize", "POST, OPTIONS")]
     [TestCase("/v1/models", "GET, HEAD, OPTIONS")]

@@ -53,6 +53,9 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
     /// <summary>The logprob that the fake reports for a token at a position.</summary>
     public static float Logprob(int position, int token) => -0.1f - ((position * 31 + token * 7) % 97) / 13f;
 
+    /// <summary>The vector that the fake reports: of the last token, what it says of the tokens' sum and count otherwise.</summary>
+    public static float[] Vector(Pooling pooling, IReadOnlyList<int> tokens) => [(int)pooling, tokens[^1], tokens.Sum(), tokens.Count];
+
     /// <summary>Begins the next life.</summary>
     public void Start()
     {
@@ -273,6 +276,8 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
                 for (int i = rows.StartPosition; i < Math.Min(rows.StartPosition + rows.Tokens, whole.Sampling.PromptTokens); i++)
                     answer.PromptLogprobs.Add(i == 0 ? new TokenLogprobs() : Logprobs(i, Tokens[i], whole.PromptLogprobs));
             Computed += rows.Tokens;
+            if (whole.Pooling != Pooling.Unspecified && Computed == Tokens.Count)
+                answer.Embedding.AddRange(Vector(whole.Pooling, Tokens));
             for (int right = 0; rows.Sample; right++)
             {
                 int token = next(whole, Tokens);

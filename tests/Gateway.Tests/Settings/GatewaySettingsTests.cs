@@ -89,6 +89,8 @@ public sealed class GatewaySettingsTests
     [TestCase("--on-rank-loss", "shrink", nameof(GatewayOptions.OnRankLoss), OnRankLoss.Shrink)]
     [TestCase("--recoveries", "0", nameof(GatewayOptions.Recoveries), 0)]
     [TestCase("--resume-bytes", "1GiB", nameof(GatewayOptions.ResumeBytes), 1L << 30)]
+    [TestCase("--responses", "0", nameof(GatewayOptions.Responses), 0)]
+    [TestCase("--response-bytes", "1MiB", nameof(GatewayOptions.ResponseBytes), 1L << 20)]
     public void Read_Flag_SetsItsPropertyAlone(string flag, string text, string property, object expected)
     {
         GatewayOptions options = ReadFlags(flag, text), defaults = new();
@@ -269,6 +271,8 @@ public sealed class GatewaySettingsTests
     [TestCase("--grpc", "127.0.0.1:-1")]
     [TestCase("--threads", "-1")]
     [TestCase("--resume-bytes", "100")]
+    [TestCase("--responses", "-1")]
+    [TestCase("--response-age", "0s")]
     [TestCase("--kv-cache", "0")]
     [TestCase("--kv-cache", "0MiB")]
     [TestCase("--kv-cache", "2GB")]

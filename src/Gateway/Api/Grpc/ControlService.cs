@@ -51,6 +51,7 @@ public sealed class ControlService(
                     Hidden = model.Config.Hidden,
                     Heads = model.Config.Heads,
                     KvHeads = model.Config.KvHeads,
+                    Pooling = model.Pooling.Unserved is null ? Words.Poolings.Of(model.Pooling.Pooling) : "",
                 }),
             },
         });

@@ -17,6 +17,7 @@ public sealed class ErrorInterceptor(ServingSettings settings, InferenceEngine e
         TRequest request, ServerCallContext context, UnaryServerMethod<TRequest, TResponse> continuation)
     {
         MalformedMessages.MarkRead(context);
+        MessageCompression.Choose(context);
         try
         {
             return await continuation(request, context);
@@ -33,6 +34,7 @@ public sealed class ErrorInterceptor(ServingSettings settings, InferenceEngine e
         ServerStreamingServerMethod<TRequest, TResponse> continuation)
     {
         MalformedMessages.MarkRead(context);
+        MessageCompression.Choose(context);
         try
         {
             await continuation(request, responseStream, context);

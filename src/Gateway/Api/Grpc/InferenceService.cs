@@ -49,8 +49,11 @@ public sealed class InferenceService(
     }
 
     /// <inheritdoc/>
-    public override Task<EmbedResponse> Embed(EmbedRequest request, ServerCallContext context) =>
-        throw RequestRejectedException.Unimplemented("tpserve.v1.Inference/Embed");
+    public override async Task<EmbedResponse> Embed(EmbedRequest request, ServerCallContext context)
+    {
+        ValidatedRequest valid = await parser.ParseAsync(WithRoom(request), Deadline(context), context.CancellationToken);
+        return replies.Embeddings(valid, await EmbeddingResult.CollectAsync(engine, valid, context.CancellationToken));
+    }
 
     /// <inheritdoc/>
     public override Task ResumeStream(ResumeStreamRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>

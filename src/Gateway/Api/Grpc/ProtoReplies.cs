@@ -40,6 +40,19 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts, ServingSe
         return response;
     }
 
+    /// <summary>Vectors.</summary>
+    public EmbedResponse Embeddings(ValidatedRequest request, EmbeddingResult result)
+    {
+        EmbedResponse response = new() { RequestId = request.RequestId, Model = model.Name, PromptTokens = result.Totals.PromptTokens, CachedTokens = result.Totals.CachedTokens };
+        foreach (float[] vector in result.Vectors)
+        {
+            Embedding reply = new();
+            reply.Values.AddRange(vector);
+            response.Embeddings.Add(reply);
+        }
+        return response;
+    }
+
     /// <summary>Sampling values in force.</summary>
     public static SamplingOptions Sampling(SamplingParameters sampling, int outputs) => new()
     {

@@ -1,4 +1,3 @@
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using TpServe.Gateway.Api.OpenAi.Bodies;
@@ -9,11 +8,14 @@ namespace TpServe.Gateway.Api.OpenAi;
 /// <summary>JSON of the HTTP API, generated at build. Floats are written as the shortest text that reads back to the same bits.</summary>
 [JsonSerializable(typeof(CompletionBody))]
 [JsonSerializable(typeof(ChatBody))]
+[JsonSerializable(typeof(EmbeddingBody))]
 [JsonSerializable(typeof(TokenizeBody))]
 [JsonSerializable(typeof(DetokenizeBody))]
 [JsonSerializable(typeof(CompletionReply))]
 [JsonSerializable(typeof(ChatReply))]
 [JsonSerializable(typeof(ChatChunk))]
+[JsonSerializable(typeof(EmbeddingReply))]
+[JsonSerializable(typeof(float[]))] // a vector as numbers
 [JsonSerializable(typeof(ModelReply))]
 [JsonSerializable(typeof(ModelListReply))]
 [JsonSerializable(typeof(TokenizeReply))]
@@ -25,14 +27,11 @@ namespace TpServe.Gateway.Api.OpenAi;
 [JsonSerializable(typeof(int))]
 internal sealed partial class OpenAiJson : JsonSerializerContext
 {
-    /// <summary>Letters of every language as they are: answers are JSON of their own, never part of a page.</summary>
-    public static JavaScriptEncoder Letters { get; } = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
-
     /// <summary>The JSON of requests and answers.</summary>
     public static OpenAiJson Api { get; } = new(new JsonSerializerOptions
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         MaxDepth = 64,
-        Encoder = Letters,
+        Encoder = JsonBody.Letters,
     });
 }

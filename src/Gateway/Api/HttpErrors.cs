@@ -1,12 +1,11 @@
 using System.Globalization;
 using Grpc.Core;
-using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 
-namespace TpServe.Gateway.Api.OpenAi;
+namespace TpServe.Gateway.Api;
 
-/// <summary>Turns exceptions of the endpoints into OpenAI error bodies; the only place that does.</summary>
+/// <summary>Turns exceptions of the endpoints into error bodies of the route's dialect; the only place that does.</summary>
 public sealed class HttpErrors(ServingSettings settings, InferenceEngine engine, ILogger<HttpErrors> log)
 {
     /// <summary>The handler, with its failures answered.</summary>
@@ -26,38 +25,39 @@ public sealed class HttpErrors(ServingSettings settings, InferenceEngine engine,
         }
         catch (Exception failure)
         {
-            ApiError error = ApiError.From(failure, engine.TimeToRoom() ?? settings.RetryAfter);
-            if (error.IsInternal)
-                ApiLog.Failed(log, http.Request.Path, failure);
-            else
-                ApiLog.Refused(log, http.Request.Path, $"{error.Status}", error.Reason, error.Message);
+            ApiError error = Tell(http, failure);
             await AnswerAsync(http, error.HttpStatus, error);
         }
     };
 
+    /// <summary>The failure as clients see it, after the log has heard of it.</summary>
+    public ApiError Tell(HttpContext http, Exception failure)
+    {
+        ArgumentNullException.ThrowIfNull(http);
+        ApiError error = ErrorDialect.Of(http).Named(ApiError.From(failure, engine.TimeToRoom() ?? settings.RetryAfter));
+        if (error.IsInternal)
+            ApiLog.Failed(log, http.Request.Path, failure);
+        else
+            ApiLog.Refused(log, http.Request.Path, $"{error.Status}", error.Reason, error.Message);
+        return error;
+    }
+
     /// <summary>Writes the error as a whole answer, or, where a stream has begun, as its last event.</summary>
     public static async Task AnswerAsync(HttpContext http, int status, ApiError error)
     {
-        ErrorReply reply = new(new ErrorReply.Detail(error.Message, Type(status), error.Field, error.Reason.ToLowerInvariant()));
+        ArgumentNullException.ThrowIfNull(http);
+        ArgumentNullException.ThrowIfNull(error);
+        ErrorDialect dialect = ErrorDialect.Of(http);
         if (http.Response.HasStarted)
         {
-            await new SseStream(http).WriteAsync(reply, OpenAiJson.Api.ErrorReply);
+            await dialect.EndStreamAsync(http, status, error);
             return;
         }
         http.Response.StatusCode = status;
         if (error.RetryAfter is { } delay)
             http.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(delay.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         if (error.IsFinal)
-            http.Response.Headers["x-should-retry"] = "false"; // OpenAI's clients heed it
-        await JsonBody.WriteAsync(http, reply, OpenAiJson.Api.ErrorReply);
+            http.Response.Headers["x-should-retry"] = "false"; // OpenAI's and Anthropic's clients heed it
+        await dialect.AnswerAsync(http, status, error);
     }
-
-    private static string Type(int status) => status switch
-    {
-        401 => "authentication_error",
-        403 => "permission_error",
-        429 => "rate_limit_error",
-        >= 500 => "server_error",
-        _ => "invalid_request_error",
-    };
 }

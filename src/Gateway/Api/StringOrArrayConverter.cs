@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
-namespace TpServe.Gateway.Api.OpenAi;
+namespace TpServe.Gateway.Api;
 
 /// <summary>"a" or ["a", "b"] as a list.</summary>
 internal sealed class StringOrArrayConverter : JsonConverter<List<string>>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using System.Text.Unicode;
@@ -7,11 +8,14 @@ using Grpc.Core;
 using Microsoft.AspNetCore.Http.Features;
 using TpServe.Gateway.Requests;
 
-namespace TpServe.Gateway.Api.OpenAi;
+namespace TpServe.Gateway.Api;
 
 /// <summary>Reads a request's JSON body: bounded, valid UTF-8, and with faults that name field and place. Writes an answer's.</summary>
 internal static class JsonBody
 {
+    /// <summary>Letters of every language as they are: answers are JSON of their own, never part of a page.</summary>
+    public static JavaScriptEncoder Letters { get; } = JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+
     /// <summary>The body as T.</summary>
     /// <exception cref="BadHttpRequestException">The body is longer than the limit (413).</exception>
     /// <exception cref="RequestRejectedException">It is not the JSON expected.</exception>
@@ -52,6 +56,47 @@ internal static class JsonBody
         {
             throw RequestRejectedException.Invalid(field, $"'{field}' is not valid Unicode: an escape stands for half of a surrogate pair.");
         }
+    }
+
+    /// <summary>The text of a member; null = there is none.</summary>
+    /// <exception cref="RequestRejectedException">It is no string.</exception>
+    public static string? Text(JsonElement element, string member, string field) =>
+        !element.TryGetProperty(member, out JsonElement value) || value.ValueKind == JsonValueKind.Null ? null
+        : value.ValueKind == JsonValueKind.String ? Text(value, $"{field}.{member}")
+        : throw RequestRejectedException.Invalid($"{field}.{member}", $"'{field}.{member}' must be a string.");
+
+    /// <summary>The text of a member.</summary>
+    /// <exception cref="RequestRejectedException">There is none, or it is no string.</exception>
+    public static string RequiredText(JsonElement element, string member, string field) =>
+        Text(element, member, field) ?? throw RequestRejectedException.Invalid($"{field}.{member}", $"'{field}.{member}' must be set.");
+
+    /// <summary>Whether an answer can hold the element: an escape may stand for half of a surrogate pair.</summary>
+    public static bool CanBeTold(JsonElement element)
+    {
+        try
+        {
+            using Utf8JsonWriter writer = new(Stream.Null);
+            element.WriteTo(writer);
+            return true;
+        }
+        catch (InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Refuses what an answer cannot hold.</summary>
+    public static void RequireTellable(JsonElement? element, string field)
+    {
+        if (element is { } given && !CanBeTold(given))
+            throw RequestRejectedException.Invalid(field, $"'{field}' is not valid Unicode: an escape stands for half of a surrogate pair.");
+    }
+
+    /// <summary>Refuses what is no object.</summary>
+    public static void RequireObject(JsonElement element, string field)
+    {
+        if (element.ValueKind != JsonValueKind.Object)
+            throw RequestRejectedException.Invalid(field, $"'{field}' must be an object.");
     }
 
     private static async Task<byte[]> ReadBytesAsync(HttpContext http, int limitBytes)

@@ -5,14 +5,12 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Microsoft.Extensions.Primitives;
-using TpServe.Gateway.Api.OpenAi.Bodies;
-using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 
-namespace TpServe.Gateway.Api.OpenAi;
+namespace TpServe.Gateway.Api;
 
-/// <summary>Server-sent events as OpenAI writes them: "data: JSON", an empty line, and at the end "data: [DONE]".</summary>
+/// <summary>Server-sent events: the event's name where the dialect has names, "data: JSON", an empty line, and at the end, where the dialect has it, "data: [DONE]".</summary>
 /// <remarks>
 /// The answer's head goes out with the first event, so that a failure before it can still have a status. Events of a stream that can be resumed carry
 /// an id, "REQUEST:SEQ", counted from 1: a client that comes back with it as Last-Event-ID is told what came after it.
@@ -27,14 +25,19 @@ internal sealed class SseStream(HttpContext http, string? requestId = null, long
     private long _seq;
 
     /// <summary>Sends one event.</summary>
-    public async Task WriteAsync<T>(T value, JsonTypeInfo<T> type)
+    /// <param name="value">Its data.</param>
+    /// <param name="type">How that is JSON.</param>
+    /// <param name="name">Its name; null = it has none.</param>
+    public async Task WriteAsync<T>(T value, JsonTypeInfo<T> type, string? name = null)
     {
         if (++_seq <= seen)
             return;
         Begin();
         PipeWriter body = http.Response.BodyWriter;
+        if (name is not null)
+            body.Write(Encoding.ASCII.GetBytes($"event: {name}\n"));
         body.Write("data: "u8);
-        using (Utf8JsonWriter writer = new(body, new JsonWriterOptions { Encoder = OpenAiJson.Letters }))
+        using (Utf8JsonWriter writer = new(body, new JsonWriterOptions { Encoder = JsonBody.Letters }))
             JsonSerializer.Serialize(writer, value, type);
         EndEvent(body);
         await body.FlushAsync(http.RequestAborted);
@@ -76,13 +79,21 @@ internal sealed class SseStream(HttpContext http, string? requestId = null, long
         await http.Response.BodyWriter.FlushAsync(http.RequestAborted);
     }
 
+    /// <summary>The stream has come to its end, which its last event has told.</summary>
+    /// <exception cref="RequestRejectedException">The client says that it has seen more than there was.</exception>
+    public void End()
+    {
+        if (_seq < seen)
+            throw RequestRejectedException.Invalid("Last-Event-ID", string.Create(CultureInfo.InvariantCulture, $"'Last-Event-ID' names event {seen}; the stream has {_seq}."));
+        Begin(); // a client that has seen everything gets an empty stream
+    }
+
     /// <summary>Sends the mark of a stream that has come to its end.</summary>
     /// <exception cref="RequestRejectedException">The client says that it has seen more than there was.</exception>
     public async Task DoneAsync()
     {
-        if (++_seq < seen)
-            throw RequestRejectedException.Invalid("Last-Event-ID", string.Create(CultureInfo.InvariantCulture, $"'Last-Event-ID' names event {seen}; the stream has {_seq}."));
-        Begin();
+        _seq++;
+        End();
         http.Response.BodyWriter.Write("data: [DONE]"u8);
         EndEvent(http.Response.BodyWriter);
         await http.Response.BodyWriter.FlushAsync(http.RequestAborted);
@@ -127,20 +138,4 @@ internal static class ResumedStream
         await present(http, seen, engine.ResumeAsync(requestId, http.RequestAborted));
         return true;
     }
-}
-
-/// <summary>Whether an answer is streamed, and whether the stream tells its usage.</summary>
-internal readonly record struct StreamChoice(bool Streams, bool TellsUsage)
-{
-    /// <summary>What a body asks for.</summary>
-    public static StreamChoice Of(GenerationBody body)
-    {
-        bool streams = body.Stream ?? false;
-        if (body.StreamOptions is not null && !streams)
-            throw RequestRejectedException.Invalid("stream_options", "'stream_options' needs 'stream' to be true.");
-        return new StreamChoice(streams, body.StreamOptions?.IncludeUsage ?? false);
-    }
-
-    /// <summary>The usage member of chunks before the last: null where the last will have one, else no such member.</summary>
-    public UsageReply? UsageOfChunks => TellsUsage ? UsageReply.NotYet : null;
 }

@@ -1,7 +1,7 @@
 using Microsoft.Extensions.Primitives;
 using TpServe.Gateway.Requests;
 
-namespace TpServe.Gateway.Api.OpenAi;
+namespace TpServe.Gateway.Api;
 
 /// <summary>X-Request-Id: what a client or a proxy calls one HTTP call, or what the server does; the answer carries it.</summary>
 /// <remarks>It names the request in logs, in Abort and in events too, unless the body has a request_id of its own.</remarks>

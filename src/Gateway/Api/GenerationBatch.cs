@@ -4,7 +4,7 @@ using TpServe.Gateway.Answers;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 
-namespace TpServe.Gateway.Api.OpenAi;
+namespace TpServe.Gateway.Api;
 
 /// <summary>The requests of one HTTP call, run together; the first failure ends them all.</summary>
 internal static class GenerationBatch
