@@ -37,7 +37,10 @@ public sealed class ChatClientTests
             FrequencyPenalty = 0.2f,
             ModelId = "mine",
             ResponseFormat = ChatResponseFormat.Json,
-            Tools = [AIFunctionFactory.Create(GetWeather, "get_weather")],
+            Tools =
+            [
+                AIFunctionFactory.Create(GetWeather, new AIFunctionFactoryOptions { Name = "get_weather", AdditionalProperties = new Dictionary<string, object?> { ["strict"] = true } }),
+            ],
             ToolMode = ChatToolMode.RequireSpecific("get_weather"),
             AllowMultipleToolCalls = true,
             Reasoning = new ReasoningOptions { Effort = ReasoningEffort.Low },
@@ -50,9 +53,9 @@ public sealed class ChatClientTests
             Assert.That((request.Stopping.MaxTokens, request.Model), Is.EqualTo((11, "mine")));
             Assert.That(request.Stopping.Stop, Is.EqualTo(new[] { "\n", "END" }));
             Assert.That(request.Constraint.JsonObject, Is.True);
-            Assert.That((request.Tools[0].Name, request.Tools[0].Description), Is.EqualTo(("get_weather", "The weather of a city")));
+            Assert.That((request.Tools[0].Name, request.Tools[0].Description, request.Tools[0].Strict), Is.EqualTo(("get_weather", "The weather of a city", true)));
             Assert.That((request.ToolChoice.Mode, request.ToolChoice.Name), Is.EqualTo((ToolChoice.Types.Mode.Function, "get_weather")));
-            Assert.That(request.TemplateVariables.Fields["reasoning_effort"].StringValue, Is.EqualTo("low"));
+            Assert.That((request.ReasoningEffort, request.ParallelToolCalls, request.HasIncludeReasoning), Is.EqualTo(("low", true, false)));
         });
         using JsonDocument schema = JsonDocument.Parse(request.Tools[0].ParametersJsonSchema);
         Assert.That(schema.RootElement.GetProperty("properties").GetProperty("city").GetProperty("type").GetString(), Is.EqualTo("string"));

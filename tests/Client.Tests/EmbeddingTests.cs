@@ -9,7 +9,7 @@ public sealed class EmbeddingTests
 {
     private static EmbedResponse Lengths(EmbedRequest request)
     {
-        EmbedResponse response = new() { PromptTokens = request.Texts.Sum(text => text.Length) };
+        EmbedResponse response = new() { PromptTokens = request.Texts.Sum(text => text.Length), Model = request.Model };
         response.Embeddings.AddRange(request.Texts.Select(text => new Protos.V1.Embedding { Values = { text.Length, 0.5f } }));
         return response;
     }

@@ -31,7 +31,7 @@ public enum Feature
 public sealed class NeedsAttribute(Feature feature) : NUnitAttribute, IApplyToTest
 {
     // The one place that says what the server lacks.
-    private static readonly Feature[] s_lacking = [Feature.Tools, Feature.Embeddings, Feature.Responses, Feature.Ollama, Feature.Messages, Feature.GrpcWeb];
+    private static readonly Feature[] s_lacking = [];
 
     /// <summary>Ignores the running test while the server lacks a feature; for tests whose cases need different ones.</summary>
     public static void Require(Feature needed)

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Google.Protobuf.WellKnownTypes;
 using Microsoft.Extensions.AI;
 using TpServe.Protos.V1;
 
@@ -98,6 +97,8 @@ internal static class ChatRequestMapping
             Tool declared = new() { Name = function.Name, ParametersJsonSchema = function.JsonSchema.GetRawText() };
             if (function.Description is { Length: > 0 } description)
                 declared.Description = description;
+            if (function.AdditionalProperties.TryGetValue("strict", out object? strict))
+                declared.Strict = strict as bool? ?? throw Unserved($"Tools: \"{function.Name}\" has strict = {strict}; only true and false");
             request.Tools.Add(declared);
         }
         request.ToolChoice = options.ToolMode switch
@@ -109,18 +110,19 @@ internal static class ChatRequestMapping
             RequiredChatToolMode => new ToolChoice { Mode = ToolChoice.Types.Mode.Required },
             { } other => throw Unserved($"ToolMode {other.GetType()}: only auto, none and required"),
         };
-        if (options.AllowMultipleToolCalls == false && request.Tools.Count > 0)
-            throw Unserved("AllowMultipleToolCalls = false: only as many calls as the model makes");
+        if (options.AllowMultipleToolCalls is { } multiple)
+            request.ParallelToolCalls = multiple;
     }
 
-    // The effort is a variable of the chat template, under the name that templates know.
     private static void SetReasoning(ChatRequest request, ReasoningOptions? reasoning)
     {
         if (reasoning?.Output == ReasoningOutput.Summary)
             throw Unserved("Reasoning.Output Summary: only all of the reasoning, or none");
+        if (reasoning?.Output is { } output)
+            request.IncludeReasoning = output == ReasoningOutput.Full;
         if (reasoning?.Effort is not { } effort)
             return;
-        string word = effort switch
+        request.ReasoningEffort = effort switch
         {
             ReasoningEffort.None => "none",
             ReasoningEffort.Low => "low",
@@ -128,10 +130,6 @@ internal static class ChatRequestMapping
             ReasoningEffort.High => "high",
             _ => throw Unserved($"Reasoning.Effort {effort}: only None, Low, Medium and High"),
         };
-        request.TemplateVariables ??= new Struct();
-        request.TemplateVariables.Fields["reasoning_effort"] = Value.ForString(word);
-        if (effort == ReasoningEffort.None)
-            request.TemplateVariables.Fields["enable_thinking"] = Value.ForBool(false);
     }
 
     private static NotSupportedException Unserved(string what) => new($"ChatOptions.{what} can be sent to TpServe.");

@@ -28,7 +28,6 @@ public sealed class TpServeEmbeddingGenerator : IEmbeddingGenerator<string, Embe
     {
         ArgumentNullException.ThrowIfNull(values);
         EmbedRequest request = Request(options);
-        string? model = request.HasModel ? request.Model : null;
         GeneratedEmbeddings<Embedding<float>> embeddings = [];
         long tokens = 0;
         foreach (string[] texts in values.Chunk(MostTexts))
@@ -37,7 +36,7 @@ public sealed class TpServeEmbeddingGenerator : IEmbeddingGenerator<string, Embe
             if (answer.Embeddings.Count != texts.Length)
                 throw TpServeException.OfStream($"The server gave {answer.Embeddings.Count} vectors for {texts.Length} texts.");
             DateTimeOffset now = _client.Time.GetUtcNow();
-            embeddings.AddRange(answer.Embeddings.Select(vector => new Embedding<float>(vector.Values.ToArray()) { CreatedAt = now, ModelId = model }));
+            embeddings.AddRange(answer.Embeddings.Select(vector => new Embedding<float>(vector.Values.ToArray()) { CreatedAt = now, ModelId = answer.Model }));
             tokens += answer.PromptTokens;
         }
         embeddings.Usage = new UsageDetails { InputTokenCount = tokens, TotalTokenCount = tokens };
