@@ -29,7 +29,8 @@ public sealed class PackageTests
         string configuration = typeof(PackageTests).Assembly.GetCustomAttribute<AssemblyConfigurationAttribute>()!.Configuration;
         using TemporaryFolder folder = new();
         using Process pack = Process.Start(new ProcessStartInfo(
-            "dotnet", ["pack", Path.Combine(TestData.Repository, "src", "Client"), "-c", configuration, "--no-build", "-nodeReuse:false", "-o", folder.Path]) { RedirectStandardOutput = true })!;
+            "dotnet", ["pack", Path.Combine(TestData.Repository, "src", "Client"), "-c", configuration, "--no-build", "-nodeReuse:false", "-o", folder.Path])
+        { RedirectStandardOutput = true })!;
         Task<string> output = pack.StandardOutput.ReadToEndAsync();
         try
         {

@@ -181,7 +181,7 @@ public sealed class Scheduler
                 continue;
             if (guesses > 0)
                 guesses = Grow(sequence, 1 + guesses) - 1;
-            PlanRows(plan, sequence, tokens, held, found.IsEmpty ? [] : found[..guesses], found.IsEmpty ? guesses : 0);
+            plan.Sequences.Add(sequence.Plan(tokens, held, found.IsEmpty ? [] : found[..guesses], found.IsEmpty ? guesses : 0));
             room -= one ? guesses : tokens;
         }
 
@@ -398,7 +398,8 @@ public sealed class Scheduler
                 sequence.Draft ??= _drafts?.Attend();
             plan.NewSequences.Add(sequence.Announce());
             int tokens = Math.Min(Math.Min(sequence.Plannable, room), _settings.ChunkTokens);
-            room -= PlanRows(plan, sequence, tokens, heldBefore: 0);
+            plan.Sequences.Add(sequence.Plan(tokens, heldBefore: 0));
+            room -= tokens;
         }
     }
 
@@ -486,25 +487,6 @@ public sealed class Scheduler
         if (!found.IsEmpty)
             return found.Length;
         return sequence.Draft is { } record ? _drafts!.Choose(record, sequence.Known, Math.Min(most, sequence.Spec.DraftTokens)) : 0;
-    }
-
-    private static int PlanRows(StepPlan plan, Sequence sequence, int tokens, int heldBefore, ReadOnlySpan<int> draft = default, int draftTokens = 0)
-    {
-        int start = sequence.Planned;
-        bool sample = start + tokens == sequence.Known && sequence.SamplesLeft > 0;
-        SequenceStep rows = new() { SequenceId = sequence.Id.Value, StartPosition = start, Tokens = tokens, Sample = sample, DraftTokens = draftTokens };
-        for (int block = heldBefore; block < sequence.Blocks.Count; block++)
-            rows.NewBlocks.Add(sequence.Blocks[block].Value);
-        foreach (int guess in draft)
-            rows.DraftIds.Add(guess);
-        if (sample && sequence.Constraint is { } constraint)
-            (rows.Allowed, rows.Forced) = (constraint.AllowedAfter(draft.Length), draft.Length > 0);
-        plan.Sequences.Add(rows);
-        sequence.Planned += tokens;
-        sequence.DraftInFlight = draft.Length + draftTokens > 0;
-        if (sample)
-            sequence.SamplesInFlight++;
-        return tokens;
     }
 
     private static void Check(StepPlan plan, SequenceStep rows, SequenceResult computed)

@@ -195,6 +195,28 @@ public sealed class Sequence
         return GeneratedTokens >= Spec.MaxNewTokens ? SequenceEnd.Length : SequenceEnd.None;
     }
 
+    /// <summary>Its rows in the next step, after which the cursors stand.</summary>
+    /// <param name="tokens">Tokens to compute.</param>
+    /// <param name="heldBefore">Blocks that the workers know of.</param>
+    /// <param name="draft">Guesses after them, or what the constraint forces.</param>
+    /// <param name="draftTokens">Guesses that the draft model is to make.</param>
+    internal SequenceStep Plan(int tokens, int heldBefore, ReadOnlySpan<int> draft = default, int draftTokens = 0)
+    {
+        bool sample = Planned + tokens == Known && SamplesLeft > 0;
+        SequenceStep rows = new() { SequenceId = Id.Value, StartPosition = Planned, Tokens = tokens, Sample = sample, DraftTokens = draftTokens };
+        for (int block = heldBefore; block < _blocks.Count; block++)
+            rows.NewBlocks.Add(_blocks[block].Value);
+        foreach (int guess in draft)
+            rows.DraftIds.Add(guess);
+        if (sample && Constraint is { } constraint)
+            (rows.Allowed, rows.Forced) = (constraint.AllowedAfter(draft.Length), draft.Length > 0);
+        Planned += tokens;
+        DraftInFlight = draft.Length + draftTokens > 0;
+        if (sample)
+            SamplesInFlight++;
+        return rows;
+    }
+
     internal void Hold(BlockId block) => _blocks.Add(block);
 
     /// <summary>Back to the start: it holds nothing, and nothing of it is planned or computed. The log stays.</summary>
