@@ -53,7 +53,7 @@ internal static class RequestTranslation
                     "max_completion_tokens", $"'max_completion_tokens' is {most} and 'max_tokens' is {body.Stopping.MaxTokens}: give one of them.");
             body.Stopping.MaxTokens = most;
         }
-        ChatRequest request = new();
+        ChatRequest request = body.ToChat();
         if (ToolReader.Choice(body.ToolChoice) is { } choice)
             request.ToolChoice = choice;
         if (body.ParallelToolCalls is { } parallel)
@@ -62,15 +62,6 @@ internal static class RequestTranslation
             request.IncludeReasoning = include;
         if (ConstraintReader.Read(body) is { } constraint)
             request.Constraint = constraint;
-        if (body.Model is not null)
-            request.Model = body.Model;
-        if ((body.RequestId ?? body.CallId) is { } id)
-            request.RequestId = id;
-        (request.Sampling, request.Stopping, request.Response, request.Cache) = (body.Sampling, body.Stopping, body.Response, body.Cache);
-        if (body.Priority is { } priority)
-            request.Priority = priority;
-        if (body.DraftTokens is { } guesses)
-            request.DraftTokens = guesses;
         return request;
     }
 
