@@ -1,3 +1,6 @@
+using System.Text.Json;
+using Json.Schema;
+
 namespace TpServe.Grammar.Tests;
 
 /// <summary>Schemas as people write them for models, and one for each keyword with its edges.</summary>
@@ -72,4 +75,18 @@ internal static class SchemaSamples
         """{"type":"object","properties":{"city":{"type":"string"},"unit":{"type":"string","enum":["celsius","fahrenheit"]},"days":{"type":"integer","minimum":1,"maximum":14},"when":{"type":["string","null"],"format":"date"}},"required":["city","unit"],"additionalProperties":false}""",
         """{"type":"object","title":"Order","description":"An order","properties":{"id":{"type":"string","format":"uuid"},"lines":{"type":"array","minItems":1,"items":{"type":"object","properties":{"sku":{"type":"string","pattern":"^[A-Z0-9]{4}$"},"count":{"type":"integer","minimum":1,"default":1},"price":{"type":"number","minimum":0,"multipleOf":0.01}},"required":["sku","count"],"additionalProperties":false}},"note":{"type":["string","null"],"maxLength":30}},"required":["id","lines"],"additionalProperties":false}""",
     ];
+}
+
+/// <summary>Somebody else's judgement: JsonSchema.Net, with formats enforced.</summary>
+internal sealed class SchemaValidator(string schema)
+{
+    private readonly JsonSchema _schema = JsonSchema.FromText(schema);
+    private readonly EvaluationOptions _options = new() { OutputFormat = OutputFormat.Flag, RequireFormatValidation = true };
+
+    /// <summary>Whether a JSON text is valid.</summary>
+    public bool Accepts(byte[] text)
+    {
+        using JsonDocument value = JsonDocument.Parse(text);
+        return _schema.Evaluate(value.RootElement, _options).IsValid;
+    }
 }

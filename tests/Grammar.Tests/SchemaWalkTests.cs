@@ -1,6 +1,4 @@
 using System.Text;
-using System.Text.Json;
-using Json.Schema;
 using NUnit.Framework;
 
 namespace TpServe.Grammar.Tests;
@@ -22,7 +20,7 @@ public sealed class SchemaWalkTests
     {
         string text = SchemaSamples.All[sample];
         OutputGrammar grammar = OutputGrammar.FromJsonSchema(text);
-        Validator validator = new(text);
+        SchemaValidator validator = new(text);
         int ended = 0;
         for (int seed = 0; seed < SeedsOfSmall + SeedsOfReal; seed++)
         {
@@ -34,18 +32,5 @@ public sealed class SchemaWalkTests
             Assert.That(validator.Accepts(written), Is.True, $"seed {seed}: {Encoding.UTF8.GetString(written)}");
         }
         Assert.That(ended, Is.GreaterThanOrEqualTo(SeedsOfSmall / 3), "walks that came to an end");
-    }
-
-    /// <summary>JsonSchema.Net, with formats enforced.</summary>
-    private sealed class Validator(string schema)
-    {
-        private readonly JsonSchema _schema = JsonSchema.FromText(schema);
-        private readonly EvaluationOptions _options = new() { OutputFormat = OutputFormat.Flag, RequireFormatValidation = true };
-
-        public bool Accepts(byte[] text)
-        {
-            using JsonDocument value = JsonDocument.Parse(text);
-            return _schema.Evaluate(value.RootElement, _options).IsValid;
-        }
     }
 }
