@@ -59,6 +59,7 @@ internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
             if ((stack.Parent?.Depth ?? 0) + rest.Depth > automaton.Limits.StackDepth)
                 return false;
             rest.Bits.AddTo(mask);
+            RunBudget.Spend(1);
             returns = rest.Returns;
         }
         return true;
