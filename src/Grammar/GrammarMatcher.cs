@@ -12,7 +12,7 @@ namespace TpServe.Grammar;
 /// </remarks>
 public sealed class GrammarMatcher
 {
-    private const int WalksAtOnce = 32, WalksInAll = 256; // of the whole vocabulary, each with one reading at every node
+    private const int WalksAtOnce = 32, WalksInAll = 128; // of the whole vocabulary, each with one reading at every node
     private const int LeastWalk = 1 << 14;
 
     private readonly PushdownAutomaton _automaton;

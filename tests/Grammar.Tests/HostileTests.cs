@@ -152,8 +152,8 @@ public sealed class HostileTests
     [Test]
     public void Output_WhoseMasksHaveTooManyReadings_IsALimit()
     {
-        GrammarMatcher matcher = OutputGrammar.FromGbnf("root ::= s\ns ::= [a-z ] s [a-z ] | [a-z ] s | \"\"").NewMatcher(Vocabularies.SmolLm2);
-        ulong[] mask = new ulong[Vocabularies.SmolLm2.MaskWords];
+        GrammarMatcher matcher = OutputGrammar.FromGbnf("root ::= s\ns ::= [a-z ] s [a-z ] | [a-z ] s | \"\"").NewMatcher(Vocabularies.Small);
+        ulong[] mask = new ulong[Vocabularies.Small.MaskWords];
         GrammarException fault = Assert.Throws<GrammarException>(() =>
         {
             for (int i = 0; i < 600; i++)
