@@ -148,20 +148,4 @@ public sealed class HostileTests
             + string.Concat(Enumerable.Range(0, 40).Select(i => $"r{i} ::= \"(\" r{i} \")\" | \"x\"\n")), GrammarLimits.Default with { Readings = 20 });
         Assert.That(Assert.Throws<GrammarException>(() => grammar.Accepts("((x"u8))!.Kind, Is.EqualTo(GrammarErrorKind.Limit));
     }
-
-    [Test]
-    public void Output_WhoseMasksHaveTooManyReadings_IsALimit()
-    {
-        GrammarMatcher matcher = OutputGrammar.FromGbnf("root ::= s\ns ::= [a-z ] s [a-z ] | [a-z ] s | \"\"").NewMatcher(Vocabularies.Small);
-        ulong[] mask = new ulong[Vocabularies.Small.MaskWords];
-        GrammarException fault = Assert.Throws<GrammarException>(() =>
-        {
-            for (int i = 0; i < 600; i++)
-            {
-                matcher.FillMask(mask);
-                matcher.AdvanceBytes("a"u8);
-            }
-        })!;
-        Assert.That((fault.Kind, fault.Subject), Is.EqualTo((GrammarErrorKind.Limit, "readings of the output")));
-    }
 }
