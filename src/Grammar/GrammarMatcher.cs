@@ -8,19 +8,24 @@ namespace TpServe.Grammar;
 /// A matcher is one reference to a shared state, so copies cost nothing. What ends a text (the end-of-text token) is not in the masks:
 /// it may come where <see cref="IsAccepting"/>.
 /// Threads  one at a time for each matcher; matchers of a grammar may run side by side.
-/// Errors   <see cref="GrammarException"/> (Limit) where an ambiguous grammar has too many readings of the text.
+/// Errors   <see cref="GrammarException"/> (Limit) where an ambiguous grammar has too many readings of the text, at once or over its whole length.
 /// </remarks>
 public sealed class GrammarMatcher
 {
+    private const int WalksAtOnce = 32, WalksInAll = 128; // of the whole vocabulary, each with one reading at every node
+    private const int LeastWalk = 1 << 14;
+
     private readonly PushdownAutomaton _automaton;
     private readonly TokenMasks _masks;
     private ParseState _state;
+    private long _work; // that is left
 
     internal GrammarMatcher(PushdownAutomaton automaton, TokenMasks masks, ParseState state)
     {
         _automaton = automaton;
         _masks = masks;
         _state = state;
+        _work = (long)WalksInAll * Math.Max(LeastWalk, masks.Trie.Bytes.Length);
     }
 
     /// <summary>The text so far is whole: it may end here.</summary>
@@ -33,7 +38,7 @@ public sealed class GrammarMatcher
     public TokenTrie Vocabulary => _masks.Trie;
 
     /// <summary>An independent matcher at the same place.</summary>
-    public GrammarMatcher Clone() => new(_automaton, _masks, _state);
+    public GrammarMatcher Clone() => new(_automaton, _masks, _state) { _work = _work };
 
     /// <summary>Takes a token. False = not allowed, and nothing has changed.</summary>
     public bool Advance(int token)
@@ -46,9 +51,17 @@ public sealed class GrammarMatcher
     public bool AdvanceBytes(ReadOnlySpan<byte> bytes)
     {
         ParseState state = _state;
-        foreach (byte value in bytes)
-            if ((state = _automaton.Step(state, value)) == ParseState.Dead)
-                return false;
+        Begin();
+        try
+        {
+            foreach (byte value in bytes)
+                if ((state = _automaton.Step(state, value)) == ParseState.Dead)
+                    return false;
+        }
+        finally
+        {
+            End();
+        }
         _state = state;
         return true;
     }
@@ -57,7 +70,15 @@ public sealed class GrammarMatcher
     /// <returns>False where no token may come: the text is complete, or the vocabulary cannot write what is due.</returns>
     public bool FillMask(Span<ulong> mask)
     {
-        _masks.Fill(_state, mask);
+        Begin();
+        try
+        {
+            _masks.Fill(_state, mask);
+        }
+        finally
+        {
+            End();
+        }
         return mask[.._masks.Trie.MaskWords].ContainsAnyExcept(0ul);
     }
 
@@ -65,10 +86,18 @@ public sealed class GrammarMatcher
     public byte[] ForcedBytes(int most = 256)
     {
         List<byte> forced = [];
-        for (ParseState state = _state; forced.Count < most && !state.Accepts && OnlyByte(state) is byte value;)
+        Begin();
+        try
         {
-            forced.Add(value);
-            state = _automaton.Step(state, value);
+            for (ParseState state = _state; forced.Count < most && !state.Accepts && OnlyByte(state) is byte value;)
+            {
+                forced.Add(value);
+                state = _automaton.Step(state, value);
+            }
+        }
+        finally
+        {
+            End();
         }
         return [.. forced];
     }
@@ -93,6 +122,10 @@ public sealed class GrammarMatcher
         }
         return tokens;
     }
+
+    private void Begin() => RunBudget.Begin(Math.Min(_work, (long)WalksAtOnce * Math.Max(LeastWalk, _masks.Trie.Bytes.Length)));
+
+    private void End() => _work -= RunBudget.End();
 
     private byte? OnlyByte(ParseState state)
     {

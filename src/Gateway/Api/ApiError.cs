@@ -25,7 +25,7 @@ public sealed record ApiError(
             new(StatusCode.ResourceExhausted, "QUEUE_FULL", full.Message, null, $"{full.Waiting}", $"{full.Limit}", retryAfter),
         EngineUnavailableException unavailable => new(StatusCode.Unavailable, unavailable.Reason, unavailable.Message, RetryAfter: retryAfter),
         DeadlineExceededException late => new(StatusCode.DeadlineExceeded, "DEADLINE_EXCEEDED", late.Message),
-        RequestFaultException fault => new(StatusCode.Internal, fault.Reason, fault.Message),
+        RequestFaultException fault => new(fault.IsAsked ? StatusCode.FailedPrecondition : StatusCode.Internal, fault.Reason, fault.Message, fault.IsAsked ? "constraint" : null),
         StreamTakenOverException taken => new(StatusCode.Aborted, "STREAM_TAKEN_OVER", taken.Message),
         EngineFailedException failed => new(StatusCode.Internal, "ENGINE_FAILED", failed.Message),
         OperationCanceledException => new(StatusCode.Cancelled, "CANCELLED", "The client cancelled the request."),

@@ -120,14 +120,9 @@ internal static class CallArguments
 
     private static JsonElement? Parse(string? arguments)
     {
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(arguments ?? "");
-            return document.RootElement.ValueKind == JsonValueKind.Object && JsonBody.CanBeTold(document.RootElement) ? document.RootElement.Clone() : null;
-        }
-        catch (Exception fault) when (fault is JsonException or ArgumentException) // the latter: half of a surrogate pair
-        {
+        if (arguments is null || !ToolDefinition.IsObject(arguments))
             return null;
-        }
+        using JsonDocument document = JsonDocument.Parse(arguments);
+        return document.RootElement.Clone();
     }
 }

@@ -7,7 +7,7 @@ namespace TpServe.Gateway.Api;
 /// <summary>How one of the APIs served over HTTP words an error: its body, its last event in a stream, and its own names of fields.</summary>
 internal abstract class ErrorDialect
 {
-    private static readonly ErrorDialect s_openAi = new OpenAiErrors(), s_responses = new ResponsesErrors(), s_anthropic = new AnthropicErrors(), s_ollama = new OllamaErrors();
+    private static readonly ErrorDialect s_openAi = new OpenAiErrors(), s_responses = new ResponsesErrors(), s_embeddings = new EmbeddingErrors(), s_anthropic = new AnthropicErrors(), s_ollama = new OllamaErrors();
 
     /// <summary>The dialect's names of fields whose names in the proto are others.</summary>
     protected virtual IReadOnlyDictionary<string, string> Names { get; } = new Dictionary<string, string>();
@@ -17,6 +17,7 @@ internal abstract class ErrorDialect
     {
         var path when path.StartsWithSegments("/v1/messages", StringComparison.Ordinal) => s_anthropic,
         var path when path.StartsWithSegments("/v1/responses", StringComparison.Ordinal) => s_responses,
+        var path when path.StartsWithSegments("/v1/embeddings", StringComparison.Ordinal) => s_embeddings,
         var path when path.StartsWithSegments("/api", StringComparison.Ordinal) => s_ollama,
         _ => s_openAi,
     };

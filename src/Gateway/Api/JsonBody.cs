@@ -29,7 +29,13 @@ internal static class JsonBody
             throw RequestRejectedException.Invalid("body", "The body is not valid UTF-8.");
         try
         {
-            return JsonSerializer.Deserialize(body, type) ?? throw RequestRejectedException.Invalid("body", "The body is null; it must be a JSON object.");
+            T read = JsonSerializer.Deserialize(body, type) ?? throw RequestRejectedException.Invalid("body", "The body is null; it must be a JSON object.");
+            if (Utf8Text.HalfPairIn(body) is { } place)
+            {
+                string field = place.Length == 0 ? "body" : place;
+                throw RequestRejectedException.Invalid(field, $"'{field}' is not valid Unicode: an escape stands for half of a surrogate pair.");
+            }
+            return read;
         }
         catch (JsonException fault)
         {
@@ -45,18 +51,8 @@ internal static class JsonBody
     }
 
     /// <summary>The text of a JSON string.</summary>
-    /// <exception cref="RequestRejectedException">An escape stands for half of a surrogate pair.</exception>
-    public static string Text(JsonElement element, string field)
-    {
-        try
-        {
-            return element.GetString() ?? throw RequestRejectedException.Invalid(field, $"'{field}' must be a string.");
-        }
-        catch (InvalidOperationException)
-        {
-            throw RequestRejectedException.Invalid(field, $"'{field}' is not valid Unicode: an escape stands for half of a surrogate pair.");
-        }
-    }
+    public static string Text(JsonElement element, string field) =>
+        element.GetString() ?? throw RequestRejectedException.Invalid(field, $"'{field}' must be a string.");
 
     /// <summary>The text of a member; null = there is none.</summary>
     /// <exception cref="RequestRejectedException">It is no string.</exception>
@@ -69,28 +65,6 @@ internal static class JsonBody
     /// <exception cref="RequestRejectedException">There is none, or it is no string.</exception>
     public static string RequiredText(JsonElement element, string member, string field) =>
         Text(element, member, field) ?? throw RequestRejectedException.Invalid($"{field}.{member}", $"'{field}.{member}' must be set.");
-
-    /// <summary>Whether an answer can hold the element: an escape may stand for half of a surrogate pair.</summary>
-    public static bool CanBeTold(JsonElement element)
-    {
-        try
-        {
-            using Utf8JsonWriter writer = new(Stream.Null);
-            element.WriteTo(writer);
-            return true;
-        }
-        catch (InvalidOperationException)
-        {
-            return false;
-        }
-    }
-
-    /// <summary>Refuses what an answer cannot hold.</summary>
-    public static void RequireTellable(JsonElement? element, string field)
-    {
-        if (element is { } given && !CanBeTold(given))
-            throw RequestRejectedException.Invalid(field, $"'{field}' is not valid Unicode: an escape stands for half of a surrogate pair.");
-    }
 
     /// <summary>Refuses what is no object.</summary>
     public static void RequireObject(JsonElement element, string field)

@@ -67,7 +67,7 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
 
     /// <summary>What ended a sequence that cannot go on.</summary>
     public static RequestFaultException FaultOf(SequenceProgress progress) => progress.Sequence.Constraint?.Fault is { } stuck
-        ? new RequestFaultException("CONSTRAINT_STUCK", $"The output cannot be what its constraint asks for: {stuck}.")
+        ? new RequestFaultException("CONSTRAINT_STUCK", $"The output cannot be what its constraint asks for: {stuck}.", isAsked: true)
         : new RequestFaultException("NOT_FINITE", $"The request's own arithmetic failed at token {progress.Sequence.Known}: {progress.Fault}.");
 
     /// <summary>An operator ends it: what was held back goes out.</summary>

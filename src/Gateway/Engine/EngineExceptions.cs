@@ -16,9 +16,12 @@ public sealed class EngineFailedException(string message) : Exception(message);
 /// <summary>A later reader goes on with the stream: its client has come back over another connection.</summary>
 public sealed class StreamTakenOverException() : Exception("Another connection goes on with this stream.");
 
-/// <summary>One request ended because of itself: its own arithmetic failed, or the group died of it. No other request was touched.</summary>
-public sealed class RequestFaultException(string reason, string message) : Exception(message)
+/// <summary>One request ended because of itself: its own arithmetic failed, the group died of it, or its constraint leaves no way on. No other request was touched.</summary>
+public sealed class RequestFaultException(string reason, string message, bool isAsked = false) : Exception(message)
 {
-    /// <summary>NOT_FINITE, POISON_REQUEST: UPPER_SNAKE_CASE, for programs to compare.</summary>
+    /// <summary>NOT_FINITE, POISON_REQUEST, CONSTRAINT_STUCK: UPPER_SNAKE_CASE, for programs to compare.</summary>
     public string Reason { get; } = reason;
+
+    /// <summary>It lies in what the request asks for, and not in the server or the model.</summary>
+    public bool IsAsked { get; } = isAsked;
 }

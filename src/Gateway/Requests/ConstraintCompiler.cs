@@ -42,7 +42,9 @@ internal sealed class ConstraintCompiler(Tokenizer tokenizer, TimeProvider clock
         try
         {
             OutputGrammar grammar = Known(asked) ?? (around is null ? Compile(asked.Constraint!) : OutputGrammar.FromParts(around(asked.Constraint is null ? null : Part(asked.Constraint))));
-            _ = Vocabulary; // the first one pays for it here, and not under the engine's lock
+            GrammarMatcher first = grammar.NewMatcher(Vocabulary); // the first one pays for vocabulary and masks here, and not under the engine's lock
+            first.FillMask(new ulong[Vocabulary.MaskWords]);
+            first.ForcedTokens();
             lock (_gate)
             {
                 _kept.AddFirst((asked, grammar));

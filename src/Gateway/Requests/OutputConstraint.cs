@@ -30,7 +30,7 @@ internal sealed class OutputConstraint : ITokenConstraint
     {
         (_matcher, _ends, _vocabulary, _minTokens) = (matcher, ends, vocabulary, minTokens);
         _mask = new ulong[Math.Max(matcher.Vocabulary.MaskWords, (vocabulary + 63) / 64)];
-        Look();
+        Try(Look);
     }
 
     /// <inheritdoc/>
@@ -49,7 +49,7 @@ internal sealed class OutputConstraint : ITokenConstraint
     public void Take(int token)
     {
         _tokens++;
-        try
+        Try(() =>
         {
             if (!_matcher.Advance(token))
                 Fault = $"token {token} was chosen, which may not come here";
@@ -57,11 +57,7 @@ internal sealed class OutputConstraint : ITokenConstraint
                 Allowed = Only(_forced[++_firstForced]);
             else
                 Look();
-        }
-        catch (GrammarException limit)
-        {
-            Fault = limit.Message;
-        }
+        });
     }
 
     /// <inheritdoc/>
@@ -71,13 +67,34 @@ internal sealed class OutputConstraint : ITokenConstraint
             return Allowed;
         if (forced < Forced.Length)
             return Only(Forced[forced]);
-        GrammarMatcher then = _matcher.Clone();
-        foreach (int token in Forced)
-            then.Advance(token);
-        ByteString mask = Mask(then, _tokens + forced, out _, out int[] further);
+        (ByteString mask, int[] further) = (ByteString.Empty, []);
+        try
+        {
+            GrammarMatcher then = _matcher.Clone();
+            foreach (int token in Forced)
+                then.Advance(token);
+            mask = Mask(then, _tokens + forced, out _, out further);
+        }
+        catch (GrammarException)
+        {
+            return ByteString.Empty; // the fault is found, and told, when the last of them is taken: what is sampled after it is not looked at
+        }
         if (!_mask.AsSpan().ContainsAnyExcept(0ul))
             return ByteString.Empty; // nothing can follow: the last of them ends the request, and what is sampled after it is not looked at
         return further.Length > 0 ? Only(further[0]) : mask;
+    }
+
+    // An ambiguous grammar's limit may be passed at any byte: this request's fault, never the engine's.
+    private void Try(Action look)
+    {
+        try
+        {
+            look();
+        }
+        catch (GrammarException limit)
+        {
+            Fault = limit.Message;
+        }
     }
 
     private void Look()

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using TpServe.ChatTemplates;
 using TpServe.ChatTemplates.Values;
@@ -82,7 +83,7 @@ public sealed record ToolDefinition(string Name, string? Description, string? Pa
         }
     }
 
-    /// <summary>Whether a text is a JSON object.</summary>
+    /// <summary>Whether a text is a JSON object that every reader of JSON can hold.</summary>
     public static bool IsObject(string json) => Check(json, static element => element.ValueKind == JsonValueKind.Object);
 
     private static bool IsObjectSchema(string json) => Check(json, static element =>
@@ -93,9 +94,9 @@ public sealed record ToolDefinition(string Name, string? Description, string? Pa
         try
         {
             using JsonDocument document = JsonDocument.Parse(json);
-            return holds(document.RootElement);
+            return Utf8Text.HalfPairIn(Encoding.UTF8.GetBytes(json)) is null && holds(document.RootElement);
         }
-        catch (JsonException)
+        catch (Exception fault) when (fault is JsonException or ArgumentException) // the latter: the text itself holds half of a surrogate pair
         {
             return false;
         }

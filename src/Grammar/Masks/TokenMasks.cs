@@ -59,6 +59,7 @@ internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
             if ((stack.Parent?.Depth ?? 0) + rest.Depth > automaton.Limits.StackDepth)
                 return false;
             rest.Bits.AddTo(mask);
+            RunBudget.Spend(1);
             returns = rest.Returns;
         }
         return true;
@@ -98,7 +99,7 @@ internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
     // The subtrees of some nodes, from a state with the base below it.
     private LocalMask Walk(ReadOnlySpan<int> roots, ParseState start)
     {
-        List<int> returns = [];
+        List<int> returns = []; // one below another may reach the same again, and so on at each caller
         _tokens.Clear();
         int deepest = start.Depth;
         foreach (int root in roots)
@@ -108,7 +109,7 @@ internal sealed class TokenMasks(PushdownAutomaton automaton, TokenTrie trie)
             if (start.ReturnsToBase && root != 0)
                 returns.Add(root);
         }
-        return new LocalMask(new TokenBits(_tokens, Trie.MaskWords), [.. returns], start.ReturnsToBase, deepest);
+        return new LocalMask(new TokenBits(_tokens, Trie.MaskWords), [.. returns.Distinct()], start.ReturnsToBase, deepest);
     }
 
     // 1. With one reading the program itself is asked; a state is made only where a rule is called or may end. 2. With more, states are. 3. Where all bytes of

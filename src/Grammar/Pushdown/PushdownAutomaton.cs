@@ -10,6 +10,7 @@ namespace TpServe.Grammar.Pushdown;
 internal sealed class PushdownAutomaton(PushdownProgram program, GrammarLimits limits)
 {
     private const int MostRemembered = 8_000;
+    private const int StateWork = 4; // readings that take as long as making a state of none
 
     private readonly Lock _lock = new();
     private readonly Dictionary<ReadingSet, ParseState> _states = [];
@@ -41,10 +42,14 @@ internal sealed class PushdownAutomaton(PushdownProgram program, GrammarLimits l
         {
             lock (_lock)
             {
-                List<Reading> kernel = [];
+                HashSet<Reading> reached = [];
                 foreach (Reading reading in state.Active)
-                    if (Program.Step(reading.Node, value) is >= 0 and int target && Ended(new Reading(target, reading.Stack)) is var ended && !kernel.Contains(ended))
-                        kernel.Add(ended);
+                    if (Program.Step(reading.Node, value) is >= 0 and int target)
+                    {
+                        RunBudget.Spend(WorkOf(reading));
+                        reached.Add(Ended(new Reading(target, reading.Stack)));
+                    }
+                List<Reading> kernel = [.. reached];
                 kernel.Sort();
                 ParseState next = kernel.Count == 0 ? ParseState.Dead : StateOf([.. kernel]);
                 state.Remember(value, next);
@@ -52,6 +57,9 @@ internal sealed class PushdownAutomaton(PushdownProgram program, GrammarLimits l
             }
         }
     }
+
+    // Equal stacks that were not made together are compared frame by frame.
+    private static long WorkOf(Reading reading) => 1 + ((reading.Stack?.Depth ?? 0) / 8);
 
     // A rule that is over gives way to its caller at once, so that equal places are equal states.
     private Reading Ended(Reading reading)
@@ -101,12 +109,14 @@ internal sealed class PushdownAutomaton(PushdownProgram program, GrammarLimits l
             else
                 Add(new Reading(reading.Stack.Return, reading.Stack.Parent));
         }
+        RunBudget.Spend(StateWork);
         if (seen.Count > Limits.Readings)
             throw GrammarException.Limit("readings of the output at once", Limits.Readings);
         return new ParseState(kernel, [.. active], accepts, returns, depth);
 
         void Add(Reading reading)
         {
+            RunBudget.Spend(WorkOf(reading));
             if (seen.Count <= Limits.Readings && seen.Add(reading))
                 open.Add(reading);
         }

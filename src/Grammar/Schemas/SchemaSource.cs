@@ -33,7 +33,7 @@ internal sealed class SchemaSource
         {
             bool tooDeep = fault.Message.Contains("maximum configured depth", StringComparison.Ordinal);
             throw new GrammarException(tooDeep ? GrammarErrorKind.Limit : GrammarErrorKind.Invalid, "schema",
-                $"line {fault.LineNumber + 1}, column {fault.BytePositionInLine + 1}", tooDeep ? $"deeper than {budget.Limits.Depth}" : "it is not JSON: " + fault.Message);
+                fault.LineNumber is { } line ? $"line {line + 1}, column {fault.BytePositionInLine + 1}" : "", tooDeep ? $"deeper than {budget.Limits.Depth}" : "it is not JSON: " + fault.Message);
         }
         Root = Make(root, "", "");
         Index(Root);

@@ -95,6 +95,25 @@ public sealed class ConstraintTests
         Assert.That((response.Outputs[0].Text, response.Outputs[0].Finished.Reason), Is.EqualTo(("120000", FinishReason.Stop)));
     }
 
+    // Each of 30 rules calls the next one twice, and all may be empty: 2³⁰ readings of nothing.
+    private static string Ambiguous(string root) =>
+        string.Join('\n', Enumerable.Range(0, 30).Select(i => $"r{i} ::= r{i + 1} r{i + 1}")) + $"\nr30 ::= \"a\" | \"\"\nroot ::= {root}";
+
+    [TestCase("r0", HttpStatusCode.BadRequest, "constraint.grammar", "constraint_too_large")]
+    [TestCase("\"x\" r0", HttpStatusCode.BadRequest, "constraint.grammar", "constraint_too_large")]
+    [TestCase("[a-z] r0", HttpStatusCode.BadRequest, "constraint.grammar", "constraint_too_large")]
+    [TestCase("[a-z] [a-z] r0", HttpStatusCode.BadRequest, "constraint", "constraint_stuck")]
+    [TestCase("\"hello\" [a-z] r0", HttpStatusCode.BadRequest, "constraint", "constraint_stuck")]
+    public async Task Constraint_OfTooManyReadings_EndsItsOwnRequestAndNoOther(string root, HttpStatusCode expected, string param, string code)
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        (HttpStatusCode status, JsonElement body) = await api.PostAsync("/v1/completions", $"{{\"prompt\":\"a\",\"guided_grammar\":{JsonSerializer.Serialize(Ambiguous(root))},\"max_tokens\":20}}");
+        Assert.That(status, Is.EqualTo(expected), body.GetRawText());
+        JsonElement error = body.GetProperty("error");
+        Assert.That((error.GetProperty("param").GetString(), error.GetProperty("code").GetString()), Is.EqualTo((param, code)), body.GetRawText());
+        Assert.That((await api.PostAsync("/v1/completions", """{"prompt":"a","max_tokens":2}""")).Status, Is.EqualTo(HttpStatusCode.OK));
+    }
+
     [TestCase("\"response_format\":{\"type\":\"xml\"}", "response_format.type", "not implemented")]
     [TestCase("\"response_format\":7", "response_format", "object with a type")]
     [TestCase("\"response_format\":{\"type\":\"json_schema\"}", "response_format.json_schema", "must be an object")]

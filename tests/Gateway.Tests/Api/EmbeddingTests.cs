@@ -97,6 +97,7 @@ public sealed class EmbeddingTests
         Assert.That((await api.PostAsync("/v1/embeddings", JsonSerializer.Serialize(new { input = new string('a', 128) }))).Status, Is.EqualTo(HttpStatusCode.OK), "the whole context");
         (HttpStatusCode status, JsonElement body) = await api.PostAsync("/v1/embeddings", JsonSerializer.Serialize(new { input = new[] { "a", new string('a', 129) } }));
         Assert.That((status, body.GetProperty("error").GetProperty("code").GetString()), Is.EqualTo((HttpStatusCode.BadRequest, "prompt_too_long")));
+        Assert.That(body.GetProperty("error").GetProperty("param").GetString(), Is.EqualTo("input"));
         Assert.That((await api.PostAsync("/v1/embeddings", JsonSerializer.Serialize(new { input = Enumerable.Repeat(1, 129) }))).Status, Is.EqualTo(HttpStatusCode.BadRequest));
         Assert.That((await api.PostAsync("/v1/embeddings", """{"input":["a","b","c"]}""")).Status, Is.EqualTo(HttpStatusCode.OK));
         Assert.That((await api.PostAsync("/v1/embeddings", """{"input":["a","b","c","d"]}""")).Status, Is.EqualTo(HttpStatusCode.BadRequest));

@@ -123,6 +123,7 @@ public sealed class GrpcTests
         yield return Case("tool calls", request => request.Messages[0].ToolCalls.Add(new ToolCall()), StatusCode.InvalidArgument, "messages[0].tool_calls", "only the assistant");
         yield return Case("tool name", request => request.Tools.Add(new Tool()), StatusCode.InvalidArgument, "tools[0].function.name", "not given");
         yield return Case("tool schema", request => request.Tools.Add(new Tool { Name = "f", ParametersJsonSchema = "{" }), StatusCode.InvalidArgument, "tools[0].function.parameters", "type object");
+        yield return Case("half a pair in a schema", request => request.Tools.Add(new Tool { Name = "f", ParametersJsonSchema = """{"t\udc00":1}""" }), StatusCode.InvalidArgument, "tools[0].function.parameters", "type object");
         yield return Case("tool choice", request => request.ToolChoice = new ToolChoice { Mode = (ToolChoice.Types.Mode)9 }, StatusCode.InvalidArgument, "tool_choice.mode", "ToolChoice.Mode");
         yield return Case("no tool", request => request.ToolChoice = new ToolChoice { Mode = ToolChoice.Types.Mode.Required }, StatusCode.InvalidArgument, "tool_choice", "has none");
         yield return Case("effort", request => request.ReasoningEffort = "huge", StatusCode.InvalidArgument, "reasoning_effort", "minimal");

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using TpServe.Gateway.Requests;
 
 namespace TpServe.Gateway.Api.Anthropic;
 
@@ -14,7 +15,7 @@ public sealed class MessagesBody : SamplingBody
     /// <summary>Turns; an assistant's as the last one is gone on with.</summary>
     public List<TurnBody?>? Messages { get; set; }
 
-    public List<string>? StopSequences { get => [.. Stopping.Stop]; set => Fill(Stopping.Stop, value); }
+    public List<string>? StopSequences { get => [.. Stopping.Stop]; set => Fill(Stopping.Stop, value?.Contains(null!) == true ? throw RequestRejectedException.Invalid("stop_sequences", "'stop_sequences' must be an array of strings.") : value); }
 
     /// <summary>Functions that the model may call.</summary>
     public JsonElement? Tools { get; set; }

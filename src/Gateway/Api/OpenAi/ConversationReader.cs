@@ -39,7 +39,7 @@ internal static class ConversationReader
             foreach (JsonProperty variable in given.EnumerateObject())
                 values[variable.Name] = RequestValue.FromJson(variable.Value);
         }
-        catch (Exception fault) when (fault is ChatTemplateException or InvalidOperationException) // the latter: half of a surrogate pair in a name
+        catch (ChatTemplateException fault)
         {
             throw RequestRejectedException.Invalid("chat_template_kwargs", $"'chat_template_kwargs' cannot be read: {fault.Message}");
         }

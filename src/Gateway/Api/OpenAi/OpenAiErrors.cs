@@ -41,3 +41,10 @@ internal sealed class ResponsesErrors : OpenAiErrors
     /// <inheritdoc/>
     protected override string NameOf(string field) => Flat(base.NameOf(field));
 }
+
+/// <summary>The same of /v1/embeddings, whose texts are its input.</summary>
+internal sealed class EmbeddingErrors : OpenAiErrors
+{
+    /// <inheritdoc/>
+    protected override IReadOnlyDictionary<string, string> Names { get; } = new Dictionary<string, string> { ["prompt"] = "input" };
+}

@@ -35,7 +35,6 @@ internal sealed class InputReader(ConversationBuilder conversation, string idTai
     {
         JsonBody.RequireObject(item, field);
         string type = JsonBody.Text(item, "type", field) ?? "message"; // a message may leave it out
-        JsonBody.RequireTellable(item, field);
         JsonObject told = Told(item, field);
         told["type"] = type;
         switch (type)

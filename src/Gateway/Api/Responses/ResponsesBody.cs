@@ -48,7 +48,7 @@ public sealed class ResponsesBody : SamplingBody
     public string? Truncation { get; set; }
 
     /// <summary>Only message.output_text.logprobs.</summary>
-    public List<string>? Include { get; set; }
+    public List<string?>? Include { get; set; }
 }
 
 /// <summary>What the text of an answer must be.</summary>

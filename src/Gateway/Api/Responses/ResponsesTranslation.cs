@@ -23,8 +23,6 @@ internal static class ResponsesTranslation
     {
         s_refused.Refuse(body.Others);
         RefuseUnserved(body);
-        foreach ((string field, JsonElement? told) in ((string, JsonElement?)[])[("tools", body.Tools), ("tool_choice", body.ToolChoice), ("text.format", body.Text?.Format)])
-            JsonBody.RequireTellable(told, field);
         if (body.TopLogprobs is > 0 || body.Include?.Contains(Logprobs) == true)
             (body.Response.Logprobs, body.Response.TopLogprobs) = (true, body.TopLogprobs ?? 0);
         ChatRequest request = body.ToChat();
@@ -46,8 +44,10 @@ internal static class ResponsesTranslation
             throw RefusedFields.Refusal("text.verbosity", body.Text.Verbosity);
         if (body.Reasoning?.Summary is not (null or "auto"))
             throw RefusedFields.Refusal("reasoning.summary", body.Reasoning.Summary);
-        foreach ((int index, string include) in (body.Include ?? []).Index())
-            if (include != Logprobs)
+        foreach ((int index, string? include) in (body.Include ?? []).Index())
+            if (include is null)
+                throw RequestRejectedException.Invalid($"include[{index}]", $"'include[{index}]' must be a string.");
+            else if (include != Logprobs)
                 throw RefusedFields.Refusal($"include[{index}]", include);
         if (body.Metadata is { } metadata && (metadata.Count > MostMetadata || metadata.Any(pair => pair.Key.Length > LongestKey || pair.Value is null || pair.Value.Length > LongestValue)))
             throw RequestRejectedException.OutOfRange("metadata", $"{metadata.Count} pairs", $"at most {MostMetadata} pairs of strings of at most {LongestKey} and {LongestValue} characters");
