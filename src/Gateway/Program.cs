@@ -1,6 +1,7 @@
-// The gateway, and the command line around it: serve (default), chat, complete, plan, report, doctor, health, drain, secret. Read on: Commands/ServeCommand.
+// The gateway, and the command line around it: serve (default), chat, complete, plan, report, doctor, trace, health, drain, secret. Read on: Commands/ServeCommand.
 using System.Collections;
 using System.CommandLine;
+using System.CommandLine.Help;
 using TpServe.Gateway.Commands;
 using TpServe.Gateway.Settings;
 
@@ -8,7 +9,8 @@ SettingSources sources = new(
     [.. Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().Select(item => KeyValuePair.Create((string)item.Key, item.Value as string ?? ""))],
     [.. new[] { AppContext.BaseDirectory, Environment.CurrentDirectory }.Select(folder => Path.Combine(folder, "appsettings.json"))]);
 
-RootCommand tpserve = new("TpServe: a tensor-parallel LLM inference server. Without a command it serves.");
+// A command of that name and not a RootCommand: help names what everything else here calls it, not the assembly.
+Command tpserve = new("tpserve", "TpServe: a tensor-parallel LLM inference server. Without a command it serves.") { new HelpOption(), new VersionOption() };
 ServeCommand.AddTo(tpserve, sources);
 tpserve.Subcommands.Add(ServeCommand.Create(sources));
 tpserve.Subcommands.Add(ChatCommand.Create());
@@ -35,7 +37,7 @@ if (UsageFault.Of(parsed) is { } usage)
 InvocationConfiguration invocation = new()
 {
     EnableDefaultExceptionHandler = false,
-    ProcessTerminationTimeout = parsed.CommandResult.Command is RootCommand or { Name: "serve" or ReportCommand.ServerName } ? null : TimeSpan.FromSeconds(10),
+    ProcessTerminationTimeout = parsed.CommandResult.Command == tpserve || parsed.CommandResult.Command is { Name: "serve" or ReportCommand.ServerName } ? null : TimeSpan.FromSeconds(10),
 };
 try
 {

@@ -103,7 +103,7 @@ internal static class WorkerSettings
     {
         StringBuilder text = new("TpServe worker: one rank on one device. The gateway starts those of its own host; start others by hand.\n\n");
         foreach (Setting setting in Table)
-            text.Append(System.Globalization.CultureInfo.InvariantCulture, $"  {setting.Flag,-14} {setting.Summary} Allowed: {setting.Allowed}. Default: {setting.Default}. Environment: {setting.Alias}, {setting.Variable}.\n");
+            text.Append(System.Globalization.CultureInfo.InvariantCulture, $"  {setting.Flag,-16} {setting.Summary} Allowed: {setting.Allowed}. Default: {setting.Default}. Environment: {setting.Alias}, {setting.Variable}.\n");
         return text.Append("\n  devices [--json]  prints what this process can compute on, and ends.\n").ToString();
     }
 

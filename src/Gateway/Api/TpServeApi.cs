@@ -187,6 +187,6 @@ public static class TpServeApi
         await next(http);
         if (http.Response is { HasStarted: false, ContentLength: null, ContentType: null, StatusCode: StatusCodes.Status404NotFound })
             await HttpErrors.AnswerAsync(http, http.Response.StatusCode, new ApiError(
-                StatusCode.NotFound, "ROUTE_NOT_FOUND", $"{http.Request.Method} {http.Request.Path} is not served here."));
+                StatusCode.NotFound, "ROUTE_NOT_FOUND", $"{http.Request.Method} {http.Request.Path} is not served here; GET /openapi.json lists what is."));
     }
 }

@@ -19,6 +19,8 @@ internal static class ChatCommand
             if (parsed.GetValue(system) is { } instructions)
                 request.Messages.Add(new ChatMessage { Role = ChatRole.System, Content = instructions });
             string? once = parsed.GetValue(message);
+            if (once is null && !Console.IsInputRedirected)
+                Console.Error.WriteLine("An empty line ends the conversation.");
             while ((once ?? await AskAsync(cancellation)) is { Length: > 0 } line)
             {
                 request.Messages.Add(new ChatMessage { Role = ChatRole.User, Content = line });

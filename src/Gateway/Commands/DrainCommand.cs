@@ -40,7 +40,7 @@ internal static class DrainCommand
             return Fail(fault.StatusCode switch
             {
                 StatusCode.DeadlineExceeded => $"requests are still in flight after {timeout.TotalSeconds:F0} s.",
-                StatusCode.Unavailable => $"no server answers at {address}.",
+                StatusCode.Unavailable => RemoteServer.Nobody(address),
                 _ => $"{fault.StatusCode}: {fault.Status.Detail}",
             });
         }

@@ -49,7 +49,7 @@ internal static class HealthCommand
         }
         catch (HttpRequestException)
         {
-            return Fail($"no server answers at {address}.");
+            return Fail(RemoteServer.Nobody(address));
         }
         catch (TaskCanceledException)
         {

@@ -73,11 +73,14 @@ internal sealed class RemoteServer
         catch (RpcException fault)
         {
             Console.Error.WriteLine(fault.StatusCode == StatusCode.Unavailable && fault.InnerException is not null
-                ? $"tpserve: no server answers at {address}."
+                ? $"tpserve: {Nobody(address)}"
                 : $"tpserve: {fault.StatusCode}: {fault.Status.Detail}");
         }
         return 1;
     }
+
+    /// <summary>Why a call failed that nobody took, and what to do.</summary>
+    public static string Nobody(string address) => $"no server answers at {address}; 'tpserve serve' starts one, --server URL names another.";
 
     /// <summary>A channel that goes to the server itself: a proxy of the environment is for the web, and speaks no HTTP/2.</summary>
     public static GrpcChannel Connect(Uri address) =>

@@ -34,6 +34,7 @@ internal static class TraceCommand
         if (steps is < 1 or > StepTracer.MostSteps)
             return Fail($"--steps {steps} is not within 1..{StepTracer.MostSteps}.");
         List<TracedStep> traced = [];
+        Console.Error.WriteLine($"waiting for {steps} steps of what the server runs, at most {timeout.TotalSeconds:F0} s");
         try
         {
             using GrpcChannel channel = RemoteServer.Connect(uri);
@@ -41,7 +42,7 @@ internal static class TraceCommand
             await foreach (TracedStep step in call.ResponseStream.ReadAllAsync(cancellation))
                 traced.Add(step);
         }
-        catch (RpcException ended) when (ended.StatusCode == StatusCode.DeadlineExceeded && traced.Count > 0)
+        catch (RpcException ended) when (traced.Count > 0 && (ended.StatusCode == StatusCode.DeadlineExceeded || cancellation.IsCancellationRequested))
         {
             // What ran by then is worth writing.
         }
@@ -49,8 +50,9 @@ internal static class TraceCommand
         {
             return Fail(fault.StatusCode switch
             {
+                _ when cancellation.IsCancellationRequested => "stopped before a step ran.",
                 StatusCode.DeadlineExceeded => $"no step ran within {timeout.TotalSeconds:F0} s: the server has nothing to do.",
-                StatusCode.Unavailable => $"no server answers at {address}.",
+                StatusCode.Unavailable => RemoteServer.Nobody(address),
                 _ => $"{fault.StatusCode}: {fault.Status.Detail}",
             });
         }

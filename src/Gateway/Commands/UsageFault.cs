@@ -32,14 +32,16 @@ internal static class UsageFault
         if (parsed.Action is not ParseErrorAction)
             return null;
         Command command = parsed.CommandResult.Command;
-        string help = $"'tpserve {(command is RootCommand ? "" : command.Name + " ")}--help' lists what there is.";
+        string help = $"'tpserve {(parsed.RootCommandResult.Command == command ? "" : command.Name + " ")}--help' lists what there is.";
         if (parsed.UnmatchedTokens is not [string unknown, ..])
             return $"{parsed.Errors[0].Message.ReplaceLineEndings(" ")} {help}";
         string name = unknown.Split('=', ':')[0];
         IEnumerable<string> known = name.StartsWith('-') ? command.Options.Select(option => option.Name) : command.Subcommands.Where(sub => !sub.Hidden).Select(sub => sub.Name);
+        if (!known.Any())
+            return $"{name}: nothing is expected here. {help}";
+        if (name is "help" or "version")
+            return $"{name}: no such command, but a flag: --{name}. {help}";
         string kind = name.StartsWith('-') ? "flag" : "command";
-        return known.Any()
-            ? $"{name}: no such {kind}; the nearest is {Spelling.Nearest(name, known)}. {help}"
-            : $"{name}: nothing is expected here. {help}";
+        return Spelling.Near(name, known) is { } near ? $"{name}: no such {kind}; the nearest is {near}. {help}" : $"{name}: no such {kind}. {help}";
     }
 }

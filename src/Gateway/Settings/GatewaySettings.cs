@@ -141,6 +141,14 @@ internal static class Spelling
     public static string Nearest(string name, IEnumerable<string> candidates) => candidates.MinBy(candidate =>
         candidate.StartsWith(name, StringComparison.OrdinalIgnoreCase) ? 0 : Distance(name.ToUpperInvariant(), candidate.ToUpperInvariant()))!;
 
+    /// <summary>The nearest, where no more than half of the name's letters need a change; null where nothing resembles it.</summary>
+    public static string? Near(string name, IEnumerable<string> candidates)
+    {
+        string nearest = Nearest(name, candidates);
+        return nearest.StartsWith(name, StringComparison.OrdinalIgnoreCase)
+            || 2 * Distance(name.ToUpperInvariant(), nearest.ToUpperInvariant()) <= name.TrimStart('-').Length ? nearest : null;
+    }
+
     /// <summary>Levenshtein 1966, row by row.</summary>
     private static int Distance(string from, string to)
     {

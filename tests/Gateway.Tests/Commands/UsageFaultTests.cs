@@ -29,6 +29,10 @@ public sealed class UsageFaultTests
     [TestCase("--max-runing=3", "--max-runing: no such flag; the nearest is --max-running. 'tpserve --help' lists what there is.")]
     [TestCase("docter", "docter: no such command; the nearest is doctor. 'tpserve --help' lists what there is.")]
     [TestCase("doctor --jsn", "--jsn: no such flag; the nearest is --json. 'tpserve doctor --help' lists what there is.")]
+    [TestCase("--nosuch 3", "--nosuch: no such flag. 'tpserve --help' lists what there is.")]
+    [TestCase("version", "version: no such command, but a flag: --version. 'tpserve --help' lists what there is.")]
+    [TestCase("models", "models: no such command. 'tpserve --help' lists what there is.")]
+    [TestCase("doc", "doc: no such command; the nearest is doctor. 'tpserve --help' lists what there is.")]
     [TestCase("complete a b", "b: nothing is expected here. 'tpserve complete --help' lists what there is.")]
     [TestCase("--max-running many", "Cannot parse argument 'many' for option '--max-running' as expected type 'System.Int32'. 'tpserve --help' lists what there is.")]
     public void Of_LineThatIsNotUnderstood_NamesTheNearest(string line, string expected) => Assert.That(UsageFault.Of(s_tpserve.Parse(line)), Is.EqualTo(expected));
