@@ -1,3 +1,4 @@
+using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Microsoft.Extensions.Logging;
@@ -91,30 +92,21 @@ public sealed class TpServeClient : IDisposable
     /// <summary>Text, or a conversation laid out by the chat template, to token ids.</summary>
     public Task<TokenizeResponse> TokenizeAsync(TokenizeRequest request, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(request);
-        TokenizeRequest named = request.Clone();
-        if (!named.HasModel && Options.Model is { } model)
-            named.Model = model;
+        TokenizeRequest named = Named(request, asked => asked.HasModel, (asked, model) => asked.Model = model);
         return _calls.UnaryAsync(call => _inference.TokenizeAsync(named, call), timeout, cancellationToken);
     }
 
     /// <summary>Token ids to text.</summary>
     public Task<DetokenizeResponse> DetokenizeAsync(DetokenizeRequest request, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(request);
-        DetokenizeRequest named = request.Clone();
-        if (!named.HasModel && Options.Model is { } model)
-            named.Model = model;
+        DetokenizeRequest named = Named(request, asked => asked.HasModel, (asked, model) => asked.Model = model);
         return _calls.UnaryAsync(call => _inference.DetokenizeAsync(named, call), timeout, cancellationToken);
     }
 
     /// <summary>Texts to vectors.</summary>
     public Task<EmbedResponse> EmbedAsync(EmbedRequest request, TimeSpan? timeout = null, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(request);
-        EmbedRequest named = request.Clone();
-        if (!named.HasModel && Options.Model is { } model)
-            named.Model = model;
+        EmbedRequest named = Named(request, asked => asked.HasModel, (asked, model) => asked.Model = model);
         return _calls.UnaryAsync(call => _inference.EmbedAsync(named, call), timeout, cancellationToken);
     }
 
@@ -158,22 +150,18 @@ public sealed class TpServeClient : IDisposable
 
     private ResumableStream Stream(string? name, Func<string, CallOptions, AsyncServerStreamingCall<GenerateEvent>> begin) => new(_calls, _inference, name, begin);
 
-    // The caller's message stays as it is.
-    private GenerateRequest Named(GenerateRequest request)
+    /// <summary>A copy of the caller's request, with the model of the options where it names none.</summary>
+    private T Named<T>(T request, Predicate<T> isNamed, Action<T, string> name)
+        where T : class, IDeepCloneable<T>
     {
         ArgumentNullException.ThrowIfNull(request);
-        GenerateRequest named = request.Clone();
-        if (!named.HasModel && Options.Model is { } model)
-            named.Model = model;
+        T named = request.Clone();
+        if (!isNamed(named) && Options.Model is { } model)
+            name(named, model);
         return named;
     }
 
-    private ChatRequest Named(ChatRequest request)
-    {
-        ArgumentNullException.ThrowIfNull(request);
-        ChatRequest named = request.Clone();
-        if (!named.HasModel && Options.Model is { } model)
-            named.Model = model;
-        return named;
-    }
+    private GenerateRequest Named(GenerateRequest request) => Named(request, asked => asked.HasModel, (asked, model) => asked.Model = model);
+
+    private ChatRequest Named(ChatRequest request) => Named(request, asked => asked.HasModel, (asked, model) => asked.Model = model);
 }

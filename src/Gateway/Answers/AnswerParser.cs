@@ -340,17 +340,8 @@ internal sealed class AnswerParser(
         if (IsOver || Next != '{')
             yield break;
         Begins(name);
-        JsonScanner json = new();
-        while (!json.IsDone)
-        {
-            while (Waits)
-                yield return true;
-            if (IsOver || !json.Take(Next))
-                yield break;
-            AddArguments(_calls - 1, [Next]);
-            Step();
-            Drop();
-        }
+        foreach (bool wait in JsonArguments(_calls - 1))
+            yield return wait;
     }
 
     private IEnumerable<bool> Tagged(CallBody.Tagged body)

@@ -84,17 +84,8 @@ internal sealed class HarmonyParser(ToolArguments tools, Func<int, string> callI
         Drop();
         AddCall(_calls, callId(_calls), name);
         _calls++;
-        JsonScanner json = new();
-        while (!json.IsDone)
-        {
-            while (Waits)
-                yield return true;
-            if (IsOver || !json.Take(Next))
-                yield break;
-            AddArguments(_calls - 1, [Next]);
-            Step();
-            Drop();
-        }
+        foreach (bool wait in JsonArguments(_calls - 1))
+            yield return wait;
     }
 
     // One character of it, or the mark that ends it: of those that begin the next message, the mark is part of its header.

@@ -92,6 +92,22 @@ internal abstract class StreamedParser : IAnswerParser
         _calls[^1].Arguments.Append(text);
     }
 
+    /// <summary>Passes a JSON value, which becomes arguments of a call as it comes; stops where it turns out to be none.</summary>
+    protected IEnumerable<bool> JsonArguments(int index)
+    {
+        JsonScanner json = new();
+        while (!json.IsDone)
+        {
+            while (Waits)
+                yield return true;
+            if (IsOver || !json.Take(Next))
+                yield break;
+            AddArguments(index, [Next]);
+            Step();
+            Drop();
+        }
+    }
+
     /// <summary>Passes white space.</summary>
     protected IEnumerable<bool> SkipSpace()
     {

@@ -1,5 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
@@ -72,6 +74,9 @@ internal static class JsonBody
         if (element.ValueKind != JsonValueKind.Object)
             throw RequestRejectedException.Invalid(field, $"'{field}' must be an object.");
     }
+
+    /// <summary>A value as it is written in the body.</summary>
+    public static string Raw(JsonElement value) => Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(value));
 
     private static async Task<byte[]> ReadBytesAsync(HttpContext http, int limitBytes)
     {

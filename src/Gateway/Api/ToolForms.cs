@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json;
 using TpServe.Gateway.Requests;
 using TpServe.Protos.V1;
@@ -41,7 +39,7 @@ internal static class ToolForms
             if (function.TryGetProperty(schema, out JsonElement parameters) && parameters.ValueKind != JsonValueKind.Null)
             {
                 JsonBody.RequireObject(parameters, $"{field}.{schema}");
-                made.ParametersJsonSchema = Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(parameters));
+                made.ParametersJsonSchema = JsonBody.Raw(parameters);
             }
             if (function.TryGetProperty("strict", out JsonElement strict) && strict.ValueKind is JsonValueKind.True)
                 made.Strict = true;

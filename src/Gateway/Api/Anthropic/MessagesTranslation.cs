@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json;
 using TpServe.Gateway.Requests;
 using TpServe.Protos.V1;
@@ -90,7 +88,7 @@ internal static class MessagesTranslation
             throw RefusedFields.Refusal($"{Field}.type", type);
         if (!format.TryGetProperty("schema", out JsonElement schema) || schema.ValueKind != JsonValueKind.Object)
             throw RequestRejectedException.Invalid($"{Field}.schema", $"'{Field}.schema' must be an object.");
-        return new Constraint { JsonSchema = Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(schema)) };
+        return new Constraint { JsonSchema = JsonBody.Raw(schema) };
     }
 
     private static void Turn(TurnBody? turn, string field, ConversationBuilder conversation)
@@ -132,7 +130,7 @@ internal static class MessagesTranslation
                     if (!block.TryGetProperty("input", out JsonElement input))
                         throw RequestRejectedException.Invalid($"{where}.input", $"'{where}.input' must be set.");
                     JsonBody.RequireObject(input, $"{where}.input");
-                    conversation.Call(where, JsonBody.RequiredText(block, "id", where), JsonBody.RequiredText(block, "name", where), Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(input)));
+                    conversation.Call(where, JsonBody.RequiredText(block, "id", where), JsonBody.RequiredText(block, "name", where), JsonBody.Raw(input));
                     break;
                 case ("tool_result", "user"):
                     Flush();

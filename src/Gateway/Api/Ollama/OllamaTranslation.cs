@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json;
 using TpServe.Gateway.Requests;
 using TpServe.Protos.V1;
@@ -127,7 +125,7 @@ internal static class OllamaTranslation
     private static Constraint? Format(JsonElement? given) => given switch
     {
         null or { ValueKind: JsonValueKind.Null } => null,
-        { ValueKind: JsonValueKind.Object } schema => new Constraint { JsonSchema = Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(schema)) },
+        { ValueKind: JsonValueKind.Object } schema => new Constraint { JsonSchema = JsonBody.Raw(schema) },
         { ValueKind: JsonValueKind.String } word => JsonBody.Text(word, "format") switch
         {
             "" => null,
@@ -156,7 +154,7 @@ internal static class OllamaTranslation
             string where = $"{field}.tool_calls[{index}].function";
             if (message.Role != "assistant")
                 throw RequestRejectedException.Invalid($"{field}.tool_calls", $"'{field}.tool_calls' are an assistant's.");
-            conversation.Call(where, call?.Id, call?.Function?.Name, call?.Function?.Arguments is { ValueKind: not JsonValueKind.Null } arguments ? arguments.GetRawText() : "{}");
+            conversation.Call(where, call?.Id, call?.Function?.Name, call?.Function?.Arguments is { ValueKind: not JsonValueKind.Null } arguments ? JsonBody.Raw(arguments) : "{}");
         }
     }
 

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Requests;
@@ -47,7 +45,7 @@ internal static class ConstraintReader
                 if (!format.TryGetProperty("json_schema", out JsonElement named) || named.ValueKind != JsonValueKind.Object)
                     throw RequestRejectedException.Invalid($"{Field}.json_schema", $"'{Field}.json_schema' must be an object.");
                 return named.TryGetProperty("schema", out JsonElement schema) && schema.ValueKind != JsonValueKind.Null
-                    ? new Constraint { JsonSchema = Raw(schema) }
+                    ? new Constraint { JsonSchema = JsonBody.Raw(schema) }
                     : new Constraint { JsonObject = true }; // a name alone asks for JSON
             default:
                 throw RequestRejectedException.Unimplemented($"{Field}.type");
@@ -79,7 +77,7 @@ internal static class ConstraintReader
         switch (kind)
         {
             case "json" or "json_schema":
-                return new Constraint { JsonSchema = value.ValueKind == JsonValueKind.String ? JsonBody.Text(value, field) : Raw(value) };
+                return new Constraint { JsonSchema = value.ValueKind == JsonValueKind.String ? JsonBody.Text(value, field) : JsonBody.Raw(value) };
             case "json_object" when value.ValueKind == JsonValueKind.True:
                 return new Constraint { JsonObject = true };
             case "regex" when value.ValueKind == JsonValueKind.String:
@@ -94,6 +92,4 @@ internal static class ConstraintReader
                 throw RequestRejectedException.Unimplemented(field);
         }
     }
-
-    private static string Raw(JsonElement value) => Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(value));
 }

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json;
 using Grpc.Core;
 using TpServe.ChatTemplates;
@@ -49,7 +47,7 @@ internal static class ToolReader
                     throw RequestRejectedException.Invalid(Field, $"'{Field}' must be a word or an object with a type.");
                 if (!type.ValueEquals("function"))
                     throw RequestRejectedException.Unimplemented($"{Field}.type");
-                return new ToolChoice { Mode = ToolChoice.Types.Mode.Function, Name = Text(Object(named, "function", Field), "name", $"{Field}.function") ?? "" };
+                return new ToolChoice { Mode = ToolChoice.Types.Mode.Function, Name = JsonBody.Text(Object(named, "function", Field), "name", $"{Field}.function") ?? "" };
             default:
                 throw RequestRejectedException.Invalid(Field, $"'{Field}' must be a word or an object with a type.");
         }
@@ -67,8 +65,8 @@ internal static class ToolReader
             string where = $"{field}[{index}]";
             RequireFunction(call, where);
             JsonElement function = Object(call, "function", where);
-            string? arguments = function.TryGetProperty("arguments", out JsonElement written) && written.ValueKind == JsonValueKind.Object ? Raw(written) : Text(function, "arguments", $"{where}.function");
-            return (Text(call, "id", where), Text(function, "name", $"{where}.function"), arguments);
+            string? arguments = function.TryGetProperty("arguments", out JsonElement written) && written.ValueKind == JsonValueKind.Object ? JsonBody.Raw(written) : JsonBody.Text(function, "arguments", $"{where}.function");
+            return (JsonBody.Text(call, "id", where), JsonBody.Text(function, "name", $"{where}.function"), arguments);
         })];
     }
 
@@ -78,12 +76,12 @@ internal static class ToolReader
         JsonElement function = Object(tool, "function", field);
         field += ".function";
         Tool read = new();
-        if (Text(function, "name", field) is { } name)
+        if (JsonBody.Text(function, "name", field) is { } name)
             read.Name = name;
-        if (Text(function, "description", field) is { } description)
+        if (JsonBody.Text(function, "description", field) is { } description)
             read.Description = description;
         if (function.TryGetProperty("parameters", out JsonElement parameters) && parameters.ValueKind != JsonValueKind.Null)
-            read.ParametersJsonSchema = Raw(parameters);
+            read.ParametersJsonSchema = JsonBody.Raw(parameters);
         if (function.TryGetProperty("strict", out JsonElement strict) && strict.ValueKind != JsonValueKind.Null)
             read.Strict = strict.ValueKind is JsonValueKind.True or JsonValueKind.False
                 ? strict.GetBoolean()
@@ -93,9 +91,8 @@ internal static class ToolReader
 
     private static void RequireFunction(JsonElement element, string field)
     {
-        if (element.ValueKind != JsonValueKind.Object)
-            throw RequestRejectedException.Invalid(field, $"'{field}' must be an object.");
-        if (Text(element, "type", field) is { } type and not "function")
+        JsonBody.RequireObject(element, field);
+        if (JsonBody.Text(element, "type", field) is { } type and not "function")
             throw new RequestRejectedException(StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", $"'{field}.type' is not implemented in this release but for 'function'.", $"{field}.type", type.Length <= 32 ? type : null);
     }
 
@@ -103,11 +100,6 @@ internal static class ToolReader
         element.TryGetProperty(name, out JsonElement value) && value.ValueKind == JsonValueKind.Object
             ? value
             : throw RequestRejectedException.Invalid($"{field}.{name}", $"'{field}.{name}' must be an object.");
-
-    private static string? Text(JsonElement element, string name, string field) =>
-        !element.TryGetProperty(name, out JsonElement value) || value.ValueKind == JsonValueKind.Null ? null
-        : value.ValueKind == JsonValueKind.String ? JsonBody.Text(value, $"{field}.{name}")
-        : throw RequestRejectedException.Invalid($"{field}.{name}", $"'{field}.{name}' must be a string.");
 
     private static ChatTemplates.Values.Value Written(JsonElement tool, string field)
     {
@@ -120,6 +112,4 @@ internal static class ToolReader
             throw RequestRejectedException.Invalid(field, $"'{field}' cannot be read: {fault.Message}");
         }
     }
-
-    private static string Raw(JsonElement value) => Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(value));
 }

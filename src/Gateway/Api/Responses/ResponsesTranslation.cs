@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json;
 using TpServe.Gateway.Requests;
 using TpServe.Protos.V1;
@@ -68,7 +66,7 @@ internal static class ResponsesTranslation
             case "json_schema":
                 if (!format.TryGetProperty("schema", out JsonElement schema) || schema.ValueKind != JsonValueKind.Object)
                     throw RequestRejectedException.Invalid($"{Field}.schema", $"'{Field}.schema' must be an object.");
-                return new Constraint { JsonSchema = Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8Value(schema)) };
+                return new Constraint { JsonSchema = JsonBody.Raw(schema) };
             case var type:
                 throw RefusedFields.Refusal($"{Field}.type", type);
         }
