@@ -5,6 +5,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Microsoft.Extensions.Primitives;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 
@@ -133,9 +134,9 @@ internal static class ResumedStream
         if (colon < 1 || !long.TryParse(last.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out long seen))
             throw RequestRejectedException.Invalid("Last-Event-ID", "'Last-Event-ID' must be an id that a stream gave: REQUEST:SEQ.");
         string requestId = last[..colon];
-        if (engine.FindResumable(requestId).Presentation is not Presentation present)
+        if (engine.FindResumable(requestId, Caller.Of(http)).Presentation is not Presentation present)
             throw RequestRejectedException.Invalid("Last-Event-ID", "The stream that 'Last-Event-ID' names was not opened over HTTP; resume it over gRPC.");
-        await present(http, seen, engine.ResumeAsync(requestId, http.RequestAborted));
+        await present(http, seen, engine.ResumeAsync(requestId, Caller.Of(http), http.RequestAborted));
         return true;
     }
 }
