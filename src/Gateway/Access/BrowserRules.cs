@@ -12,8 +12,8 @@ namespace TpServe.Gateway.Access;
 /// <remarks>
 /// Host     names the server by loopback, by address, or by a name of the settings: a name that an attacker lets point here (DNS rebinding) is none of them. 421.
 /// Origin   is the server's own, or one of the settings; browsers send it with every call of another page that could do something. 403.
-/// Content  is JSON wherever a body is taken: what a page may send anywhere without asking first (text/plain, forms) is not read. 415. What `curl -d` says a body is,
-///          as Ollama's own examples use it, is read under /api/ where no browser sent it.
+/// Content  is JSON wherever a body is taken: what a page may send anywhere without asking first is not read. 415. What `curl -d` calls a body, a form, and a body of no
+///          named kind are read where no browser sent them, which says so by Origin or Sec-Fetch-Site.
 /// </remarks>
 internal sealed class BrowserRules(ServingSettings settings)
 {
@@ -53,6 +53,5 @@ internal sealed class BrowserRules(ServingSettings settings)
         http.GetEndpoint()?.Metadata.GetMetadata<RouteFacts>()?.Takes is not null && http.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody != false;
 
     private static bool IsJson(HttpRequest request, string origin) => request.HasJsonContentType()
-        || origin.Length == 0 && !request.Headers.ContainsKey("Sec-Fetch-Site") && request.Path.StartsWithSegments("/api", StringComparison.Ordinal)
-        && request.ContentType?.StartsWith(FormType, StringComparison.OrdinalIgnoreCase) == true;
+        || origin.Length == 0 && !request.Headers.ContainsKey("Sec-Fetch-Site") && (request.ContentType is null || request.ContentType.StartsWith(FormType, StringComparison.OrdinalIgnoreCase));
 }

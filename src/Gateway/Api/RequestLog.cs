@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Microsoft.AspNetCore.Http.Features;
 using TpServe.Gateway.Access;
@@ -14,6 +15,8 @@ internal sealed partial class RequestLog(TimeProvider clock, ILogger<RequestLog>
     public async Task WriteAsync(HttpContext http, RequestDelegate next)
     {
         long began = clock.GetTimestamp();
+        if (Activity.Current is { IsAllDataRequested: true } call) // the framework's, which whoever called may have begun a trace for
+            call.SetTag("http.request.method", MethodOf(http)).SetTag("http.route", RouteOf(http)).DisplayName = $"{MethodOf(http)} {RouteOf(http)}";
         try
         {
             await next(http);

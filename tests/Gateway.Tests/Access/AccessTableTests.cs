@@ -90,13 +90,13 @@ public sealed class AccessTableTests
 
     private static async Task<string> RpcAsync(HttpClient grpc, string path, string? key, CancellationToken cancellation)
     {
-        using HttpRequestMessage request = new(HttpMethod.Post, path) { Content = new ByteArrayContent([0, 0, 0, 0, 0]), Version = HttpVersion.Version20 };
+        using HttpRequestMessage request = new(HttpMethod.Post, path) { Content = new ByteArrayContent([0, 0, 0, 0, 0]), Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
         request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/grpc");
         request.Headers.Add("te", "trailers");
         if (key is not null)
             request.Headers.Add("authorization", "Bearer " + key);
         using HttpResponseMessage response = await grpc.SendAsync(request, cancellation);
         await response.Content.ReadAsByteArrayAsync(cancellation);
-        return response.Headers.TryGetValues("grpc-status", out IEnumerable<string>? status) || response.TrailingHeaders.TryGetValues("grpc-status", out status) ? status.Single() : "none";
+        return response.Headers.TryGetValues("grpc-status", out IEnumerable<string>? status) || response.TrailingHeaders.TryGetValues("grpc-status", out status) ? status.Single() : $"none: {response}";
     }
 }

@@ -105,6 +105,7 @@ internal sealed class ResponsesEndpoint(
         ResumedStream.Presentation again = (call, seenThen, rest) => StreamAsync(call, begun, request, keep, seenThen, rest);
         ResponseWriter writer = new(begun, request, clock, _reports);
         AnswerBlocks blocks = new();
+        bool hasBegun = false;
         try
         {
             await foreach (GenerationEvent happened in events.KeptAliveAsync(
@@ -113,7 +114,7 @@ internal sealed class ResponsesEndpoint(
                 if (happened is RecoveringEvent)
                     await events.CommentAsync("recovering");
                 if (happened is StartedEvent)
-                    await SendAsync(writer.Begin());
+                    await BeginAsync();
                 foreach (BlockStep step in blocks.Take(happened))
                     await SendAsync(writer.Of(step));
             }
@@ -123,9 +124,17 @@ internal sealed class ResponsesEndpoint(
         }
         catch (Exception failure) when (http.Response.HasStarted && !http.RequestAborted.IsCancellationRequested)
         {
+            if (!hasBegun) // it waited, and its client knows it only by comments
+                await BeginAsync();
             await SendAsync([writer.Failed(blocks, errors.Tell(http, failure))]);
         }
         events.End();
+
+        Task BeginAsync()
+        {
+            hasBegun = true;
+            return SendAsync(writer.Begin());
+        }
 
         async Task SendAsync(IEnumerable<ResponseEvent> next)
         {
