@@ -110,9 +110,6 @@ public sealed record GatewayOptions
     /// <summary>The longest any request may take, waiting included.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromHours(1);
 
-    /// <summary>Whether nobody on another host reaches the server.</summary>
-    public bool IsLoopbackOnly => System.Net.IPAddress.IsLoopback(Endpoints.Parse(Http).Address) && System.Net.IPAddress.IsLoopback(Endpoints.Parse(Grpc).Address);
-
     /// <summary>How tokens are guessed ahead where a request does not say.</summary>
     public Speculation Speculation { get; init; }
 

@@ -27,8 +27,11 @@ public sealed record ConnectionLimits
     /// <summary>How long a connection may lie idle. Default 130 s.</summary>
     public TimeSpan IdleTime { get; init; } = TimeSpan.FromSeconds(130);
 
-    /// <summary>Bytes a second that a body must come with, and an answer be taken with. Default 240.</summary>
-    public double BytesPerSecond { get; init; } = 240;
+    /// <summary>Bytes a second that a body must come with. Default 240.</summary>
+    public double BodyBytesPerSecond { get; init; } = 240;
+
+    /// <summary>Bytes a second that an answer must be taken with, once it is more than the buffers hold. Default 4096: the 64 KiB that are buffered give a reader who reads nothing 16 s.</summary>
+    public double AnswerBytesPerSecond { get; init; } = 4096;
 
     /// <summary>How long it may be less. Default 10 s.</summary>
     public TimeSpan Grace { get; init; } = TimeSpan.FromSeconds(10);
@@ -53,8 +56,8 @@ public sealed record ConnectionLimits
         limits.MaxRequestLineSize = RequestLineBytes;
         limits.RequestHeadersTimeout = HeaderTime;
         limits.KeepAliveTimeout = IdleTime;
-        limits.MinRequestBodyDataRate = new MinDataRate(BytesPerSecond, Grace);
-        limits.MinResponseDataRate = new MinDataRate(BytesPerSecond, Grace);
+        limits.MinRequestBodyDataRate = new MinDataRate(BodyBytesPerSecond, Grace);
+        limits.MinResponseDataRate = new MinDataRate(AnswerBytesPerSecond, Grace);
         limits.Http2.MaxStreamsPerConnection = StreamsOfConnection;
         limits.Http2.MaxRequestHeaderFieldSize = RequestLineBytes;
         (limits.Http2.KeepAlivePingDelay, limits.Http2.KeepAlivePingTimeout) = Ping;

@@ -195,7 +195,7 @@ internal static partial class Server
         Wire = plan.Degree == 1 ? Protos.Worker.Wire.F32 : options.Wire,
         ReportFolder = options.Report,
         CorsOrigins = options.CorsOrigins,
-        Hosts = options.AllowedHosts.Count > 0 || options.IsLoopbackOnly ? options.AllowedHosts : null,
+        Hosts = options.AllowedHosts.Count > 0 || Endpoints.AreLoopback(options.Http, options.Grpc) ? options.AllowedHosts : null,
         KeysFile = options.Keys,
         Responses = new ResponseStoreSettings { Count = options.Responses, Bytes = options.ResponseBytes, Age = options.ResponseAge },
         RequestTimeout = options.RequestTimeout,

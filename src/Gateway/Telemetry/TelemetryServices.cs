@@ -26,6 +26,7 @@ internal static class TelemetryServices
                 {
                     prometheus.ScopeInfoEnabled = false; // one scope: a label on every line would say nothing
                     prometheus.TargetInfoEnabled = false;
+                    prometheus.ScrapeResponseCacheDurationMilliseconds = 0; // whoever looks twice sees what happened between
                 });
                 if (collected)
                     metrics.AddOtlpExporter();

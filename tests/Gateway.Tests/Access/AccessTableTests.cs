@@ -59,7 +59,7 @@ public sealed class AccessTableTests
         }
         Assert.That((routes, rpcs), Is.GreaterThan((40, 30)));
         Assert.That(api.Group.Plans, Is.Empty, "nothing was computed for anybody");
-        foreach (string nowhere in new[] { "/nowhere", "/v1/../metrics", "//v1/completions", "/V1/COMPLETIONS", "/v1/completions/", "/metrics/", "/topology/" })
+        foreach (string nowhere in new[] { "/nowhere", "/v1/../metrics", "/v1//completions", "/V1/COMPLETIONS", "/v1/completions/", "/metrics/", "/topology/" })
             Assert.That(await RouteAsync(api, "GET", nowhere, null, cancellation), Is.EqualTo(HttpStatusCode.Unauthorized), nowhere);
     }
 

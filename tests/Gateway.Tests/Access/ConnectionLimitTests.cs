@@ -21,7 +21,7 @@ public sealed class ConnectionLimitTests
     private static readonly ConnectionLimits s_limits = new()
     {
         Connections = 8, Headers = 10, HeaderBytes = 4096, RequestLineBytes = 1024,
-        HeaderTime = TimeSpan.FromSeconds(1), IdleTime = TimeSpan.FromSeconds(1), Grace = TimeSpan.FromSeconds(1.1), StreamsOfConnection = 4,
+        HeaderTime = TimeSpan.FromSeconds(1), IdleTime = TimeSpan.FromSeconds(1), Grace = TimeSpan.FromSeconds(1.1), StreamsOfConnection = 4, AnswerBytesPerSecond = 1 << 20,
     };
 
     private ApiFixture _api = null!;
@@ -80,6 +80,26 @@ public sealed class ConnectionLimitTests
         await SendAsync(socket, Get + "\r\n", cancellation);
         Assert.That(await StatusAsync(socket, cancellation), Is.EqualTo("200"));
         Assert.That(await EndsAsync(socket, cancellation), Is.True);
+    }
+
+    [Test]
+    public async Task Answers_ThatNobodyReads_EndTheConnection(CancellationToken cancellation)
+    {
+        using Socket socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveBufferSize = 4096 };
+        await socket.ConnectAsync(IPAddress.Loopback, _api.Http.BaseAddress!.Port, cancellation);
+        byte[] request = Encoding.Latin1.GetBytes("GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"); // some 100 KB each
+        using PeriodicTimer pause = new(TimeSpan.FromMilliseconds(20));
+        bool ended = false;
+        while (!ended && await pause.WaitForNextTickAsync(cancellation))
+            try
+            {
+                ended = await socket.SendAsync(request, cancellation) == 0;
+            }
+            catch (SocketException)
+            {
+                ended = true;
+            }
+        Assert.That(ended, Is.True);
     }
 
     [TestCase("\u0001\u0002 nonsense\r\n\r\n")]

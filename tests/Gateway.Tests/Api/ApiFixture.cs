@@ -85,6 +85,7 @@ internal sealed class ApiFixture : IAsyncDisposable
             group.Start();
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders().AddSimpleConsole().SetMinimumLevel(LogLevel.Error);
+        adjust?.Invoke(builder);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http1);
@@ -93,7 +94,6 @@ internal sealed class ApiFixture : IAsyncDisposable
         builder.Services.AddSingleton<IWorkerGroup>(group);
         builder.Services.AddTpServeTelemetry(builder.Configuration);
         builder.Services.AddTpServeApi(model ?? TestModel.Model(), settings ?? Settings);
-        adjust?.Invoke(builder);
         WebApplication app = builder.Build();
         app.MapTpServeApi();
         await app.StartAsync();

@@ -96,6 +96,34 @@ public sealed class HttpConventionTests
         Assert.That((await api.GetAsync("/version")).GetProperty("version").GetString(), Does.Match("^[0-9]+\\.[0-9]+\\.[0-9]+$"));
     }
 
+    [TestCase("/v1/completions", """{"prompt":"a","stream":true,"max_tokens":1}""")]
+    [TestCase("/v1/chat/completions", """{"messages":[{"role":"user","content":"a"}],"stream":true,"max_tokens":1}""")]
+    [TestCase("/v1/responses", """{"input":"a","stream":true,"max_output_tokens":1}""")]
+    [TestCase("/v1/messages", """{"model":"test-model","messages":[{"role":"user","content":"a"}],"stream":true,"max_tokens":1}""")]
+    public async Task Stream_ThatWaitsInTheQueue_HasItsHeadersBeforeItsFirstToken(string path, string json)
+    {
+        FakeWorkerGroup group = new() { Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group, start: false);
+        using HttpResponseMessage response = await api.SendAsync(path, json).WaitAsync(TimeSpan.FromSeconds(20));
+        Assert.That((response.StatusCode, response.Content.Headers.ContentType!.MediaType), Is.EqualTo((HttpStatusCode.OK, "text/event-stream")));
+        using StreamReader reader = new(await response.Content.ReadAsStreamAsync());
+        Assert.That(await reader.ReadLineAsync(), Is.EqualTo(": keep-alive"));
+        Assert.That(api.Engine.Load().WaitingSequences, Is.EqualTo(1), "it has not begun");
+        group.Start();
+        group.Allow(10);
+        Assert.That(await reader.ReadToEndAsync(), Does.Contain("data: {"));
+    }
+
+    [Test]
+    public async Task Stream_ThatFailsInTheQueue_EndsWithItsErrorAsAnEvent()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(start: false, settings: ApiFixture.Settings with { RequestTimeout = TimeSpan.FromSeconds(1) });
+        using HttpResponseMessage chat = await api.SendAsync("/v1/completions", """{"prompt":"a","stream":true}""");
+        Assert.That(await chat.Content.ReadAsStringAsync(), Does.Contain("\"code\":\"deadline_exceeded\""));
+        using HttpResponseMessage response = await api.SendAsync("/v1/responses", """{"input":"a","stream":true}""");
+        Assert.That(await response.Content.ReadAsStringAsync(), Does.Match("(?s)event: response.created.*event: response.failed.*deadline_exceeded"));
+    }
+
     [Test, CancelAfter(30_000)]
     public async Task Stream_ThatIsSilent_SendsACommentSoonAndThenEvery15Seconds(CancellationToken cancellation)
     {

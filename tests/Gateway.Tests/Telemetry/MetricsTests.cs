@@ -54,7 +54,7 @@ public sealed class MetricsTests
         Assert.That(() => api.Engine.Load().UsedBlocks, Is.Zero.After(10_000, 10));
 
         Scrape scrape = await Scrape.OfAsync(api);
-        Assert.That(scrape.Types, Is.EquivalentTo(s_metrics), scrape.Text);
+        Assert.That(scrape.Types, Is.EquivalentTo(s_metrics));
         Assert.That(scrape.Samples.Select(sample => sample.Labels.GetValueOrDefault("model_name")).Distinct(), Is.EqualTo(new[] { "test-model" }));
         Assert.That(scrape.Samples.SelectMany(sample => sample.Labels.Keys).Distinct(), Is.EquivalentTo(new[] { "model_name", "le", "finished_reason", "reason", "rank", "kind" }), "and no others");
         Assert.That((scrape.Value("tpserve:request_success_total", ("finished_reason", "stop")), scrape.Value("tpserve:request_success_total", ("finished_reason", "length"))), Is.EqualTo((1, 2)));
