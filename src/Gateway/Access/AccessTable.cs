@@ -28,6 +28,7 @@ internal static class AccessTable
     {
         // The page is the same for everybody; what it shows comes from the routes below, with the key that its user gives it.
         ["/"] = AccessRule.Open,
+        ["/page/{**file}"] = AccessRule.Open,
         ["/health/live"] = AccessRule.Open,
         ["/health/ready"] = AccessRule.Open,
         ["/grpc.health.v1.Health/Check"] = AccessRule.Open,
@@ -36,6 +37,8 @@ internal static class AccessTable
 
         ["/openapi.json"] = AccessRule.Read,
         ["/version"] = AccessRule.Read,
+        ["/info"] = AccessRule.Read,
+        ["/load"] = AccessRule.Read,
         ["/metrics"] = AccessRule.Read,
         ["/v1/models"] = AccessRule.Read,
         ["/v1/models/{**id}"] = AccessRule.Read,

@@ -79,7 +79,10 @@ internal static class KeyFile
         {
             using FileStream turn = new(path + ".lock", new FileStreamOptions
             {
-                Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.None, Options = FileOptions.DeleteOnClose,
+                Mode = FileMode.OpenOrCreate,
+                Access = FileAccess.ReadWrite,
+                Share = FileShare.None,
+                Options = FileOptions.DeleteOnClose,
             });
             IReadOnlyList<AccessKey> keys = change(File.Exists(path) ? Parse(path, ReadBytes(path)) : []);
             KeyFileBody body = new() { Keys = [.. keys.Select(Entry)] };

@@ -11,6 +11,10 @@ public sealed class KeyQuota : IDisposable
 {
     private static readonly TimeSpan s_minute = TimeSpan.FromMinutes(1), s_streamRetry = TimeSpan.FromSeconds(1);
 
+    /// <summary>The headers that say what is left.</summary>
+    public static IReadOnlyList<string> Headers { get; } =
+        [.. from what in new[] { "requests", "tokens", "streams" } from kind in new[] { "limit", "remaining", "reset" } select $"x-ratelimit-{kind}-{what}"];
+
     // A limit that changes with the file is another partition.
     private readonly PartitionedRateLimiter<Caller> _requests = PartitionedRateLimiter.Create<Caller, (string name, int most)>(caller =>
         caller.Limits.RequestsPerMinute is { } most

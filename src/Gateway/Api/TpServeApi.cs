@@ -66,7 +66,7 @@ public static class TpServeApi
 
         services.AddRequestDecompression(decompression => decompression.DecompressionProviders.Remove("br")); // what is left is gzip and deflate; JsonBody bounds what comes of it
         services.AddCors(cors => cors.AddDefaultPolicy(policy => policy
-            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post, HttpMethods.Delete).AllowAnyHeader().WithExposedHeaders("X-Request-Id", "request-id", "Retry-After", "x-should-retry", "tpserve-wire", "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding")
+            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post, HttpMethods.Delete).AllowAnyHeader().WithExposedHeaders(["X-Request-Id", "request-id", "Retry-After", "x-should-retry", "tpserve-wire", "WWW-Authenticate", .. KeyQuota.Headers, "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding"])
             .SetPreflightMaxAge(s_preflight)));
         services.AddApiDocument();
         services.AddSingleton<HttpErrors>();

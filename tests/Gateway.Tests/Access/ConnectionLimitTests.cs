@@ -20,8 +20,15 @@ public sealed class ConnectionLimitTests
     // Kestrel looks at its timeouts once a second.
     private static readonly ConnectionLimits s_limits = new()
     {
-        Connections = 8, Headers = 10, HeaderBytes = 4096, RequestLineBytes = 1024,
-        HeaderTime = TimeSpan.FromSeconds(1), IdleTime = TimeSpan.FromSeconds(1), Grace = TimeSpan.FromSeconds(1.1), StreamsOfConnection = 4, AnswerBytesPerSecond = 1 << 20,
+        Connections = 8,
+        Headers = 10,
+        HeaderBytes = 4096,
+        RequestLineBytes = 1024,
+        HeaderTime = TimeSpan.FromSeconds(1),
+        IdleTime = TimeSpan.FromSeconds(1),
+        Grace = TimeSpan.FromSeconds(1.1),
+        AnswerBytesPerSecond = 1 << 20,
+        StreamsOfConnection = 4,
     };
 
     private ApiFixture _api = null!;

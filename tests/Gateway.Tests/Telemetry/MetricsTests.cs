@@ -1,5 +1,7 @@
 using System.Net;
 using NUnit.Framework;
+using TpServe.Gateway.Engine;
+using TpServe.Gateway.Telemetry;
 using TpServe.Gateway.Tests.Api;
 using TpServe.Gateway.Tests.Engine;
 
@@ -66,6 +68,28 @@ public sealed class MetricsTests
         Assert.That(scrape.Value("tpserve:time_to_first_token_seconds_bucket", ("le", "+Inf")), Is.EqualTo(2));
         Assert.That(scrape.Samples.Where(sample => sample.Name == "tpserve:rank_time_seconds_total").Select(sample => (sample.Labels["rank"], sample.Labels["kind"])),
             Is.EquivalentTo(from rank in new[] { "0", "1" } from kind in new[] { "compute", "collective", "wait", "idle" } select (rank, kind)));
+    }
+
+    [Test]
+    public async Task Metrics_OfATokenAndOfARequest_AllocateNothing()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        ServingMetrics metrics = api.Service<ServingMetrics>();
+        RequestTotals totals = new(1, 1, 0, TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(3));
+        Record();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 100; i++)
+            Record();
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
+
+        void Record()
+        {
+            metrics.FirstToken(TimeSpan.FromMilliseconds(2));
+            metrics.Tokens(TimeSpan.FromMilliseconds(10), 4);
+            metrics.Finished(EndReason.Stop);
+            metrics.Answered(totals);
+            metrics.Failed(null);
+        }
     }
 
     [TestCase("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1")]
