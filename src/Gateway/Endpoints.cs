@@ -67,6 +67,9 @@ internal static class Endpoints
         }
     }
 
+    /// <summary>Whether nobody on another host reaches any of them.</summary>
+    public static bool AreLoopback(params string[] addresses) => addresses.All(address => IPAddress.IsLoopback(Parse(address).Address));
+
     private static bool IsAny(IPEndPoint endpoint) => endpoint.Address.Equals(IPAddress.Any) || endpoint.Address.Equals(IPAddress.IPv6Any);
 
     /// <summary>Reads an address that was checked before.</summary>

@@ -122,11 +122,32 @@ public sealed record GatewayOptions
     /// <summary>HOST:PORT of the gRPC interface.</summary>
     public string Grpc { get; init; } = "127.0.0.1:8081";
 
+    /// <summary>File of the keys without which nothing is answered; empty = everybody who reaches the server may call.</summary>
+    public string Keys { get; init; } = "";
+
+    /// <summary>Names that requests may call the server by beside localhost and addresses; empty = none where it listens on loopback only, else any.</summary>
+    public IReadOnlyList<string> AllowedHosts { get; init; } = [];
+
+    /// <summary>PEM file of the certificate of HTTP and gRPC; empty = no TLS.</summary>
+    public string ServerCert { get; init; } = "";
+
+    /// <summary>PEM file of its key.</summary>
+    public string ServerKey { get; init; } = "";
+
+    /// <summary>PEM file of the authority that must have signed a client's certificate; empty = clients need none.</summary>
+    public string ClientCa { get; init; } = "";
+
+    /// <summary>Connections at once.</summary>
+    public int MaxConnections { get; init; } = 4096;
+
     /// <summary>Folder into which tpserve report has written, or will; empty = none is shown.</summary>
     public string Report { get; init; } = "";
 
     /// <summary>trace, debug, information, warning, error.</summary>
     public string LogLevel { get; init; } = "information";
+
+    /// <summary>text, json.</summary>
+    public string LogFormat { get; init; } = "text";
 
     /// <summary>What happens to the group when a rank is lost.</summary>
     public OnRankLoss OnRankLoss { get; init; }

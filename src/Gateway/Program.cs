@@ -1,4 +1,4 @@
-// The gateway, and the command line around it: serve (default), chat, complete, plan, report, doctor, trace, health, drain, secret. Read on: Commands/ServeCommand.
+// The gateway, and the command line around it: serve (default), chat, complete, plan, report, doctor, trace, health, drain, keys, secret. Read on: Commands/ServeCommand.
 using System.Collections;
 using System.CommandLine;
 using System.CommandLine.Help;
@@ -8,6 +8,8 @@ using TpServe.Gateway.Settings;
 SettingSources sources = new(
     [.. Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().Select(item => KeyValuePair.Create((string)item.Key, item.Value as string ?? ""))],
     [.. new[] { AppContext.BaseDirectory, Environment.CurrentDirectory }.Select(folder => Path.Combine(folder, "appsettings.json"))]);
+
+RemoteServer.Key = sources.Environment.FirstOrDefault(item => item.Key == RemoteServer.KeyVariable).Value ?? "";
 
 // A command of that name and not a RootCommand: help names what everything else here calls it, not the assembly.
 Command tpserve = new("tpserve", "TpServe: a tensor-parallel LLM inference server. Without a command it serves.") { new HelpOption(), new VersionOption() };
@@ -21,6 +23,7 @@ tpserve.Subcommands.Add(ReportCommand.CreateServer(sources));
 tpserve.Subcommands.Add(DoctorCommand.Create(sources));
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());
+tpserve.Subcommands.Add(KeysCommand.Create(sources));
 tpserve.Subcommands.Add(SecretCommand.Create());
 tpserve.Subcommands.Add(TraceCommand.Create());
 tpserve.Subcommands.Add(SettingsCommand.Create());

@@ -41,7 +41,8 @@ public sealed partial class GuideTests
                 yield return $"{file} does not exist";
 
         System.Text.Json.Nodes.JsonObject services = Yaml.Load(files.Compose)["services"]!.AsObject();
-        HashSet<string> profiles = [.. services.SelectMany(service => service.Value!["profiles"]!.AsArray()).Select(profile => profile!.ToString())];
+        System.Text.Json.Nodes.JsonObject observers = Yaml.Load(DeployFiles.Read("deploy/grafana/compose.yml"))["services"]!.AsObject();
+        HashSet<string> profiles = [.. services.Concat(observers.Where(service => service.Value!["profiles"] is not null)).SelectMany(service => service.Value!["profiles"]!.AsArray()).Select(profile => profile!.ToString())];
         foreach (string profile in Profile().Matches(guide).Select(match => match.Groups[1].Value).Where(profile => !profiles.Contains(profile)))
             yield return $"profile {profile} does not exist";
         foreach (string service in UpService().Matches(guide).Select(match => match.Groups[1].Value).Where(service => !services.ContainsKey(service)))

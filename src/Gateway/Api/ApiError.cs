@@ -58,12 +58,24 @@ public sealed record ApiError(
 /// <summary>What the API logs; ids 1200 to 1299. Prompts and outputs never are.</summary>
 internal static partial class ApiLog
 {
-    [LoggerMessage(1200, LogLevel.Information, "{Method} refused: {Status} {Reason} {Message}")]
-    private static partial void RefusedLine(ILogger logger, string method, string status, string reason, string message);
+    private const int LongestField = 40;
 
-    /// <summary>A message can quote what a client sent: in a log it stays on its line and commands no terminal.</summary>
-    public static void Refused(ILogger logger, string method, string status, string reason, string message) =>
-        RefusedLine(logger, Printable(method), status, reason, Printable(message));
+    [LoggerMessage(1200, LogLevel.Information, "{Route} refused: {Status} {Reason} {Detail}")]
+    private static partial void RefusedLine(ILogger logger, string route, StatusCode status, string reason, string detail);
+
+    /// <summary>What a client did wrong is told by the name of the field alone: the message can quote what was sent. What is the server's matter is told in full.</summary>
+    public static void Refused(ILogger logger, string route, ApiError error)
+    {
+        if (!logger.IsEnabled(LogLevel.Information))
+            return;
+        bool isOurs = error.Status is StatusCode.Unavailable or StatusCode.DeadlineExceeded or StatusCode.ResourceExhausted or StatusCode.Aborted;
+        string detail = isOurs ? Printable(error.Message) : FieldOf(error);
+        RefusedLine(logger, route, error.Status, error.Reason, detail);
+    }
+
+    // The rest of a path may be names of the client's own.
+    private static string FieldOf(ApiError error) =>
+        error.Field?.Split('.', '[')[0] is { Length: > 0 and <= LongestField } name && name.All(letter => char.IsAsciiLetter(letter) || letter is '_' or '-') ? name : "";
 
     /// <summary>The text with its control characters escaped.</summary>
     public static string Printable(string text) => !text.Any(char.IsControl)

@@ -36,9 +36,9 @@ public sealed class HttpErrors(ServingSettings settings, InferenceEngine engine,
         ArgumentNullException.ThrowIfNull(http);
         ApiError error = ErrorDialect.Of(http).Named(ApiError.From(failure, engine.TimeToRoom() ?? settings.RetryAfter));
         if (error.IsInternal)
-            ApiLog.Failed(log, http.Request.Path, failure);
+            ApiLog.Failed(log, RequestLog.RouteOf(http), failure);
         else
-            ApiLog.Refused(log, http.Request.Path, $"{error.Status}", error.Reason, error.Message);
+            ApiLog.Refused(log, RequestLog.RouteOf(http), error);
         return error;
     }
 

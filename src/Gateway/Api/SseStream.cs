@@ -5,6 +5,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Microsoft.Extensions.Primitives;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 
@@ -12,7 +13,7 @@ namespace TpServe.Gateway.Api;
 
 /// <summary>Server-sent events: the event's name where the dialect has names, "data: JSON", an empty line, and at the end, where the dialect has it, "data: [DONE]".</summary>
 /// <remarks>
-/// The answer's head goes out with the first event, so that a failure before it can still have a status. Events of a stream that can be resumed carry
+/// The answer's head goes out with the first event, or a moment after the request was taken in: a failure before that has a status, and one that waits is known to. Events of a stream that can be resumed carry
 /// an id, "REQUEST:SEQ", counted from 1: a client that comes back with it as Last-Event-ID is told what came after it.
 /// </remarks>
 /// <param name="http">The call.</param>
@@ -20,9 +21,10 @@ namespace TpServe.Gateway.Api;
 /// <param name="seen">Events that the client has seen before it lost its connection: they are counted and not sent.</param>
 internal sealed class SseStream(HttpContext http, string? requestId = null, long seen = 0)
 {
-    private static readonly TimeSpan s_keepAlive = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan s_keepAlive = TimeSpan.FromSeconds(15), s_head = TimeSpan.FromMilliseconds(250);
 
     private long _seq;
+    private bool _begun;
 
     /// <summary>Sends one event.</summary>
     /// <param name="value">Its data.</param>
@@ -43,7 +45,7 @@ internal sealed class SseStream(HttpContext http, string? requestId = null, long
         await body.FlushAsync(http.RequestAborted);
     }
 
-    /// <summary>The events as they come; while none does, a line that clients and proxies pass over goes out every 15 s.</summary>
+    /// <summary>The events as they come; while none does, a line that clients and proxies pass over goes out: the first one soon, with the head, then every 15 s.</summary>
     public async IAsyncEnumerable<T> KeptAliveAsync<T>(IAsyncEnumerable<T> source, TimeProvider clock)
     {
         await using IAsyncEnumerator<T> events = source.GetAsyncEnumerator(http.RequestAborted);
@@ -55,7 +57,7 @@ internal sealed class SseStream(HttpContext http, string? requestId = null, long
                 while (!next.IsCompleted)
                 {
                     using CancellationTokenSource came = new();
-                    Task silence = Task.Delay(s_keepAlive, clock, came.Token);
+                    Task silence = Task.Delay(_begun ? s_keepAlive : s_head, clock, came.Token);
                     if (await Task.WhenAny(next, silence) == silence)
                         await CommentAsync("keep-alive");
                     await came.CancelAsync();
@@ -108,6 +110,7 @@ internal sealed class SseStream(HttpContext http, string? requestId = null, long
 
     private void Begin()
     {
+        _begun = true;
         if (http.Response.HasStarted)
             return;
         http.Response.ContentType = "text/event-stream; charset=utf-8";
@@ -133,9 +136,9 @@ internal static class ResumedStream
         if (colon < 1 || !long.TryParse(last.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out long seen))
             throw RequestRejectedException.Invalid("Last-Event-ID", "'Last-Event-ID' must be an id that a stream gave: REQUEST:SEQ.");
         string requestId = last[..colon];
-        if (engine.FindResumable(requestId).Presentation is not Presentation present)
+        if (engine.FindResumable(requestId, Caller.Of(http)).Presentation is not Presentation present)
             throw RequestRejectedException.Invalid("Last-Event-ID", "The stream that 'Last-Event-ID' names was not opened over HTTP; resume it over gRPC.");
-        await present(http, seen, engine.ResumeAsync(requestId, http.RequestAborted));
+        await present(http, seen, engine.ResumeAsync(requestId, Caller.Of(http), http.RequestAborted));
         return true;
     }
 }

@@ -1,6 +1,7 @@
 using Grpc.Core;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Api.Anthropic;
 using TpServe.Gateway.Api.Grpc;
 using TpServe.Gateway.Api.Grpc.OpenEngine;
@@ -11,6 +12,7 @@ using TpServe.Gateway.Api.Responses;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Settings;
+using TpServe.Gateway.Telemetry;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.Worker;
 
@@ -34,8 +36,14 @@ public static class TpServeApi
         services.AddSingleton(provider => new RequestParser(model, settings, provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton(provider => new InferenceEngine(
             provider.GetRequiredService<IWorkerGroup>(), model.Tokenizer, settings.Scheduler, settings.Engine,
-            provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<InferenceEngine>>()));
+            provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<InferenceEngine>>(), provider.GetService<ServingMetrics>()));
         services.AddHostedService<EngineService>();
+        services.AddSingleton(provider => new KeyRing(settings.KeysFile, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<KeyRing>>()));
+        services.AddHostedService(provider => provider.GetRequiredService<KeyRing>());
+        services.AddSingleton<KeyQuota>();
+        services.AddSingleton<AccessGate>();
+        services.AddSingleton<BrowserRules>();
+        services.AddSingleton<RequestLog>();
         services.AddSingleton<TokenTexts>();
         services.AddSingleton<ServerClock>();
 
@@ -58,7 +66,7 @@ public static class TpServeApi
 
         services.AddRequestDecompression(decompression => decompression.DecompressionProviders.Remove("br")); // what is left is gzip and deflate; JsonBody bounds what comes of it
         services.AddCors(cors => cors.AddDefaultPolicy(policy => policy
-            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post, HttpMethods.Delete).AllowAnyHeader().WithExposedHeaders("X-Request-Id", "request-id", "Retry-After", "x-should-retry", "tpserve-wire", "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding")
+            .WithOrigins([.. settings.CorsOrigins]).WithMethods(HttpMethods.Get, HttpMethods.Head, HttpMethods.Post, HttpMethods.Delete).AllowAnyHeader().WithExposedHeaders(["X-Request-Id", "request-id", "Retry-After", "x-should-retry", "tpserve-wire", "WWW-Authenticate", .. KeyQuota.Headers, "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding"])
             .SetPreflightMaxAge(s_preflight)));
         services.AddApiDocument();
         services.AddSingleton<HttpErrors>();
@@ -80,7 +88,12 @@ public static class TpServeApi
     public static WebApplication MapTpServeApi(this WebApplication app)
     {
         IServiceProvider services = app.Services;
+        app.Use(services.GetRequiredService<RequestLog>().WriteAsync);
         app.UseGrpcWeb(new GrpcWebOptions { DefaultEnabled = true }); // every rpc also for browsers, and over HTTP/1.1
+        app.Use(services.GetRequiredService<BrowserRules>().CheckAsync);
+        if (services.GetRequiredService<ServingSettings>().CorsOrigins.Count > 0)
+            app.UseCors();
+        app.Use(services.GetRequiredService<AccessGate>().CheckAsync);
         app.Use(MalformedMessages.AnswerAsync);
         if (services.GetRequiredService<ServingSettings>().Wire is var wire and not Wire.F32)
             app.Use((http, next) =>
@@ -89,8 +102,6 @@ public static class TpServeApi
                 return next(http);
             });
         app.UseRequestDecompression();
-        if (services.GetRequiredService<ServingSettings>().CorsOrigins.Count > 0)
-            app.UseCors();
         app.MapGrpcService<InferenceService>();
         app.MapGrpcService<ControlService>();
         app.MapGrpcService<EngineInferenceService>();
@@ -117,6 +128,8 @@ public static class TpServeApi
         Map(s_get, "/health/ready", server.ReadyAsync);
         Map(s_get, "/topology", server.TopologyAsync);
         Map(s_get, "/report", server.ReportAsync);
+        if (services.GetService<LoadMetrics>() is not null)
+            PrometheusEndpoint.Map(app);
         app.MapApiDocument();
         app.Map(ApiDocument.Path, http => AnswerOtherMethodAsync(http, [HttpMethods.Get]));
         app.Use(AnswerUnknownRoutesAsync);

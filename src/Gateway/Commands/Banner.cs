@@ -43,11 +43,22 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
             $"{plan.Degree} workers{ThreadsOf(plan)}, kv {Words.KvDtypes.Of(options.KvDtype)}, context {plan.MaxModelLen}"));
         if (options.Workers.Count > 0)
             Line("links", links.Certificate is { } certificate ? $"TLS 1.3, both ends pinned to {certificate}" : $"not encrypted{(options.InsecureLinks ? $" ({LinkSecurity.InsecureFlag})" : ", and within this host")}");
+        Access();
         Line("cache", string.Create(CultureInfo.InvariantCulture, $"{(long)plan.KvBlocks * plan.BlockTokens} tokens in blocks of {plan.BlockTokens}: {plan.CacheReason}"));
         foreach (ShardPlan shard in isMeasured ? [] : plan.Shards)
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"{shard}, {ShardSizes.WeightBytes(checkpoint, shard) / 1048576.0:F1} MiB"));
         foreach (ShardPlan shard in plan.Draft?.Shards ?? [])
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"draft {shard}, {ShardSizes.WeightBytes(draft!, shard) / 1048576.0:F1} MiB"));
+    }
+
+    /// <summary>Who may call.</summary>
+    public void Access()
+    {
+        Line("access", options.Keys.Length > 0 ? $"by the keys in {options.Keys}"
+            : Endpoints.AreLoopback(options.Http, options.Grpc) ? "everybody on this host; --keys FILE asks for a key"
+            : $"EVERYBODY who reaches {options.Http} or {options.Grpc}, from other hosts too: --keys FILE asks for a key");
+        if (options.ServerCert.Length > 0)
+            Line("tls", options.ClientCa.Length > 0 ? $"{options.ServerCert}; clients need a certificate of {options.ClientCa}" : options.ServerCert);
     }
 
     public void Loading(int rank, string stage, long doneBytes, long totalBytes)
@@ -88,7 +99,7 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
             ready = string.Create(CultureInfo.InvariantCulture, $"ready {(_served ? "again " : "")}after {waited.TotalSeconds:F1} s");
             _served = _serves = true;
         }
-        Line("serving", $"HTTP http://{options.Http}   gRPC {options.Grpc}   {ready}");
+        Line("serving", $"HTTP {(options.ServerCert.Length > 0 ? "https" : "http")}://{options.Http}   gRPC {options.Grpc}   {ready}");
 
         static string Text(IndexRange range) => range.Start == range.End ? "none" : string.Create(CultureInfo.InvariantCulture, $"{range.Start}..{range.End - 1}");
     }

@@ -82,9 +82,26 @@ internal sealed class RemoteServer
     /// <summary>Why a call failed that nobody took, and what to do.</summary>
     public static string Nobody(string address) => $"no server answers at {address}; 'tpserve serve' starts one, --server URL names another.";
 
+    /// <summary>Environment variable with the key that a server with keys asks for: it is no flag, which other users of the host could read.</summary>
+    public const string KeyVariable = "TPSERVE_KEY";
+
+    /// <summary>The key; empty = none is sent. Set once, at the start of the program.</summary>
+    public static string Key { get; set; } = "";
+
     /// <summary>A channel that goes to the server itself: a proxy of the environment is for the web, and speaks no HTTP/2.</summary>
     public static GrpcChannel Connect(Uri address) =>
-        GrpcChannel.ForAddress(address, new GrpcChannelOptions { HttpHandler = new SocketsHttpHandler { UseProxy = false }, DisposeHttpClient = true });
+        GrpcChannel.ForAddress(address, new GrpcChannelOptions { HttpHandler = new KeyHandler(new SocketsHttpHandler { UseProxy = false }), DisposeHttpClient = true });
+
+    /// <summary>Sends the key with every call.</summary>
+    private sealed class KeyHandler(HttpMessageHandler inner) : DelegatingHandler(inner)
+    {
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            if (Key.Length > 0)
+                request.Headers.Authorization = new System.Net.Http.Headers.AuthenticationHeaderValue("Bearer", Key);
+            return base.SendAsync(request, cancellationToken);
+        }
+    }
 
     /// <summary>Prints the deltas as they come and a line of figures at the end; returns the whole text.</summary>
     public static async Task<string> PrintAsync(AsyncServerStreamingCall<GenerateEvent> call, CancellationToken cancellation)

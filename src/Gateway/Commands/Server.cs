@@ -1,13 +1,12 @@
-using System.Globalization;
+using System.Net;
 using System.Net.Sockets;
 using System.Reflection;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;
-using Serilog;
-using Serilog.Events;
 using TpServe.ChatTemplates;
 using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.Api.Responses;
 using TpServe.Gateway.Devices;
@@ -15,6 +14,7 @@ using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
 using TpServe.Gateway.Settings;
+using TpServe.Gateway.Telemetry;
 using TpServe.Gateway.Workers;
 using TpServe.Links;
 using TpServe.Protos.Worker;
@@ -77,9 +77,12 @@ internal static partial class Server
 
             // 4. Services and addresses.
             WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
-            AddLogging(builder, options.LogLevel);
-            builder.WebHost.ConfigureKestrel(kestrel =>
+            ServerLog.AddTo(builder, options.LogLevel, options.LogFormat == "json");
+            ServerCertificate? certificate = options.ServerCert.Length == 0 ? null : new(options.ServerCert, options.ServerKey, options.ClientCa, TimeProvider.System);
+            builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
             {
+                new ConnectionLimits { Connections = options.MaxConnections }.Apply(kestrel);
+                kestrel.ConfigureEndpointDefaults(listen => certificate?.Use(listen));
                 kestrel.Listen(Endpoints.Parse(options.Http), listen => listen.Protocols = HttpProtocols.Http1);
                 kestrel.Listen(Endpoints.Parse(options.Grpc), listen => listen.Protocols = HttpProtocols.Http2);
             });
@@ -93,6 +96,7 @@ internal static partial class Server
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
             ServingModel served = await serving;
+            builder.Services.AddTpServeTelemetry(builder.Configuration);
             builder.Services.AddTpServeApi(served with { Files = served.Files with { Identity = model.Identity.Content } }, SettingsOf(options, plan, checkpoint.Config.Rope, draft?.Checkpoint.Name ?? ""));
             WebApplication app = builder.Build();
             await using Ending ending = new(app);
@@ -105,7 +109,7 @@ internal static partial class Server
             LogListening(app.Logger, times);
             WorkerGroup group = app.Services.GetRequiredService<WorkerGroup>();
             ServingSettings settings = app.Services.GetRequiredService<ServingSettings>();
-            Task rehearsal = Task.Run(async () => LogRehearsed(app.Logger, await Rehearsal.RunAsync(served, settings, Endpoints.Parse(options.Http), cancellation) ?? "done"), cancellation);
+            Task rehearsal = Task.Run(async () => LogRehearsed(app.Logger, await Rehearsal.RunAsync(served, settings, certificate is null ? Endpoints.Parse(options.Http) : new IPEndPoint(IPAddress.Loopback, 0), cancellation) ?? "done"), cancellation);
             group.Start(rehearsal);
             Task stopped = app.WaitForShutdownAsync(cancellation);
             if (await Task.WhenAny(stopped, group.Failed) == group.Failed)
@@ -137,7 +141,7 @@ internal static partial class Server
         {
             return Fail("wrong settings: " + string.Join(" ", fault.Failures));
         }
-        catch (Exception fault) when (fault is ModelLoadException or ShardingException or DeviceException or WorkerStartException or TokenizerException or ChatTemplateException or LinkException)
+        catch (Exception fault) when (fault is ModelLoadException or ShardingException or DeviceException or WorkerStartException or TokenizerException or ChatTemplateException or LinkException or KeyFileException or CertificateException)
         {
             return Fail(fault.Message);
         }
@@ -191,6 +195,8 @@ internal static partial class Server
         Wire = plan.Degree == 1 ? Protos.Worker.Wire.F32 : options.Wire,
         ReportFolder = options.Report,
         CorsOrigins = options.CorsOrigins,
+        Hosts = options.AllowedHosts.Count > 0 || Endpoints.AreLoopback(options.Http, options.Grpc) ? options.AllowedHosts : null,
+        KeysFile = options.Keys,
         Responses = new ResponseStoreSettings { Count = options.Responses, Bytes = options.ResponseBytes, Age = options.ResponseAge },
         RequestTimeout = options.RequestTimeout,
         Engine = new EngineSettings { Recoveries = options.Recoveries, ResumeWindow = options.ResumeWindow, ResumeBytes = options.ResumeBytes, StepTimeout = options.StepTimeout },
@@ -208,20 +214,6 @@ internal static partial class Server
 
     internal static IWorkerSource SourceOf(GatewayOptions options, LinkSecurity links) =>
         options.Workers.Count == 0 ? new LocalWorkers(options.LogLevel) : new ExternalWorkers(options.Workers, options.SecretFile, links, options.ConnectTimeout);
-
-    private static void AddLogging(WebApplicationBuilder builder, string level)
-    {
-        LogEventLevel least = Enum.Parse<LogEventLevel>(level == "trace" ? "verbose" : level, ignoreCase: true);
-        builder.Host.UseSerilog((_, log) => log
-            .MinimumLevel.Is(least)
-            .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
-            .MinimumLevel.Override("Grpc", LogEventLevel.Warning)
-            // What these two would report is said elsewhere: a failed start in one line, readiness by its own endpoints.
-            .MinimumLevel.Override("Microsoft.Extensions.Hosting", LogEventLevel.Fatal)
-            .MinimumLevel.Override("Microsoft.Extensions.Diagnostics.HealthChecks", LogEventLevel.Fatal)
-            // A terminal that is slow to print holds up nobody: what logs under a lock only queues a line.
-            .WriteTo.Async(queue => queue.Console(formatProvider: CultureInfo.InvariantCulture)));
-    }
 
     [LoggerMessage(1060, LogLevel.Debug, "Listening: {Times}")]
     private static partial void LogListening(Microsoft.Extensions.Logging.ILogger log, StartTimes times);

@@ -8,6 +8,8 @@ namespace TpServe.Gateway.Engine;
 /// <remarks>Threads  only under the engine's lock.</remarks>
 internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText text, Sequence sequence)
 {
+    private long? _lastToken;
+
     /// <summary>Whose output it is.</summary>
     public ActiveRequest Request => request;
 
@@ -30,6 +32,8 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
                 Finish(EndReason.Length, text.End(), [], null, 0); // only the prompt was asked for
             return false; // else a chunk of it
         }
+
+        _lastToken = request.CountStep(_lastToken, progress.Tokens.Count);
 
         // Text and tokens of the whole step go out as one event, cut where the output ends.
         StringBuilder visible = new();

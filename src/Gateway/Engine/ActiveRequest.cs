@@ -1,5 +1,6 @@
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
+using TpServe.Gateway.Telemetry;
 using TpServe.Protos.Worker;
 using TpServe.Tokenization;
 
@@ -11,14 +12,18 @@ internal sealed class ActiveRequest
 {
     private readonly TimeProvider _clock;
     private readonly long _arrived;
+    private readonly ServingMetrics? _metrics;
+    private readonly RequestTrace? _trace;
     private readonly List<ReportedToken> _promptTokens = [];
     private long? _started, _firstToken;
     private int _open;
 
-    public ActiveRequest(ValidatedRequest request, Tokenizer tokenizer, TimeProvider clock, bool resumable)
+    public ActiveRequest(ValidatedRequest request, Tokenizer tokenizer, TimeProvider clock, bool resumable, ServingMetrics? metrics = null)
     {
         Request = request;
         _clock = clock;
+        _metrics = metrics;
+        _trace = metrics?.Trace(request);
         _arrived = clock.GetTimestamp();
         _open = request.Outputs;
         Events = new EventLog(resumable);
@@ -75,6 +80,7 @@ internal sealed class ActiveRequest
         if (_started is not null)
             return;
         _started = _clock.GetTimestamp();
+        _trace?.Started();
         Events.Append(new StartedEvent(CachedTokens));
     }
 
@@ -116,22 +122,42 @@ internal sealed class ActiveRequest
     public void CountToken()
     {
         CompletionTokens++;
-        _firstToken ??= _clock.GetTimestamp();
+        Request.Owner?.Charge(1);
+        if (_firstToken is not null)
+            return;
+        _firstToken = _clock.GetTimestamp();
+        _metrics?.FirstToken(_clock.GetElapsedTime(_arrived, _firstToken.Value));
+    }
+
+    /// <summary>A step has brought an output so many tokens: now, and before that at the moment given. Returns now.</summary>
+    public long CountStep(long? before, int tokens)
+    {
+        long now = _clock.GetTimestamp();
+        if (before is { } last)
+            _metrics?.Tokens(_clock.GetElapsedTime(last, now), tokens);
+        return now;
     }
 
     /// <summary>One output has ended; with the last one the request has.</summary>
     public void Finish(int outputIndex, EndReason reason, string? stopString, int? stopTokenId, int completionTokens)
     {
-        bool last = --_open == 0;
-        Events.Append(new FinishedEvent(outputIndex, reason, stopString, stopTokenId, completionTokens, last ? Totals() : null));
-        if (last)
-            End(null);
+        _metrics?.Finished(reason);
+        _trace?.Finished(reason);
+        RequestTotals? totals = --_open == 0 ? Totals() : null;
+        Events.Append(new FinishedEvent(outputIndex, reason, stopString, stopTokenId, completionTokens, totals));
+        if (totals is null)
+            return;
+        _metrics?.Answered(totals);
+        End(null);
     }
 
     /// <summary>The request ends here: after the events written so far its client sees the exception, or the end where there is none.</summary>
     public void End(Exception? failure)
     {
         Ended = true;
+        if (_open > 0)
+            _metrics?.Failed(failure);
+        _trace?.Ended(Totals(), failure);
         DeadlineTimer?.Dispose();
         Events.Complete(failure);
     }

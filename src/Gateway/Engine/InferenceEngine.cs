@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using Grpc.Core;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
+using TpServe.Gateway.Telemetry;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
@@ -22,7 +23,7 @@ namespace TpServe.Gateway.Engine;
 /// Threads  one lock guards scheduler and requests and is never held across an await. Arrivals, departures and deadlines take it directly, so they
 ///          take effect while a step runs.
 /// </remarks>
-public sealed class InferenceEngine : IDisposable
+public sealed partial class InferenceEngine : IDisposable
 {
     private const int Window = 2; // steps in flight
     private static readonly TimeSpan s_longestTimer = TimeSpan.FromDays(40); // timers hold no more than 2³² ms
@@ -33,6 +34,7 @@ public sealed class InferenceEngine : IDisposable
     private readonly EngineSettings _settings;
     private readonly TimeProvider _clock;
     private readonly ILogger<InferenceEngine> _log;
+    private readonly ServingMetrics? _metrics;
     private readonly Lock _gate = new();
     private readonly Scheduler _scheduler;
     private readonly StepPace _pace = new();
@@ -45,13 +47,14 @@ public sealed class InferenceEngine : IDisposable
     private long _steps, _generatedTokens, _promptTokens, _recoveries, _kept;
 
     public InferenceEngine(
-        IWorkerGroup group, Tokenizer tokenizer, SchedulerSettings scheduling, EngineSettings settings, TimeProvider clock, ILogger<InferenceEngine> log)
+        IWorkerGroup group, Tokenizer tokenizer, SchedulerSettings scheduling, EngineSettings settings, TimeProvider clock, ILogger<InferenceEngine> log, ServingMetrics? metrics = null)
     {
         _group = group;
         _tokenizer = tokenizer;
         _settings = settings;
         _clock = clock;
         _log = log;
+        _metrics = metrics;
         _scheduler = new Scheduler(scheduling);
         _resumable = new ResumableRequests(settings.ResumeBytes);
         _kept = clock.GetTimestamp();
@@ -115,59 +118,6 @@ public sealed class InferenceEngine : IDisposable
     public IAsyncEnumerable<GenerationEvent> GenerateAsync(
         ValidatedRequest request, bool resumable = false, object? presentation = null, CancellationToken cancellation = default) =>
         ReadAsync(() => Add(request, resumable && _settings.ResumeWindow > TimeSpan.Zero, presentation), cancellation);
-
-    /// <summary>What a client that comes back to a request's stream needs to present it.</summary>
-    /// <exception cref="RequestRejectedException">NOT_FOUND: there is no such stream, or it is too long ago.</exception>
-    public (ValidatedRequest Request, object? Presentation) FindResumable(string requestId)
-    {
-        lock (_gate)
-        {
-            ActiveRequest active = Resumable(requestId);
-            return (active.Request, active.Presentation);
-        }
-    }
-
-    /// <summary>All events of a request from the first on, for a client that comes back to it; it goes on where it was suspended.</summary>
-    /// <exception cref="RequestRejectedException">NOT_FOUND.</exception>
-    public IAsyncEnumerable<GenerationEvent> ResumeAsync(string requestId, CancellationToken cancellation = default)
-    {
-        return ReadAsync(Find, cancellation);
-
-        ActiveRequest Find()
-        {
-            lock (_gate)
-            {
-                ActiveRequest active = Resumable(requestId);
-                active.ResumeTimer?.Dispose();
-                active.ResumeTimer = null;
-                foreach (ActiveOutput output in active.Outputs)
-                    _scheduler.Resume(output.Sequence);
-                Wake();
-                active.Readers++;
-                return active;
-            }
-        }
-    }
-
-    /// <summary>Ends a request's outputs as aborted. False where no such request is in flight.</summary>
-    public bool Abort(string requestId)
-    {
-        lock (_gate)
-        {
-            if (!_active.TryGetValue(requestId, out ActiveRequest? active))
-                return false;
-            foreach (ActiveOutput output in active.Outputs)
-                if (!output.Finished)
-                {
-                    _scheduler.Abort(output.Sequence);
-                    output.Abort();
-                }
-            EngineLog.Ended(_log, requestId, "aborted by an operator");
-            Retire(active);
-            Wake();
-            return true;
-        }
-    }
 
     /// <summary>Forgets every cached prefix. How many blocks were known.</summary>
     public int FlushCache()
@@ -307,13 +257,13 @@ public sealed class InferenceEngine : IDisposable
 
     private ActiveRequest Add(ValidatedRequest request, bool resumable, object? presentation)
     {
-        ActiveRequest active = new(request, _tokenizer, _clock, resumable) { Presentation = presentation };
+        ActiveRequest active = new(request, _tokenizer, _clock, resumable, _metrics) { Presentation = presentation };
         Sequence[] sequences = [.. active.Outputs.Select(output => output.Sequence)];
         lock (_gate)
         {
             RequireService();
-            ForgetLeft(request.RequestId);
-            if (_active.ContainsKey(request.RequestId))
+            ForgetLeft(request);
+            if (_active.ContainsKey(request.RequestId) || _resumable.Find(request.RequestId) is { } others && others.Request.Owner?.Name != request.Owner?.Name)
                 throw new RequestRejectedException(
                     StatusCode.AlreadyExists, "REQUEST_ID_IN_USE", $"Request '{request.RequestId}' is in flight already.", "request_id", request.RequestId);
             if (sequences.FirstOrDefault(sequence => !_scheduler.CanEverFit(sequence)) is { } misfit)
@@ -331,21 +281,10 @@ public sealed class InferenceEngine : IDisposable
             active.Readers++;
             Wake();
         }
+        request.Owner?.Charge(request.PromptTokens.Count);
         EngineLog.Accepted(_log, request.RequestId, request.PromptTokens.Count, request.Outputs, request.Stopping.MaxTokens);
         return active;
     }
-
-    /// <summary>A client that left and asks anew under the same id does not want the old stream any more.</summary>
-    private void ForgetLeft(string requestId)
-    {
-        if (_resumable.Find(requestId) is not { Readers: 0 } left)
-            return;
-        _resumable.Remove(left);
-        Fail(left, null);
-    }
-
-    private ActiveRequest Resumable(string requestId) => _resumable.Find(requestId) ?? throw new RequestRejectedException(
-        StatusCode.NotFound, "STREAM_NOT_FOUND", $"There is no stream of request '{requestId}' to go on with; it may have been left more than {_settings.ResumeWindow.TotalSeconds:0.#} s ago.", "request_id", requestId);
 
     private void StartDeadline(ActiveRequest active, TimeSpan rest)
     {
@@ -359,55 +298,6 @@ public sealed class InferenceEngine : IDisposable
         lock (_gate)
             Fail(active, new DeadlineExceededException(
                 $"The deadline came after {active.Elapsed.TotalSeconds:F3} s, before the request had finished."));
-    }
-
-    /// <summary>The client is gone: its request is suspended, or over.</summary>
-    private void Leave(ActiveRequest active)
-    {
-        lock (_gate)
-        {
-            if (--active.Readers > 0)
-                return;
-            if (!active.IsResumable)
-            {
-                if (!active.Ended)
-                    EngineLog.Left(_log, active.Request.RequestId, active.Elapsed.TotalSeconds);
-                Fail(active, null);
-                return;
-            }
-            active.ResumeTimer = _clock.CreateTimer(_ => Forget(active), null, _settings.ResumeWindow, Timeout.InfiniteTimeSpan);
-            if (active.Ended)
-            {
-                _resumable.Rest(active);
-            }
-            else
-            {
-                EngineLog.Suspended(_log, active.Request.RequestId, active.Elapsed.TotalSeconds);
-                foreach (ActiveOutput output in active.Outputs)
-                    _scheduler.Suspend(output.Sequence);
-                if (_refusing is not null)
-                    Forget(active); // a server that drains does not wait for who may come back
-                Wake();
-            }
-            ShrinkResumable();
-        }
-    }
-
-    private void Forget(ActiveRequest active)
-    {
-        lock (_gate)
-        {
-            if (active.Readers > 0)
-                return;
-            _resumable.Remove(active);
-            Fail(active, null);
-        }
-    }
-
-    private void ShrinkResumable()
-    {
-        foreach (ActiveRequest gone in _resumable.Shrink())
-            Fail(gone, null);
     }
 
     /// <summary>Ends a request wherever it is; nothing where it has ended already.</summary>

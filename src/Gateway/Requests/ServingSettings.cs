@@ -11,6 +11,12 @@ public sealed record ServingSettings
     /// <summary>Origins of pages that browsers may let call the server; "*" = all, none = only its own.</summary>
     public IReadOnlyList<string> CorsOrigins { get; init; } = [];
 
+    /// <summary>Names beside loopback's and addresses that requests may call the server; null = any. Default none.</summary>
+    public IReadOnlyList<string>? Hosts { get; init; } = [];
+
+    /// <summary>File of the keys without which nothing is answered; empty = everybody may call. Default empty.</summary>
+    public string KeysFile { get; init; } = "";
+
     /// <summary>Longest prompt and output together, in tokens.</summary>
     public required int MaxModelLen { get; init; }
 

@@ -8,6 +8,9 @@ public sealed record ValidatedRequest
     /// <summary>Names it in logs and in Abort.</summary>
     public required string RequestId { get; init; }
 
+    /// <summary>Whose key it came with: who may resume and end it, and pays for its tokens; null = the server has no keys.</summary>
+    public Access.Caller? Owner { get; init; }
+
     /// <summary>Token ids of the prompt; at least one.</summary>
     public required IReadOnlyList<int> PromptTokens { get; init; }
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using TpServe.Checkpoint;
+using TpServe.Gateway.Access;
 using TpServe.Links;
 using TpServe.Protos.Worker;
 
@@ -34,12 +35,46 @@ internal static class SettingRules
             yield return $"--tls: {bad}";
         if (options.SecretFile.Length > 0 && FileFault(options.SecretFile) is { } fault)
             yield return $"--secret-file: '{options.SecretFile}' {fault}";
+        if (options.Keys.Length > 0 && KeysFault(options.Keys) is { } wrongKeys)
+            yield return $"--keys: {wrongKeys}";
+        if (options.ServerCert.Length > 0 != options.ServerKey.Length > 0)
+            yield return "--server-cert and --server-key: one without the other is no TLS.";
+        if (options.ClientCa.Length > 0 && options.ServerCert.Length == 0)
+            yield return "--client-ca: certificates of clients are only asked for over TLS; it needs --server-cert.";
+        if (options.ServerCert.Length > 0 && options.ServerKey.Length > 0 && CertificateFault(options) is { } wrongCertificate)
+            yield return $"--server-cert: {wrongCertificate}";
         if (Read(nameof(options.ChunkTokens), nameof(options.MaxStepTokens)) && options.ChunkTokens > options.MaxStepTokens)
             yield return string.Create(CultureInfo.InvariantCulture, $"--chunk-tokens: {options.ChunkTokens} is more than --max-step-tokens, {options.MaxStepTokens}.");
         if (Read(nameof(options.MaxRunning), nameof(options.MaxStepTokens)) && options.MaxRunning > options.MaxStepTokens)
             yield return string.Create(CultureInfo.InvariantCulture, $"--max-running: {options.MaxRunning} is more than --max-step-tokens, {options.MaxStepTokens}; each running request takes a token of every step.");
 
         bool Read(params string[] names) => !names.Any(unread.Contains);
+    }
+
+    private static string? KeysFault(string file)
+    {
+        try
+        {
+            KeyFile.Parse(file, KeyFile.ReadBytes(file));
+            return null;
+        }
+        catch (KeyFileException fault)
+        {
+            return fault.Message;
+        }
+    }
+
+    private static string? CertificateFault(GatewayOptions options)
+    {
+        try
+        {
+            _ = new ServerCertificate(options.ServerCert, options.ServerKey, options.ClientCa, TimeProvider.System);
+            return null;
+        }
+        catch (CertificateException fault)
+        {
+            return fault.Message;
+        }
     }
 
     private static string? TlsFault(string folder)

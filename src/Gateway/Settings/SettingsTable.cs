@@ -122,12 +122,26 @@ internal static partial class SettingsTable
             "Address of the HTTP interface."),
         Row(Server, nameof(GatewayOptions.Grpc), "--grpc", Address(), o => o.Grpc, (o, v) => o with { Grpc = v },
             "Address of the gRPC interface."),
+        Row(Server, nameof(GatewayOptions.Keys), "--keys", Text("FILE", "a file that `tpserve keys add` made"), o => o.Keys, (o, v) => o with { Keys = v },
+            "File of the keys without which nothing but health is answered; changes of it hold within a second. See docs/SECURITY.md.", "none, everybody who reaches the server may call"),
+        Row(Server, nameof(GatewayOptions.AllowedHosts), "--allowed-host", Names(16, 253), o => o.AllowedHosts, (o, v) => o with { AllowedHosts = v },
+            "Name, without a port, that requests may call the server by beside localhost and its addresses; repeat it for more (in the environment: commas between them). Others are refused, since a page can have its own name lead to this host.", "none where --http and --grpc are loopback's, else any"),
+        Row(Server, nameof(GatewayOptions.ServerCert), "--server-cert", Text("FILE", "a certificate in PEM, and after it those that lead to its authority"), o => o.ServerCert, (o, v) => o with { ServerCert = v },
+            "Has HTTP and gRPC speak TLS with this certificate; a renewed file is taken within seconds.", "none, no TLS"),
+        Row(Server, nameof(GatewayOptions.ServerKey), "--server-key", Text("FILE", "a key in PEM"), o => o.ServerKey, (o, v) => o with { ServerKey = v },
+            "Key of --server-cert.", "none"),
+        Row(Server, nameof(GatewayOptions.ClientCa), "--client-ca", Text("FILE", "certificates in PEM"), o => o.ClientCa, (o, v) => o with { ClientCa = v },
+            "Authority that must have signed the certificate of whoever connects; needs --server-cert.", "none, clients need no certificate"),
+        Row(Server, nameof(GatewayOptions.MaxConnections), "--max-connections", Whole(1, 1_000_000), o => o.MaxConnections, (o, v) => o with { MaxConnections = v },
+            "Connections at once, HTTP and gRPC together; one more is closed."),
         Row(Server, nameof(GatewayOptions.CorsOrigins), "--cors", Origins(16), o => o.CorsOrigins, (o, v) => o with { CorsOrigins = v },
             "Origin of pages that may call the HTTP interface from a browser, as in https://chat.example.com; repeat it for more (in the environment: commas between them). * = every page.", "none"),
         Row(Server, nameof(GatewayOptions.Report), "--report", Text("FOLDER", "a folder, which need not exist yet"), o => o.Report, (o, v) => o with { Report = v },
             "Folder of `tpserve report --out` whose last report is shown at /report and by GetTpReport.", "none"),
         Row(Server, nameof(GatewayOptions.LogLevel), "--log-level", Word("trace", "debug", "information", "warning", "error"), o => o.LogLevel, (o, v) => o with { LogLevel = v },
             "Least level of what is logged."),
+        Row(Server, nameof(GatewayOptions.LogFormat), "--log-format", Word("text", "json"), o => o.LogFormat, (o, v) => o with { LogFormat = v },
+            "Log lines for people, or one JSON object a line (Serilog's compact form)."),
     ];
 
     /// <summary>The setting of a property; for commands that have some flags of serve.</summary>
@@ -143,6 +157,8 @@ internal static partial class SettingsTable
         // docker-compose.yml's own; what it hands on of them has other names in the container.
         "TPSERVE_IMAGE", "TPSERVE_SDK_IMAGE", "TPSERVE_RUNTIME_IMAGE", "TPSERVE_USER", "TPSERVE_MODELS", "TPSERVE_SHM_SIZE", "TPSERVE_BIND", "TPSERVE_HTTP_PORT", "TPSERVE_GRPC_PORT",
         "TPSERVE_START_PERIOD", "TPSERVE_WORKERS", "TPSERVE_WORKER_BIND", "TPSERVE_WORKER_PORT", "TPSERVE_WORKER_GPU",
+        // The key of commands that call a server.
+        "TPSERVE_KEY",
         // The tests'.
         "TPSERVE_GOLDENS", "TPSERVE_PTXAS",
     ];

@@ -181,16 +181,16 @@ public sealed class AnswerBlockTests
         ManualTime time = new();
         ResponseStore store = new(new ResponseStoreSettings { Count = 10, Bytes = 20_000, Age = TimeSpan.FromMinutes(1) }, time);
         ResponseReply reply = Responses().Whole(Whole(s_script));
-        StoredResponse Kept(string id, int characters) => new(reply with { Id = id }, [], [ConversationMessage.Create("m", "user", [new string('a', characters)], null, null, null)]);
+        StoredResponse Kept(string id, int characters) => new(reply with { Id = id }, [], [ConversationMessage.Create("m", "user", [new string('a', characters)], null, null, null)], null);
         store.Add(Kept("a", 1));
         store.Add(Kept("b", 1));
-        Assert.That(store.Get("a").Reply.Id, Is.EqualTo("a"));
+        Assert.That(store.Get("a", null).Reply.Id, Is.EqualTo("a"));
         store.Add(Kept("c", 6_500));
-        Assert.That(() => store.Get("a"), Throws.TypeOf<RequestRejectedException>().With.Message.Contains("'a'"));
-        Assert.That(store.Get("c").Reply.Id, Is.EqualTo("c"));
+        Assert.That(() => store.Get("a", null), Throws.TypeOf<RequestRejectedException>().With.Message.Contains("'a'"));
+        Assert.That(store.Get("c", null).Reply.Id, Is.EqualTo("c"));
         time.Advance(TimeSpan.FromMinutes(2));
-        Assert.That(() => store.Get("c"), Throws.TypeOf<RequestRejectedException>());
+        Assert.That(() => store.Get("c", null), Throws.TypeOf<RequestRejectedException>());
         store.Add(Kept("d", 20_000));
-        Assert.That(() => store.Get("d"), Throws.TypeOf<RequestRejectedException>(), "it is larger than all may be");
+        Assert.That(() => store.Get("d", null), Throws.TypeOf<RequestRejectedException>(), "it is larger than all may be");
     }
 }

@@ -6,6 +6,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Routing.Patterns;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -15,6 +16,7 @@ using NUnit.Framework;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
+using TpServe.Gateway.Telemetry;
 using TpServe.Gateway.Tests.Engine;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
@@ -62,25 +64,35 @@ internal sealed class ApiFixture : IAsyncDisposable
 
     /// <summary>Every HTTP route that has a method of its own; gRPC's are not among them.</summary>
     public IEnumerable<RoutePattern> Routes => _app.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
-        .Where(route => route.Metadata.GetMetadata<Grpc.AspNetCore.Server.GrpcMethodMetadata>() is null && route.Metadata.GetMetadata<IHttpMethodMetadata>() is not null && !route.RoutePattern.RawText!.Contains("unimplemented", StringComparison.OrdinalIgnoreCase) && route.RoutePattern.ParameterPolicies.Count == 0)
+        .Where(route => route.RoutePattern.RawText != "/metrics" && route.Metadata.GetMetadata<Grpc.AspNetCore.Server.GrpcMethodMetadata>() is null && route.Metadata.GetMetadata<IHttpMethodMetadata>() is not null && !route.RoutePattern.RawText!.Contains("unimplemented", StringComparison.OrdinalIgnoreCase) && route.RoutePattern.ParameterPolicies.Count == 0)
         .Select(route => route.RoutePattern);
+
+    /// <summary>Everything that is mapped, rpcs among it.</summary>
+    public IReadOnlyList<Endpoint> Endpoints => _app.Services.GetRequiredService<EndpointDataSource>().Endpoints;
+
+    /// <summary>Where HTTP/2 is spoken.</summary>
+    public Uri GrpcAddress => new(_app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Last());
+
+    public T Service<T>() where T : notnull => _app.Services.GetRequiredService<T>();
 
     public Task StopAsync() => _app.StopAsync();
 
     public static async Task<ApiFixture> StartAsync(
-        string says = "Hello!", FakeWorkerGroup? group = null, ServingSettings? settings = null, ServingModel? model = null, bool start = true)
+        string says = "Hello!", FakeWorkerGroup? group = null, ServingSettings? settings = null, ServingModel? model = null, bool start = true, Action<WebApplicationBuilder>? adjust = null)
     {
         group ??= new FakeWorkerGroup { NextToken = FakeWorkerGroup.Says(says) };
         if (start)
             group.Start();
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders().AddSimpleConsole().SetMinimumLevel(LogLevel.Error);
+        adjust?.Invoke(builder);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http1);
             kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2);
         });
         builder.Services.AddSingleton<IWorkerGroup>(group);
+        builder.Services.AddTpServeTelemetry(builder.Configuration);
         builder.Services.AddTpServeApi(model ?? TestModel.Model(), settings ?? Settings);
         WebApplication app = builder.Build();
         app.MapTpServeApi();

@@ -96,8 +96,36 @@ public sealed class HttpConventionTests
         Assert.That((await api.GetAsync("/version")).GetProperty("version").GetString(), Does.Match("^[0-9]+\\.[0-9]+\\.[0-9]+$"));
     }
 
+    [TestCase("/v1/completions", """{"prompt":"a","stream":true,"max_tokens":1}""")]
+    [TestCase("/v1/chat/completions", """{"messages":[{"role":"user","content":"a"}],"stream":true,"max_tokens":1}""")]
+    [TestCase("/v1/responses", """{"input":"a","stream":true,"max_output_tokens":1}""")]
+    [TestCase("/v1/messages", """{"model":"test-model","messages":[{"role":"user","content":"a"}],"stream":true,"max_tokens":1}""")]
+    public async Task Stream_ThatWaitsInTheQueue_HasItsHeadersBeforeItsFirstToken(string path, string json)
+    {
+        FakeWorkerGroup group = new() { Manual = true };
+        await using ApiFixture api = await ApiFixture.StartAsync(group: group, start: false);
+        using HttpResponseMessage response = await api.SendAsync(path, json).WaitAsync(TimeSpan.FromSeconds(20));
+        Assert.That((response.StatusCode, response.Content.Headers.ContentType!.MediaType), Is.EqualTo((HttpStatusCode.OK, "text/event-stream")));
+        using StreamReader reader = new(await response.Content.ReadAsStreamAsync());
+        Assert.That(await reader.ReadLineAsync(), Is.EqualTo(": keep-alive"));
+        Assert.That(api.Engine.Load().WaitingSequences, Is.EqualTo(1), "it has not begun");
+        group.Start();
+        group.Allow(10);
+        Assert.That(await reader.ReadToEndAsync(), Does.Contain("data: {"));
+    }
+
+    [Test]
+    public async Task Stream_ThatFailsInTheQueue_EndsWithItsErrorAsAnEvent()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync(start: false, settings: ApiFixture.Settings with { RequestTimeout = TimeSpan.FromSeconds(1) });
+        using HttpResponseMessage chat = await api.SendAsync("/v1/completions", """{"prompt":"a","stream":true}""");
+        Assert.That(await chat.Content.ReadAsStringAsync(), Does.Contain("\"code\":\"deadline_exceeded\""));
+        using HttpResponseMessage response = await api.SendAsync("/v1/responses", """{"input":"a","stream":true}""");
+        Assert.That(await response.Content.ReadAsStringAsync(), Does.Match("(?s)event: response.created.*event: response.failed.*deadline_exceeded"));
+    }
+
     [Test, CancelAfter(30_000)]
-    public async Task Stream_ThatIsSilent_SendsACommentEvery15Seconds(CancellationToken cancellation)
+    public async Task Stream_ThatIsSilent_SendsACommentSoonAndThenEvery15Seconds(CancellationToken cancellation)
     {
         ManualTime time = new();
         MemoryStream sent = new();
@@ -112,17 +140,17 @@ public sealed class HttpConventionTests
                 read.Add(value);
             return read;
         }, cancellation);
-        for (int comments = 1; comments <= 2; comments++)
+        for (int comments = 1; comments <= 3; comments++)
             while (Comments() < comments)
             {
-                time.Advance(TimeSpan.FromSeconds(5));
+                time.Advance(comments == 1 ? TimeSpan.FromMilliseconds(50) : TimeSpan.FromSeconds(5));
                 await Task.Yield();
                 cancellation.ThrowIfCancellationRequested();
             }
         source.Writer.TryWrite(7);
         source.Writer.Complete();
         Assert.That(await reading, Is.EqualTo(new[] { 7 }));
-        Assert.That(Encoding.UTF8.GetString(sent.ToArray()), Does.StartWith(": keep-alive\n\n: keep-alive\n\n"));
+        Assert.That(Encoding.UTF8.GetString(sent.ToArray()), Does.StartWith(": keep-alive\n\n: keep-alive\n\n: keep-alive\n\n"));
 
         int Comments() => Encoding.UTF8.GetString(sent.ToArray()).Split("keep-alive").Length - 1;
     }
@@ -154,10 +182,10 @@ public sealed class HttpConventionTests
     [TestCase("/v1/chat/completions", """{"messages":[{"role":"user","content":"a"}],"max_tokens":1}""")]
     [TestCase("/tokenize", """{"prompt":"a"}""")]
     [TestCase("/v1/messages", """{"messages":[{"role":"user","content":"a"}],"max_tokens":1}""")]
-    public async Task Body_WhateverItsHeaderCallsIt_IsReadAsJson(string path, string json)
+    public async Task Body_AsProgramsCallIt_IsReadAsJson(string path, string json)
     {
         await using ApiFixture api = await ApiFixture.StartAsync();
-        foreach (string? kind in new[] { "application/x-www-form-urlencoded", "text/plain", "application/json", null }) // the first is curl's, the last may be a script's
+        foreach (string? kind in new[] { "application/x-www-form-urlencoded", "application/json", null }) // the first is curl's, the last may be a script's
         {
             using ByteArrayContent body = new(Encoding.UTF8.GetBytes(json));
             if (kind is not null)

@@ -155,7 +155,7 @@ public sealed class HttpErrorTests
     public async Task Completion_BodyTooLong_Is413(bool announced)
     {
         string json = $$"""{"prompt":"{{new string('a', 4 << 20)}}"}""";
-        using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions") { Content = new StringContent(json) };
+        using HttpRequestMessage request = new(HttpMethod.Post, "/v1/completions") { Content = new StringContent(json, Encoding.UTF8, "application/json") };
         request.Headers.TransferEncodingChunked = !announced;
         request.Headers.ExpectContinue = true;
         using HttpResponseMessage response = await _api.Http.SendAsync(request);

@@ -133,7 +133,7 @@ public sealed class HttpLifetimeTests
     public async Task Stream_LastEventIdOfNoStream_IsRefused(string id, HttpStatusCode status, string code)
     {
         await using ApiFixture api = await ApiFixture.StartAsync();
-        using HttpRequestMessage again = new(HttpMethod.Post, "/v1/completions") { Content = new StringContent("{}") };
+        using HttpRequestMessage again = new(HttpMethod.Post, "/v1/completions") { Content = new StringContent("{}", System.Text.Encoding.UTF8, "application/json") };
         again.Headers.Add("Last-Event-ID", id);
         using HttpResponseMessage refused = await api.Http.SendAsync(again);
         Assert.That(refused.StatusCode, Is.EqualTo(status));
@@ -146,7 +146,7 @@ public sealed class HttpLifetimeTests
         await using ApiFixture api = await ApiFixture.StartAsync(group: new FakeWorkerGroup { NextToken = FakeWorkerGroup.Says("Hi!") });
         string[] events = (await (await api.SendAsync("/v1/completions", """{"prompt":"a","stream":true}""")).Content.ReadAsStringAsync()).Split("\n\n", StringSplitOptions.RemoveEmptyEntries);
         string request = events[0].Split('\n')[1]["id: ".Length..].Split(':')[0];
-        using HttpRequestMessage again = new(HttpMethod.Post, "/v1/completions") { Content = new StringContent("{}") };
+        using HttpRequestMessage again = new(HttpMethod.Post, "/v1/completions") { Content = new StringContent("{}", System.Text.Encoding.UTF8, "application/json") };
         again.Headers.Add("Last-Event-ID", $"{request}:100000");
         using HttpResponseMessage refused = await api.Http.SendAsync(again);
         Assert.That(refused.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest));

@@ -18,7 +18,7 @@ public sealed class MessagesTests
     public async Task Messages_Plain_HasAnthropicShape()
     {
         await using ApiFixture api = await ApiFixture.StartAsync();
-        using HttpRequestMessage request = new(HttpMethod.Post, "/v1/messages") { Content = new StringContent($$"""{"model":"test-model","metadata":{"user_id":"u"},{{Hi}}}""") };
+        using HttpRequestMessage request = new(HttpMethod.Post, "/v1/messages") { Content = new StringContent($$"""{"model":"test-model","metadata":{"user_id":"u"},{{Hi}}}""", System.Text.Encoding.UTF8, "application/json") };
         request.Headers.Add("anthropic-version", "2023-06-01");
         request.Headers.Add("x-api-key", "none");
         using HttpResponseMessage response = await api.Http.SendAsync(request);

@@ -147,7 +147,7 @@ public sealed class OllamaTests
     public async Task Ollama_RouteThatChangesModels_IsRefusedByName(string method, string path)
     {
         await using ApiFixture api = await ApiFixture.StartAsync();
-        using HttpResponseMessage response = await api.Http.SendAsync(new HttpRequestMessage(new HttpMethod(method), path) { Content = new StringContent("""{"model":"x"}""") });
+        using HttpResponseMessage response = await api.Http.SendAsync(new HttpRequestMessage(new HttpMethod(method), path) { Content = new StringContent("""{"model":"x"}""", System.Text.Encoding.UTF8, "application/json") });
         JsonElement body = await ApiFixture.BodyAsync(response);
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest));
         Assert.That(body.EnumerateObject().Single().Name, Is.EqualTo("error"));

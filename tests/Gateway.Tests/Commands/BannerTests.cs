@@ -9,6 +9,17 @@ namespace TpServe.Gateway.Tests.Commands;
 /// <summary>What the terminal says of how long nothing was served.</summary>
 public sealed class BannerTests
 {
+    [TestCase("127.0.0.1:8080", "", "everybody on this host")]
+    [TestCase("0.0.0.0:8080", "", "EVERYBODY who reaches 0.0.0.0:8080")]
+    [TestCase("0.0.0.0:8080", "keys.json", "by the keys in keys.json")]
+    public void Access_ByAddressAndKeys_IsToldAndWarnedOf(string http, string keys, string says)
+    {
+        StringWriter terminal = new();
+        using (TerminalLines lines = new(terminal))
+            new Banner(lines, new GatewayOptions { Http = http, Keys = keys }, LinkSecurity.None, new ManualTime(), TimeSpan.Zero).Access();
+        Assert.That(terminal.ToString(), Does.StartWith("access").And.Contain(says));
+    }
+
     [Test]
     public void Ready_FirstAndAgain_CountsFromTheStartAndFromTheLoss()
     {

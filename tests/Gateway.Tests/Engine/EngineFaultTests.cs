@@ -109,12 +109,12 @@ public sealed class EngineFaultTests
         Task<List<GenerationEvent>> request = fixture.RunAsync(named);
         fixture.Group.Allow(2);
         Assert.That(() => fixture.Engine.Load().GeneratedTokens, Is.EqualTo(2).After(20_000, 5));
-        Assert.That(fixture.Engine.Abort("mine"), Is.True);
+        Assert.That(fixture.Engine.Abort("mine", null), Is.True);
         List<GenerationEvent> events = await request;
         Assert.That(TextOf(events), Is.EqualTo("ab"));
         Assert.That(((FinishedEvent)events[^1]).Reason, Is.EqualTo(EndReason.Aborted));
         Assert.That(fixture.Engine.Load().UsedBlocks, Is.Zero);
-        Assert.That(fixture.Engine.Abort("mine"), Is.False);
+        Assert.That(fixture.Engine.Abort("mine", null), Is.False);
     }
 
     [Test]

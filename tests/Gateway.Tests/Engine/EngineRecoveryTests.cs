@@ -234,10 +234,10 @@ public sealed class EngineRecoveryTests
         request.RequestId = "mine";
         List<GenerationEvent> first = await ReadAsync(fixture.Engine.GenerateAsync(fixture.Parser.Parse(request), resumable: true), read);
         Assert.That(() => fixture.Engine.Load().UsedBlocks, Is.Zero.After(10_000, 5), "a client that left holds nothing");
-        List<GenerationEvent> whole = await ReadAsync(fixture.Engine.ResumeAsync("mine"));
+        List<GenerationEvent> whole = await ReadAsync(fixture.Engine.ResumeAsync("mine", null));
         Assert.That(whole.Take(read), Is.EqualTo(first));
         Assert.That(Seen(whole), Is.EqualTo(expected));
-        Assert.That(Seen(await ReadAsync(fixture.Engine.ResumeAsync("mine"))), Is.EqualTo(expected), "it has ended, and can be read again for a while");
+        Assert.That(Seen(await ReadAsync(fixture.Engine.ResumeAsync("mine", null))), Is.EqualTo(expected), "it has ended, and can be read again for a while");
     }
 
     [Test]
@@ -247,7 +247,7 @@ public sealed class EngineRecoveryTests
         GenerateRequest request = Everything(1);
         await ReadAsync(fixture.Engine.GenerateAsync(fixture.Parser.Parse(request), resumable: true), atMost: 2);
         fixture.Time.Advance(TimeSpan.FromSeconds(61));
-        RequestRejectedException? gone = await Assert.ThrowsAsync<RequestRejectedException>(async () => await ReadAsync(fixture.Engine.ResumeAsync(request.RequestId)));
+        RequestRejectedException? gone = await Assert.ThrowsAsync<RequestRejectedException>(async () => await ReadAsync(fixture.Engine.ResumeAsync(request.RequestId, null)));
         Assert.That(gone!.Reason, Is.EqualTo("STREAM_NOT_FOUND"));
         await fixture.RunAsync(request); // the name is free again
     }
@@ -258,7 +258,7 @@ public sealed class EngineRecoveryTests
         await using EngineFixture fixture = new(s_settings with { Engine = new EngineSettings { ResumeWindow = TimeSpan.Zero } });
         GenerateRequest request = Everything(1);
         await ReadAsync(fixture.Engine.GenerateAsync(fixture.Parser.Parse(request), resumable: true), atMost: 2);
-        await Assert.ThatAsync(async () => await ReadAsync(fixture.Engine.ResumeAsync(request.RequestId)), Throws.TypeOf<RequestRejectedException>());
+        await Assert.ThatAsync(async () => await ReadAsync(fixture.Engine.ResumeAsync(request.RequestId, null)), Throws.TypeOf<RequestRejectedException>());
     }
 
     [Test]
@@ -269,7 +269,7 @@ public sealed class EngineRecoveryTests
         request.RequestId = "mine";
         Task<List<GenerationEvent>> first = ReadAsync(fixture.Engine.GenerateAsync(fixture.Parser.Parse(request), resumable: true));
         await fixture.Group.StepBeganAsync();
-        Task<List<GenerationEvent>> second = ReadAsync(fixture.Engine.ResumeAsync("mine"));
+        Task<List<GenerationEvent>> second = ReadAsync(fixture.Engine.ResumeAsync("mine", null));
         await Assert.ThatAsync(async () => await first, Throws.TypeOf<StreamTakenOverException>());
         fixture.Group.Manual = false;
         fixture.Group.Allow(9);
@@ -286,8 +286,8 @@ public sealed class EngineRecoveryTests
             request.RequestId = $"stream-{i}";
             await ReadAsync(fixture.Engine.GenerateAsync(fixture.Parser.Parse(request), resumable: true));
         }
-        await Assert.ThatAsync(async () => await ReadAsync(fixture.Engine.ResumeAsync("stream-0")), Throws.TypeOf<RequestRejectedException>());
-        Assert.That(await ReadAsync(fixture.Engine.ResumeAsync("stream-3")), Is.Not.Empty);
+        await Assert.ThatAsync(async () => await ReadAsync(fixture.Engine.ResumeAsync("stream-0", null)), Throws.TypeOf<RequestRejectedException>());
+        Assert.That(await ReadAsync(fixture.Engine.ResumeAsync("stream-3", null)), Is.Not.Empty);
     }
 
     [Test]

@@ -1,3 +1,4 @@
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Answers;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
@@ -5,7 +6,7 @@ using TpServe.Gateway.Requests;
 namespace TpServe.Gateway.Api.Anthropic;
 
 /// <summary>POST /v1/messages and /v1/messages/count_tokens.</summary>
-/// <remarks>anthropic-version and x-api-key may come and mean nothing: one version is served, to whom the server's address is open.</remarks>
+/// <remarks>anthropic-version may come and means nothing: one version is served.</remarks>
 internal sealed class MessagesEndpoint(RequestParser parser, InferenceEngine engine, ServingModel model, ServingSettings settings, ServerClock clock)
 {
     private const string RequestIdHeader = "request-id";
@@ -31,7 +32,7 @@ internal sealed class MessagesEndpoint(RequestParser parser, InferenceEngine eng
         MessagesBody body = await ReadAsync(http);
         if (body.MaxTokens is null)
             throw RequestRejectedException.Invalid("max_tokens", "'max_tokens' must be set.");
-        ValidatedRequest request = await parser.ParseAsync(MessagesTranslation.ToProto(body), MessagesTranslation.Conversation(body), cancellation: http.RequestAborted);
+        ValidatedRequest request = (await parser.ParseAsync(MessagesTranslation.ToProto(body), MessagesTranslation.Conversation(body), cancellation: http.RequestAborted)).BoundTo(http);
         Tell(http, request.RequestId);
         MessageWriter writer = new($"msg_{Guid.NewGuid():N}", model.Name, request);
         if (body.Stream == true)

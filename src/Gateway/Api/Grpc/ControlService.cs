@@ -1,5 +1,6 @@
 using Google.Protobuf;
 using Grpc.Core;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Reports;
 using TpServe.Gateway.Requests;
@@ -99,7 +100,7 @@ public sealed class ControlService(
     {
         if (!request.HasRequestId)
             throw RequestRejectedException.Invalid("request_id", "'request_id' must be set.");
-        if (!engine.Abort(request.RequestId))
+        if (!engine.Abort(request.RequestId, Caller.Of(context.GetHttpContext())))
             throw new RequestRejectedException(
                 StatusCode.NotFound, "REQUEST_NOT_FOUND", "No request of that name is in flight.", "request_id");
         return Task.FromResult(new AbortResponse());

@@ -69,7 +69,7 @@ public sealed class ErrorInterceptor(ServingSettings settings, InferenceEngine e
         if (error.IsInternal)
             ApiLog.Failed(log, context.Method, failure);
         else if (error.Status != StatusCode.Cancelled)
-            ApiLog.Refused(log, context.Method, $"{error.Status}", error.Reason, error.Message);
+            ApiLog.Refused(log, context.Method, error);
         return ToRpcException(error);
     }
 }

@@ -1,5 +1,6 @@
 using Google.Protobuf;
 using Grpc.Core;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Answers;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
@@ -15,19 +16,19 @@ public sealed class InferenceService(
 {
     /// <inheritdoc/>
     public override async Task<GenerateResponse> Generate(GenerateRequest request, ServerCallContext context) =>
-        await AnswerAsync(await parser.ParseAsync(WithRoom(request), Deadline(context), context.CancellationToken), context);
+        await AnswerAsync((await parser.ParseAsync(WithRoom(request), Deadline(context), context.CancellationToken)).BoundTo(context.GetHttpContext()), context);
 
     /// <inheritdoc/>
     public override async Task GenerateStream(GenerateRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
-        await StreamAsync(await parser.ParseAsync(WithRoom(request), Deadline(context), context.CancellationToken), responseStream, context);
+        await StreamAsync((await parser.ParseAsync(WithRoom(request), Deadline(context), context.CancellationToken)).BoundTo(context.GetHttpContext()), responseStream, context);
 
     /// <inheritdoc/>
     public override async Task<GenerateResponse> Chat(ChatRequest request, ServerCallContext context) =>
-        await AnswerAsync(await parser.ParseAsync(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken), context);
+        await AnswerAsync((await parser.ParseAsync(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken)).BoundTo(context.GetHttpContext()), context);
 
     /// <inheritdoc/>
     public override async Task ChatStream(ChatRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
-        await StreamAsync(await parser.ParseAsync(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken), responseStream, context);
+        await StreamAsync((await parser.ParseAsync(WithRoom(request), deadline: Deadline(context), cancellation: context.CancellationToken)).BoundTo(context.GetHttpContext()), responseStream, context);
 
     /// <inheritdoc/>
     public override async Task<TokenizeResponse> Tokenize(TokenizeRequest request, ServerCallContext context)
@@ -51,13 +52,15 @@ public sealed class InferenceService(
     /// <inheritdoc/>
     public override async Task<EmbedResponse> Embed(EmbedRequest request, ServerCallContext context)
     {
-        ValidatedRequest valid = await parser.ParseAsync(WithRoom(request), Deadline(context), context.CancellationToken);
+        ValidatedRequest valid = (await parser.ParseAsync(WithRoom(request), Deadline(context), context.CancellationToken)).BoundTo(context.GetHttpContext());
         return replies.Embeddings(valid, await EmbeddingResult.CollectAsync(engine, valid, context.CancellationToken));
     }
 
     /// <inheritdoc/>
     public override Task ResumeStream(ResumeStreamRequest request, IServerStreamWriter<GenerateEvent> responseStream, ServerCallContext context) =>
-        WriteAsync(engine.FindResumable(request.RequestId).Request, engine.ResumeAsync(request.RequestId, context.CancellationToken), request.AfterSeq, responseStream, context);
+        WriteAsync(
+            engine.FindResumable(request.RequestId, Caller.Of(context.GetHttpContext())).Request,
+            engine.ResumeAsync(request.RequestId, Caller.Of(context.GetHttpContext()), context.CancellationToken), request.AfterSeq, responseStream, context);
 
     /// <summary>A request that the queue has no room for is refused before anything is done for it.</summary>
     private T WithRoom<T>(T request)

@@ -26,11 +26,10 @@ internal static class MalformedMessages
     /// <summary>Middleware around the gRPC endpoints.</summary>
     public static async Task AnswerAsync(HttpContext http, RequestDelegate next)
     {
-        bool grpc = http.Request.ContentType?.StartsWith("application/grpc", StringComparison.Ordinal) == true;
+        bool grpc = EarlyRefusal.IsGrpc(http);
         if (grpc && http.Request.Headers.TryGetValue("grpc-timeout", out StringValues timeout) && TimeoutFault(timeout.ToString()) is { } wrong)
         {
-            http.Response.ContentType = "application/grpc";
-            Write(http.Response.Headers, wrong);
+            await EarlyRefusal.AnswerAsync(http, wrong);
             return;
         }
         await next(http);
@@ -41,7 +40,7 @@ internal static class MalformedMessages
         if (trailers is null)
             return;
         int limit = http.RequestServices.GetRequiredService<ServingSettings>().Limits.BodyBytes;
-        Write(trailers, trailers.GrpcStatus == ResourceExhausted
+        EarlyRefusal.Write(trailers, trailers.GrpcStatus == ResourceExhausted
             ? new ApiError(StatusCode.ResourceExhausted, "MESSAGE_TOO_LARGE", $"The request message is larger than {limit} bytes.", "message", null, $"{limit} bytes")
             : new ApiError(StatusCode.InvalidArgument, "MESSAGE_MALFORMED", "The request message is not a valid proto of its type, or text in it is not valid UTF-8."));
     }
@@ -58,13 +57,4 @@ internal static class MalformedMessages
     }
 
     private static bool ContainsOnlyDigits(this ReadOnlySpan<char> text) => !text.ContainsAnyExceptInRange('0', '9');
-
-    private static void Write(IHeaderDictionary trailers, ApiError fault)
-    {
-        RpcException error = ErrorInterceptor.ToRpcException(fault);
-        trailers.GrpcStatus = ((int)error.StatusCode).ToString(CultureInfo.InvariantCulture);
-        trailers.GrpcMessage = error.Status.Detail;
-        foreach (Metadata.Entry entry in error.Trailers)
-            trailers[entry.Key] = Convert.ToBase64String(entry.ValueBytes).TrimEnd('=');
-    }
 }

@@ -1,3 +1,4 @@
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Protos.V1;
@@ -42,7 +43,7 @@ internal sealed class OllamaEmbedEndpoint(RequestParser parser, InferenceEngine 
             request.Model = name;
         if (CallId.Given(http, settings.Limits) is { } id)
             request.RequestId = id;
-        ValidatedRequest valid = await parser.ParseAsync(request, cancellation: http.RequestAborted);
+        ValidatedRequest valid = (await parser.ParseAsync(request, cancellation: http.RequestAborted)).BoundTo(http);
         CallId.Tell(http, valid.RequestId);
         return await EmbeddingResult.CollectAsync(engine, valid, http.RequestAborted);
     }

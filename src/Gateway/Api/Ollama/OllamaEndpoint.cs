@@ -1,4 +1,5 @@
 using System.Globalization;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Answers;
 using TpServe.Gateway.Api.OpenAi;
 using TpServe.Gateway.Engine;
@@ -45,8 +46,9 @@ internal sealed class OllamaEndpoint(RequestParser parser, InferenceEngine engin
         await AnswerAsync(http, body, request, reply);
     }
 
-    private async Task AnswerAsync(HttpContext http, OllamaBody body, ValidatedRequest request, Func<AnswerPart, OllamaReply> reply)
+    private async Task AnswerAsync(HttpContext http, OllamaBody body, ValidatedRequest parsed, Func<AnswerPart, OllamaReply> reply)
     {
+        ValidatedRequest request = parsed.BoundTo(http);
         CallId.Tell(http, request.RequestId);
         IAsyncEnumerable<GenerationEvent> events = AnswerStream.Of(request, engine.GenerateAsync(request, cancellation: http.RequestAborted));
         AnswerBlocks blocks = new();

@@ -1,3 +1,4 @@
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Answers;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Api.OpenAi.Replies;
@@ -21,7 +22,7 @@ internal sealed class ChatEndpoint(
         ChatBody body = await JsonBody.ReadAsync(http, OpenAiJson.Api.ChatBody, settings.Limits.BodyBytes);
         body.CallId = CallId.Given(http, settings.Limits);
         StreamChoice stream = StreamChoice.Of(body);
-        ValidatedRequest request = await parser.ParseAsync(RequestTranslation.ToProto(body), ConversationReader.Read(body), cancellation: http.RequestAborted);
+        ValidatedRequest request = (await parser.ParseAsync(RequestTranslation.ToProto(body), ConversationReader.Read(body), cancellation: http.RequestAborted)).BoundTo(http);
         CallId.Tell(http, request.RequestId);
         string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
         if (stream.Streams)

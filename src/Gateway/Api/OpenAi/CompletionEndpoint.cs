@@ -1,3 +1,4 @@
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
@@ -24,7 +25,7 @@ internal sealed class CompletionEndpoint(
         List<GenerateRequest> asked = RequestTranslation.ToProto(body, settings.Limits);
         foreach (GenerateRequest request in asked)
             parser.RequireTokens("prompt", request.TokenIds?.Ids ?? []); // so that the fault has the field's HTTP name
-        List<ValidatedRequest> requests = await parser.ParseAsync(asked, http.RequestAborted);
+        List<ValidatedRequest> requests = [.. (await parser.ParseAsync(asked, http.RequestAborted)).Select(request => request.BoundTo(http))];
         CallId.Tell(http, body.RequestId ?? body.CallId ?? requests[0].RequestId);
         CompletionReply head = new()
         {

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Text.Json;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Api.OpenAi.Bodies;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
@@ -31,7 +32,7 @@ internal sealed class EmbeddingEndpoint(RequestParser parser, InferenceEngine en
         RefuseUnserved(body);
         EmbedRequest asked = Read(body.Input, settings.Limits.EmbeddingInputs);
         Fill(asked, body, CallId.Given(http, settings.Limits));
-        ValidatedRequest request = await parser.ParseAsync(asked, cancellation: http.RequestAborted);
+        ValidatedRequest request = (await parser.ParseAsync(asked, cancellation: http.RequestAborted)).BoundTo(http);
         CallId.Tell(http, request.RequestId);
         EmbeddingResult result = await EmbeddingResult.CollectAsync(engine, request, http.RequestAborted);
         EmbeddingReply reply = new(

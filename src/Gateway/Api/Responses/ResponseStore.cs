@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Grpc.Core;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Requests;
 
 namespace TpServe.Gateway.Api.Responses;
@@ -8,7 +9,8 @@ namespace TpServe.Gateway.Api.Responses;
 /// <param name="Reply">As it was answered.</param>
 /// <param name="Input">The items of its own input.</param>
 /// <param name="Messages">The conversation up to its end, those of the responses before it included, without instructions.</param>
-internal sealed record StoredResponse(ResponseReply Reply, IReadOnlyList<JsonObject> Input, IReadOnlyList<ConversationMessage> Messages)
+/// <param name="Owner">Who asked for it; null = the server has no keys.</param>
+internal sealed record StoredResponse(ResponseReply Reply, IReadOnlyList<JsonObject> Input, IReadOnlyList<ConversationMessage> Messages, Caller? Owner)
 {
     /// <summary>About what it takes in memory; texts that several share count for each.</summary>
     public long Bytes { get; } = 1024 + ConversationBuilder.BytesOf(Messages)
@@ -57,24 +59,24 @@ internal sealed class ResponseStore(ResponseStoreSettings settings, TimeProvider
         }
     }
 
-    /// <summary>The response of an id.</summary>
-    public StoredResponse Get(string id, string? field = null)
+    /// <summary>The response of an id, where it is the caller's to see.</summary>
+    public StoredResponse Get(string id, Caller? caller, string? field = null)
     {
         lock (_gate)
-        {
-            Trim();
-            return _byId.TryGetValue(id, out LinkedListNode<(StoredResponse Response, DateTimeOffset At)>? node) ? node.Value.Response : throw Missing(id, field);
-        }
+            return Find(id, caller, field).Value.Response;
     }
 
     /// <summary>Forgets the response of an id.</summary>
-    public void Remove(string id)
+    public void Remove(string id, Caller? caller)
     {
         lock (_gate)
-        {
-            Trim();
-            Drop(_byId.TryGetValue(id, out LinkedListNode<(StoredResponse Response, DateTimeOffset At)>? node) ? node : throw Missing(id, null));
-        }
+            Drop(Find(id, caller, null));
+    }
+
+    private LinkedListNode<(StoredResponse Response, DateTimeOffset At)> Find(string id, Caller? caller, string? field)
+    {
+        Trim();
+        return _byId.TryGetValue(id, out LinkedListNode<(StoredResponse Response, DateTimeOffset At)>? node) && Caller.MayTouch(caller, node.Value.Response.Owner) ? node : throw Missing(id, field);
     }
 
     private void Trim()

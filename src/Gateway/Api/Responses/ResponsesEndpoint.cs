@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Grpc.Core;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Answers;
 using TpServe.Gateway.Api.OpenAi;
 using TpServe.Gateway.Engine;
@@ -28,10 +29,10 @@ internal sealed class ResponsesEndpoint(
         // 1.
         string tail = Guid.NewGuid().ToString("N");
         Protos.V1.ChatRequest asked = ResponsesTranslation.ToProto(body);
-        ConversationBuilder conversation = new(body.PreviousResponseId is { } previous ? store.Get(previous, "previous_response_id").Messages : []);
+        ConversationBuilder conversation = new(body.PreviousResponseId is { } previous ? store.Get(previous, Caller.Of(http), "previous_response_id").Messages : []);
         InputReader input = new(conversation, tail);
         input.Read(body.Input);
-        ValidatedRequest request = await parser.ParseAsync(asked, Conversation(body, conversation), cancellation: http.RequestAborted);
+        ValidatedRequest request = (await parser.ParseAsync(asked, Conversation(body, conversation), cancellation: http.RequestAborted)).BoundTo(http);
         CallId.Tell(http, request.RequestId);
         ResponseReply begun = Begun($"resp_{tail}", body, request);
 
@@ -53,25 +54,25 @@ internal sealed class ResponsesEndpoint(
                 return;
             ConversationBuilder all = new(conversation.Messages);
             ResponseWriter.Append(blocks, all);
-            store.Add(new StoredResponse(whole, input.Items, all.Messages));
+            store.Add(new StoredResponse(whole, input.Items, all.Messages, request.Owner));
         }
     }
 
     /// <summary>GET /v1/responses/{id}.</summary>
     public Task GetAsync(HttpContext http) => bool.TryParse(http.Request.Query["stream"], out bool streams) && streams
-        ? throw RequestRejectedException.Unimplemented("stream") : JsonBody.WriteAsync(http, store.Get(IdOf(http)).Reply, ResponsesJson.Api.ResponseReply);
+        ? throw RequestRejectedException.Unimplemented("stream") : JsonBody.WriteAsync(http, store.Get(IdOf(http), Caller.Of(http)).Reply, ResponsesJson.Api.ResponseReply);
 
     /// <summary>DELETE /v1/responses/{id}.</summary>
     public Task DeleteAsync(HttpContext http)
     {
-        store.Remove(IdOf(http));
+        store.Remove(IdOf(http), Caller.Of(http));
         return JsonBody.WriteAsync(http, new DeletedReply(IdOf(http)), ResponsesJson.Api.DeletedReply);
     }
 
     /// <summary>GET /v1/responses/{id}/input_items: those of its own input, the newest first unless asked otherwise.</summary>
     public Task InputItemsAsync(HttpContext http)
     {
-        StoredResponse response = store.Get(IdOf(http));
+        StoredResponse response = store.Get(IdOf(http), Caller.Of(http));
         IQueryCollection query = http.Request.Query;
         int limit = !query.ContainsKey("limit") ? DefaultItems
             : int.TryParse(query["limit"], NumberStyles.None, CultureInfo.InvariantCulture, out int given) && given is >= 1 and <= MostItems ? given
@@ -92,7 +93,7 @@ internal sealed class ResponsesEndpoint(
     /// <summary>POST /v1/responses/{id}/cancel: only what runs in the background can be cancelled, and nothing does; a client that leaves its stream ends it.</summary>
     public Task CancelAsync(HttpContext http)
     {
-        StoredResponse response = store.Get(IdOf(http));
+        StoredResponse response = store.Get(IdOf(http), Caller.Of(http));
         throw new RequestRejectedException(
             StatusCode.FailedPrecondition, "RESPONSE_ENDED", $"Response '{response.Reply.Id}' is {response.Reply.Status}: only responses in the background can be cancelled, which are not served here.");
     }
@@ -104,6 +105,7 @@ internal sealed class ResponsesEndpoint(
         ResumedStream.Presentation again = (call, seenThen, rest) => StreamAsync(call, begun, request, keep, seenThen, rest);
         ResponseWriter writer = new(begun, request, clock, _reports);
         AnswerBlocks blocks = new();
+        bool hasBegun = false;
         try
         {
             await foreach (GenerationEvent happened in events.KeptAliveAsync(
@@ -112,7 +114,7 @@ internal sealed class ResponsesEndpoint(
                 if (happened is RecoveringEvent)
                     await events.CommentAsync("recovering");
                 if (happened is StartedEvent)
-                    await SendAsync(writer.Begin());
+                    await BeginAsync();
                 foreach (BlockStep step in blocks.Take(happened))
                     await SendAsync(writer.Of(step));
             }
@@ -122,9 +124,17 @@ internal sealed class ResponsesEndpoint(
         }
         catch (Exception failure) when (http.Response.HasStarted && !http.RequestAborted.IsCancellationRequested)
         {
+            if (!hasBegun) // it waited, and its client knows it only by comments
+                await BeginAsync();
             await SendAsync([writer.Failed(blocks, errors.Tell(http, failure))]);
         }
         events.End();
+
+        Task BeginAsync()
+        {
+            hasBegun = true;
+            return SendAsync(writer.Begin());
+        }
 
         async Task SendAsync(IEnumerable<ResponseEvent> next)
         {

@@ -17,6 +17,7 @@ internal sealed class MeasurementException(string message) : Exception(message);
 internal sealed class MeasuredServer : IAsyncDisposable
 {
     private const int Tries = 3, TailLines = 12;
+    private static readonly string[] s_open = ["--keys", "", "--server-cert", "", "--server-key", "", "--client-ca", ""]; // it is nobody else's, whatever the environment says of servers
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50), s_end = TimeSpan.FromSeconds(8), s_killed = TimeSpan.FromSeconds(2);
 
     private readonly Process _process;
@@ -105,7 +106,7 @@ internal sealed class MeasuredServer : IAsyncDisposable
         ProcessStartInfo start = new(program) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         if (Path.GetFileNameWithoutExtension(program) == "dotnet")
             start.ArgumentList.Add(typeof(MeasuredServer).Assembly.Location);
-        foreach (string argument in (string[])[ReportCommand.ServerName, .. flags, "--http", http, "--grpc", grpc, "--log-level", "error", "--resume-window", "0"])
+        foreach (string argument in (string[])[ReportCommand.ServerName, .. flags, "--http", http, "--grpc", grpc, "--log-level", "error", "--resume-window", "0", .. s_open])
             start.ArgumentList.Add(argument);
         Process process = Process.Start(start) ?? throw new MeasurementException($"{program} does not start.");
         MeasuredServer server = new(process, http, grpc);

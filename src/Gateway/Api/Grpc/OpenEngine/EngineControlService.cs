@@ -1,4 +1,5 @@
 using Grpc.Core;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Workers;
@@ -116,7 +117,7 @@ public sealed class EngineControlService(RequestParser parser, InferenceEngine e
         EngineRequests.Refuse("all_requests", request.TargetCase == Oe.AbortRequest.TargetOneofCase.AllRequests);
         if (request.TargetCase == Oe.AbortRequest.TargetOneofCase.None)
             throw RequestRejectedException.Invalid("request_id", "A target must be set.");
-        return engine.Abort(request.RequestId)
+        return engine.Abort(request.RequestId, Caller.Of(context.GetHttpContext()))
             ? Task.FromResult(new Oe.AbortResponse { Status = Oe.AbortStatus.Aborted })
             : throw new RequestRejectedException(StatusCode.NotFound, "REQUEST_NOT_FOUND", "No request of that name is in flight.", "request_id");
     }

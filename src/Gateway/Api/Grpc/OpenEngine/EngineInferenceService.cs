@@ -1,4 +1,5 @@
 using Grpc.Core;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
 using Oe = TpServe.Protos.OpenEngine;
@@ -14,7 +15,7 @@ public sealed class EngineInferenceService(RequestParser parser, InferenceEngine
     {
         engine.RequireRoom();
         DateTimeOffset? deadline = context.Deadline == DateTime.MaxValue ? null : new DateTimeOffset(DateTime.SpecifyKind(context.Deadline, DateTimeKind.Utc));
-        ValidatedRequest valid = await parser.ParseAsync(EngineRequests.ToProto(request, context.RequestHeaders), deadline, context.CancellationToken);
+        ValidatedRequest valid = (await parser.ParseAsync(EngineRequests.ToProto(request, context.RequestHeaders), deadline, context.CancellationToken)).BoundTo(context.GetHttpContext());
         EngineReplies replies = new(valid, model, texts);
         bool accepted = false;
         try
