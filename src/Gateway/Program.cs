@@ -13,7 +13,7 @@ SettingSources sources = new(
 Command tpserve = new("tpserve", "TpServe: a tensor-parallel LLM inference server. Without a command it serves.") { new HelpOption(), new VersionOption() };
 ServeCommand.AddTo(tpserve, sources);
 tpserve.Subcommands.Add(ServeCommand.Create(sources));
-tpserve.Subcommands.Add(ChatCommand.Create());
+tpserve.Subcommands.Add(ChatCommand.Create(sources.Environment));
 tpserve.Subcommands.Add(CompleteCommand.Create());
 tpserve.Subcommands.Add(PlanCommand.Create(sources));
 tpserve.Subcommands.Add(ReportCommand.Create(sources));
@@ -33,7 +33,7 @@ if (UsageFault.Of(parsed) is { } usage)
     return UsageFault.ExitCode;
 }
 
-// A server has its own way to end (DrainingLifetime); the other commands are cancelled.
+// A server has its own way to end (DrainingLifetime), and a conversation; the other commands are cancelled.
 InvocationConfiguration invocation = new()
 {
     EnableDefaultExceptionHandler = false,

@@ -1,0 +1,123 @@
+using System.Runtime.InteropServices;
+
+namespace TpServe.Gateway.Commands.Terminal;
+
+/// <summary>The controlling terminal, key by key while a message is written, and as it was before in between.</summary>
+/// <remarks>
+/// The console of .NET is not used for it: it waits for whole escape sequences by time, knows no pasted blocks and puts the terminal back when it likes.
+/// Linux only; elsewhere there is none, and the chat reads lines.
+/// </remarks>
+internal sealed partial class RawTerminal : IDisposable
+{
+    // struct termios of glibc and musl, 60 bytes: four words of flags first; c_oflag is the second of them, c_lflag the fourth.
+    private const int ModeBytes = 256, OutputFlags = 4, LocalFlags = 12;
+    private const int PostProcess = 1, WholeLines = 2, Echo = 8; // OPOST; ICANON, ECHO
+    private const int ApplyDraining = 1, WindowSize = 0x5413;
+
+    private readonly byte[] _before = new byte[ModeBytes], _raw = new byte[ModeBytes], _quiet = new byte[ModeBytes];
+    private bool _isChanged;
+
+    private RawTerminal()
+    {
+    }
+
+    /// <summary>Opens it; null where input or output is not a terminal, or there is no such thing.</summary>
+    public static RawTerminal? Open()
+    {
+        if (!OperatingSystem.IsLinux() || Console.IsInputRedirected || Console.IsOutputRedirected)
+            return null;
+        RawTerminal terminal = new();
+        try
+        {
+            if (GetMode(0, terminal._before) != 0)
+                return null;
+            terminal._before.CopyTo(terminal._raw.AsSpan());
+            MakeRaw(terminal._raw);
+            terminal._raw[OutputFlags] = (byte)(terminal._raw[OutputFlags] | (terminal._before[OutputFlags] & PostProcess)); // \n still begins a line
+            terminal._before.CopyTo(terminal._quiet.AsSpan());
+            terminal._quiet[LocalFlags] = (byte)(terminal._quiet[LocalFlags] & ~(WholeLines | Echo));
+            return terminal;
+        }
+        catch (Exception fault) when (fault is DllNotFoundException or EntryPointNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Columns of the window.</summary>
+    public static int Columns()
+    {
+        ushort[] size = new ushort[4];
+        return Control(1, WindowSize, size) == 0 && size[1] > 0 ? size[1] : 80;
+    }
+
+    /// <summary>A message is written: keys come one by one, Ctrl-C among them, and pasted blocks are told apart.</summary>
+    public void Edit()
+    {
+        Set(_raw);
+        Console.Out.Write("\e[?2004h");
+        Console.Out.Flush();
+    }
+
+    /// <summary>An answer is shown: Ctrl-C is a signal, and what is typed ahead waits unseen for the next prompt.</summary>
+    public void Watch()
+    {
+        Console.Out.Write("\e[?2004l");
+        Console.Out.Flush();
+        Set(_quiet);
+    }
+
+    /// <summary>The terminal is as it was before.</summary>
+    public void Dispose()
+    {
+        if (!_isChanged)
+            return;
+        Console.Out.Write("\e[?2004l");
+        Console.Out.Flush();
+        Set(_before);
+        _isChanged = false;
+    }
+
+    private void Set(byte[] mode)
+    {
+        _isChanged = true;
+        _ = SetMode(0, ApplyDraining, mode);
+    }
+
+    /// <summary>Waits for bytes; 0 at the end of input, and where none came within the timeout -1.</summary>
+    /// <param name="buffer">Where they go.</param>
+    /// <param name="timeout">Milliseconds; negative = as long as it takes.</param>
+    public static int Read(byte[] buffer, int timeout)
+    {
+        // A signal interrupts both calls; then there is nothing yet.
+        PollEntry entry = new() { Descriptor = 0, Events = 1 };
+        if (Poll(ref entry, 1, timeout) <= 0)
+            return -1;
+        return (int)Math.Max(-1, ReadBytes(0, buffer, (nuint)buffer.Length));
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct PollEntry
+    {
+        public int Descriptor;
+        public short Events, Happened;
+    }
+
+    [LibraryImport("libc", EntryPoint = "tcgetattr")]
+    private static partial int GetMode(int descriptor, [Out] byte[] mode);
+
+    [LibraryImport("libc", EntryPoint = "tcsetattr")]
+    private static partial int SetMode(int descriptor, int when, [In] byte[] mode);
+
+    [LibraryImport("libc", EntryPoint = "cfmakeraw")]
+    private static partial void MakeRaw([In, Out] byte[] mode);
+
+    [LibraryImport("libc", EntryPoint = "ioctl")]
+    private static partial int Control(int descriptor, nuint request, [In, Out] ushort[] size);
+
+    [LibraryImport("libc", EntryPoint = "poll")]
+    private static partial int Poll(ref PollEntry entry, nuint count, int timeout);
+
+    [LibraryImport("libc", EntryPoint = "read")]
+    private static partial nint ReadBytes(int descriptor, [Out] byte[] buffer, nuint count);
+}
