@@ -1,4 +1,4 @@
-// The gateway, and the command line around it: serve (default), chat, complete, plan, report, doctor, trace, health, drain, secret. Read on: Commands/ServeCommand.
+// The gateway, and the command line around it: serve (default), chat, complete, plan, report, bench, doctor, trace, health, drain, secret. Read on: Commands/ServeCommand.
 using System.Collections;
 using System.CommandLine;
 using System.CommandLine.Help;
@@ -18,6 +18,7 @@ tpserve.Subcommands.Add(CompleteCommand.Create());
 tpserve.Subcommands.Add(PlanCommand.Create(sources));
 tpserve.Subcommands.Add(ReportCommand.Create(sources));
 tpserve.Subcommands.Add(ReportCommand.CreateServer(sources));
+tpserve.Subcommands.Add(BenchCommand.Create());
 tpserve.Subcommands.Add(DoctorCommand.Create(sources));
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());

@@ -73,14 +73,20 @@ public sealed class HostileTests : PageFixture
         await AssertInertAsync();
     }
 
-    [TestCase("no JSON", "not JSON")]
-    [TestCase("{\"format\":\"other\"}", "no conversations")]
-    [TestCase("{\"format\":\"tpserve-conversations\",\"conversations\":[{\"nodes\":[{},{\"role\":\"system\",\"parent\":0}]}]}", "Message 1")]
-    [TestCase("{\"format\":\"tpserve-conversations\",\"conversations\":[{\"nodes\":[{},{\"role\":\"user\",\"parent\":5}]}]}", "Message 1")]
-    public async Task File_ThatIsNone_IsRefusedInOneLine(string text, string reason)
+    [Test]
+    public async Task File_ThatIsNone_IsRefusedInOneLine()
     {
-        await Page.SetInputFilesAsync("#import-file", new FilePayload { Name = "x.json", MimeType = "application/json", Buffer = System.Text.Encoding.UTF8.GetBytes(text) });
-        await Expect(Page.Locator("#notice")).ToContainTextAsync(reason);
+        foreach ((string text, string reason) in new[]
+        {
+            ("no JSON", "not JSON"),
+            ("{\"format\":\"other\"}", "no conversations"),
+            ("{\"format\":\"tpserve-conversations\",\"conversations\":[{\"nodes\":[{},{\"role\":\"system\",\"parent\":0}]}]}", "Message 1"),
+            ("{\"format\":\"tpserve-conversations\",\"conversations\":[{\"nodes\":[{},{\"role\":\"user\",\"parent\":0},{\"role\":\"user\",\"parent\":5}]}]}", "Message 2"),
+        })
+        {
+            await Page.SetInputFilesAsync("#import-file", new FilePayload { Name = "x.json", MimeType = "application/json", Buffer = System.Text.Encoding.UTF8.GetBytes(text) });
+            await Expect(Page.Locator("#notice")).ToContainTextAsync(reason);
+        }
     }
 
     [Test]

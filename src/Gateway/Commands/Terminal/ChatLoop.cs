@@ -22,11 +22,13 @@ internal sealed class ChatLoop(ChatSession session, ChatScreen screen, AskServer
     /// <summary>Stops the answer that is shown; false where none is.</summary>
     public bool Stop()
     {
+        CancellationTokenSource? answering;
         lock (_lock)
-        {
-            _answering?.Cancel();
-            return _answering is not null;
-        }
+            answering = _answering;
+        // Elsewhere: what waits for it goes on at once, and that must not be inside a signal's handler.
+        if (answering is not null)
+            _ = answering.CancelAsync();
+        return answering is not null;
     }
 
     /// <summary>Goes on until it is asked to end; exit code 0, and of lines that are piped in 1 where an answer failed.</summary>
