@@ -34,7 +34,7 @@ if (UsageFault.Of(parsed) is { } usage)
     return UsageFault.ExitCode;
 }
 
-// A server has its own way to end (DrainingLifetime), and a conversation; the other commands are cancelled.
+// A server has its own way to end (DrainingLifetime); the other commands are cancelled.
 InvocationConfiguration invocation = new()
 {
     EnableDefaultExceptionHandler = false,

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Runtime.InteropServices;
 using Grpc.Core;
 using TpServe.Gateway.Commands.Terminal;
 using TpServe.Protos.V1;
@@ -9,29 +8,21 @@ namespace TpServe.Gateway.Commands;
 /// <summary>tpserve chat: a conversation with a running server at the terminal.</summary>
 internal static class ChatCommand
 {
-    /// <summary>Its name: a command that treats signals by itself.</summary>
-    public const string Name = "chat";
-
     /// <param name="environment">The process's variables: where the history lies, and whether colour is wished for.</param>
     public static Command Create(IReadOnlyList<KeyValuePair<string, string>> environment)
     {
         RemoteServer remote = new();
         Option<string> system = new("--system") { Description = "Instructions before the conversation.", HelpName = "TEXT" };
         Argument<string?> message = new("message") { Description = "One message to answer; without it the conversation goes on until Ctrl-D.", DefaultValueFactory = _ => null };
-        Command chat = new(Name, "Talks to a running server.") { message, system };
+        Command chat = new("chat", "Talks to a running server.") { message, system };
         remote.AddTo(chat);
         chat.SetAction((parsed, cancellation) => remote.UseAsync(parsed, async client =>
         {
             string? once = parsed.GetValue(message);
             using RawTerminal? terminal = once is null ? RawTerminal.Open() : null;
-            ChatScreen screen = new(terminal, new InputHistory(terminal is null ? null : InputHistory.PathOf(environment)), IsStyled(environment));
+            ChatScreen screen = new(terminal, new InputHistory(terminal is null ? null : InputHistory.PathOf(environment)), IsStyled(environment), cancellation);
             ChatSession session = new(remote.Sampling(parsed), remote.Stopping(parsed)) { System = parsed.GetValue(system) ?? "" };
-            ChatLoop loop = new(session, screen, Ask, fault => remote.Describe(parsed, fault));
-
-            // Ctrl-C is the answer's while there is one; at the prompt of a terminal it is a key.
-            using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = loop.Stop());
-            using PosixSignalRegistration end = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => terminal?.Dispose());
-            using PosixSignalRegistration hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, _ => terminal?.Dispose());
+            ChatLoop loop = new(session, screen, Ask, fault => remote.Describe(parsed, fault), cancellation);
             if (once is null)
                 return await loop.RunAsync();
             session.Say(once);

@@ -12,24 +12,10 @@ internal delegate IAsyncEnumerable<GenerateEvent> AskServer(ChatRequest request,
 /// <param name="screen">Where.</param>
 /// <param name="ask">Whom.</param>
 /// <param name="describe">A failed call in words.</param>
-internal sealed class ChatLoop(ChatSession session, ChatScreen screen, AskServer ask, Func<RpcException, string> describe)
+/// <param name="cancellation">Ends the conversation from outside.</param>
+internal sealed class ChatLoop(ChatSession session, ChatScreen screen, AskServer ask, Func<RpcException, string> describe, CancellationToken cancellation)
 {
     private const int MostTries = 3;
-
-    private readonly Lock _lock = new();
-    private CancellationTokenSource? _answering;
-
-    /// <summary>Stops the answer that is shown; false where none is.</summary>
-    public bool Stop()
-    {
-        CancellationTokenSource? answering;
-        lock (_lock)
-            answering = _answering;
-        // Elsewhere: what waits for it goes on at once, and that must not be inside a signal's handler.
-        if (answering is not null)
-            _ = answering.CancelAsync();
-        return answering is not null;
-    }
 
     /// <summary>Goes on until it is asked to end; exit code 0, and of lines that are piped in 1 where an answer failed.</summary>
     public async Task<int> RunAsync()
@@ -65,9 +51,8 @@ internal sealed class ChatLoop(ChatSession session, ChatScreen screen, AskServer
     /// <summary>Answers what was said last; 0, or 1 where that failed.</summary>
     public async Task<int> AnswerAsync()
     {
-        using CancellationTokenSource stop = new();
-        lock (_lock)
-            _answering = stop;
+        using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        using IDisposable? watch = screen.Watch(() => _ = stop.CancelAsync()); // what waits for it does not go on inside the watch
         StringBuilder text = new();
         try
         {
@@ -99,20 +84,15 @@ internal sealed class ChatLoop(ChatSession session, ChatScreen screen, AskServer
             screen.Tell("tpserve: " + describe(fault) + (screen.IsInteractive ? " The message is kept: /regenerate asks again." : ""));
             return 1;
         }
-        finally
-        {
-            lock (_lock)
-                _answering = null;
-        }
     }
 
-    private async Task ShowAsync(StringBuilder text, CancellationToken cancellation)
+    private async Task ShowAsync(StringBuilder text, CancellationToken stop)
     {
         MarkdownWriter answer = new(screen.IsStyled), thought = new(isStyled: false);
         bool isThinking = false;
         try
         {
-            await foreach (GenerateEvent happened in ask(session.Request(), cancellation))
+            await foreach (GenerateEvent happened in ask(session.Request(), stop))
             {
                 if (happened.Recovering is { } recovering)
                     screen.Tell($"[a worker was lost; the answer goes on when it is back: {recovering.Reason}]");

@@ -4,8 +4,11 @@ namespace TpServe.Gateway.Commands.Terminal;
 /// <param name="terminal">Null = lines.</param>
 /// <param name="history">What was written before.</param>
 /// <param name="isStyled">Whether emphasis and colour may be used.</param>
-internal sealed class ChatScreen(RawTerminal? terminal, InputHistory history, bool isStyled)
+/// <param name="cancellation">Ends waiting for a message.</param>
+/// <remarks>Threads  one reads keys at a time: the prompt, or <see cref="Watch"/> between two prompts.</remarks>
+internal sealed class ChatScreen(RawTerminal? terminal, InputHistory history, bool isStyled, CancellationToken cancellation)
 {
+    private const int LookMilliseconds = 100; // how soon an end from elsewhere is seen
     private const int SettleMilliseconds = 50; // how long after a lone Escape the rest of a sequence may come
 
     private readonly KeyDecoder _keys = new();
@@ -33,9 +36,13 @@ internal sealed class ChatScreen(RawTerminal? terminal, InputHistory history, bo
         }
         finally
         {
-            terminal.Watch();
+            RawTerminal.Rest();
         }
     }
+
+    /// <summary>Looks at keys while an answer is shown: Ctrl-C stops it, what else is typed waits for the next prompt. Null where there is no terminal.</summary>
+    /// <param name="stop">Stops the answer.</param>
+    public IDisposable? Watch(Action stop) => terminal is null ? null : new KeyWatch(this, stop);
 
     /// <summary>Text of an answer.</summary>
     public static void Write(string text) => Console.Out.Write(text);
@@ -72,9 +79,9 @@ internal sealed class ChatScreen(RawTerminal? terminal, InputHistory history, bo
                     case EditResult.Interrupted:
                         Show(editor.Text.Length);
                         Console.Out.Write("\r\n");
-                        if (editor.Text.Length == 0)
+                        isAsked = editor.Text.Length == 0;
+                        if (isAsked)
                             Tell("Ctrl-C again, or Ctrl-D, ends.");
-                        isAsked = true;
                         view.Leave();
                         editor = new LineEditor(history.Entries);
                         break;
@@ -99,8 +106,8 @@ internal sealed class ChatScreen(RawTerminal? terminal, InputHistory history, bo
         byte[] buffer = new byte[4096];
         while (_ahead.Count == 0)
         {
-            int read = RawTerminal.Read(buffer, timeout: -1);
-            if (read == 0)
+            int read = RawTerminal.Read(buffer, LookMilliseconds);
+            if (read == 0 || cancellation.IsCancellationRequested)
                 return false;
             if (read < 0)
                 continue;
@@ -118,5 +125,33 @@ internal sealed class ChatScreen(RawTerminal? terminal, InputHistory history, bo
             }
         }
         return true;
+    }
+
+    private sealed class KeyWatch : IDisposable
+    {
+        private readonly Thread _thread;
+        private volatile bool _isOver;
+
+        public KeyWatch(ChatScreen screen, Action stop)
+        {
+            _thread = new Thread(() =>
+            {
+                byte[] buffer = new byte[4096];
+                while (!_isOver && RawTerminal.Read(buffer, LookMilliseconds) is var read and not 0)
+                    foreach (Key key in read < 0 ? [] : screen._keys.Read(buffer.AsSpan(0, read)))
+                        if (key.Kind == KeyKind.Interrupt)
+                            stop();
+                        else
+                            screen._ahead.Enqueue(key);
+            })
+            { IsBackground = true, Name = "keys" };
+            _thread.Start();
+        }
+
+        public void Dispose()
+        {
+            _isOver = true;
+            _thread.Join();
+        }
     }
 }

@@ -9,12 +9,11 @@ namespace TpServe.Gateway.Commands.Terminal;
 /// </remarks>
 internal sealed partial class RawTerminal : IDisposable
 {
-    // struct termios of glibc and musl, 60 bytes: four words of flags first; c_oflag is the second of them, c_lflag the fourth.
-    private const int ModeBytes = 256, OutputFlags = 4, LocalFlags = 12;
-    private const int PostProcess = 1, WholeLines = 2, Echo = 8; // OPOST; ICANON, ECHO
+    // struct termios of glibc and musl, 60 bytes: c_oflag is its second word, OPOST the first bit of it.
+    private const int ModeBytes = 256, OutputFlags = 4, PostProcess = 1;
     private const int ApplyDraining = 1, WindowSize = 0x5413;
 
-    private readonly byte[] _before = new byte[ModeBytes], _raw = new byte[ModeBytes], _quiet = new byte[ModeBytes];
+    private readonly byte[] _before = new byte[ModeBytes], _raw = new byte[ModeBytes];
     private bool _isChanged;
 
     private RawTerminal()
@@ -34,8 +33,6 @@ internal sealed partial class RawTerminal : IDisposable
             terminal._before.CopyTo(terminal._raw.AsSpan());
             MakeRaw(terminal._raw);
             terminal._raw[OutputFlags] = (byte)(terminal._raw[OutputFlags] | (terminal._before[OutputFlags] & PostProcess)); // \n still begins a line
-            terminal._before.CopyTo(terminal._quiet.AsSpan());
-            terminal._quiet[LocalFlags] = (byte)(terminal._quiet[LocalFlags] & ~(WholeLines | Echo));
             return terminal;
         }
         catch (Exception fault) when (fault is DllNotFoundException or EntryPointNotFoundException)
@@ -59,12 +56,11 @@ internal sealed partial class RawTerminal : IDisposable
         Console.Out.Flush();
     }
 
-    /// <summary>An answer is shown: Ctrl-C is a signal, and what is typed ahead waits unseen for the next prompt.</summary>
-    public void Watch()
+    /// <summary>No message is written: keys come as before and none of them is seen, but a pasted block is only its characters.</summary>
+    public static void Rest()
     {
         Console.Out.Write("\e[?2004l");
         Console.Out.Flush();
-        Set(_quiet);
     }
 
     /// <summary>The terminal is as it was before.</summary>
