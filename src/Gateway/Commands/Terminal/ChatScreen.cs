@@ -29,15 +29,8 @@ internal sealed class ChatScreen(RawTerminal? terminal, InputHistory history, bo
                 Console.Out.Write("> ");
             return Console.In.ReadLine();
         }
-        terminal.Edit();
-        try
-        {
-            return Edit();
-        }
-        finally
-        {
-            RawTerminal.Rest();
-        }
+        terminal.Begin();
+        return Edit();
     }
 
     /// <summary>Looks at keys while an answer is shown: Ctrl-C stops it, what else is typed waits for the next prompt. Null where there is no terminal.</summary>

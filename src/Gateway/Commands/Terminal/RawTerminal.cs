@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace TpServe.Gateway.Commands.Terminal;
 
-/// <summary>The controlling terminal, key by key while a message is written, and as it was before in between.</summary>
+/// <summary>The controlling terminal, key by key until it is disposed, and then as it was before.</summary>
 /// <remarks>
 /// The console of .NET is not used for it: it waits for whole escape sequences by time, knows no pasted blocks and puts the terminal back when it likes.
 /// Linux only; elsewhere there is none, and the chat reads lines.
@@ -48,18 +48,13 @@ internal sealed partial class RawTerminal : IDisposable
         return Control(1, WindowSize, size) == 0 && size[1] > 0 ? size[1] : 80;
     }
 
-    /// <summary>A message is written: keys come one by one, Ctrl-C among them, and pasted blocks are told apart.</summary>
-    public void Edit()
+    /// <summary>From here on keys come one by one and unseen, Ctrl-C among them, and pasted blocks are told apart.</summary>
+    public void Begin()
     {
+        if (_isChanged)
+            return;
         Set(_raw);
         Console.Out.Write("\e[?2004h");
-        Console.Out.Flush();
-    }
-
-    /// <summary>No message is written: keys come as before and none of them is seen, but a pasted block is only its characters.</summary>
-    public static void Rest()
-    {
-        Console.Out.Write("\e[?2004l");
         Console.Out.Flush();
     }
 
@@ -85,11 +80,10 @@ internal sealed partial class RawTerminal : IDisposable
     /// <param name="timeout">Milliseconds; negative = as long as it takes.</param>
     public static int Read(byte[] buffer, int timeout)
     {
-        // A signal interrupts both calls; then there is nothing yet.
         PollEntry entry = new() { Descriptor = 0, Events = 1 };
         if (Poll(ref entry, 1, timeout) <= 0)
-            return -1;
-        return (int)Math.Max(-1, ReadBytes(0, buffer, (nuint)buffer.Length));
+            return -1; // also where a signal came
+        return (int)Math.Max(0, ReadBytes(0, buffer, (nuint)buffer.Length)); // a terminal that is gone is an end
     }
 
     [StructLayout(LayoutKind.Sequential)]
