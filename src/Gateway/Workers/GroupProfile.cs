@@ -1,4 +1,5 @@
 using TpServe.Checkpoint;
+using TpServe.Gateway.Settings;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 using TpServe.Sharding.Planning;
@@ -53,7 +54,7 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
         foreach (DeviceProfile device in devices)
             device.Check();
         links.Check(devices);
-        return new GroupProfile(devices, [.. measured.Devices.Select((reply, rank) => $"{reply.Device} of {places[rank].Facts.Device}")], links, origin);
+        return new GroupProfile(devices, [.. places.Select(Kind)], links, origin);
     }
 
     /// <summary>Whether two workers of one kind differ by more than measuring explains.</summary>
@@ -67,7 +68,7 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
     /// <param name="checkpoint">The model.</param>
     /// <param name="options">Checked settings.</param>
     /// <param name="measured">What was measured.</param>
-    /// <param name="checks">Each by rank: one product measured once more.</param>
+    /// <param name="checks">Each by rank: one product measured once more, with some numbers of rows. A slower processor shows in each of these, a moment's disturbance rarely.</param>
     public GroupMeasurement Settled(ModelCheckpoint checkpoint, GatewayOptions options, GroupMeasurement measured, IReadOnlyList<ProductTimes[]> checks)
     {
         double[] seconds = WholeModel(checkpoint, options);
@@ -77,11 +78,14 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
             int[] seats = Seats(kind);
             int best = seats.MinBy(seat => seconds[seat]);
             foreach (int seat in seats)
-                settled[seat] = Slower(measured.Devices[best], Math.Min(seconds[seat] / seconds[best], checks.Min(check => Enumerable.Range(0, check[seat].Points.Count).Max(point =>
+                settled[seat] = Slower(measured.Devices[best], Math.Min(seconds[seat] / seconds[best], checks.Min(check => Enumerable.Range(0, check[seat].Points.Count).Min(point =>
                     check[seat].Points[point].SecondsPerByte / seats.Min(other => check[other].Points[point].SecondsPerByte)))));
         }
         return measured with { Devices = settled };
     }
+
+    /// <summary>What a rank is, but not which of its likes: the CPUs that it is bound to are not part of it.</summary>
+    private static string Kind(RankPlace place) => $"{place.Threads} {(place.Threads == 1 ? "thread" : "threads")}, {Words.InstructionSets.Of(place.Facts.Isa)}, of {place.Facts.Device}";
 
     /// <summary>How many times longer a rank takes than with a core for each of its threads: ranks that outnumber their host's cores take turns between two sums.</summary>
     private static int TurnsOf(IReadOnlyList<RankPlace> places, int rank) => GroupMeasurer.TurnsOf(
@@ -164,6 +168,17 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
         }
 
         SplitChoice Choice(RankedPlan plan, string reason) => new([.. plan.Devices.Select(device => seats[device])], plan.Partition, plan.Prediction, reason);
+    }
+
+    /// <summary>What computing prompts in blocks, a block's sum beside the next, is predicted to save of one.</summary>
+    public double OverlapSavedSeconds(ModelCheckpoint checkpoint, GatewayOptions options, SplitChoice choice)
+    {
+        if (choice.Seats.Count < 2)
+            return 0;
+        LinkProfile slowest = (from first in choice.Seats from second in choice.Seats where first < second select Links[first, second]).MinBy(link => link.LargeBytesPerSecond)!;
+        Workload work = WorkOf(options);
+        int rows = Math.Min(work.ChunkTokens, work.PromptTokens), steps = (work.PromptTokens + rows - 1) / rows;
+        return Overlap.SavedSeconds(choice.Prediction.Phases[0], slowest, rows, 2 * checkpoint.Config.Layers * steps);
     }
 
     /// <summary>Bytes of one head's keys and values of a token.</summary>
