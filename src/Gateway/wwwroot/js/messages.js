@@ -63,6 +63,8 @@ export class MessageList {
     const view = this.views.get(node.id);
     if (!view || this.conversation?.nodes[node.id] !== node)
       return;
+    if (node.role === 'assistant')
+      view.article.querySelector('.who').textContent = node.model ?? 'Model';
     this.fillThought(view, node, isWhole);
     this.fillBody(view, node, isWhole);
     if (this.follows)
