@@ -1,4 +1,4 @@
-// The gateway, and the command line around it: serve (default), chat, complete, plan, report, doctor, trace, health, drain, keys, secret. Read on: Commands/ServeCommand.
+// The gateway, and the command line around it: serve (default), chat, complete, plan, report, bench, doctor, trace, health, drain, keys, secret. Read on: Commands/ServeCommand.
 using System.Collections;
 using System.CommandLine;
 using System.CommandLine.Help;
@@ -15,11 +15,12 @@ RemoteServer.Key = sources.Environment.FirstOrDefault(item => item.Key == Remote
 Command tpserve = new("tpserve", "TpServe: a tensor-parallel LLM inference server. Without a command it serves.") { new HelpOption(), new VersionOption() };
 ServeCommand.AddTo(tpserve, sources);
 tpserve.Subcommands.Add(ServeCommand.Create(sources));
-tpserve.Subcommands.Add(ChatCommand.Create());
+tpserve.Subcommands.Add(ChatCommand.Create(sources.Environment));
 tpserve.Subcommands.Add(CompleteCommand.Create());
 tpserve.Subcommands.Add(PlanCommand.Create(sources));
 tpserve.Subcommands.Add(ReportCommand.Create(sources));
 tpserve.Subcommands.Add(ReportCommand.CreateServer(sources));
+tpserve.Subcommands.Add(BenchCommand.Create());
 tpserve.Subcommands.Add(DoctorCommand.Create(sources));
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());

@@ -47,6 +47,7 @@ public static class TpServeApi
         services.AddSingleton<TokenTexts>();
         services.AddSingleton<ServerClock>();
 
+        services.AddSingleton<ServerFacts>();
         services.AddSingleton<ProtoReplies>();
         services.AddGrpc(options =>
         {
@@ -127,9 +128,13 @@ public static class TpServeApi
         Map(s_get, "/health/live", ServerEndpoints.LiveAsync);
         Map(s_get, "/health/ready", server.ReadyAsync);
         Map(s_get, "/topology", server.TopologyAsync);
+        Map(s_get, "/load", server.LoadAsync);
+        Map(s_get, "/info", server.InfoAsync);
         Map(s_get, "/report", server.ReportAsync);
         if (services.GetService<LoadMetrics>() is not null)
             PrometheusEndpoint.Map(app);
+        Map(s_get, "/", PageFiles.IndexAsync);
+        Map(s_get, "/page/{**file}", PageFiles.FileAsync);
         app.MapApiDocument();
         app.Map(ApiDocument.Path, http => AnswerOtherMethodAsync(http, [HttpMethods.Get]));
         app.Use(AnswerUnknownRoutesAsync);

@@ -23,6 +23,7 @@ internal static class CompleteCommand
             };
             using var call = client.GenerateStream(request, cancellationToken: cancellation);
             await RemoteServer.PrintAsync(call, cancellation);
+            return 0;
         }, cancellation));
         return complete;
     }

@@ -24,8 +24,8 @@ internal static class DrainCommand
 
     private static async Task<int> RunAsync(string address, TimeSpan timeout, CancellationToken cancellation)
     {
-        if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https"))
-            return Fail($"--server '{address}' is not an http://host:port address.");
+        if (!ServerAddress.TryParse(address, out Uri? uri, out string unfit))
+            return Fail(unfit);
         using GrpcChannel channel = RemoteServer.Connect(uri);
         try
         {

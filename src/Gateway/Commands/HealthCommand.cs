@@ -35,12 +35,12 @@ internal static class HealthCommand
 
     private static async Task<int> AskServerAsync(string address, TimeSpan wait, CancellationToken cancellation)
     {
-        if (!IsAddress(address, out Uri? uri))
-            return Fail($"--server '{address}' is not an http://host:port address.");
+        if (!ServerAddress.TryParse(address, out Uri? uri, out string unfit))
+            return Fail(unfit);
         using HttpClient client = new(new SocketsHttpHandler { UseProxy = false }) { Timeout = wait };
         try
         {
-            using HttpResponseMessage answer = await client.GetAsync(new Uri(uri!, "/health/ready"), cancellation);
+            using HttpResponseMessage answer = await client.GetAsync(new Uri(uri, "/health/ready"), cancellation);
             string status = (await answer.Content.ReadAsStringAsync(cancellation)).Trim();
             if (!answer.IsSuccessStatusCode)
                 return Fail($"{address} is not ready: {(int)answer.StatusCode} {status}");

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Grpc.Core;
+using Grpc.Core.Interceptors;
 using Grpc.Net.Client;
 using TpServe.Protos.V1;
 
@@ -10,7 +11,7 @@ internal sealed class RemoteServer
 {
     private readonly Option<string> _server = new("--server")
     {
-        Description = "Address of a running server's gRPC interface.",
+        Description = "Address of a running server's gRPC interface; without a scheme it is http.",
         HelpName = "URL",
         DefaultValueFactory = _ => "http://127.0.0.1:8081",
     };
@@ -20,10 +21,12 @@ internal sealed class RemoteServer
     private readonly Option<int?> _topK = new("--top-k") { Description = "Likeliest tokens kept. Default: the model's.", HelpName = "K" };
     private readonly Option<ulong?> _seed = new("--seed") { Description = "Makes a sampled answer repeatable.", HelpName = "N" };
 
+    private readonly Option<string?> _key = new("--api-key") { Description = "Key that the server asks for; @FILE reads it from a file, so that no list of processes shows it.", HelpName = "KEY" };
+
     /// <summary>Gives a command the shared flags.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in new Option[] { _server, _maxTokens, _temperature, _topP, _topK, _seed })
+        foreach (Option option in new Option[] { _server, _key, _maxTokens, _temperature, _topP, _topK, _seed })
             command.Options.Add(option);
     }
 
@@ -52,18 +55,14 @@ internal sealed class RemoteServer
     }
 
     /// <summary>Connects, runs, and turns a failed call into one line and exit code 1.</summary>
-    public async Task<int> UseAsync(ParseResult parsed, Func<Inference.InferenceClient, Task> work, CancellationToken cancellation)
+    public async Task<int> UseAsync(ParseResult parsed, Func<Inference.InferenceClient, Task<int>> work, CancellationToken cancellation)
     {
-        string address = parsed.GetValue(_server)!;
+        if (!ServerAddress.TryParse(parsed.GetValue(_server)!, out Uri? address, out string unfit))
+            return Fail(unfit);
         try
         {
-            using GrpcChannel channel = Connect(new Uri(address));
-            await work(new Inference.InferenceClient(channel));
-            return 0;
-        }
-        catch (UriFormatException)
-        {
-            Console.Error.WriteLine($"tpserve: --server '{address}' is not an http://host:port address.");
+            using GrpcChannel channel = Connect(address);
+            return await work(new Inference.InferenceClient(WithKey(channel, ReadKey(parsed.GetValue(_key)))));
         }
         catch (RpcException) when (cancellation.IsCancellationRequested)
         {
@@ -72,10 +71,35 @@ internal sealed class RemoteServer
         }
         catch (RpcException fault)
         {
-            Console.Error.WriteLine(fault.StatusCode == StatusCode.Unavailable && fault.InnerException is not null
-                ? $"tpserve: {Nobody(address)}"
-                : $"tpserve: {fault.StatusCode}: {fault.Status.Detail}");
+            return Fail(Describe(parsed, fault));
         }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            return Fail(fault.Message);
+        }
+    }
+
+    /// <summary>A failed call in words, and what to do where that is known.</summary>
+    public string Describe(ParseResult parsed, RpcException fault) => fault.StatusCode switch
+    {
+        StatusCode.Unavailable when fault.InnerException is not null => Nobody(parsed.GetValue(_server)!),
+        StatusCode.Unauthenticated => $"{fault.Status.Detail.TrimEnd('.')}; --api-key KEY gives one.",
+        _ => $"{fault.StatusCode}: {fault.Status.Detail}",
+    };
+
+    /// <summary>Calls that carry a key; null = none.</summary>
+    public static CallInvoker WithKey(GrpcChannel channel, string? key) => key is null ? channel.CreateCallInvoker() : channel.Intercept(metadata =>
+    {
+        metadata.Add("authorization", "Bearer " + key);
+        return metadata;
+    });
+
+    /// <summary>A key as --api-key says it: itself, or @FILE.</summary>
+    public static string? ReadKey(string? text) => text is ['@', .. var path] ? File.ReadAllText(path).Trim() : text;
+
+    private static int Fail(string reason)
+    {
+        UsageFault.Tell(reason);
         return 1;
     }
 

@@ -29,8 +29,8 @@ internal static class TraceCommand
 
     private static async Task<int> RunAsync(string address, int steps, TimeSpan timeout, string file, CancellationToken cancellation)
     {
-        if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https"))
-            return Fail($"--server '{address}' is not an http://host:port address.");
+        if (!ServerAddress.TryParse(address, out Uri? uri, out string unfit))
+            return Fail(unfit);
         if (steps is < 1 or > StepTracer.MostSteps)
             return Fail($"--steps {steps} is not within 1..{StepTracer.MostSteps}.");
         List<TracedStep> traced = [];

@@ -187,6 +187,10 @@ public sealed class HttpErrorTests
     [TestCase("/health/live", "GET, HEAD, OPTIONS")]
     [TestCase("/health/ready", "GET, HEAD, OPTIONS")]
     [TestCase("/topology", "GET, HEAD, OPTIONS")]
+    [TestCase("/load", "GET, HEAD, OPTIONS")]
+    [TestCase("/info", "GET, HEAD, OPTIONS")]
+    [TestCase("/", "GET, HEAD, OPTIONS")]
+    [TestCase("/page/js/app.js", "GET, HEAD, OPTIONS")]
     public async Task Route_EveryMethod_IsServedOrToldWhichAre(string path, string allowed)
     {
         foreach (string method in new[] { "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS" })

@@ -57,7 +57,7 @@ public sealed class OpenApiTests
         yield return new TestCaseData("/tokenize", """{"prompt":"a","return_token_strs":true}""");
         yield return new TestCaseData("/detokenize", """{"tokens":[97]}""");
         yield return new TestCaseData("/apply-template", """{"messages":[{"role":"user","content":"a"}]}""");
-        foreach (string path in new[] { "/version", "/api/tags", "/api/ps", "/api/version", "/v1/models", "/v1/models/test-model", "/health/live", "/health/ready", "/topology" })
+        foreach (string path in new[] { "/version", "/api/tags", "/api/ps", "/api/version", "/v1/models", "/v1/models/test-model", "/health/live", "/health/ready", "/topology", "/load", "/info" })
             yield return new TestCaseData(path, null);
         yield return new TestCaseData("/v1/completions", """{"prompt":"a","n":100}""");
         yield return new TestCaseData("/v1/models/other", null);

@@ -13,28 +13,11 @@ namespace TpServe.Gateway.Api.Grpc;
 /// <summary>tpserve.v1.Control: translates; decides nothing.</summary>
 /// <remarks>Errors: mapped once, in <see cref="ErrorInterceptor"/>.</remarks>
 public sealed class ControlService(
-    RequestParser parser, InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerClock clock)
+    InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerFacts facts)
     : Control.ControlBase
 {
     /// <inheritdoc/>
-    public override Task<GetServerInfoResponse> GetServerInfo(GetServerInfoRequest request, ServerCallContext context) =>
-        Task.FromResult(new GetServerInfoResponse
-        {
-            Version = ServerClock.Version,
-            Model = model.Name,
-            MaxModelLen = settings.MaxModelLen,
-            MaxStepTokens = settings.MaxStepTokens,
-            ChunkTokens = settings.ChunkTokens,
-            MaxSequences = settings.Scheduler.MaxSequences,
-            QueueLimit = settings.QueueLimit,
-            Degree = group.Topology().Ranks.Count,
-            UptimeSeconds = clock.Uptime.TotalSeconds,
-            Deterministic = settings.Wire == Protos.Worker.Wire.F32,
-            Wire = Words.Wires.Of(settings.Wire),
-            DefaultSampling = DefaultSampling(),
-            Chat = model.ChatTemplate is not null,
-            DraftModel = settings.DraftModel,
-        });
+    public override Task<GetServerInfoResponse> GetServerInfo(GetServerInfoRequest request, ServerCallContext context) => Task.FromResult(facts.Info());
 
     /// <inheritdoc/>
     public override Task<ListModelsResponse> ListModels(ListModelsRequest request, ServerCallContext context) =>
@@ -68,32 +51,7 @@ public sealed class ControlService(
     }
 
     /// <inheritdoc/>
-    public override Task<GetLoadResponse> GetLoad(GetLoadRequest request, ServerCallContext context)
-    {
-        EngineLoad load = engine.Load();
-        return Task.FromResult(new GetLoadResponse
-        {
-            RunningSequences = load.RunningSequences,
-            WaitingSequences = load.WaitingSequences,
-            QueueLimit = settings.QueueLimit,
-            UsedBlocks = load.UsedBlocks,
-            TotalBlocks = load.TotalBlocks,
-            BlockTokens = load.BlockTokens,
-            Steps = load.Steps,
-            GeneratedTokens = load.GeneratedTokens,
-            PromptTokens = load.PromptTokens,
-            Draining = load.Draining,
-            WaitingTokens = load.WaitingTokens,
-            CachedBlocks = load.CachedBlocks,
-            Preemptions = load.Preemptions,
-            Recoveries = load.Recoveries,
-            CacheTokensAsked = load.CacheTokens.Asked,
-            CacheTokensFound = load.CacheTokens.Found,
-            DraftTokensGuessed = load.DraftTokens.Guessed,
-            DraftTokensRight = load.DraftTokens.Right,
-            Moves = group.Moves,
-        });
-    }
+    public override Task<GetLoadResponse> GetLoad(GetLoadRequest request, ServerCallContext context) => Task.FromResult(facts.Load());
 
     /// <inheritdoc/>
     public override Task<AbortResponse> Abort(AbortRequest request, ServerCallContext context)
@@ -129,12 +87,5 @@ public sealed class ControlService(
         {
             throw new RequestRejectedException(StatusCode.DataLoss, "REPORT_UNREADABLE", "What lies in the report's folder is no report of this release.");
         }
-    }
-
-    private SamplingOptions DefaultSampling()
-    {
-        SamplingOptions defaults = ProtoReplies.Sampling(parser.DefaultSampling, outputs: 1);
-        defaults.ClearSeed(); // chosen anew for each request
-        return defaults;
     }
 }

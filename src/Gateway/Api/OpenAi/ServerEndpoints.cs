@@ -10,9 +10,9 @@ using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Api.OpenAi;
 
-/// <summary>GET /v1/models, /version, /health/live, /health/ready, /topology, /report.</summary>
+/// <summary>GET /v1/models, /version, /health/live, /health/ready, /topology, /load, /info, /report.</summary>
 internal sealed class ServerEndpoints(
-    RequestParser parser, InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerClock clock)
+    RequestParser parser, InferenceEngine engine, IWorkerGroup group, ServingModel model, ServingSettings settings, ServerClock clock, ServerFacts facts)
 {
     // The proto's own names, and every field: what is zero is told too.
     private static readonly JsonFormatter s_protoJson = new(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true).WithFormatDefaultValues(true));
@@ -48,11 +48,13 @@ internal sealed class ServerEndpoints(
     }
 
     /// <summary>Answers /topology.</summary>
-    public Task TopologyAsync(HttpContext http)
-    {
-        http.Response.ContentType = "application/json; charset=utf-8";
-        return http.Response.WriteAsync(s_protoJson.Format(group.Topology()), http.RequestAborted);
-    }
+    public Task TopologyAsync(HttpContext http) => WriteAsync(http, group.Topology());
+
+    /// <summary>Answers /load.</summary>
+    public Task LoadAsync(HttpContext http) => WriteAsync(http, facts.Load());
+
+    /// <summary>Answers /info.</summary>
+    public Task InfoAsync(HttpContext http) => WriteAsync(http, facts.Info());
 
     /// <summary>Answers /report: the page as it lies in the folder that the settings name; nothing of the request says which file.</summary>
     public async Task ReportAsync(HttpContext http)
@@ -64,6 +66,12 @@ internal sealed class ServerEndpoints(
         http.Response.Headers.XContentTypeOptions = "nosniff";
         http.Response.Headers.CacheControl = "no-cache";
         await http.Response.Body.WriteAsync(page, http.RequestAborted);
+    }
+
+    private static Task WriteAsync(HttpContext http, IMessage message)
+    {
+        http.Response.ContentType = "application/json; charset=utf-8";
+        return http.Response.WriteAsync(s_protoJson.Format(message), http.RequestAborted);
     }
 
     private ModelReply Model(string name) => new(name, model.Name, clock.StartedAt, settings.MaxModelLen);

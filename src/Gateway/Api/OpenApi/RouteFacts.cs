@@ -50,6 +50,10 @@ internal sealed record RouteFacts(string Name, string Summary, Type? Takes, Type
         ["/health/live"] = new("getLiveness", "The process serves.", null, typeof(StatusReply)),
         ["/health/ready"] = new("getReadiness", "A request would run at once.", null, typeof(StatusReply)) { Unready = typeof(StatusReply) },
         ["/topology"] = new("getTopology", "The ranks, what each owns, and where their time goes: tpserve.v1.GetTopologyResponse in JSON.", null, typeof(JsonElement)),
+        ["/load"] = new("getLoad", "How much runs, waits and is held in the KV cache: tpserve.v1.GetLoadResponse in JSON.", null, typeof(JsonElement)),
+        ["/info"] = new("getServerInfo", "Release, model, limits and defaults: tpserve.v1.GetServerInfoResponse in JSON.", null, typeof(JsonElement)),
+        ["/"] = new("getPage", "The page for people: chat, and the ranks drawn.", null, typeof(string)) { ContentType = "text/html" },
+        ["/page/{**file}"] = new("getPageFile", "A file that the page loads.", null, typeof(string)) { ContentType = "text/javascript", PathParameters = ["file"], Refusals = [StatusCodes.Status404NotFound] },
         ["/report"] = new("getReport", "The page of the last report.", null, typeof(string)) { ContentType = "text/html", Refusals = [StatusCodes.Status404NotFound] },
     };
 
