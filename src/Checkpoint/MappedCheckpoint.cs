@@ -4,7 +4,8 @@ namespace TpServe.Checkpoint;
 
 /// <summary>A checkpoint of either kind of file: the facts that its reader found, and its tensors' mapped bytes.</summary>
 internal sealed class MappedCheckpoint(
-    string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles? tokenizer, PoolingConfig? pooling = null) : ModelCheckpoint
+    string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles? tokenizer, PoolingConfig? pooling = null,
+    IReadOnlyList<string>? warnings = null) : ModelCheckpoint
 {
     /// <inheritdoc/>
     public override string Path => path;
@@ -23,6 +24,9 @@ internal sealed class MappedCheckpoint(
 
     /// <inheritdoc/>
     public override TokenizerFiles Tokenizer => tokenizer ?? throw new InvalidOperationException($"{path} was opened for its weights alone.");
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> Warnings => warnings ?? [];
 
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, TensorInfo> Tensors => table.Tensors;
@@ -71,6 +75,18 @@ internal sealed class TensorTable : IDisposable
         _tensors.Add(place.Tensor.Name, place.Tensor);
     }
 
+    /// <summary>Lists a matrix in the place of the tensors that hold it, whose bytes stay readable.</summary>
+    public void Assemble(TensorInfo matrix)
+    {
+        foreach (TensorInfo part in matrix.Storage!.Parts)
+            _tensors.Remove(part.Name);
+        if (!_tensors.TryAdd(matrix.Name, matrix))
+            throw new ModelLoadException($"{_places[matrix.Storage.Codes.Name].File.Path}: tensor '{matrix.Name}' is there twice: by itself, and in '{matrix.Storage.Codes.FileName}'.");
+    }
+
+    /// <summary>Leaves a tensor out.</summary>
+    public void Ignore(TensorInfo tensor) => _tensors.Remove(tensor.Name);
+
     public ReadOnlySpan<byte> Bytes(TensorInfo tensor)
     {
         TensorPlace place = Find(tensor);
@@ -91,6 +107,12 @@ internal sealed class TensorTable : IDisposable
 
     public void Drop(TensorInfo tensor)
     {
+        if (tensor.Storage is { } storage)
+        {
+            foreach (TensorInfo part in storage.Parts)
+                Drop(part);
+            return;
+        }
         TensorPlace place = Find(tensor);
         place.File.Drop(place.Offset, place.Tensor.ByteCount);
     }

@@ -15,7 +15,7 @@ public sealed class InterpreterKernelTests
     private CpuThreads _threads = null!;
 
     private static IEnumerable<TestCaseData> FormatsAndPaths =>
-        from path in Paths from format in Enum.GetValues<WeightFormat>() select new TestCaseData(path, format);
+        from path in Paths from format in LinearWeights.Layouts select new TestCaseData(path, format);
 
     [OneTimeSetUp]
     public void StartThreads() => _threads = new CpuThreads(1);
