@@ -87,6 +87,15 @@ internal sealed class TensorTable : IDisposable
     /// <summary>Leaves a tensor out.</summary>
     public void Ignore(TensorInfo tensor) => _tensors.Remove(tensor.Name);
 
+    /// <summary>Lists a tensor under another name.</summary>
+    public void Rename(TensorInfo tensor, string name)
+    {
+        TensorPlace place = Find(tensor);
+        _tensors.Remove(tensor.Name);
+        _places.Remove(tensor.Name);
+        Add(place with { Tensor = place.Tensor with { Name = name, FileName = tensor.FileName } });
+    }
+
     public ReadOnlySpan<byte> Bytes(TensorInfo tensor)
     {
         TensorPlace place = Find(tensor);
@@ -115,6 +124,13 @@ internal sealed class TensorTable : IDisposable
         }
         TensorPlace place = Find(tensor);
         place.File.Drop(place.Offset, place.Tensor.ByteCount);
+    }
+
+    /// <summary>As <see cref="Drop(TensorInfo)"/>, of part of a tensor's bytes.</summary>
+    public void Drop(TensorInfo tensor, long start, int count)
+    {
+        TensorPlace place = Find(tensor);
+        place.File.Drop(place.Offset + start, count);
     }
 
     public void Dispose() => _files.ForEach(file => file.Dispose());

@@ -34,6 +34,8 @@ internal static class HubCheckpoint
             else
                 AddFile(SingleFile(path), table);
             HubQuantisation.Assemble(path, root, table, warnings);
+            HubExtras.Ignore(table, config, warnings);
+            config = HubExtras.WithHead(table, config, warnings);
             return new MappedCheckpoint(path, NameOf(path), table, config, generation, tokenizer, HubPooling.Read(path, MaxConfigBytes), warnings);
         }
         catch

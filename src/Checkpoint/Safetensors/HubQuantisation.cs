@@ -60,6 +60,10 @@ internal sealed class HubQuantisation(string path, JsonSection config, TensorTab
             default:
                 throw config.Fault("quant_method", $"is '{method}'; supported are: {Methods}");
         }
+        TensorInfo[] decoded = [.. table.Tensors.Values.Where(tensor => tensor is { Storage: not null, Type: TensorType.F32 })];
+        if (decoded.Length > 0)
+            warnings.Add(string.Create(
+                CultureInfo.InvariantCulture, $"{decoded.Length} quantised matrices are held as F32, {decoded.Sum(tensor => tensor.HeldBytes) >> 20} MiB: no smaller layout has their values exactly (groups out of order or not of whole 32 inputs, or zeros of 8 bits)."));
         string[] ignored = [.. table.Tensors.Keys.Where(name => IgnoredEndings.Any(ending => name.EndsWith(ending, StringComparison.Ordinal))).Order(StringComparer.Ordinal)];
         foreach (string name in ignored)
             table.Ignore(table.Tensors[name]);

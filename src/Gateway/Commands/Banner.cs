@@ -36,6 +36,8 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
         _isMeasured = isMeasured;
         Line("TpServe", version);
         Line("model", ModelSummary.Of(checkpoint));
+        foreach (string warning in checkpoint.Warnings)
+            Line("note", warning);
         if (draft is not null)
             Line("draft", string.Create(CultureInfo.InvariantCulture, $"{ModelSummary.Of(draft)}; guesses up to {options.DraftTokens} tokens a step, where that is faster"));
         Line("device", plan.Devices.Reason);
@@ -49,6 +51,9 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
         foreach (ShardPlan shard in plan.Draft?.Shards ?? [])
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"draft {shard}, {ShardSizes.WeightBytes(draft!, shard) / 1048576.0:F1} MiB"));
     }
+
+    /// <summary>Once the tokenizer is there: the tokens that end an answer.</summary>
+    public void Ends(string tokens) => Line("ends", tokens);
 
     public void Loading(int rank, string stage, long doneBytes, long totalBytes)
     {
