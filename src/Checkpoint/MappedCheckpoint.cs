@@ -41,6 +41,9 @@ internal sealed class MappedCheckpoint(
     public override void Drop(TensorInfo tensor) => table.Drop(tensor);
 
     /// <inheritdoc/>
+    public override void Drop(TensorInfo tensor, long start, int count) => table.Drop(tensor, start, count);
+
+    /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
         if (disposing)

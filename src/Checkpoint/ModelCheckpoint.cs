@@ -44,6 +44,11 @@ public abstract class ModelCheckpoint : IDisposable
     /// <summary>Tells the system that a tensor's mapped pages are not needed any more; reading them again is slow, not wrong.</summary>
     public abstract void Drop(TensorInfo tensor);
 
+    /// <summary>The same of part of its bytes.</summary>
+    public virtual void Drop(TensorInfo tensor, long start, int count)
+    {
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -28,6 +28,11 @@ public abstract class WeightRows
             ? row.Slice(start, length)
             : throw new ArgumentException($"A row of {FileColumns} {Format} weights has {row.Length} bytes, expected {Format.RowBytes(FileColumns)}.");
     }
+
+    /// <summary>Rows from <paramref name="first"/> on are packed: what is mapped of them may go. Reading them again is slow, not wrong.</summary>
+    public virtual void Release(int first, int count)
+    {
+    }
 }
 
 /// <summary>A weight matrix in the layout of the backend that packed it.</summary>

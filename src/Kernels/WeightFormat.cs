@@ -114,6 +114,13 @@ public static class WeightFormats
     /// <summary>Bytes of one block in the file.</summary>
     public static int BlockBytes(this WeightFormat format) => PanelFormat.Of(format).FileBlockBytes;
 
+    /// <summary>Bits a value takes in a CPU's panels, scales included.</summary>
+    public static double PanelBits(this WeightFormat format)
+    {
+        PanelFormat panel = PanelFormat.Of(format);
+        return 8.0 * panel.UnitBytes / (panel.PanelOutputs * panel.BlocksPerUnit * 32);
+    }
+
     /// <summary>Bytes of a row of <paramref name="columns"/> values in the file.</summary>
     public static long RowBytes(this WeightFormat format, int columns) => (long)columns / format.BlockValues() * format.BlockBytes();
 }

@@ -60,7 +60,8 @@ public sealed class AssembledRowsTests
         if (shuffled)
             _random.Shuffle(order);
         Words(".qweight", Inputs / perWord, Outputs, bits, (row, column, i) => codes[column, (row * perWord) + i]);
-        Words(".qzeros", Inputs / group, Outputs / perWord, bits, (row, word, i) => zeros[(word * perWord) + i, row] - offset);
+        Words(
+            ".qzeros", Inputs / group, (Outputs + perWord - 1) / perWord, bits, (row, word, i) => (word * perWord) + i < Outputs ? zeros[(word * perWord) + i, row] - offset : 0);
         Floats(".scales", "F16", Inputs / group, Outputs, (row, column) => scales[column, row]);
         Add(".g_idx", "I32", [Inputs], [.. order.SelectMany(BitConverter.GetBytes)]);
         Check(

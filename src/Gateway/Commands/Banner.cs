@@ -73,7 +73,7 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
             _quarterOfRank.Clear();
         foreach (RankInfo rank in topology.Ranks)
             Line("rank", string.Create(CultureInfo.InvariantCulture,
-                $"{rank.Rank}: pid {rank.Pid}, {rank.Device}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s"));
+                $"{rank.Rank}: pid {rank.Pid}, {rank.Device}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s{(rank.LoadSeconds > 0 ? string.Create(CultureInfo.InvariantCulture, $" ({rank.WeightBytes / rank.LoadSeconds / 1e9:F1} GB/s)") : "")}"));
         foreach (RankInfo rank in _isMeasured ? topology.Ranks : [])
             Line("plan", string.Create(CultureInfo.InvariantCulture,
                 $"rank {rank.Rank}: heads {Text(rank.Heads)}, kv heads {Text(rank.KvHeads)}, mlp leaves {Text(rank.MlpLeaves)}, vocabulary {Text(rank.VocabRows)}"));

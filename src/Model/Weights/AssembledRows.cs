@@ -62,6 +62,12 @@ internal sealed class AssembledRows(ModelCheckpoint checkpoint, TensorInfo tenso
         return blocks;
     }
 
+    /// <inheritdoc/>
+    public override void Release(int first, int count)
+    {
+        // Its parts lie in other orders: they go together when the matrix is done.
+    }
+
     // Pairs of neighbours become low and high halves of a block; rows of all outer dimensions follow each other.
     private void Float4(int row, int first, Span<byte> blocks)
     {

@@ -7,6 +7,8 @@ namespace TpServe.Model.Weights;
 /// <summary>Rows [firstRow, firstRow + rows) of one matrix of a checkpoint, in plain order whatever order the file has.</summary>
 internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int firstRow, int rows, int headDim) : WeightRows
 {
+    private const long LargeBytes = 64 << 20;
+
     private readonly int _rowBytes = checked((int)FormatOf(tensor).RowBytes(tensor.Shape[^1]));
 
     /// <inheritdoc/>
@@ -35,6 +37,16 @@ internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int fir
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)output, (uint)rows, nameof(output));
         int row = FileRow(tensor.RowOrder, firstRow + output, headDim);
         return checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>Only of matrices that are large: the pages of others go when they are packed. The page before is given back with these: its other rows are packed or read again.</remarks>
+    public override void Release(int first, int count)
+    {
+        if (tensor.RowOrder != RowOrder.Plain || tensor.ByteCount < LargeBytes)
+            return;
+        long start = Math.Max(0, ((long)(firstRow + first) * _rowBytes) - Environment.SystemPageSize), end = (long)(firstRow + first + count) * _rowBytes;
+        checkpoint.Drop(tensor, start, (int)(end - start));
     }
 
     /// <summary>What the kernels call a tensor's storage type: the numbers of both are the same.</summary>
@@ -78,10 +90,34 @@ internal sealed class ConcatenatedRows : WeightRows
     /// <inheritdoc/>
     public override ReadOnlySpan<byte> Row(int output)
     {
+        (TensorRows part, int row) = Find(output);
+        return part.Row(row);
+    }
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Part(int output, int start, int length)
+    {
+        (TensorRows part, int row) = Find(output);
+        return part.Part(row, start, length);
+    }
+
+    /// <inheritdoc/>
+    public override void Release(int first, int count)
+    {
+        for (int part = 0, begin = 0; part < _parts.Count; begin = _ends[part++])
+        {
+            int from = Math.Max(first, begin), end = Math.Min(first + count, _ends[part]);
+            if (end > from)
+                _parts[part].Release(from - begin, end - from);
+        }
+    }
+
+    private (TensorRows Part, int Row) Find(int output)
+    {
         int part = 0;
         while (output >= _ends[part])
             part++;
-        return _parts[part].Row(part == 0 ? output : output - _ends[part - 1]);
+        return (_parts[part], part == 0 ? output : output - _ends[part - 1]);
     }
 }
 

@@ -39,6 +39,7 @@ internal readonly unsafe struct KeptPacker(WeightRows rows, PanelFormat format, 
                     ? Fill(holder, firstRow + lane, count, target, lane, wholePanel: false)
                     : Read(firstRow + lane, count, target, lane, firstUnit, firstUnit + units);
             }
+            rows.Release(firstRow, outputs);
         }
         Interlocked.Add(ref Unsafe.AsRef<long>(readBytes), read);
     }
