@@ -4,7 +4,8 @@ namespace TpServe.Checkpoint;
 
 /// <summary>A checkpoint of either kind of file: the facts that its reader found, and its tensors' mapped bytes.</summary>
 internal sealed class MappedCheckpoint(
-    string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles? tokenizer, PoolingConfig? pooling = null) : ModelCheckpoint
+    string path, string name, TensorTable table, ModelConfig config, GenerationDefaults generation, TokenizerFiles? tokenizer, PoolingConfig? pooling = null,
+    IReadOnlyList<string>? warnings = null) : ModelCheckpoint
 {
     /// <inheritdoc/>
     public override string Path => path;
@@ -25,6 +26,9 @@ internal sealed class MappedCheckpoint(
     public override TokenizerFiles Tokenizer => tokenizer ?? throw new InvalidOperationException($"{path} was opened for its weights alone.");
 
     /// <inheritdoc/>
+    public override IReadOnlyList<string> Warnings => warnings ?? [];
+
+    /// <inheritdoc/>
     public override IReadOnlyDictionary<string, TensorInfo> Tensors => table.Tensors;
 
     /// <inheritdoc/>
@@ -35,6 +39,9 @@ internal sealed class MappedCheckpoint(
 
     /// <inheritdoc/>
     public override void Drop(TensorInfo tensor) => table.Drop(tensor);
+
+    /// <inheritdoc/>
+    public override void Drop(TensorInfo tensor, long start, int count) => table.Drop(tensor, start, count);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -71,6 +78,27 @@ internal sealed class TensorTable : IDisposable
         _tensors.Add(place.Tensor.Name, place.Tensor);
     }
 
+    /// <summary>Lists a matrix in the place of the tensors that hold it, whose bytes stay readable.</summary>
+    public void Assemble(TensorInfo matrix)
+    {
+        foreach (TensorInfo part in matrix.Storage!.Parts)
+            _tensors.Remove(part.Name);
+        if (!_tensors.TryAdd(matrix.Name, matrix))
+            throw new ModelLoadException($"{_places[matrix.Storage.Codes.Name].File.Path}: tensor '{matrix.Name}' is there twice: by itself, and in '{matrix.Storage.Codes.FileName}'.");
+    }
+
+    /// <summary>Leaves a tensor out.</summary>
+    public void Ignore(TensorInfo tensor) => _tensors.Remove(tensor.Name);
+
+    /// <summary>Lists a tensor under another name.</summary>
+    public void Rename(TensorInfo tensor, string name)
+    {
+        TensorPlace place = Find(tensor);
+        _tensors.Remove(tensor.Name);
+        _places.Remove(tensor.Name);
+        Add(place with { Tensor = place.Tensor with { Name = name, FileName = tensor.FileName } });
+    }
+
     public ReadOnlySpan<byte> Bytes(TensorInfo tensor)
     {
         TensorPlace place = Find(tensor);
@@ -91,8 +119,21 @@ internal sealed class TensorTable : IDisposable
 
     public void Drop(TensorInfo tensor)
     {
+        if (tensor.Storage is { } storage)
+        {
+            foreach (TensorInfo part in storage.Parts)
+                Drop(part);
+            return;
+        }
         TensorPlace place = Find(tensor);
         place.File.Drop(place.Offset, place.Tensor.ByteCount);
+    }
+
+    /// <summary>As <see cref="Drop(TensorInfo)"/>, of part of a tensor's bytes.</summary>
+    public void Drop(TensorInfo tensor, long start, int count)
+    {
+        TensorPlace place = Find(tensor);
+        place.File.Drop(place.Offset + start, count);
     }
 
     public void Dispose() => _files.ForEach(file => file.Dispose());

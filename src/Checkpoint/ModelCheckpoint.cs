@@ -24,11 +24,14 @@ public abstract class ModelCheckpoint : IDisposable
     /// <summary>How its hidden states become the vector of a text.</summary>
     public virtual PoolingConfig Pooling => PoolingConfig.Default;
 
+    /// <summary>What in the files was passed over or decided between, a sentence each, for people.</summary>
+    public virtual IReadOnlyList<string> Warnings => [];
+
     /// <summary>The tokenizer's raw material.</summary>
     /// <exception cref="InvalidOperationException">The model was opened without it.</exception>
     public abstract TokenizerFiles Tokenizer { get; }
 
-    /// <summary>All tensors by their Hugging Face name; none where TpServe does not know the architecture.</summary>
+    /// <summary>All tensors by their Hugging Face name, a quantised matrix of several as one (its parts are read by themselves); none where TpServe does not know the architecture.</summary>
     public abstract IReadOnlyDictionary<string, TensorInfo> Tensors { get; }
 
     /// <summary>The mapped bytes of a tensor, row-major, outermost dimension first.</summary>
@@ -40,6 +43,11 @@ public abstract class ModelCheckpoint : IDisposable
 
     /// <summary>Tells the system that a tensor's mapped pages are not needed any more; reading them again is slow, not wrong.</summary>
     public abstract void Drop(TensorInfo tensor);
+
+    /// <summary>The same of part of its bytes.</summary>
+    public virtual void Drop(TensorInfo tensor, long start, int count)
+    {
+    }
 
     /// <inheritdoc/>
     public void Dispose()

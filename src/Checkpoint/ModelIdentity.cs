@@ -25,15 +25,15 @@ public sealed class ModelIdentity : IEquatable<ModelIdentity>
     /// <summary>Names, sizes and hashes, for people and for comparing between hosts.</summary>
     public string Content { get; }
 
-    /// <summary>Looks at a .gguf file, or at the configuration and the weights of a folder.</summary>
+    /// <summary>Looks at a .gguf file, all parts of a split one, or at the configuration and the weights of a folder.</summary>
     /// <exception cref="ModelLoadException">The path, or a file of it, is not there or cannot be read.</exception>
     public static ModelIdentity Of(string path)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         string[] files = Directory.Exists(path)
             ? [.. Directory.EnumerateFiles(path).Where(IsPartOfModel).Order(StringComparer.Ordinal)]
-            : [path];
-        if (files.Length == 0 || !File.Exists(files[0]))
+            : [.. Gguf.GgufCheckpoint.PartsOf(path)];
+        if (files.Length == 0 || !(File.Exists(path) || Directory.Exists(path)))
             throw new ModelLoadException($"{path}: there is no such file, or no model in this folder.");
         List<string> contents = [], withTimes = [];
         foreach (string file in files)

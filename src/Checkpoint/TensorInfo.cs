@@ -10,8 +10,18 @@ public sealed record TensorInfo(string Name, TensorType Type, IReadOnlyList<int>
     /// <summary>The name in the file, for messages.</summary>
     public string FileName { get; init; } = Name;
 
+    /// <summary>The tensors of the file that hold a quantised matrix of a hub folder; null where it is one tensor.</summary>
+    public QuantisedStorage? Storage { get; init; }
+
     /// <summary>Bytes the tensor takes in the file. The readers have checked that this does not overflow and lies in the file.</summary>
-    public long ByteCount => Shape.Aggregate(1L, (product, extent) => product * extent) / Type.BlockElements() * Type.BlockBytes();
+    public long ByteCount => Storage is { } storage ? storage.Parts.Sum(part => part.ByteCount) : BytesOf(Type);
+
+    /// <summary>Bytes it takes in the memory of a CPU's rank.</summary>
+    public long HeldBytes => (long)(Elements * Type.HeldBits() / 8);
+
+    private long Elements => Shape.Aggregate(1L, (product, extent) => product * extent);
+
+    private long BytesOf(TensorType type) => Elements / type.BlockElements() * type.BlockBytes();
 }
 
 /// <summary>Order of the rows of a query or key projection within each head.</summary>

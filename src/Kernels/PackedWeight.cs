@@ -18,6 +18,21 @@ public abstract class WeightRows
 
     /// <summary>The file's bytes of row <paramref name="output"/> (0-based among this rank's rows).</summary>
     public abstract ReadOnlySpan<byte> Row(int output);
+
+    /// <summary>Part of a row, of whole blocks: what the file does not hold as rows is only put together where it is asked for.</summary>
+    /// <exception cref="ArgumentException">The row is not as long as its format says.</exception>
+    public virtual ReadOnlySpan<byte> Part(int output, int start, int length)
+    {
+        ReadOnlySpan<byte> row = Row(output);
+        return row.Length == Format.RowBytes(FileColumns)
+            ? row.Slice(start, length)
+            : throw new ArgumentException($"A row of {FileColumns} {Format} weights has {row.Length} bytes, expected {Format.RowBytes(FileColumns)}.");
+    }
+
+    /// <summary>Rows from <paramref name="first"/> on are packed: what is mapped of them may go. Reading them again is slow, not wrong.</summary>
+    public virtual void Release(int first, int count)
+    {
+    }
 }
 
 /// <summary>A weight matrix in the layout of the backend that packed it.</summary>

@@ -17,8 +17,8 @@ public static class ShardSizes
         return 2L * config.Layers * plan.LocalKvHeads * headBytes;
     }
 
-    /// <summary>Stored bytes of this rank's slices, replicated tensors included; a tied head counts once.</summary>
-    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan) => WeightBytes(checkpoint, plan, tensor => tensor.ByteCount);
+    /// <summary>Bytes of this rank's slices as a CPU holds them, replicated tensors included; a tied head counts once.</summary>
+    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan) => WeightBytes(checkpoint, plan, tensor => tensor.HeldBytes);
 
     /// <summary>The same where a device stores a tensor in so many bytes.</summary>
     public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan, Func<TensorInfo, long> tensorBytes)

@@ -23,7 +23,7 @@ public sealed class ShardWork
             WeightRole[] roles = ShardSizes.RolesOf(tensor.Name);
             if (tensor.Shape.Count != 2 || roles is [] or [WeightRole.Embedding] && !config.TieEmbeddings)
                 continue;
-            double perElement = (double)tensor.ByteCount / roles.Sum(role => ShardSizes.WholeElements(config, role));
+            double perElement = (double)tensor.HeldBytes / roles.Sum(role => ShardSizes.WholeElements(config, role));
             foreach (WeightRole role in roles)
                 _bytesOfElement[role] = _bytesOfElement.GetValueOrDefault(role) + perElement;
         }

@@ -215,10 +215,50 @@ public sealed class GgufConfigTests
 
     [TestCase("tiny-00002-of-00002.gguf", 1u)]
     [TestCase("tiny.gguf", 0u)]
-    public void Open_NotTheFirstOfASplitModel_SaysWhichToOpen(string name, uint number)
+    public void Open_PartWithoutTheOthers_NamesThem(string name, uint number)
     {
         string path = _scratch.Write(name, Split(number, GgufBuilder.Model()).Build());
         Assert.That(Assert.Throws<ModelLoadException>(() => ModelCheckpoints.Open(path))!.Message, Does.Contain("00001-of-00002.gguf"));
+    }
+
+    [Test]
+    public void Open_SecondPartOfASplitModel_JoinsAll()
+    {
+        string second = _scratch.Write("tiny-00002-of-00002.gguf", Split(1, new GgufBuilder()).Tensor("output.weight", [64, 8]).Build());
+        string first = _scratch.Write("tiny-00001-of-00002.gguf", Split(0, GgufBuilder.Model()).Int32("split.tensors.count", 7).Build());
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(second);
+        Assert.That((checkpoint.Name, checkpoint.Config.Layers, checkpoint.Config.TieEmbeddings), Is.EqualTo(("tiny", 1, false)));
+        Assert.That(ModelIdentity.Of(second), Is.EqualTo(ModelIdentity.Of(first)));
+    }
+
+    [TestCase(0u, 6, "expected part 2 of 2, found part 1 of 2")]
+    [TestCase(1u, 8, "split.tensors.count")]
+    public void Open_PartsOfDifferentModels_AreRefused(uint number, int tensors, string words)
+    {
+        _scratch.Write("tiny-00002-of-00002.gguf", Split(number, new GgufBuilder()).Tensor("output.weight", [64, 8]).Build());
+        string first = _scratch.Write("tiny-00001-of-00002.gguf", Split(0, GgufBuilder.Model()).Int32("split.tensors.count", tensors).Build());
+        Assert.That(Assert.Throws<ModelLoadException>(() => ModelCheckpoints.Open(first))!.Message, Does.Contain(words));
+    }
+
+    [TestCase(-1)]
+    [TestCase(8)]
+    public void Open_SpecialIdThatIsNoToken_IsNoneAndSaid(int id)
+    {
+        GgufBuilder builder = GgufBuilder.Model().Int32("tokenizer.ggml.padding_token_id", id).Int32("tokenizer.ggml.eot_token_id", id).UInt32("tokenizer.ggml.unknown_token_id", uint.MaxValue);
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(_scratch.Write("model.gguf", builder.Build()));
+        Assert.That((checkpoint.Tokenizer.Vocabulary!.PaddingId, checkpoint.Tokenizer.Vocabulary.UnknownId), Is.EqualTo(((int?)null, (int?)null)));
+        Assert.That(checkpoint.Generation.EosTokenIds, Is.EqualTo(new[] { 7 }));
+        Assert.That(checkpoint.Warnings, Has.Some.Contain("padding_token_id").And.Some.Contain("unknown_token_id"));
+    }
+
+    [Test]
+    public void Open_OtherAlignmentAndOrder_FindsTheSameBytes([Values(1, 8, 64, 4096)] int alignment)
+    {
+        GgufBuilder builder = GgufBuilder.Model().UInt32("general.alignment", (uint)alignment);
+        builder.Alignment = alignment;
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(_scratch.Write("model.gguf", builder.Tensor("output.weight", [64, 8]).Build()));
+        byte[] expected = [.. Testing.Numbers.Uniform(512, seed: 6).SelectMany(BitConverter.GetBytes)];
+        Assert.That(checkpoint.Bytes(checkpoint.Tensors["lm_head.weight"]).SequenceEqual(expected), Is.True);
     }
 
     private static GgufBuilder Split(uint number, GgufBuilder builder) => builder.UInt32("split.no", number).UInt32("split.count", 2);

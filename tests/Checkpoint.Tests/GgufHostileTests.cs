@@ -164,8 +164,9 @@ public sealed class GgufHostileTests
     public void Open_RaggedBlockRow_NamesTheTensor() =>
         Assert.That(Fault(GgufBuilder.Model().Tensor("blk.0.ffn_up.weight", [48, 2], 8, new byte[102])), Does.Contain("blk.0.ffn_up.weight").And.Contain("multiple of 32"));
 
-    [TestCase(16u, "IQ2_XXS")]
-    [TestCase(39u, "MXFP4")]
+    [TestCase(9u, "Q8_1")]
+    [TestCase(26u, "I32")]
+    [TestCase(102u, "number 102")]
     [TestCase(99u, "number 99")]
     public void Open_UnsupportedTensorType_NamesTensorTypeAndAlternatives(uint type, string name) => Assert.That(
         Fault(GgufBuilder.Model().Tensor("blk.0.ffn_up.weight", [256], type, new byte[512])),
@@ -198,7 +199,6 @@ public sealed class GgufHostileTests
     [TestCase("llama.rope.dimension_count", 7u)]
     [TestCase("llama.rope.dimension_count", 32u)]
     [TestCase("llama.attention.value_length", 8u)]
-    [TestCase("tokenizer.ggml.eos_token_id", 8u)]
     public void Open_NumberOutOfRange_NamesTheValue(string key, uint value) => Assert.That(Fault(GgufBuilder.Model().UInt32(key, value)), Does.Contain($"{value}"));
 
     [TestCase(float.NaN)]

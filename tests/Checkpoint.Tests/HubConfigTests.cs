@@ -180,7 +180,11 @@ public sealed class HubConfigTests
     [TestCase("\"rope_scaling\": { \"type\": \"longrope\", \"long_factor\": [1], \"short_factor\": [1] }", "short factors", "8 are needed")]
     [TestCase("\"partial_rotary_factor\": 0.1", "rotated", "even")]
     [TestCase("\"head_dim\": 2147483647", "head_dim", "65536")]
-    [TestCase("\"quantization_config\": { \"quant_method\": \"awq\" }", "quant_method", "awq")]
+    [TestCase("\"quantization_config\": { \"quant_method\": \"bitsandbytes\" }", "quant_method", "bitsandbytes")]
+    [TestCase("\"quantization_config\": { \"quant_method\": \"awq\", \"version\": \"gemv\" }", "version", "gemv")]
+    [TestCase("\"quantization_config\": { \"quant_method\": \"gptq\", \"checkpoint_format\": \"marlin\" }", "checkpoint_format", "marlin")]
+    [TestCase("\"quantization_config\": { \"quant_method\": \"compressed-tensors\", \"format\": \"nvfp4-pack-quantized\" }", "format", "nvfp4-pack-quantized")]
+    [TestCase("\"quantization_config\": { \"quant_method\": \"fp8\", \"fmt\": \"e5m2\" }", "fmt", "e5m2")]
     public void Open_WrongSetting_NamesFileKeyAndValue(string json, string key, string words)
     {
         _folder.Config("llama", json);

@@ -23,7 +23,7 @@ public sealed class BadRowsTests(string name)
     private static IEnumerable<string> Backends =>
         [.. Enum.GetValues<IsaPath>().Where(path => path.IsSupported()).Select(path => path.Name()), "reference", "cuda emulated"];
 
-    private static IEnumerable<WeightFormat> Formats => Enum.GetValues<WeightFormat>();
+    private static IEnumerable<WeightFormat> Formats => LinearWeights.Layouts;
 
     [OneTimeSetUp]
     public void Open() => _backend = name switch

@@ -17,7 +17,10 @@ public sealed class GoldenModelTests
 
     private static IEnumerable<string> GgufFiles => GoldenModel.Names("gguf-models", "*.gguf");
 
-    private static IEnumerable<string> Checkpoints => Folders.Select(name => $"models/{name}").Concat(GgufFiles.Select(name => $"gguf-models/{name}"));
+    private static IEnumerable<string> Quantised => GoldenModel.Names("quantised", "*");
+
+    private static IEnumerable<string> Checkpoints =>
+        Folders.Select(name => $"models/{name}").Concat(GgufFiles.Select(name => $"gguf-models/{name}")).Concat(Quantised.Select(name => $"quantised/{name}"));
 
     private static IEnumerable<TestCaseData> InFloat32() =>
         from device in new[] { "reference", "cpu" }
@@ -51,6 +54,26 @@ public sealed class GoldenModelTests
         (ModelCheckpoint checkpoint, GoldenModel golden) = Open($"gguf-models/{name}");
         using ModelCheckpoint closed = checkpoint;
         AssertNear(checkpoint, golden, golden.LlamaCppYardstick ?? new GoldenDistance { MeanKl = 0.01, MaxAbsLogprobDifferenceInTop = 0.5 });
+    }
+
+    /// <summary>Golden bound 3 without a yardstick.</summary>
+    [TestCaseSource(nameof(Quantised))]
+    public void QuantisedFolder_WithDefaultSettings_IsWithinTheBound(string name)
+    {
+        (ModelCheckpoint checkpoint, GoldenModel golden) = Open($"quantised/{name}");
+        using ModelCheckpoint closed = checkpoint;
+        AssertNear(checkpoint, golden, new GoldenDistance { MeanKl = 0.01, MaxAbsLogprobDifferenceInTop = 0.5 });
+    }
+
+    [Test]
+    public void QuantisedFolder_AnySplit_EqualsOneRank([ValueSource(nameof(Quantised))] string name)
+    {
+        (ModelCheckpoint checkpoint, GoldenModel golden) = Open($"quantised/{name}");
+        using ModelCheckpoint closed = checkpoint;
+        Job[] jobs = [.. golden.Cases.Take(2).Select(expected => new Job { Prompt = expected.PromptTokenIds, Chunk = 19, NewTokens = 8, PromptTopLogprobs = 3 })];
+        string[] alone = [.. RankGroup.RunAlone(checkpoint, RankSetup.CpuDefault, jobs).Select(result => result.ToString())];
+        foreach (double[] weights in new double[][] { [1, 1], [1, 4, 2] })
+            Assert.That(RankGroup.Run(checkpoint, Sharding.Partition.Weighted(checkpoint.Config, weights), RankSetup.CpuDefault, jobs)[0].Select(result => result.ToString()), Is.EqualTo(alone));
     }
 
     /// <summary>Instruction sets differ in speed alone, so that a group of unlike processors works and a seed means the same on each.</summary>

@@ -31,7 +31,8 @@ internal static class HubGeneration
         JsonSection?[] sources = [generation, config, config.IsObject("text_config") ? config.Object("text_config") : null];
         return new GenerationDefaults
         {
-            EosTokenIds = sources.Select(s => s is null ? null : Ids(s, "eos_token_id")).FirstOrDefault(ids => ids is not null) ?? [],
+            // Of all places: the reference reads some of them here and others there.
+            EosTokenIds = [.. sources.SelectMany(s => s is null ? [] : Ids(s, "eos_token_id") ?? []).Distinct()],
             BosTokenId = sources.Select(s => s is null ? null : Ids(s, "bos_token_id")).FirstOrDefault(ids => ids is { Count: > 0 })?[0],
             DoSample = generation?.Bool("do_sample"),
             Temperature = generation?.Float("temperature", 0, ConfigLimits.MaxFactor),

@@ -47,6 +47,23 @@ internal sealed class GgufMetadata(MappedFile file)
         return InRange(key, first, least, most);
     }
 
+    /// <summary>Elements of an array; 0 where there is none.</summary>
+    public int Count(string key) => _values.TryGetValue(key, out GgufValue value) && value.Type is GgufType.Array ? value.Count : 0;
+
+    /// <summary>An index below a limit; null where the key is missing, or holds what no index is: −1 and numbers beyond stand for "none" in many files.</summary>
+    public int? Index(string key, int limit, List<string>? warnings = null)
+    {
+        if (!_values.TryGetValue(key, out GgufValue value))
+            return null;
+        if (value.Type is GgufType.Array)
+            throw Wrong(key, value, "an integer");
+        Int128 number = Integer(key, value, 0);
+        if (number >= 0 && number < limit)
+            return (int)number;
+        warnings?.Add($"'{key}' is {(number == uint.MaxValue ? -1 : number)}, not one of the {limit} tokens: there is none.");
+        return null;
+    }
+
     public int RequiredInt(string key, int least, int most) => Int(key, least, most) ?? throw Missing(key);
 
     /// <summary>A finite number within limits.</summary>

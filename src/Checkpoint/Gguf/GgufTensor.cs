@@ -10,29 +10,17 @@ namespace TpServe.Checkpoint.Gguf;
 internal sealed record GgufTensor(string Name, uint TypeNumber, IReadOnlyList<int> Shape, long Elements, ulong Offset, long Start)
 {
     /// <summary>The storage type, or null where TpServe does not read it.</summary>
-    public TensorType? Type => Enum.IsDefined((TensorType)TypeNumber) ? (TensorType)TypeNumber : null;
+    public TensorType? Type => TensorTypes.OfGguf(TypeNumber);
 
     /// <summary>How people call a type that TpServe does not read.</summary>
     public string UnreadTypeName => TypeNumber switch
     {
         9 => "Q8_1",
-        15 => "Q8_K",
-        16 => "IQ2_XXS",
-        17 => "IQ2_XS",
-        18 => "IQ3_XXS",
-        19 => "IQ1_S",
-        21 => "IQ3_S",
-        22 => "IQ2_S",
-        23 => "IQ4_XS",
         24 => "I8",
         25 => "I16",
         26 => "I32",
         27 => "I64",
         28 => "F64",
-        29 => "IQ1_M",
-        34 => "TQ1_0",
-        35 => "TQ2_0",
-        39 => "MXFP4",
         _ => $"number {TypeNumber}",
     };
 }

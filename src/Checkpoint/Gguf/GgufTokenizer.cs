@@ -8,7 +8,7 @@ internal static class GgufTokenizer
     private const string Prefix = "tokenizer.ggml.";
 
     /// <summary>Reads the vocabulary; where it is not required, a file without one gives an empty one.</summary>
-    public static TokenizerFiles Read(GgufMetadata metadata, bool required)
+    public static TokenizerFiles Read(GgufMetadata metadata, bool required, List<string> warnings)
     {
         if (required && !metadata.Has(Prefix + "tokens"))
             throw metadata.Missing(Prefix + "tokens");
@@ -38,7 +38,7 @@ internal static class GgufTokenizer
             AddBosToken = vocabulary.AddBos,
         };
 
-        int? Id(string key) => tokens.Count == 0 ? null : metadata.Int(Prefix + key, 0, tokens.Count - 1);
+        int? Id(string key) => tokens.Count == 0 ? null : metadata.Index(Prefix + key, tokens.Count, warnings);
 
         IReadOnlyList<T> OnePerToken<T>(string key, IReadOnlyList<T> values) => values.Count == 0 || values.Count == tokens.Count
             ? values
@@ -49,10 +49,11 @@ internal static class GgufTokenizer
     public static GenerationDefaults ReadGeneration(GgufMetadata metadata)
     {
         string[] endKeys = ["eos_token_id", "eot_token_id", "eom_token_id"];
+        int tokens = metadata.Count(Prefix + "tokens") is > 0 and var count ? count : int.MaxValue;
         return new GenerationDefaults
         {
-            EosTokenIds = [.. endKeys.Select(key => metadata.Int(Prefix + key, 0, int.MaxValue)).OfType<int>().Distinct()],
-            BosTokenId = metadata.Int(Prefix + "bos_token_id", 0, int.MaxValue),
+            EosTokenIds = [.. endKeys.Select(key => metadata.Index(Prefix + key, tokens)).OfType<int>().Distinct()],
+            BosTokenId = metadata.Index(Prefix + "bos_token_id", tokens),
             Temperature = metadata.Float("general.sampling.temp", 0, ConfigLimits.MaxFactor),
             TopK = metadata.Int("general.sampling.top_k", 0, int.MaxValue),
             TopP = metadata.Float("general.sampling.top_p", 0, 1),

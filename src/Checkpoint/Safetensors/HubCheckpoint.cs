@@ -26,14 +26,17 @@ internal static class HubCheckpoint
         // Of an architecture that is refused anyway, the reason to give is the architecture, not the kind of its weights.
         if (!known)
             return new MappedCheckpoint(path, NameOf(path), table, config, generation, tokenizer);
-        RejectQuantised(root);
+        List<string> warnings = [];
         try
         {
             if (JsonSection.ReadFile(Path.Combine(path, "model.safetensors.index.json"), MaxIndexBytes) is { } index)
                 AddShards(path, index, table);
             else
                 AddFile(SingleFile(path), table);
-            return new MappedCheckpoint(path, NameOf(path), table, config, generation, tokenizer, HubPooling.Read(path, MaxConfigBytes));
+            HubQuantisation.Assemble(path, root, table, warnings);
+            HubExtras.Ignore(table, config, warnings);
+            config = HubExtras.WithHead(table, config, warnings);
+            return new MappedCheckpoint(path, NameOf(path), table, config, generation, tokenizer, HubPooling.Read(path, MaxConfigBytes), warnings);
         }
         catch
         {
@@ -93,14 +96,6 @@ internal static class HubCheckpoint
             return "model." + name["model.language_model.".Length..];
         string[] images = ["vision_tower.", "model.vision_tower.", "multi_modal_projector.", "model.multi_modal_projector."];
         return images.Any(prefix => name.StartsWith(prefix, StringComparison.Ordinal)) ? null : name;
-    }
-
-    private static void RejectQuantised(JsonSection root)
-    {
-        if (root.Object("quantization_config") is not { } quantisation)
-            return;
-        string method = quantisation.String("quant_method") ?? "unnamed";
-        throw quantisation.Fault("quant_method", $"is '{method}'; TpServe reads folders with F32, F16 and BF16 weights, and quantised weights from GGUF files");
     }
 
     /// <summary>The folder's name; of a snapshot in the hub's cache, models--ORG--NAME/snapshots/REVISION, the repository's.</summary>

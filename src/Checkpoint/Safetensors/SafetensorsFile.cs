@@ -56,7 +56,13 @@ internal static class SafetensorsFile
             "F32" => TensorType.F32,
             "F16" => TensorType.F16,
             "BF16" => TensorType.BF16,
-            _ => throw new ModelLoadException($"{file.Path}: tensor '{name}' has type {dtype}; supported in safetensors files are F32, F16, BF16."),
+            // What quantised matrices are made of. Those that nothing takes up are no weights.
+            "U8" => TensorType.U8,
+            "I8" => TensorType.I8,
+            "I32" => TensorType.I32,
+            "I64" => TensorType.I64,
+            "F8_E4M3" => TensorType.F8_E4M3,
+            _ => throw new ModelLoadException($"{file.Path}: tensor '{name}' has type {dtype}; supported in safetensors files are F32, F16, BF16, and F8_E4M3, U8, I8, I32, I64 for quantised weights."),
         };
         IReadOnlyList<int> shape = json.Ints("shape", 0, int.MaxValue) ?? throw json.Missing("shape");
         if (shape.Count > MaxDims)
@@ -64,7 +70,7 @@ internal static class SafetensorsFile
         long elements = 1;
         foreach (int extent in shape)
         {
-            if (extent != 0 && elements > long.MaxValue / 4 / extent)
+            if (extent != 0 && elements > long.MaxValue / 8 / extent)
                 throw json.Fault("shape", "has a product that overflows");
             elements *= extent;
         }

@@ -36,6 +36,8 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
         _isMeasured = isMeasured;
         Line("TpServe", version);
         Line("model", ModelSummary.Of(checkpoint));
+        foreach (string warning in checkpoint.Warnings)
+            Line("note", warning);
         if (draft is not null)
             Line("draft", string.Create(CultureInfo.InvariantCulture, $"{ModelSummary.Of(draft)}; guesses up to {options.DraftTokens} tokens a step, where that is faster"));
         Line("device", plan.Devices.Reason);
@@ -61,6 +63,9 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
             Line("tls", options.ClientCa.Length > 0 ? $"{options.ServerCert}; clients need a certificate of {options.ClientCa}" : options.ServerCert);
     }
 
+    /// <summary>Once the tokenizer is there: the tokens that end an answer.</summary>
+    public void Ends(string tokens) => Line("ends", tokens);
+
     public void Loading(int rank, string stage, long doneBytes, long totalBytes)
     {
         int quarter = totalBytes <= 0 ? 0 : (int)(4 * doneBytes / totalBytes);
@@ -79,7 +84,7 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
             _quarterOfRank.Clear();
         foreach (RankInfo rank in topology.Ranks)
             Line("rank", string.Create(CultureInfo.InvariantCulture,
-                $"{rank.Rank}: pid {rank.Pid}, {rank.Device}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s"));
+                $"{rank.Rank}: pid {rank.Pid}, {rank.Device}, {rank.Backend}, weights {rank.WeightBytes / 1048576.0:F1} MiB, kv {rank.KvBytes / 1048576.0:F1} MiB, loaded in {rank.LoadSeconds:F1} s{(rank.LoadSeconds > 0 ? string.Create(CultureInfo.InvariantCulture, $" ({rank.WeightBytes / rank.LoadSeconds / 1e9:F1} GB/s)") : "")}"));
         foreach (RankInfo rank in _isMeasured ? topology.Ranks : [])
             Line("plan", string.Create(CultureInfo.InvariantCulture,
                 $"rank {rank.Rank}: heads {Text(rank.Heads)}, kv heads {Text(rank.KvHeads)}, mlp leaves {Text(rank.MlpLeaves)}, vocabulary {Text(rank.VocabRows)}"));

@@ -10,9 +10,9 @@ internal static class ModelSummary
     public static string Of(ModelCheckpoint checkpoint)
     {
         ModelConfig config = checkpoint.Config;
-        long bytes = checkpoint.Tensors.Values.Sum(tensor => tensor.ByteCount);
+        long bytes = checkpoint.Tensors.Values.Sum(tensor => tensor.ByteCount), held = checkpoint.Tensors.Values.Sum(tensor => tensor.HeldBytes);
         string types = string.Join("+", checkpoint.Tensors.Values.Where(tensor => tensor.Shape.Count == 2).Select(tensor => tensor.Type.ToString()).Distinct());
         return string.Create(CultureInfo.InvariantCulture,
-            $"{checkpoint.Name}: {config.Architecture}, {config.Layers} layers, hidden {config.Hidden}, {config.Heads} heads / {config.KvHeads} kv, mlp {config.Intermediate}, vocabulary {config.Vocab}, {types}, {bytes / 1048576.0:F1} MiB");
+            $"{checkpoint.Name}: {config.Architecture}, {config.Layers} layers, hidden {config.Hidden}, {config.Heads} heads / {config.KvHeads} kv, mlp {config.Intermediate}, vocabulary {config.Vocab}, {types}, {bytes / 1048576.0:F1} MiB{(held > bytes * 1.01 ? string.Create(CultureInfo.InvariantCulture, $", {held / 1048576.0:F1} MiB in memory") : "")}");
     }
 }

@@ -97,6 +97,7 @@ internal static partial class Server
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
             ServingModel served = await serving;
             builder.Services.AddTpServeTelemetry(builder.Configuration);
+            banner.Ends(EndTokens.Describe(served.Generation.EosTokenIds, served.Tokenizer));
             builder.Services.AddTpServeApi(served with { Files = served.Files with { Identity = model.Identity.Content } }, SettingsOf(options, plan, checkpoint.Config.Rope, draft?.Checkpoint.Name ?? ""));
             WebApplication app = builder.Build();
             await using Ending ending = new(app);
@@ -164,19 +165,23 @@ internal static partial class Server
         public async ValueTask DisposeAsync() => await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask()), Task.Delay(EndTimeout));
     }
 
-    private static ServingModel ModelOf(ModelCheckpoint checkpoint, IReadOnlyList<string> names) => new()
+    private static ServingModel ModelOf(ModelCheckpoint checkpoint, IReadOnlyList<string> names)
     {
-        Name = names.Count == 0 ? checkpoint.Name : names[0],
-        OtherNames = [.. names.Skip(1)],
-        Config = checkpoint.Config,
-        Generation = checkpoint.Generation,
-        Pooling = checkpoint.Pooling,
-        Tokenizer = Tokenizer.Create(checkpoint.Tokenizer),
-        ChatTemplate = checkpoint.Tokenizer.ChatTemplate is { } text ? ChatTemplate.Parse(text) : null,
-        BosToken = checkpoint.Tokenizer.BosToken,
-        EosToken = checkpoint.Tokenizer.EosToken,
-        Files = ModelFiles.Of(checkpoint),
-    };
+        Tokenizer tokenizer = Tokenizer.Create(checkpoint.Tokenizer);
+        return new ServingModel
+        {
+            Name = names.Count == 0 ? checkpoint.Name : names[0],
+            OtherNames = [.. names.Skip(1)],
+            Config = checkpoint.Config,
+            Generation = checkpoint.Generation with { EosTokenIds = EndTokens.Of(checkpoint, tokenizer) },
+            Pooling = checkpoint.Pooling,
+            Tokenizer = tokenizer,
+            ChatTemplate = checkpoint.Tokenizer.ChatTemplate is { } text ? ChatTemplate.Parse(text) : null,
+            BosToken = checkpoint.Tokenizer.BosToken,
+            EosToken = checkpoint.Tokenizer.EosToken,
+            Files = ModelFiles.Of(checkpoint),
+        };
+    }
 
     private static ServingSettings SettingsOf(GatewayOptions options, GroupPlan plan, RopeConfig rope, string draftModel) => new()
     {

@@ -11,7 +11,7 @@ internal static class GpuMemory
     public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan shard) => ShardSizes.WeightBytes(checkpoint, shard, TensorBytes);
 
     /// <summary>Bytes of a whole tensor on a GPU.</summary>
-    public static long TensorBytes(TensorInfo tensor) => (long)(tensor.ByteCount * BitsPerWeight(tensor.Type) / (8.0 * tensor.Type.BlockBytes() / tensor.Type.BlockElements()));
+    public static long TensorBytes(TensorInfo tensor) => (long)(tensor.Shape.Aggregate(1.0, (product, extent) => product * extent) * BitsPerWeight(tensor.Type) / 8);
 
     /// <summary>Bits a weight takes on a GPU: the CUDA backend's layouts, values and scales together.</summary>
     public static double BitsPerWeight(TensorType type) => type switch
@@ -20,6 +20,10 @@ internal static class GpuMemory
         TensorType.Q5_0 => 8.5,
         TensorType.Q3_K or TensorType.Q5_1 or TensorType.Q6_K => 9,
         TensorType.Q2_K or TensorType.Q5_K => 9.5,
+        TensorType.IQ4_XS or TensorType.MXFP4 or TensorType.NVFP4 or TensorType.IQ3_S or TensorType.IQ3_XXS or TensorType.IQ2_S or TensorType.IQ2_XS or TensorType.IQ2_XXS or TensorType.IQ1_S or TensorType.IQ1_M => 5,
+        TensorType.TQ1_0 or TensorType.TQ2_0 or TensorType.Q1_0 or TensorType.Q2_0 => 8.5,
+        TensorType.Q8_K or TensorType.INT4_F16 or TensorType.INT4_BF16 or TensorType.INT8 => 9,
+        TensorType.FP8 => 32,
         _ => 8.0 * type.BlockBytes() / type.BlockElements(),
     };
 

@@ -133,7 +133,7 @@ internal sealed unsafe class CpuPackedWeight : PackedWeight
             uint four = step.Of(codes[16 * step.Low], step.High < 0 ? 0 : codes[16 * step.High]);
             (float scale, float min) = step.K4 < 4 ? (scale0, min0) : (scale1, min1);
             for (int j = 0; j < 4; j++, four >>= 8)
-                values[(4 * step.K4) + j] = PanelCodes.Value(Panel, Panel.Codes == CodeLayout.NibbleTable ? GgmlBlock.NonLinear4[(int)(four & 15)] + 128 : (byte)four, scale, min);
+                values[(4 * step.K4) + j] = PanelCodes.Value(Panel, Panel.Codes == CodeLayout.NibbleTable ? Panel.Table[four & 15] + Panel.Bias : (byte)four, scale, min);
         }
     }
 

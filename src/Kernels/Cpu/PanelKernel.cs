@@ -11,7 +11,7 @@ namespace TpServe.Kernels.Cpu;
 ///          symmetric  acc = fma(float(Σ a·u − bias·Σa), ws · as, acc), a, u the integer codes;
 ///          minimum    acc = fma(float(Σ a·u), ws · as, acc), then acc = fma(wm, ±as · Σa, acc);
 ///          halves     t = float(s0) · w0, t = fma(float(s1), w1, t), acc = fma(t, as, acc), then both minima where there are any;
-///          float      acc = fma(w, x, acc), k ascending;
+///          float      acc = fma(w, x, acc), k ascending; w of 8-bit floats is their product with the scale, rounded once;
 ///          bf16       acc = fma(w·x of odd k), then of even k; subnormal inputs and results are zero (VDPBF16PS).
 ///          So all instruction paths agree to the bit.
 /// Threads  stateless: any number of threads.
@@ -46,7 +46,7 @@ internal abstract unsafe class PanelKernel(TileShape shape, CorrectionKind corre
         InstructionFamily? family = InstructionFamily.Of(isa);
         ActivationKind kind = (activations, format.Codes) switch
         {
-            (CpuActivations.Float32, _) or (_, CodeLayout.Float32 or CodeLayout.Float16) => ActivationKind.Float32,
+            (CpuActivations.Float32, _) or (_, CodeLayout.Float32 or CodeLayout.Float16 or CodeLayout.Float8) => ActivationKind.Float32,
             (_, CodeLayout.BFloat16) => family is { HasBFloat16: false } ? ActivationKind.RoundedFloat32 : ActivationKind.BFloat16,
             _ => ActivationKind.Int8,
         };

@@ -64,7 +64,7 @@ internal sealed unsafe class PlainKernel(PanelFormat format, ActivationKind kind
         byte* codes = Codes(unit, block);
         for (int k = 0; k < 32; k++)
             for (int lane = 0; lane < 16; lane++)
-                decoded->Codes[((k >> 2) * 64) + (lane * 4) + (k & 3)] = PanelCodes.Get(Format.Codes, codes, k, lane);
+                decoded->Codes[((k >> 2) * 64) + (lane * 4) + (k & 3)] = PanelCodes.Get(Format, codes, k, lane);
         for (int lane = 0; lane < 16; lane++)
             PanelCodes.Scales(Format, unit, block, lane, out decoded->Scale0[lane], out decoded->Scale1[lane], out decoded->Min0[lane], out decoded->Min1[lane]);
     }

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+
 namespace TpServe.Kernels.Reference;
 
 /// <summary>The K formats: 256 values in a block, cut into sub-blocks with small integer scales of their own.</summary>
@@ -95,6 +97,17 @@ internal static class BlocksK
                 q |= ((high[(half * 32) + l] >> (2 * quarter)) & 3) << 4;
                 values[i] = d * (sbyte)blocks[192 + (i / 16)] * (q - 32);
             }
+        }
+    }
+
+    /// <summary>binary32 d | 256 signed bytes | 16 sums that are not needed: d · q.</summary>
+    internal static void Q8(ReadOnlySpan<byte> blocks, Span<float> values)
+    {
+        for (; values.Length > 0; blocks = blocks[292..], values = values[Values..])
+        {
+            float d = BinaryPrimitives.ReadSingleLittleEndian(blocks);
+            for (int i = 0; i < Values; i++)
+                values[i] = d * (sbyte)blocks[4 + i];
         }
     }
 

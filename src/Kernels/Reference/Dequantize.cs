@@ -31,6 +31,24 @@ public static class Dequantize
             case WeightFormat.Q4_K: BlocksK.Q4(blocks, values); break;
             case WeightFormat.Q5_K: BlocksK.Q5(blocks, values); break;
             case WeightFormat.Q6_K: BlocksK.Q6(blocks, values); break;
+            case WeightFormat.Q8_K: BlocksK.Q8(blocks, values); break;
+            case WeightFormat.IQ4_XS: BlocksIq.Iq4Xs(blocks, values); break;
+            case WeightFormat.IQ3_S: BlocksIq.Iq3S(blocks, values); break;
+            case WeightFormat.IQ3_XXS: BlocksIq.Iq3Xxs(blocks, values); break;
+            case WeightFormat.IQ2_S: BlocksIq.Iq2S(blocks, values); break;
+            case WeightFormat.IQ2_XS: BlocksIq.Iq2Xs(blocks, values); break;
+            case WeightFormat.IQ2_XXS: BlocksIq.Iq2Xxs(blocks, values); break;
+            case WeightFormat.IQ1_S: BlocksIq.Iq1S(blocks, values); break;
+            case WeightFormat.IQ1_M: BlocksIq.Iq1M(blocks, values); break;
+            case WeightFormat.TQ1_0: BlocksFew.Tq1(blocks, values); break;
+            case WeightFormat.TQ2_0: BlocksFew.Tq2(blocks, values); break;
+            case WeightFormat.Q1_0: BlocksFew.Q1(blocks, values); break;
+            case WeightFormat.Q2_0: BlocksFew.Q2(blocks, values); break;
+            case WeightFormat.MXFP4: BlocksFew.Mxfp4(blocks, values); break;
+            case WeightFormat.NVFP4: BlocksFew.Nvfp4(blocks, values); break;
+            case WeightFormat.INT4_F16 or WeightFormat.INT4_BF16: BlocksFew.Int4(format, blocks, values); break;
+            case WeightFormat.INT8: BlocksFew.Int8(blocks, values); break;
+            case WeightFormat.FP8: BlocksFew.Fp8(blocks, values); break;
             default: throw new ArgumentOutOfRangeException(nameof(format), format, "unknown weight format");
         }
     }

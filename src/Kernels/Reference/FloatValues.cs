@@ -18,6 +18,15 @@ public static class FloatValues
         return (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
     }
 
+    /// <summary>The value of an 8-bit float: sign, four bits of exponent biased by 7, three of mantissa; finite whatever the bits, so that 0x7F is 480.</summary>
+    /// <remarks>Source   Micikevicius et al. 2022, FP8 Formats for Deep Learning, table 1.</remarks>
+    public static float E4M3(byte bits)
+    {
+        int exponent = (bits >> 3) & 15, mantissa = bits & 7;
+        float magnitude = exponent == 0 ? mantissa / 512f : MathF.ScaleB(1f + (mantissa / 8f), exponent - 7);
+        return (bits & 0x80) == 0 ? magnitude : -magnitude;
+    }
+
     /// <summary>The value of a binary16 at the start of the bytes.</summary>
     internal static float Half(ReadOnlySpan<byte> bytes) => (float)BinaryPrimitives.ReadHalfLittleEndian(bytes);
 

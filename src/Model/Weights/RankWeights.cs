@@ -164,11 +164,13 @@ internal sealed class RankWeights(
     private TensorRows Slice(string name, int firstRow, int rows)
     {
         TensorInfo tensor = Info(name);
+        if (!tensor.Type.IsWeight())
+            throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': expected a matrix of weights, found {tensor.Type}.");
         int block = tensor.Type.BlockElements();
         if (tensor.Shape[1] % block != 0)
             throw new ModelLoadException(
                 $"{checkpoint.Path}: tensor '{tensor.FileName}': expected rows of whole {tensor.Type} blocks of {block}, found rows of {tensor.Shape[1]}.");
-        return new TensorRows(checkpoint, tensor, firstRow, rows, _config.HeadDim);
+        return TensorRows.Of(checkpoint, tensor, firstRow, rows, _config.HeadDim);
     }
 
     private void Done(string name)

@@ -5,9 +5,11 @@ using TpServe.Kernels.Reference;
 namespace TpServe.Model.Weights;
 
 /// <summary>Rows [firstRow, firstRow + rows) of one matrix of a checkpoint, in plain order whatever order the file has.</summary>
-internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int firstRow, int rows, int headDim) : WeightRows
+internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int firstRow, int rows, int headDim) : WeightRows
 {
-    private readonly int _rowBytes = checked((int)FormatOf(tensor).RowBytes(tensor.Shape[1]));
+    private const long LargeBytes = 64 << 20;
+
+    private readonly int _rowBytes = checked((int)FormatOf(tensor).RowBytes(tensor.Shape[^1]));
 
     /// <inheritdoc/>
     public override WeightFormat Format => FormatOf(tensor);
@@ -16,10 +18,15 @@ internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
     public override int Outputs => rows;
 
     /// <inheritdoc/>
-    public override int FileColumns => tensor.Shape[1];
+    public override int FileColumns => tensor.Shape[^1];
 
     /// <summary>The first of them in the whole matrix.</summary>
     public int FirstRow => firstRow;
+
+    /// <summary>The rows of a tensor, however the file keeps it.</summary>
+    public static TensorRows Of(ModelCheckpoint checkpoint, TensorInfo tensor, int firstRow, int rows, int headDim) => tensor.Storage is { } storage
+        ? new AssembledRows(checkpoint, tensor, storage, firstRow, rows, headDim)
+        : new TensorRows(checkpoint, tensor, firstRow, rows, headDim);
 
     /// <summary>The tensor they are rows of.</summary>
     public TensorInfo Tensor => tensor;
@@ -32,7 +39,17 @@ internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
         return checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
     }
 
-    /// <summary>What the kernels call a tensor's storage type: the numbers of both are GGML's.</summary>
+    /// <inheritdoc/>
+    /// <remarks>Only of matrices that are large: the pages of others go when they are packed. The page before is given back with these: its other rows are packed or read again.</remarks>
+    public override void Release(int first, int count)
+    {
+        if (tensor.RowOrder != RowOrder.Plain || tensor.ByteCount < LargeBytes)
+            return;
+        long start = Math.Max(0, ((long)(firstRow + first) * _rowBytes) - Environment.SystemPageSize), end = (long)(firstRow + first + count) * _rowBytes;
+        checkpoint.Drop(tensor, start, (int)(end - start));
+    }
+
+    /// <summary>What the kernels call a tensor's storage type: the numbers of both are the same.</summary>
     public static WeightFormat FormatOf(TensorInfo tensor) => (WeightFormat)tensor.Type;
 
     /// <summary>Where the file keeps row <paramref name="row"/> of the plain order.</summary>
@@ -73,10 +90,34 @@ internal sealed class ConcatenatedRows : WeightRows
     /// <inheritdoc/>
     public override ReadOnlySpan<byte> Row(int output)
     {
+        (TensorRows part, int row) = Find(output);
+        return part.Row(row);
+    }
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Part(int output, int start, int length)
+    {
+        (TensorRows part, int row) = Find(output);
+        return part.Part(row, start, length);
+    }
+
+    /// <inheritdoc/>
+    public override void Release(int first, int count)
+    {
+        for (int part = 0, begin = 0; part < _parts.Count; begin = _ends[part++])
+        {
+            int from = Math.Max(first, begin), end = Math.Min(first + count, _ends[part]);
+            if (end > from)
+                _parts[part].Release(from - begin, end - from);
+        }
+    }
+
+    private (TensorRows Part, int Row) Find(int output)
+    {
         int part = 0;
         while (output >= _ends[part])
             part++;
-        return _parts[part].Row(part == 0 ? output : output - _ends[part - 1]);
+        return (_parts[part], part == 0 ? output : output - _ends[part - 1]);
     }
 }
 
@@ -87,7 +128,7 @@ internal static class VectorReader
     /// <exception cref="ModelLoadException">The file stores the vector quantised.</exception>
     public static float[] Read(ModelCheckpoint checkpoint, TensorInfo tensor, int first, int count, int headDim)
     {
-        if (tensor.Type.BlockElements() != 1)
+        if (!tensor.Type.IsPlainFloat())
             throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': expected a vector of F32, F16 or BF16, found {tensor.Type}.");
         float[] inFile = new float[tensor.Shape[0]], values = new float[count];
         Dequantize.Row(TensorRows.FormatOf(tensor), checkpoint.Bytes(tensor), inFile);

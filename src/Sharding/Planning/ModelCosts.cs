@@ -46,7 +46,7 @@ public sealed record ModelCosts
         bool hasHead = false;
         foreach (TensorInfo tensor in tensors)
         {
-            double bytes = tensorBytes?.Invoke(tensor) ?? tensor.ByteCount;
+            double bytes = tensorBytes?.Invoke(tensor) ?? tensor.HeldBytes;
             WeightRole[] roles = ShardSizes.RolesOf(tensor.Name);
             if (roles.Length == 0)
             {

@@ -149,8 +149,18 @@ internal sealed class LowercaseNormalizer : INormalizer
 ///          has; any other one passes as it is and, as an unassigned one does, keeps its neighbours apart.
 /// Source   Unicode Standard Annex 15, with the tables of the reference's crate.
 /// </remarks>
-internal sealed class UnicodeFormNormalizer(NormalizationForm form) : INormalizer
+internal sealed class UnicodeFormNormalizer : INormalizer
 {
+    private readonly NormalizationForm _form;
+
+    /// <exception cref="TokenizerException">The process runs without the host's tables, where normalizing silently does nothing: every text beyond ASCII could get wrong ids.</exception>
+    public UnicodeFormNormalizer(NormalizationForm form)
+    {
+        if (!"e\u0301".Normalize(NormalizationForm.FormC).Equals("\u00E9", StringComparison.Ordinal))
+            throw new TokenizerException("This tokenizer normalizes text to a Unicode form, and the process runs in globalization-invariant mode, in which that does nothing. Unset DOTNET_SYSTEM_GLOBALIZATION_INVARIANT (and install libicu).");
+        _form = form;
+    }
+
     public string Normalize(string text)
     {
         if (Ascii.IsValid(text))
@@ -163,12 +173,12 @@ internal sealed class UnicodeFormNormalizer(NormalizationForm form) : INormalize
             if (!OlderUnicode.Assigned.Contains(rune.Value) || IsNoncharacter(rune.Value))
             {
                 result ??= new StringBuilder(text.Length);
-                result.Append(text[from..at].Normalize(form)).Append(rune);
+                result.Append(text[from..at].Normalize(_form)).Append(rune);
                 from = at + length;
             }
             at += length;
         }
-        return result is null ? text.Normalize(form) : result.Append(text[from..].Normalize(form)).ToString();
+        return result is null ? text.Normalize(_form) : result.Append(text[from..].Normalize(_form)).ToString();
     }
 
     // The host refuses some of them.

@@ -1,5 +1,6 @@
 using TpServe.Kernels.Cpu;
 using TpServe.Kernels.Cpu.Packing;
+using TpServe.Kernels.Reference;
 
 namespace TpServe.Kernels.Tests.Cpu;
 
@@ -60,6 +61,12 @@ internal static unsafe class LinearOracle
             }
             return values;
         }
+        if (weights.Format == WeightFormat.FP8)
+        {
+            for (int i = 0; i < 32; i++)
+                values[i] = BitConverter.ToSingle(row[(block * 36)..]) * FloatValues.E4M3(row[(block * 36) + 4 + i]);
+            return values;
+        }
         Read(weights, output, block, out int[] codes, out float[] scales, out float[] minima);
         for (int i = 0; i < 32; i++)
             values[i] = (scales[i / 16] * codes[i]) + minima[i / 16];
@@ -81,19 +88,50 @@ internal static unsafe class LinearOracle
             WeightFormat.Q2_K => (0, true, true, true),
             WeightFormat.Q3_K => (4, true, true, false),
             WeightFormat.Q6_K => (32, true, true, false),
+            WeightFormat.IQ1_M or WeightFormat.IQ2_XS or WeightFormat.IQ2_S => (0, true, true, false),
+            WeightFormat.IQ1_S or WeightFormat.IQ2_XXS or WeightFormat.IQ3_XXS or WeightFormat.IQ3_S or WeightFormat.IQ4_XS => (0, true, false, false),
+            WeightFormat.TQ1_0 or WeightFormat.TQ2_0 or WeightFormat.Q1_0 or WeightFormat.Q2_0 => (1, false, false, false),
+            WeightFormat.Q8_K or WeightFormat.INT8 => (128, false, false, false),
             _ => (0, false, false, false),
         };
         codes = new int[32];
         for (int i = 0; i < 32; i++)
-            codes[i] = weights.Format == WeightFormat.IQ4_NL ? GgmlBlock.NonLinear4[source.Codes[i]] : source.Codes[i] - bias;
+            codes[i] = Table(weights.Format) is { } table ? table[source.Codes[i]] : source.Codes[i] - bias;
         float d = (float)BitConverter.UInt16BitsToHalf(source.D), m = hasMin ? (float)BitConverter.UInt16BitsToHalf(source.DMin) : 0;
         scales = [isK ? d * source.Scale0 : d, !isK ? d : d * (halves ? source.Scale1 : source.Scale0)];
         minima = [isK ? -(m * source.Min0) : m, !isK ? m : -(m * (halves ? source.Min1 : source.Min0))];
+        float power = weights.Format switch
+        {
+            WeightFormat.IQ1_S or WeightFormat.IQ1_M or WeightFormat.IQ2_XXS or WeightFormat.IQ2_XS or WeightFormat.IQ2_S => 0.125f,
+            WeightFormat.IQ3_XXS => 0.25f,
+            _ => 1f,
+        };
+        scales = weights.Format switch
+        {
+            WeightFormat.MXFP4 => [MathF.ScaleB(1f, source.Scale0 - 128), MathF.ScaleB(1f, source.Scale0 - 128)],
+            WeightFormat.NVFP4 => [FloatValues.E4M3((byte)source.Scale0) / 2, FloatValues.E4M3((byte)source.Scale1) / 2],
+            WeightFormat.Q8_K or WeightFormat.INT8 => [BitConverter.UInt32BitsToSingle(source.Single), BitConverter.UInt32BitsToSingle(source.Single)],
+            WeightFormat.INT4_BF16 => [FloatValues.FromBFloat16(source.D), FloatValues.FromBFloat16(source.D)],
+            _ => [scales[0] * power, scales[1] * power],
+        };
+        if (weights.Format is WeightFormat.INT4_F16 or WeightFormat.INT4_BF16)
+            minima = [-(scales[0] * source.Min0), -(scales[0] * source.Min0)];
     }
+
+    private static sbyte[]? Table(WeightFormat format) => format switch
+    {
+        WeightFormat.IQ4_NL or WeightFormat.IQ4_XS => NibbleTables.NonLinear4,
+        WeightFormat.MXFP4 or WeightFormat.NVFP4 => NibbleTables.Float4,
+        WeightFormat.IQ2_XXS or WeightFormat.IQ2_XS or WeightFormat.IQ2_S => NibbleTables.TwoBits,
+        WeightFormat.IQ3_XXS => NibbleTables.ThreeBits,
+        WeightFormat.IQ3_S => NibbleTables.Odd,
+        WeightFormat.IQ1_S or WeightFormat.IQ1_M => NibbleTables.Shifted,
+        _ => null,
+    };
 
     private static float Block(LinearWeights weights, int output, int block, float[] x, CpuActivations activations, float sum)
     {
-        if (activations == CpuActivations.Float32 || weights.Format is WeightFormat.F32 or WeightFormat.F16)
+        if (activations == CpuActivations.Float32 || weights.Format is WeightFormat.F32 or WeightFormat.F16 or WeightFormat.FP8)
         {
             float[] values = BlockValues(weights, output, block);
             for (int k = 0; k < 32; k++)
@@ -121,7 +159,7 @@ internal static unsafe class LinearOracle
             dot1 += codes[k + 16] * a[k + 16];
         }
         int sum0 = a[..16].Sum(), sum1 = a[16..].Sum();
-        if (weights.Format is WeightFormat.Q6_K or WeightFormat.Q3_K or WeightFormat.Q2_K)
+        if (weights.Format is WeightFormat.Q6_K or WeightFormat.Q3_K or WeightFormat.Q2_K or WeightFormat.NVFP4 or WeightFormat.IQ1_M or WeightFormat.IQ2_XS or WeightFormat.IQ2_S)
         {
             float halves = MathF.FusedMultiplyAdd(dot1, scales[1], dot0 * scales[0]);
             sum = MathF.FusedMultiplyAdd(halves, scale, sum);
@@ -131,7 +169,7 @@ internal static unsafe class LinearOracle
             return MathF.FusedMultiplyAdd(minima[1], scale * sum1, sum);
         }
         sum = MathF.FusedMultiplyAdd(dot0 + dot1, scales[0] * scale, sum);
-        return weights.Format is WeightFormat.Q4_1 or WeightFormat.Q5_1 or WeightFormat.Q4_K or WeightFormat.Q5_K
+        return weights.Format is WeightFormat.Q4_1 or WeightFormat.Q5_1 or WeightFormat.Q4_K or WeightFormat.Q5_K or WeightFormat.INT4_F16 or WeightFormat.INT4_BF16
             ? MathF.FusedMultiplyAdd(minima[0], scale * (sum0 + sum1), sum) : sum;
     }
 

@@ -268,6 +268,14 @@ public sealed class LinearTests(IsaPath isa)
         int word = format == WeightFormat.F32 ? 4 : 2;
         for (int i = word - 1; i < bytes.Length; i += word)
             bytes[i] &= 0xBF; // halves below 2
+        for (int block = 0; format.BlockBytes() % 2 != 0 && block < bytes.Length; block += format.BlockBytes())
+        {
+            bytes[block] &= 0x7F; // exponents below 128
+            if (format == WeightFormat.MXFP4)
+                continue;
+            bytes[block + 1] &= 0xBF;
+            bytes[block + 2] &= 0x1F; // zeros as large as codes
+        }
         LinearWeights weights = new(format, outputs, columns, bytes);
         float[] x = Numbers.Uniform(5 * columns, seed: 2);
         float[] expected = new LinearTests(IsaPath.Scalar) { _threads = _threads }.Run(weights, InputLeaves.Whole(columns), x, 5, activations);

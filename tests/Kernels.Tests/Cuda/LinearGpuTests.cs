@@ -71,7 +71,7 @@ public sealed class LinearGpuTests
             InputLeaves leaves = InputLeaves.Whole(columns);
             float[] expected = format switch
             {
-                WeightFormat.F32 => QuantisedProducts.Rounded(weights, leaves, x, rows, value => value),
+                WeightFormat.F32 or WeightFormat.FP8 => QuantisedProducts.Rounded(weights, leaves, x, rows, value => value),
                 WeightFormat.F16 => QuantisedProducts.Rounded(weights, leaves, x, rows, value => (float)(Half)value),
                 WeightFormat.BF16 => QuantisedProducts.Rounded(weights, leaves, x, rows, value => FloatValues.FromBFloat16(FloatValues.ToBFloat16(value))),
                 _ => QuantisedProducts.Of(weights, leaves, x, rows),

@@ -15,7 +15,7 @@ public sealed class LinearPtxTests
 
     private static IEnumerable<WeightFormat> Halves => [WeightFormat.BF16, WeightFormat.F16];
 
-    private static IEnumerable<WeightFormat> Coded => Enum.GetValues<WeightFormat>().Where(format => format.BlockValues() > 1);
+    private static IEnumerable<WeightFormat> Coded => LinearWeights.Layouts.Where(format => format.BlockValues() > 1 && format != WeightFormat.FP8);
 
     [Test]
     public void StreamProduct_Halves_MatchesExactProducts([ValueSource(nameof(Halves))] WeightFormat format, [Values(1, 3, 9, 20, 41)] int rows)
@@ -159,7 +159,12 @@ public sealed class LinearPtxTests
     private static Type Layout(WeightFormat format) => format switch
     {
         WeightFormat.Q4_0 => typeof(CodedLayout<OffsetNibbleCodes, HalfScales>),
-        WeightFormat.IQ4_NL => typeof(CodedLayout<TableNibbleCodes, HalfScales>),
+        WeightFormat.IQ4_NL => typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, HalfScales>),
+        WeightFormat.IQ4_XS => typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, SingleScales>),
+        WeightFormat.MXFP4 => typeof(CodedLayout<TableNibbleCodes<Float4Words>, SingleScales>),
+        WeightFormat.NVFP4 => typeof(CodedLayout<TableNibbleCodes<Float4Words>, HalfPairScales>),
+        WeightFormat.IQ2_S => typeof(CodedLayout<TableNibbleCodes<TwoBitsWords>, EighthByteHalfScales>),
+        WeightFormat.INT4_F16 => typeof(CodedLayout<ByteCodes, SingleScales>),
         WeightFormat.Q4_1 => typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>),
         WeightFormat.Q4_K => typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>),
         WeightFormat.Q5_0 or WeightFormat.Q8_0 => typeof(CodedLayout<ByteCodes, HalfScales>),

@@ -25,11 +25,23 @@ internal sealed class PanelDecoder(VectorAssembler vector, PanelFormat format, b
 
     private VectorConstant HighMask => VectorConstant.Bytes(format.Steps[0].HighMask);
 
-    private VectorConstant Table => VectorConstant.Table([.. GgmlBlock.NonLinear4.Select(value => (byte)(signed ? value : value + 128))]);
+    private VectorConstant Table => VectorConstant.Table([.. format.Table.Select(value => (byte)(signed ? value : value + format.Bias))]);
 
     private static VectorConstant NibbleOfDword => VectorConstant.Dwords(15);
 
     private static VectorConstant ByteOfDword => VectorConstant.Dwords(255);
+
+    private static VectorConstant SmallestExponent => VectorConstant.Dwords(0x00400000);
+
+    private static VectorConstant Float8Bits => VectorConstant.Dwords(0x87F00000);
+
+    private static VectorConstant OfFloat8 => VectorConstant.Single(1.329227995784916e36f); // 2^120: the exponent of an E4M3 where binary32 has its own is so much too low
+
+    private static VectorConstant HalfOfFloat8 => VectorConstant.Single(6.64613997892458e35f); // 2^119
+
+    private static VectorConstant Half => VectorConstant.Single(0.5f);
+
+    private VectorConstant Factor => VectorConstant.Single(format.Factor);
 
     /// <summary>Constants worth a register, most wanted first.</summary>
     public IEnumerable<VectorConstant> Pins
@@ -59,7 +71,15 @@ internal sealed class PanelDecoder(VectorAssembler vector, PanelFormat format, b
         vector.Reserve([.. Pins]);
         if (format.Scales == ScaleLayout.SixBit)
             vector.Reserve(VectorConstant.Bytes(0x3F), VectorConstant.Bytes(0x03), VectorConstant.Bytes(0x0C), VectorConstant.Bytes(0x30), VectorConstant.Bytes(32));
-        if (values)
+        if (format.Scales == ScaleLayout.Exponent)
+            vector.Reserve(SmallestExponent, Half);
+        if (format.Scales == ScaleLayout.Float8)
+            vector.Reserve(HalfOfFloat8);
+        if (format.Factor != 1f)
+            vector.Reserve(Factor);
+        if (values && format.Codes == CodeLayout.Float8)
+            vector.Reserve(Float8Bits, OfFloat8);
+        else if (values)
             vector.Reserve(ByteOfDword, VectorConstant.Dwords((uint)format.Bias));
     }
 
@@ -138,6 +158,24 @@ internal sealed class PanelDecoder(VectorAssembler vector, PanelFormat format, b
             case ScaleLayout.Block:
                 vector.Op(VectorOp.HalfToFloat, target, factor);
                 return;
+            case ScaleLayout.Single:
+                vector.Load(target, At(rdx, 4 * first));
+                return;
+            case ScaleLayout.Exponent:
+                // e where binary32 has it is 2^(e − 127), but for e = 0: there stands a subnormal of that value. Half of it is exact too.
+                vector.Op(VectorOp.WidenBytes, target, At(rdx, first));
+                vector.Shift(VectorOp.LeftDwords, target, target, 23);
+                vector.Op(VectorOp.LargestDwords, target, target, SmallestExponent);
+                vector.Op(VectorOp.Multiply, target, target, Half);
+                return;
+            case ScaleLayout.Float8:
+                vector.Op(VectorOp.WidenBytes, target, At(rbx, (16 * half) + first));
+                vector.Shift(VectorOp.LeftDwords, target, target, 20);
+                vector.Op(VectorOp.Multiply, target, target, HalfOfFloat8);
+                return;
+            case ScaleLayout.Zero or ScaleLayout.BFloatZero:
+                ScaleOrZero(isMinimum, first, target, temporary);
+                return;
             case ScaleLayout.Nibbles:
                 vector.Op(VectorOp.WidenBytes, target, At(rbx, (16 * half) + first));
                 if (isMinimum)
@@ -158,6 +196,27 @@ internal sealed class PanelDecoder(VectorAssembler vector, PanelFormat format, b
         vector.Op(VectorOp.ToFloat, target, target);
         vector.Op(VectorOp.HalfToFloat, temporary, factor);
         vector.Op(VectorOp.Multiply, target, target, temporary);
+        if (format.Factor != 1f)
+            vector.Op(VectorOp.Multiply, target, target, Factor);
+    }
+
+    private void ScaleOrZero(bool isZero, int first, int target, int temporary)
+    {
+        int scale = isZero ? temporary : target;
+        if (format.Scales == ScaleLayout.BFloatZero)
+        {
+            vector.Op(VectorOp.WidenWords, scale, At(rdx, 2 * first));
+            vector.Shift(VectorOp.LeftDwords, scale, scale, 16);
+        }
+        else
+        {
+            vector.Op(VectorOp.HalfToFloat, scale, At(rdx, 2 * first));
+        }
+        if (!isZero)
+            return;
+        vector.Op(VectorOp.WidenBytes, target, At(rdx, PanelFormat.MinimumOffset + first));
+        vector.Op(VectorOp.ToFloat, target, target);
+        vector.Op(VectorOp.Multiply, target, target, scale);
     }
 
     /// <summary>Writes the block's exact float32 weights, [32, 16], to r15 + <paramref name="offset"/>; uses seven temporaries.</summary>
@@ -175,12 +234,10 @@ internal sealed class PanelDecoder(VectorAssembler vector, PanelFormat format, b
                 Codes(step, part, codes, spare);
                 for (int i = 0; i < 4; i++)
                 {
-                    if (i > 0)
-                        vector.Shift(VectorOp.RightDwords, value, codes, 8 * i);
-                    vector.Op(VectorOp.And, value, i > 0 ? value : codes, ByteOfDword);
-                    if (format.Bias != 0)
-                        vector.Op(VectorOp.SubtractDwords, value, value, VectorConstant.Dwords((uint)format.Bias));
-                    vector.Op(VectorOp.ToFloat, value, value);
+                    if (format.Codes == CodeLayout.Float8)
+                        Float8(i, value, codes);
+                    else
+                        Integer(i, value, codes);
                     vector.Op(VectorOp.Multiply, value, value, scales + half);
                     if (format.HasMinimum)
                         vector.Op(format.SubtractsMinimum ? VectorOp.Subtract : VectorOp.Add, value, value, scales + (int)BlockScale.Minimum0 + half);
@@ -189,6 +246,26 @@ internal sealed class PanelDecoder(VectorAssembler vector, PanelFormat format, b
             }
         }
         Forget();
+    }
+
+    private void Integer(int index, int value, int codes)
+    {
+        if (index > 0)
+            vector.Shift(VectorOp.RightDwords, value, codes, 8 * index);
+        vector.Op(VectorOp.And, value, index > 0 ? value : codes, ByteOfDword);
+        if (format.Bias != 0)
+            vector.Op(VectorOp.SubtractDwords, value, value, VectorConstant.Dwords((uint)format.Bias));
+        vector.Op(VectorOp.ToFloat, value, value);
+    }
+
+    // The byte at the top, shifted down with its sign: sign and bits stand where binary32 has them, the copies of the sign between are masked off.
+    private void Float8(int index, int value, int codes)
+    {
+        if (index < 3)
+            vector.Shift(VectorOp.LeftDwords, value, codes, 24 - (8 * index));
+        vector.Shift(VectorOp.RightSignedDwords, value, index < 3 ? value : codes, 4);
+        vector.Op(VectorOp.And, value, value, Float8Bits);
+        vector.Op(VectorOp.Multiply, value, value, OfFloat8);
     }
 
     private MemoryOperand CodeVector(int index, int part) => Block(format.BlockScaleBytes + (64 * index) + (VectorBytes * part));

@@ -32,7 +32,7 @@ internal sealed class SplitCodeEmitter : PanelEmitter
     protected override int UnitTemporaries => Temporary(0);
 
     /// <summary>Whether a format's kernel for so many rows is of this kind: below three rows laying out the halves costs more than it saves.</summary>
-    public static bool Suits(InstructionFamily family, PanelFormat format, int rows) => !family.HasVnni && format.LargestCode > 63 && rows >= 3;
+    public static bool Suits(InstructionFamily family, PanelFormat format, int rows) => !family.HasVnni && format.LargestCode > 63 && format.Halves == 1 && rows >= 3;
 
     /// <inheritdoc/>
     protected override int Sum(int row, int part) => 16 + row;

@@ -173,6 +173,7 @@ internal sealed class VectorAssembler(InstructionFamily family)
             VectorOp.AddDwords => (Iced.Intel.Code.VEX_Vpaddd_ymm_ymm_ymmm256, Iced.Intel.Code.EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32),
             VectorOp.SubtractBytes => (Iced.Intel.Code.VEX_Vpsubb_ymm_ymm_ymmm256, Iced.Intel.Code.EVEX_Vpsubb_zmm_k1z_zmm_zmmm512),
             VectorOp.SubtractDwords => (Iced.Intel.Code.VEX_Vpsubd_ymm_ymm_ymmm256, Iced.Intel.Code.EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32),
+            VectorOp.LargestDwords => (Iced.Intel.Code.VEX_Vpmaxsd_ymm_ymm_ymmm256, Iced.Intel.Code.EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32),
             VectorOp.MultiplyAddBytes => (Iced.Intel.Code.VEX_Vpmaddubsw_ymm_ymm_ymmm256, Iced.Intel.Code.EVEX_Vpmaddubsw_zmm_k1z_zmm_zmmm512),
             VectorOp.MultiplyAddWords => (Iced.Intel.Code.VEX_Vpmaddwd_ymm_ymm_ymmm256, Iced.Intel.Code.EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512),
             VectorOp.DotBytes => (Iced.Intel.Code.VEX_Vpdpbusd_ymm_ymm_ymmm256, Iced.Intel.Code.EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32),
@@ -187,6 +188,7 @@ internal sealed class VectorAssembler(InstructionFamily family)
             VectorOp.RightWords => (Iced.Intel.Code.VEX_Vpsrlw_ymm_ymm_imm8, Iced.Intel.Code.EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8),
             VectorOp.LeftWords => (Iced.Intel.Code.VEX_Vpsllw_ymm_ymm_imm8, Iced.Intel.Code.EVEX_Vpsllw_zmm_k1z_zmmm512_imm8),
             VectorOp.RightDwords => (Iced.Intel.Code.VEX_Vpsrld_ymm_ymm_imm8, Iced.Intel.Code.EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8),
+            VectorOp.RightSignedDwords => (Iced.Intel.Code.VEX_Vpsrad_ymm_ymm_imm8, Iced.Intel.Code.EVEX_Vpsrad_zmm_k1z_zmmm512b32_imm8),
             VectorOp.LeftDwords => (Iced.Intel.Code.VEX_Vpslld_ymm_ymm_imm8, Iced.Intel.Code.EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8),
             _ => throw new ArgumentOutOfRangeException(nameof(op), op, "no such instruction"),
         };
@@ -238,6 +240,9 @@ internal enum VectorOp
     /// <summary>VPSUBD.</summary>
     SubtractDwords,
 
+    /// <summary>VPMAXSD.</summary>
+    LargestDwords,
+
     /// <summary>VPMADDUBSW: unsigned bytes of a times signed ones of b, pairs added to 16 bits.</summary>
     MultiplyAddBytes,
 
@@ -280,6 +285,9 @@ internal enum VectorOp
     /// <summary>VPSRLD.</summary>
     RightDwords,
 
+    /// <summary>VPSRAD.</summary>
+    RightSignedDwords,
+
     /// <summary>VPSLLD.</summary>
     LeftDwords,
 }
@@ -298,6 +306,9 @@ internal readonly record struct VectorConstant(ulong Low, ulong High)
 
     /// <summary>A dword everywhere.</summary>
     public static VectorConstant Dwords(uint value) => new(value * 0x0000000100000001ul, value * 0x0000000100000001ul);
+
+    /// <summary>A binary32 everywhere.</summary>
+    public static VectorConstant Single(float value) => Dwords(BitConverter.SingleToUInt32Bits(value));
 
     /// <summary>A table of sixteen bytes.</summary>
     public static VectorConstant Table(ReadOnlySpan<byte> bytes) => new(BitConverter.ToUInt64(bytes), BitConverter.ToUInt64(bytes[8..]));

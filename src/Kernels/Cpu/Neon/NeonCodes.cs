@@ -35,6 +35,15 @@ internal readonly unsafe struct ByteCodes : INeonCodes
     public static Vector128<sbyte> At(byte* codes, int k4, int v) => (CodeBits.Load(codes, k4, v) ^ Vector128.Create((byte)0x80)).AsSByte();
 }
 
+/// <summary><see cref="CodeLayout.Float8"/>: bytes as they are.</summary>
+internal readonly unsafe struct Float8Codes : INeonCodes
+{
+    public static bool AreSigned => true;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<sbyte> At(byte* codes, int k4, int v) => CodeBits.Load(codes, k4, v).AsSByte();
+}
+
 /// <summary><see cref="CodeLayout.Nibbles"/>.</summary>
 internal readonly unsafe struct NibbleCodes : INeonCodes
 {
@@ -45,13 +54,56 @@ internal readonly unsafe struct NibbleCodes : INeonCodes
 }
 
 /// <summary><see cref="CodeLayout.NibbleTable"/>: a table of sixteen signed values fits one register.</summary>
-internal readonly unsafe struct NibbleTableCodes : INeonCodes
+internal readonly unsafe struct NibbleTableCodes<TTable> : INeonCodes
+    where TTable : struct, INibbleTable
 {
     public static bool AreSigned => true;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<sbyte> At(byte* codes, int k4, int v) => AdvSimd.Arm64.VectorTableLookup(
-        Vector128.Create(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113), CodeBits.Nibbles(codes, k4, v).AsSByte());
+    public static Vector128<sbyte> At(byte* codes, int k4, int v) => AdvSimd.Arm64.VectorTableLookup(TTable.Values, CodeBits.Nibbles(codes, k4, v).AsSByte());
+}
+
+/// <summary>A table of <see cref="NibbleTables"/> as a constant: sixteen bytes, the first one lowest.</summary>
+internal interface INibbleTable
+{
+    /// <summary>The signed values.</summary>
+    static abstract Vector128<sbyte> Values { get; }
+}
+
+/// <summary><see cref="NibbleTables.NonLinear4"/>.</summary>
+internal readonly struct NonLinear4Table : INibbleTable
+{
+    public static Vector128<sbyte> Values => Vector128.Create(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+}
+
+/// <summary><see cref="NibbleTables.Float4"/>.</summary>
+internal readonly struct Float4Table : INibbleTable
+{
+    public static Vector128<sbyte> Values => Vector128.Create(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+}
+
+/// <summary><see cref="NibbleTables.TwoBits"/>.</summary>
+internal readonly struct TwoBitsTable : INibbleTable
+{
+    public static Vector128<sbyte> Values => Vector128.Create(8, 25, 43, 0, 0, 0, 0, 0, -8, -25, -43, 0, 0, 0, 0, 0);
+}
+
+/// <summary><see cref="NibbleTables.ThreeBits"/>.</summary>
+internal readonly struct ThreeBitsTable : INibbleTable
+{
+    public static Vector128<sbyte> Values => Vector128.Create(4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62);
+}
+
+/// <summary><see cref="NibbleTables.Odd"/>.</summary>
+internal readonly struct OddTable : INibbleTable
+{
+    public static Vector128<sbyte> Values => Vector128.Create(1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15);
+}
+
+/// <summary><see cref="NibbleTables.Shifted"/>.</summary>
+internal readonly struct ShiftedTable : INibbleTable
+{
+    public static Vector128<sbyte> Values => Vector128.Create(-7, 1, 9, 0, 0, 0, 0, 0, -9, -1, 7, 0, 0, 0, 0, 0);
 }
 
 /// <summary><see cref="CodeLayout.NibblesHigh1"/>.</summary>

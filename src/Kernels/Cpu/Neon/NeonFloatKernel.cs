@@ -68,7 +68,7 @@ internal sealed unsafe class NeonValueKernel<TCodes>(PanelFormat format) : NeonK
     {
         Vector128<int> bias = Vector128.Create(TCodes.AreSigned ? 0 : Format.Bias);
         Vector128<float> sign = Format.SubtractsMinimum ? Vector128.Create(-0f) : Vector128<float>.Zero;
-        bool hasMinimum = Format.HasMinimum;
+        bool hasMinimum = Format.HasMinimum, isFloat8 = Format.Codes == CodeLayout.Float8;
         for (int lane = 0; lane < 16; lane += 4)
         {
             Vector128<float> scale = Vector128.Load(scales + lane), minimum = hasMinimum ? Vector128.Load(minima + lane) ^ sign : default;
@@ -77,7 +77,7 @@ internal sealed unsafe class NeonValueKernel<TCodes>(PanelFormat format) : NeonK
                 Vector128<int> four = Vector128.Load((int*)(block->Codes + (64 * k4)) + lane);
                 for (int i = 0; i < 4; i++)
                 {
-                    Vector128<float> code = Vector128.ConvertToSingle(((four << 24) >> 24) - bias);
+                    Vector128<float> code = isFloat8 ? Float8(four << 24) : Vector128.ConvertToSingle(((four << 24) >> 24) - bias);
                     Vector128<float> value = hasMinimum ? AdvSimd.FusedMultiplyAdd(minimum, scale, code) : scale * code;
                     value.Store(values + (16 * ((4 * k4) + i)) + lane);
                     four >>= 8;
@@ -85,6 +85,10 @@ internal sealed unsafe class NeonValueKernel<TCodes>(PanelFormat format) : NeonK
             }
         }
     }
+
+    // An E4M3 at the top, shifted down with its sign: all bits stand where binary32 has them, the exponent 120 too low.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> Float8(Vector128<int> tops) => ((tops >> 4).AsUInt32() & Vector128.Create(0x87F00000)).AsSingle() * Vector128.Create(1.329227995784916e36f);
 }
 
 /// <summary>How four float weights are read.</summary>

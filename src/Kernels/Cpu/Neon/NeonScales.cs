@@ -41,6 +41,24 @@ internal static unsafe class NeonScales
     [MethodImpl(NeonKernel.Hot)]
     public static void BeginUnit(PanelFormat format, byte* unit, NeonBlock* block)
     {
+        switch (format.Scales)
+        {
+            case ScaleLayout.Float8:
+                return;
+            case ScaleLayout.Single:
+                new ReadOnlySpan<float>(unit, 16).CopyTo(new Span<float>(block->Scale0, 16));
+                return;
+            case ScaleLayout.Exponent:
+                Exponents(unit, block->Scale0);
+                return;
+            case ScaleLayout.Zero or ScaleLayout.BFloatZero:
+                for (int lane = 0; lane < 16; lane += 4)
+                    (format.Scales == ScaleLayout.Zero ? Widen((short*)unit + lane) : Shifted((short*)unit + lane)).Store(block->Scale0 + lane);
+                Multiply(Vector128.Load((sbyte*)unit + PanelFormat.MinimumOffset), block->Scale0, block->Min0); // zeros are 16 at most
+                return;
+            default:
+                break;
+        }
         bool isAll = format.Scales == ScaleLayout.Block;
         float* scales = isAll ? block->Scale0 : block->D, minima = isAll ? block->Min0 : block->DMin;
         for (int lane = 0; lane < 16; lane += 4)
@@ -67,8 +85,13 @@ internal static unsafe class NeonScales
                 Multiply(SixBits(table, (32 * index) + 16).AsSByte() - Vector128.Create((sbyte)32), block->D, block->Scale1);
                 break;
             case ScaleLayout.Bytes:
-                Multiply(Vector128.Load((sbyte*)inline), block->D, block->Scale0);
-                Multiply(Vector128.Load((sbyte*)inline + 16), block->D, block->Scale1);
+                Multiply(Vector128.Load((sbyte*)inline), block->D, block->Scale0, format.Factor);
+                if (format.Halves == 2)
+                    Multiply(Vector128.Load((sbyte*)inline + 16), block->D, block->Scale1, format.Factor);
+                break;
+            case ScaleLayout.Float8:
+                Floats8(Vector128.Load(inline), block->Scale0);
+                Floats8(Vector128.Load(inline + 16), block->Scale1);
                 break;
             case ScaleLayout.Nibbles:
                 Vector128<byte> first = Vector128.Load(inline), second = Vector128.Load(inline + 16), low = Vector128.Create((byte)15);
@@ -104,17 +127,33 @@ internal static unsafe class NeonScales
         return Vector128.Load(top) >>> 6 | Vector128.Load(top + 64) >>> 6 << 2 | Vector128.Load(top + 128) >>> 6 << 4;
     }
 
-    private static void Multiply(Vector128<sbyte> numbers, float* factors, float* products)
+    private static Vector128<float> Shifted(short* source) => (AdvSimd.ZeroExtendWideningLower(Vector64.Load((ushort*)source)) << 16).AsSingle();
+
+    /// <summary>2^(e − 128): e where binary32 has it is twice that, but for e = 0, where a subnormal stands for it.</summary>
+    private static void Exponents(byte* exponents, float* scales)
     {
-        (Vector128<short> low, Vector128<short> high) = Vector128.Widen(numbers);
-        Multiply(low, factors, products);
-        Multiply(high, factors + 8, products + 8);
+        for (int lane = 0; lane < 16; lane++)
+            scales[lane] = BitConverter.UInt32BitsToSingle(Math.Max((uint)exponents[lane] << 23, 0x00400000u)) * 0.5f;
     }
 
-    private static void Multiply(Vector128<short> numbers, float* factors, float* products)
+    /// <summary>Half of each E4M3, whose exponent is 120 too low where binary32 has its own.</summary>
+    private static void Floats8(Vector128<byte> bits, float* scales)
+    {
+        for (int lane = 0; lane < 16; lane++)
+            scales[lane] = BitConverter.UInt32BitsToSingle((uint)bits[lane] << 20) * 6.64613997892458e35f; // 2^119
+    }
+
+    private static void Multiply(Vector128<sbyte> numbers, float* factors, float* products, float power = 1f)
+    {
+        (Vector128<short> low, Vector128<short> high) = Vector128.Widen(numbers);
+        Multiply(low, factors, products, power);
+        Multiply(high, factors + 8, products + 8, power);
+    }
+
+    private static void Multiply(Vector128<short> numbers, float* factors, float* products, float power)
     {
         (Vector128<int> low, Vector128<int> high) = Vector128.Widen(numbers);
-        (Vector128.ConvertToSingle(low) * Vector128.Load(factors)).Store(products);
-        (Vector128.ConvertToSingle(high) * Vector128.Load(factors + 4)).Store(products + 4);
+        (Vector128.ConvertToSingle(low) * Vector128.Load(factors) * power).Store(products);
+        (Vector128.ConvertToSingle(high) * Vector128.Load(factors + 4) * power).Store(products + 4);
     }
 }

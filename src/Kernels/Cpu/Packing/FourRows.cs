@@ -68,17 +68,7 @@ internal readonly ref struct FourRows
         return (ZipLow(ac, bd) & present, ZipHigh(ac, bd) & present, ZipLow(acHigh, bdHigh) & present, ZipHigh(acHigh, bdHigh) & present);
     }
 
-    /// <summary>A row of a matrix, whole.</summary>
-    /// <exception cref="ArgumentException">It is not as long as its format says.</exception>
-    public static ReadOnlySpan<byte> Row(WeightRows rows, int row)
-    {
-        ReadOnlySpan<byte> bytes = rows.Row(row);
-        return bytes.Length == rows.Format.RowBytes(rows.FileColumns)
-            ? bytes
-            : throw new ArgumentException($"A row of {rows.FileColumns} {rows.Format} weights has {bytes.Length} bytes, expected {rows.Format.RowBytes(rows.FileColumns)}.");
-    }
-
-    private static ReadOnlySpan<byte> Part(WeightRows rows, int row, int start, int length) => Row(rows, row).Slice(start, length);
+    private static ReadOnlySpan<byte> Part(WeightRows rows, int row, int start, int length) => rows.Part(row, start, length);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ushort Half(ref byte row, nint at) => Unsafe.ReadUnaligned<ushort>(ref Unsafe.AddByteOffset(ref row, at));

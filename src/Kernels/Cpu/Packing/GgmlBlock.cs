@@ -5,27 +5,27 @@ namespace TpServe.Kernels.Cpu.Packing;
 
 /// <summary>32 weights of one file row, taken apart: unsigned codes and the integers and halves that scale them. Exact for every format.</summary>
 /// <remarks>Source   the block structures of GGML (ggml-common.h), as laid out in GGUF files.</remarks>
-internal unsafe struct GgmlBlock
+internal unsafe partial struct GgmlBlock
 {
-    /// <summary>The signed values of IQ4_NL's indices.</summary>
-    public static readonly sbyte[] NonLinear4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
-
-    /// <summary>Codes of inputs 0..31 (IQ4_NL: indices).</summary>
+    /// <summary>Codes of inputs 0..31, or indices into the format's table.</summary>
     public fixed byte Codes[32];
 
-    /// <summary>fp16 scale.</summary>
+    /// <summary>fp16 or bfloat16 scale.</summary>
     public ushort D;
+
+    /// <summary>binary32 scale.</summary>
+    public uint Single;
 
     /// <summary>fp16 minimum or scale of the minima.</summary>
     public ushort DMin;
 
-    /// <summary>Integer scale of inputs 0..15, or of all.</summary>
+    /// <summary>Integer scale of inputs 0..15, or of all; also an exponent, or the bits of an 8-bit float.</summary>
     public int Scale0;
 
     /// <summary>Integer scale of inputs 16..31.</summary>
     public int Scale1;
 
-    /// <summary>Integer minimum of inputs 0..15, or of all.</summary>
+    /// <summary>Integer minimum of inputs 0..15, or of all; also a zero.</summary>
     public int Min0;
 
     /// <summary>Integer minimum of inputs 16..31.</summary>
@@ -81,6 +81,60 @@ internal unsafe struct GgmlBlock
                 break;
             case WeightFormat.Q6_K:
                 ReadQ6K(source, part);
+                break;
+            case WeightFormat.MXFP4:
+                Scale0 = source[0];
+                ReadNibbles(source[1..]);
+                break;
+            case WeightFormat.IQ4_XS:
+                ReadIq4Xs(source, part);
+                break;
+            case WeightFormat.IQ2_XXS:
+                ReadIq2Xxs(source, part);
+                break;
+            case WeightFormat.IQ2_XS:
+                ReadIq2Xs(source, part);
+                break;
+            case WeightFormat.IQ2_S:
+                ReadIq2S(source, part);
+                break;
+            case WeightFormat.IQ3_XXS:
+                ReadIq3Xxs(source, part);
+                break;
+            case WeightFormat.IQ3_S:
+                ReadIq3S(source, part);
+                break;
+            case WeightFormat.IQ1_S:
+                ReadIq1S(source, part);
+                break;
+            case WeightFormat.IQ1_M:
+                ReadIq1M(source, part);
+                break;
+            case WeightFormat.TQ1_0:
+                ReadTq1(source, part);
+                break;
+            case WeightFormat.TQ2_0:
+                ReadTq2(source, part);
+                break;
+            case WeightFormat.Q1_0:
+                ReadQ1(source, part);
+                break;
+            case WeightFormat.Q2_0:
+                ReadQ2(source, part);
+                break;
+            case WeightFormat.NVFP4:
+                ReadNvfp4(source, part);
+                break;
+            case WeightFormat.INT4_F16:
+            case WeightFormat.INT4_BF16:
+                ReadInt4(source);
+                break;
+            case WeightFormat.Q8_K:
+            case WeightFormat.INT8:
+                ReadBytes(source, part, 0x80);
+                break;
+            case WeightFormat.FP8:
+                ReadBytes(source, part, 0);
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(format), format, "not a quantised format");

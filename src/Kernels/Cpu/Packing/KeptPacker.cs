@@ -39,6 +39,7 @@ internal readonly unsafe struct KeptPacker(WeightRows rows, PanelFormat format, 
                     ? Fill(holder, firstRow + lane, count, target, lane, wholePanel: false)
                     : Read(firstRow + lane, count, target, lane, firstUnit, firstUnit + units);
             }
+            rows.Release(firstRow, outputs);
         }
         Interlocked.Add(ref Unsafe.AsRef<long>(readBytes), read);
     }
@@ -105,9 +106,8 @@ internal readonly unsafe struct KeptPacker(WeightRows rows, PanelFormat format, 
                 Unsafe.CopyBlockUnaligned(to + at + (lane * size), from + at + (fromLane * size), (uint)size);
             return;
         }
-        ((ushort*)to)[lane] = ((ushort*)from)[fromLane];
-        if (format.HasMinimum)
-            ((ushort*)(to + PanelFormat.MinimumOffset))[lane] = ((ushort*)(from + PanelFormat.MinimumOffset))[fromLane];
+        foreach ((int offset, int bytes) in format.LaneFields)
+            Unsafe.CopyBlockUnaligned(to + offset + (lane * bytes), from + offset + (fromLane * bytes), (uint)bytes);
         if (format.Scales == ScaleLayout.SixBit)
             for (int number = 0; number < 2 * format.BlocksPerUnit; number++)
                 PanelCodes.PutSixBit(to + format.SixBitOffset, (16 * number) + lane, PanelCodes.GetSixBit(from + format.SixBitOffset, (16 * number) + fromLane));

@@ -28,7 +28,7 @@ internal readonly unsafe struct PanelPacker(WeightRows rows, PanelFormat format,
     {
         if (format.IsFloat)
             PackFloats(firstRow, count, target, lane);
-        else if (format.Scales == ScaleLayout.Block && format.Codes is CodeLayout.Nibbles or CodeLayout.NibbleTable or CodeLayout.Bytes)
+        else if (format.Scales == ScaleLayout.Block && format.BlocksPerUnit == 1 && format.Codes is CodeLayout.Nibbles or CodeLayout.NibbleTable or CodeLayout.Bytes)
             PackWhole(firstRow, count, target, lane);
         else
             PackBlocks(firstRow, count, target, lane);
@@ -115,17 +115,18 @@ internal readonly unsafe struct PanelPacker(WeightRows rows, PanelFormat format,
 
     private void PackBlocks(int firstRow, int present, byte* target, int lane)
     {
-        ReadOnlySpan<byte> row0 = FourRows.Row(rows, firstRow), row1 = FourRows.Row(rows, firstRow + Math.Min(1, present - 1));
-        ReadOnlySpan<byte> row2 = FourRows.Row(rows, firstRow + Math.Min(2, present - 1)), row3 = FourRows.Row(rows, firstRow + Math.Min(3, present - 1));
+        int bytes = format.FileBlockBytes, start = firstUnit * bytes, length = units * bytes; // a unit is a block of the file, of each row
+        ReadOnlySpan<byte> row0 = rows.Part(firstRow, start, length), row1 = present > 1 ? rows.Part(firstRow + 1, start, length) : default;
+        ReadOnlySpan<byte> row2 = present > 2 ? rows.Part(firstRow + 2, start, length) : default, row3 = present > 3 ? rows.Part(firstRow + 3, start, length) : default;
         GgmlBlock* blocks = stackalloc GgmlBlock[4]; // those of missing rows stay zero
         uint* columns = stackalloc uint[8 * 4];
         WeightFormat file = rows.Format;
-        int perUnit = format.BlocksPerUnit, bytes = format.FileBlockBytes, unitAt = 0, block = 0;
+        int perUnit = format.BlocksPerUnit, unitAt = 0, block = 0;
         for (int i = 0; i < units * perUnit; i++, block++)
         {
             if (block == perUnit)
                 (unitAt, block) = (unitAt + 1, 0);
-            int at = (firstUnit + unitAt) * bytes;
+            int at = unitAt * bytes;
             blocks[0].ReadPart(file, row0.Slice(at, bytes), block);
             if (present > 1)
                 blocks[1].ReadPart(file, row1.Slice(at, bytes), block);
@@ -136,9 +137,7 @@ internal readonly unsafe struct PanelPacker(WeightRows rows, PanelFormat format,
             byte* unit = target + ((long)unitAt * format.UnitBytes);
             for (int row = 0; row < present; row++)
             {
-                ((ushort*)unit)[lane + row] = blocks[row].D;
-                if (format.HasMinimum)
-                    ((ushort*)(unit + PanelFormat.MinimumOffset))[lane + row] = blocks[row].DMin;
+                PutFactors(unit, lane + row, ref blocks[row]);
                 PutScales(unit, block, lane + row, ref blocks[row]);
             }
             for (int half = 0; half < 2; half++)
@@ -172,6 +171,31 @@ internal readonly unsafe struct PanelPacker(WeightRows rows, PanelFormat format,
         }
     }
 
+    // What the header has one of for each output.
+    private void PutFactors(byte* unit, int lane, ref GgmlBlock source)
+    {
+        switch (format.Scales)
+        {
+            case ScaleLayout.Exponent:
+                unit[lane] = (byte)source.Scale0;
+                break;
+            case ScaleLayout.Single:
+                ((uint*)unit)[lane] = source.Single;
+                break;
+            case ScaleLayout.Zero or ScaleLayout.BFloatZero:
+                ((ushort*)unit)[lane] = source.D;
+                unit[PanelFormat.MinimumOffset + lane] = (byte)source.Min0;
+                break;
+            case ScaleLayout.Float8:
+                break;
+            default:
+                ((ushort*)unit)[lane] = source.D;
+                if (format.HasMinimum)
+                    ((ushort*)(unit + PanelFormat.MinimumOffset))[lane] = source.DMin;
+                break;
+        }
+    }
+
     private void PutScales(byte* unit, int block, int lane, ref GgmlBlock source)
     {
         byte* table = unit + format.SixBitOffset;
@@ -187,16 +211,17 @@ internal readonly unsafe struct PanelPacker(WeightRows rows, PanelFormat format,
                 PanelCodes.PutSixBit(table, even, source.Scale0 + 32);
                 PanelCodes.PutSixBit(table, odd, source.Scale1 + 32);
                 break;
-            case ScaleLayout.Bytes:
+            case ScaleLayout.Bytes or ScaleLayout.Float8:
                 inline[lane] = (byte)source.Scale0;
-                inline[16 + lane] = (byte)source.Scale1;
+                if (format.Halves == 2)
+                    inline[16 + lane] = (byte)source.Scale1;
                 break;
             case ScaleLayout.Nibbles:
                 inline[lane] = (byte)(source.Scale0 | source.Min0 << 4);
                 inline[16 + lane] = (byte)(source.Scale1 | source.Min1 << 4);
                 break;
             default:
-                break; // one fp16 scale per block: already written
+                break; // all stands in the header
         }
     }
 }

@@ -119,8 +119,9 @@ internal readonly struct OffsetNibbleCodes : ICodes
     private static uint MinusEight(uint bytes) => ((bytes | 0x80808080) - 0x08080808) ^ 0x80808080;
 }
 
-/// <summary>Nibbles as indices into IQ4_NL's table of signed bytes.</summary>
-internal readonly struct TableNibbleCodes : ICodes
+/// <summary>Nibbles as indices into a table of signed bytes.</summary>
+internal readonly struct TableNibbleCodes<TTable> : ICodes
+    where TTable : struct, ITableWords
 {
     /// <inheritdoc/>
     public static CodeKind Kind => CodeKind.Nibbles;
@@ -147,7 +148,7 @@ internal readonly struct TableNibbleCodes : ICodes
     private static uint Look(uint bytes)
     {
         uint selector = (bytes & 7) | ((bytes >> 4) & 0x70) | ((bytes >> 8) & 0x700) | ((bytes >> 12) & 0x7000);
-        uint low = DeviceBits.Permute(0xBFAD9881, 0xF6EADDCF, selector), high = DeviceBits.Permute(0x26190D01, 0x71594535, selector);
+        uint low = DeviceBits.Permute(TTable.Word0, TTable.Word1, selector), high = DeviceBits.Permute(TTable.Word2, TTable.Word3, selector);
         uint upper = ((bytes >> 1) & 4) | ((bytes >> 5) & 0x40) | ((bytes >> 9) & 0x400) | ((bytes >> 13) & 0x4000);
         return DeviceBits.Permute(low, high, 0x3210 + upper);
     }

@@ -36,13 +36,20 @@ internal enum ScaleKind
 
     /// <summary><see cref="NibbleHalfScaleMinimums"/>.</summary>
     NibblePairMinimum,
+
+    /// <summary><see cref="HalfPairScales"/>.</summary>
+    HalfPair,
+
+    /// <summary><see cref="SingleScales"/>.</summary>
+    Single,
 }
 
 /// <summary>What a file format becomes on the device, as the packer writes it; the kernels' layout types read the same.</summary>
 /// <remarks>
 /// Values are never requantised. Formats of 5, 6, 3 and 2 bits become bytes, and a block carries its factors with it, so that its value costs the kernels
 /// few operations and no second read: Q4_K takes 5.5 bits a weight for the file's 4.5, Q5_K 9.5 for 5.5, Q6_K 9 for 6.6, Q3_K 9 for 3.4, Q2_K 9.5 for
-/// 2.6, Q5_0 8.5 for 5.5, Q5_1 9 for 6; the others take what the file takes.
+/// 2.6, Q5_0 8.5 for 5.5, Q5_1 9 for 6. Formats of tables take 5 (IQ4_NL 4.5), those of three values 8.5, integers of hub folders 9; 8-bit floats
+/// become binary32; the others take what the file takes.
 /// </remarks>
 /// <param name="Codes">How codes are written.</param>
 /// <param name="Scales">How scales are written.</param>

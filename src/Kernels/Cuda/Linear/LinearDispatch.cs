@@ -8,7 +8,7 @@ namespace TpServe.Kernels.Cuda.Linear;
 /// <remarks>
 /// <code>
 /// weights        activations      few rows            many rows          emulated device
-/// F32            float32          PlainProduct        PlainProduct       PlainProduct
+/// F32, FP8       float32          PlainProduct        PlainProduct       PlainProduct
 /// F16, BF16      16 bits          StreamProduct       TiledProduct       PlainProduct
 /// all others     8 bits a block   StreamCodedProduct  TiledCodedProduct  PlainCodedProduct
 /// any            float32 (asked)  PlainProduct        PlainProduct       PlainProduct
@@ -43,7 +43,26 @@ internal sealed class LinearDispatch
             [WeightFormat.Q4_K] = Coded<NibbleCodes, SixBitScaleMinimums>(),
             [WeightFormat.Q5_K] = Coded<ByteCodes, SixBitScaleMinimums>(),
             [WeightFormat.Q6_K] = Coded<ByteCodes, ByteHalfScales>(),
-            [WeightFormat.IQ4_NL] = Coded<TableNibbleCodes, HalfScales>(),
+            [WeightFormat.IQ4_NL] = Coded<TableNibbleCodes<NonLinear4Words>, HalfScales>(),
+            [WeightFormat.IQ4_XS] = Coded<TableNibbleCodes<NonLinear4Words>, SingleScales>(),
+            [WeightFormat.MXFP4] = Coded<TableNibbleCodes<Float4Words>, SingleScales>(),
+            [WeightFormat.NVFP4] = Coded<TableNibbleCodes<Float4Words>, HalfPairScales>(),
+            [WeightFormat.IQ3_S] = Coded<TableNibbleCodes<OddWords>, SingleScales>(),
+            [WeightFormat.IQ3_XXS] = Coded<TableNibbleCodes<ThreeBitsWords>, SingleScales>(),
+            [WeightFormat.IQ2_S] = Coded<TableNibbleCodes<TwoBitsWords>, EighthByteHalfScales>(),
+            [WeightFormat.IQ2_XS] = Coded<TableNibbleCodes<TwoBitsWords>, EighthByteHalfScales>(),
+            [WeightFormat.IQ2_XXS] = Coded<TableNibbleCodes<TwoBitsWords>, SingleScales>(),
+            [WeightFormat.IQ1_S] = Coded<TableNibbleCodes<ShiftedWords>, SingleScales>(),
+            [WeightFormat.IQ1_M] = Coded<TableNibbleCodes<ShiftedWords>, EighthByteHalfScales>(),
+            [WeightFormat.TQ1_0] = Coded<ByteCodes, HalfScales>(),
+            [WeightFormat.TQ2_0] = Coded<ByteCodes, HalfScales>(),
+            [WeightFormat.Q1_0] = Coded<ByteCodes, HalfScales>(),
+            [WeightFormat.Q2_0] = Coded<ByteCodes, HalfScales>(),
+            [WeightFormat.Q8_K] = Coded<ByteCodes, SingleScales>(),
+            [WeightFormat.INT4_F16] = Coded<ByteCodes, SingleScales>(),
+            [WeightFormat.INT4_BF16] = Coded<ByteCodes, SingleScales>(),
+            [WeightFormat.INT8] = Coded<ByteCodes, SingleScales>(),
+            [WeightFormat.FP8] = Floats<Float32Layout>(),
         };
     }
 

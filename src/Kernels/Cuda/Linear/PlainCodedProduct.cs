@@ -20,7 +20,7 @@ internal static class PlainCodedProduct
     public const int GroupSize = 128;
 
     [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
-    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, HalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), Uses = "dp4a", GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), Uses = "dp4a", GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
@@ -28,6 +28,16 @@ internal static class PlainCodedProduct
     [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), Uses = "dp4a", GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, SingleScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<Float4Words>, SingleScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<Float4Words>, HalfPairScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<OddWords>, SingleScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ThreeBitsWords>, SingleScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<TwoBitsWords>, SingleScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<TwoBitsWords>, EighthByteHalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ShiftedWords>, SingleScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ShiftedWords>, EighthByteHalfScales>), Uses = "dp4a", GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SingleScales>), Uses = "dp4a", GroupSize = GroupSize)]
     internal static void Kernel<T>(
         ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<ProductSegment> segments, ProductShape shape)

@@ -34,7 +34,7 @@ internal static class PlainProduct
     [DeviceKernel(typeof(Float16Layout), GroupSize = GroupSize)]
     [DeviceKernel(typeof(BFloat16Layout), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), GroupSize = GroupSize)]
-    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, HalfScales>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), GroupSize = GroupSize)]
@@ -42,6 +42,16 @@ internal static class PlainProduct
     [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<Float4Words>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<Float4Words>, HalfPairScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<OddWords>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ThreeBitsWords>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<TwoBitsWords>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<TwoBitsWords>, EighthByteHalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ShiftedWords>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ShiftedWords>, EighthByteHalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SingleScales>), GroupSize = GroupSize)]
     internal static void Kernel<T>(
         ArrayView<float> x, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<BlockVisit> visits, ArrayView<ProductSegment> segments, ProductShape shape)

@@ -1,3 +1,4 @@
+using ILGPU;
 using TpServe.Kernels.Cuda.Intrinsics;
 
 namespace TpServe.Kernels.Cuda.Linear;
@@ -144,6 +145,90 @@ internal readonly struct ByteHalfScales : IScales
     /// <inheritdoc/>
     public static float Scale(uint factors, uint integers, int output, int half) =>
         DeviceMath.Multiply(HalfFloats.FromHalf(factors), DeviceBits.SignedByte(factors, 2 + half));
+
+    /// <inheritdoc/>
+    public static float Minimum(uint factors, uint integers, int output, int half) => 0f;
+}
+
+/// <summary>IQ2_XS, IQ2_S, IQ1_M: an eighth of binary16 d of an output, and the signed bytes that scale its halves, in one word.</summary>
+internal readonly struct EighthByteHalfScales : IScales
+{
+    /// <inheritdoc/>
+    public static ScaleKind Kind => ScaleKind.BytePair;
+
+    /// <inheritdoc/>
+    public static int Words => 16;
+
+    /// <inheritdoc/>
+    public static bool HasHalves => true;
+
+    /// <inheritdoc/>
+    public static bool HasMinimum => false;
+
+    /// <inheritdoc/>
+    public static bool HasIntegers => false;
+
+    /// <inheritdoc/>
+    public static int WordOutputs => 1;
+
+    /// <inheritdoc/>
+    public static float Scale(uint factors, uint integers, int output, int half) => ByteHalfScales.Scale(factors, integers, output, half) * 0.125f;
+
+    /// <inheritdoc/>
+    public static float Minimum(uint factors, uint integers, int output, int half) => 0f;
+}
+
+/// <summary>NVFP4: the scales of an output's halves as binary16, in one word.</summary>
+internal readonly struct HalfPairScales : IScales
+{
+    /// <inheritdoc/>
+    public static ScaleKind Kind => ScaleKind.HalfPair;
+
+    /// <inheritdoc/>
+    public static int Words => 16;
+
+    /// <inheritdoc/>
+    public static bool HasHalves => true;
+
+    /// <inheritdoc/>
+    public static bool HasMinimum => false;
+
+    /// <inheritdoc/>
+    public static bool HasIntegers => false;
+
+    /// <inheritdoc/>
+    public static int WordOutputs => 1;
+
+    /// <inheritdoc/>
+    public static float Scale(uint factors, uint integers, int output, int half) => HalfFloats.FromHalf(factors >> (16 * half));
+
+    /// <inheritdoc/>
+    public static float Minimum(uint factors, uint integers, int output, int half) => 0f;
+}
+
+/// <summary>A binary32 scale an output: what the packer has made of factors of several parts.</summary>
+internal readonly struct SingleScales : IScales
+{
+    /// <inheritdoc/>
+    public static ScaleKind Kind => ScaleKind.Single;
+
+    /// <inheritdoc/>
+    public static int Words => 16;
+
+    /// <inheritdoc/>
+    public static bool HasHalves => false;
+
+    /// <inheritdoc/>
+    public static bool HasMinimum => false;
+
+    /// <inheritdoc/>
+    public static bool HasIntegers => false;
+
+    /// <inheritdoc/>
+    public static int WordOutputs => 1;
+
+    /// <inheritdoc/>
+    public static float Scale(uint factors, uint integers, int output, int half) => Interop.IntAsFloat(factors);
 
     /// <inheritdoc/>
     public static float Minimum(uint factors, uint integers, int output, int half) => 0f;

@@ -30,7 +30,7 @@ internal static class TableRows
     [DeviceKernel(typeof(Float16Layout), GroupSize = GroupSize)]
     [DeviceKernel(typeof(BFloat16Layout), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), GroupSize = GroupSize)]
-    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, HalfScales>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), GroupSize = GroupSize)]
@@ -38,6 +38,16 @@ internal static class TableRows
     [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), GroupSize = GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<Float4Words>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<Float4Words>, HalfPairScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<OddWords>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ThreeBitsWords>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<TwoBitsWords>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<TwoBitsWords>, EighthByteHalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ShiftedWords>, SingleScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ShiftedWords>, EighthByteHalfScales>), GroupSize = GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SingleScales>), GroupSize = GroupSize)]
     internal static void Kernel<T>(ArrayView<int> tokens, ArrayView<uint> table, ArrayView<float> y, ArrayView<BlockVisit> visits, TableShape shape)
         where T : struct, IWeightLayout
     {

@@ -21,7 +21,7 @@ internal static class TiledCodedProduct
     private const int ChunkWords = 4;
 
     [DeviceKernel(typeof(CodedLayout<OffsetNibbleCodes, HalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
-    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes, HalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, HalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, HalfScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     [DeviceKernel(typeof(CodedLayout<NibbleCodes, SixBitScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, HalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
@@ -29,6 +29,16 @@ internal static class TiledCodedProduct
     [DeviceKernel(typeof(CodedLayout<ByteCodes, SixBitScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, ByteHalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     [DeviceKernel(typeof(CodedLayout<ByteCodes, NibbleHalfScaleMinimums>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<NonLinear4Words>, SingleScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<Float4Words>, SingleScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<Float4Words>, HalfPairScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<OddWords>, SingleScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ThreeBitsWords>, SingleScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<TwoBitsWords>, SingleScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<TwoBitsWords>, EighthByteHalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ShiftedWords>, SingleScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<TableNibbleCodes<ShiftedWords>, EighthByteHalfScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
+    [DeviceKernel(typeof(CodedLayout<ByteCodes, SingleScales>), Uses = "mma.sync", GroupSize = TiledSums.GroupSize)]
     internal static void Kernel<T>(
         ArrayView<uint> packed, ArrayView<uint> w0, ArrayView<uint> w1, ArrayView<uint> w2, ArrayView<float> y,
         ArrayView<ProductSegment> segments, ArrayView<float> stacks, int levels, ProductShape shape)

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using TpServe.Kernels.Cpu.Packing;
+using TpServe.Kernels.Reference;
 
 namespace TpServe.Kernels.Cuda.Linear;
 
@@ -13,7 +14,7 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
 {
     private const int BlocksPerItem = 64;
 
-    private readonly int _bias = PanelFormat.Of(rows.Format).Bias;
+    private readonly PanelFormat _panel = PanelFormat.Of(rows.Format);
 
     /// <summary>Bytes of a block of 16 outputs and 32 inputs.</summary>
     public int BlockBytes => layout.BlockWords * sizeof(uint);
@@ -59,6 +60,9 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
         int column = plan.FileColumns[block], inputs = plan.Visits[block].Count;
         switch (layout.Codes)
         {
+            case CodeKind.Float32 when rows.Format != WeightFormat.F32:
+                Decoded(row, column, inputs, output, (float*)target);
+                break;
             case CodeKind.Float32:
                 ReadOnlySpan<uint> words = MemoryMarshal.Cast<byte, uint>(row).Slice(column, inputs);
                 for (int k = 0; k < words.Length; k++)
@@ -76,6 +80,17 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
         }
     }
 
+    // Inputs of a leaf may begin inside a block of the file and end in the next.
+    private void Decoded(ReadOnlySpan<byte> row, int column, int inputs, int output, float* target)
+    {
+        int size = _panel.FileBlockValues;
+        Span<float> values = stackalloc float[64];
+        int first = column / size, blocks = ((column + inputs - 1) / size) + 1 - first;
+        Dequantize.Row(rows.Format, row.Slice(first * _panel.FileBlockBytes, blocks * _panel.FileBlockBytes), values[..(blocks * size)]);
+        for (int k = 0; k < inputs; k++)
+            target[(k * CudaPackedWeight.TileOutputs) + output] = values[column - (first * size) + k];
+    }
+
     // Two neighbouring inputs of a row are a word of the file and of a tile.
     private static void Halves(ReadOnlySpan<ushort> values, int output, uint* target)
     {
@@ -90,13 +105,14 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
     private void Coded(ref GgmlBlock source, int output, uint* target)
     {
         int lane = (output & 7) * 4, upper = output >> 3;
+        int bias = _panel.Scales is ScaleLayout.Zero or ScaleLayout.BFloatZero ? source.Min0 : _panel.Bias;
         for (int quad = 0; quad < 8; quad++)
         {
             uint four = Unsafe.ReadUnaligned<uint>(ref source.Codes[4 * quad]);
             if (layout.Codes == CodeKind.Nibbles)
                 target[((lane + (quad & 3)) * 2) + upper] |= four << (quad >> 2 << 2);
             else
-                target[((lane + (quad & 3)) * 4) + ((quad >> 2) * 2) + upper] = Minus(four, _bias);
+                target[((lane + (quad & 3)) * 4) + ((quad >> 2) * 2) + upper] = Minus(four, bias);
         }
     }
 
@@ -121,6 +137,12 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
             case ScaleKind.BytePair:
                 target[output] = source.D | ((uint)(byte)source.Scale0 << 16) | ((uint)(byte)source.Scale1 << 24);
                 break;
+            case ScaleKind.HalfPair:
+                target[output] = HalfBits(source.Scale0) | (HalfBits(source.Scale1) << 16);
+                break;
+            case ScaleKind.Single:
+                target[output] = BitConverter.SingleToUInt32Bits(Scale(ref source));
+                break;
             case ScaleKind.NibblePairMinimum:
                 target[output] = source.D | ((uint)source.DMin << 16);
                 target[16 + (output >> 1)] |= (uint)(source.Scale0 | (source.Min0 << 4) | (source.Scale1 << 8) | (source.Min1 << 12)) << ((output & 1) * 16);
@@ -129,4 +151,17 @@ internal sealed unsafe class WeightPacker(WeightRows rows, LinearPlan plan, Devi
                 break;
         }
     }
+
+    /// <summary>The one scale of a block; every product is exact.</summary>
+    private float Scale(ref GgmlBlock source) => _panel.Scales switch
+    {
+        ScaleLayout.Exponent => MathF.ScaleB(1f, source.Scale0 - 128),
+        ScaleLayout.Single => BitConverter.UInt32BitsToSingle(source.Single),
+        ScaleLayout.Zero => (float)BitConverter.UInt16BitsToHalf(source.D),
+        ScaleLayout.BFloatZero => FloatValues.FromBFloat16(source.D),
+        _ => (float)BitConverter.UInt16BitsToHalf(source.D) * source.Scale0 * _panel.Factor,
+    };
+
+    /// <summary>Half of an E4M3 as binary16, which holds every one exactly.</summary>
+    private static uint HalfBits(int float8) => BitConverter.HalfToUInt16Bits((Half)(FloatValues.E4M3((byte)float8) * 0.5f));
 }

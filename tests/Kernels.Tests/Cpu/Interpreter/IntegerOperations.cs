@@ -149,6 +149,13 @@ internal static unsafe class IntegerOperations
             (Vector128.Load((T*)(o->First + i)) - Vector128.Load((T*)(o->Source + i))).Store((T*)(o->Result + i));
     }
 
+    public static void Largest<T>(VectorOperands* o)
+        where T : unmanaged
+    {
+        for (int i = 0; i < o->Width; i += LaneBytes)
+            Vector128.Max(Vector128.Load((T*)(o->First + i)), Vector128.Load((T*)(o->Source + i))).Store((T*)(o->Result + i));
+    }
+
     public static void MultiplyLow<T>(VectorOperands* o)
         where T : unmanaged, IBinaryInteger<T>
     {

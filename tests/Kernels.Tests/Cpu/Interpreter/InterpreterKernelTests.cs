@@ -15,7 +15,7 @@ public sealed class InterpreterKernelTests
     private CpuThreads _threads = null!;
 
     private static IEnumerable<TestCaseData> FormatsAndPaths =>
-        from path in Paths from format in Enum.GetValues<WeightFormat>() select new TestCaseData(path, format);
+        from path in Paths from format in LinearWeights.Layouts select new TestCaseData(path, format);
 
     [OneTimeSetUp]
     public void StartThreads() => _threads = new CpuThreads(1);
@@ -45,7 +45,7 @@ public sealed class InterpreterKernelTests
         InstructionFamily family = InstructionFamily.Of(path)!;
         if (family.IsWide && family.HasVnni)
             family = family with { HasBFloat16 = hasBFloat16 };
-        (ActivationKind kind, ActivationKind plainKind) = (exact || panel.Codes is CodeLayout.Float32 or CodeLayout.Float16) ? (ActivationKind.Float32, ActivationKind.Float32)
+        (ActivationKind kind, ActivationKind plainKind) = (exact || panel.Codes is CodeLayout.Float32 or CodeLayout.Float16 or CodeLayout.Float8) ? (ActivationKind.Float32, ActivationKind.Float32)
             : panel.Codes == CodeLayout.BFloat16 ? (family.HasBFloat16 ? ActivationKind.BFloat16 : ActivationKind.RoundedFloat32, ActivationKind.BFloat16)
             : (ActivationKind.Int8, ActivationKind.Int8);
         KernelCode code = KernelCode.Emit(family, panel, kind);

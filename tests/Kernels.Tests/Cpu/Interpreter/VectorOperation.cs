@@ -97,6 +97,7 @@ internal readonly unsafe struct VectorOperation(delegate*<VectorOperands*, void>
         Mnemonic.Vpsubb => Two(&Subtract<byte>, 1),
         Mnemonic.Vpsubw => Two(&Subtract<ushort>, 2),
         Mnemonic.Vpsubd => Two(&Subtract<uint>, 4),
+        Mnemonic.Vpmaxsd => Two(&Largest<int>, 4),
         Mnemonic.Vpmulld => Two(&MultiplyLow<uint>, 4),
         Mnemonic.Vpmullw => Two(&MultiplyLow<ushort>, 2),
         Mnemonic.Vpmaddubsw => Two(&MultiplyAddBytes, 2),
