@@ -5,9 +5,9 @@ using TpServe.Kernels.Reference;
 namespace TpServe.Model.Weights;
 
 /// <summary>Rows [firstRow, firstRow + rows) of one matrix of a checkpoint, in plain order whatever order the file has.</summary>
-internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int firstRow, int rows, int headDim) : WeightRows
+internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int firstRow, int rows, int headDim) : WeightRows
 {
-    private readonly int _rowBytes = checked((int)FormatOf(tensor).RowBytes(tensor.Shape[1]));
+    private readonly int _rowBytes = checked((int)FormatOf(tensor).RowBytes(tensor.Shape[^1]));
 
     /// <inheritdoc/>
     public override WeightFormat Format => FormatOf(tensor);
@@ -16,10 +16,16 @@ internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
     public override int Outputs => rows;
 
     /// <inheritdoc/>
-    public override int FileColumns => tensor.Shape[1];
+    public override int FileColumns => tensor.Shape[^1];
+
+    /// <summary>Rows of the tensor: all outputs, but where zeros follow them.</summary>
+    public virtual int Rows => rows;
+
+    /// <summary>Equal where rows of the same numbers are the same: the tensor's name, or more where it holds several matrices.</summary>
+    public virtual string Source => tensor.Name;
 
     /// <summary>The first of them in the whole matrix.</summary>
-    public int FirstRow => firstRow;
+    public virtual int FirstRow => firstRow;
 
     /// <summary>The tensor they are rows of.</summary>
     public TensorInfo Tensor => tensor;
@@ -28,9 +34,11 @@ internal sealed class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
     public override ReadOnlySpan<byte> Row(int output)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)output, (uint)rows, nameof(output));
-        int row = FileRow(tensor.RowOrder, firstRow + output, headDim);
-        return checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
+        return FileBytes(FileRow(tensor.RowOrder, firstRow + output, headDim));
     }
+
+    /// <summary>A row as the file has it.</summary>
+    protected ReadOnlySpan<byte> FileBytes(int row) => checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
 
     /// <summary>What the kernels call a tensor's storage type: the numbers of both are GGML's.</summary>
     public static WeightFormat FormatOf(TensorInfo tensor) => (WeightFormat)tensor.Type;
@@ -73,9 +81,8 @@ internal sealed class ConcatenatedRows : WeightRows
     /// <inheritdoc/>
     public override ReadOnlySpan<byte> Row(int output)
     {
-        int part = 0;
-        while (output >= _ends[part])
-            part++;
+        int part = Array.BinarySearch(_ends, output + 1);
+        part = part < 0 ? ~part : part;
         return _parts[part].Row(part == 0 ? output : output - _ends[part - 1]);
     }
 }
@@ -83,6 +90,17 @@ internal sealed class ConcatenatedRows : WeightRows
 /// <summary>Reads norms and biases, which files store as plain floating-point numbers, as float32.</summary>
 internal static class VectorReader
 {
+    /// <summary>All numbers of a tensor of any shape, in the file's order.</summary>
+    /// <exception cref="ModelLoadException">The file stores it quantised.</exception>
+    public static float[] Read(ModelCheckpoint checkpoint, TensorInfo tensor)
+    {
+        if (tensor.Type.BlockElements() != 1)
+            throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': expected numbers of F32, F16 or BF16, found {tensor.Type}.");
+        float[] values = new float[tensor.ByteCount / tensor.Type.BlockBytes()];
+        Dequantize.Row(TensorRows.FormatOf(tensor), checkpoint.Bytes(tensor), values);
+        return values;
+    }
+
     /// <summary>Elements [first, first + count) in plain order.</summary>
     /// <exception cref="ModelLoadException">The file stores the vector quantised.</exception>
     public static float[] Read(ModelCheckpoint checkpoint, TensorInfo tensor, int first, int count, int headDim)

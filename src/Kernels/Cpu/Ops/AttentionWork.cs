@@ -25,6 +25,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private readonly int _window;
     private readonly float _scale;
     private readonly float _softcap;
+    private readonly Tensor? _sinks;
 
     public AttentionWork(
         AttentionPlan plan, OuterProducts products, AttentionScratch layout, HostBuffer scratch, Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y)
@@ -41,6 +42,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         _window = shape.Window;
         _scale = shape.Scale;
         _softcap = shape.Softcap;
+        _sinks = shape.Sinks;
     }
 
     public void Execute(int first, int end, int thread)
@@ -223,6 +225,14 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         new Span<float>(scratch + _layout.Max, pairs).Fill(float.NegativeInfinity);
         new Span<float>(scratch + _layout.Sums, pairs * dim).Clear();
         new Span<float>(scratch + _layout.WeightSums, pairs * L).Clear();
+        if (_sinks is not { } sinks)
+            return;
+        for (int pair = 0; pair < pairs; pair++)
+        {
+            // As if a position before the first had this score, and so the weight 1, and a value of zeros.
+            scratch[_layout.Max + pair] = sinks.HostRow<float>(0)[group.First + (pair % group.Heads)];
+            scratch[_layout.WeightSums + (pair * L)] = 1f;
+        }
     }
 
     private void StoreOutputs(RowTile tile, HeadGroup group, float* scratch)
