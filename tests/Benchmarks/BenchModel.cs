@@ -18,6 +18,8 @@ internal sealed record BenchModel(string Name, RandomLlama.Shape Shape, TensorTy
         new("llama-1b q4_k", RandomLlama.Shape.Llama1B, TensorType.Q4_K),
         new("llama-1b bf16", RandomLlama.Shape.Llama1B, TensorType.BF16),
         new("llama-3b q4_0", RandomLlama.Shape.Llama3B, TensorType.Q4_0),
+        new("qwen3-moe q4_0", RandomLlama.Shape.QwenMoe, TensorType.Q4_0),
+        new("qwen3-moe q4_k", RandomLlama.Shape.QwenMoe, TensorType.Q4_K),
     ];
 
     /// <summary>The shape of a word: smollm2, 1b, 3b.</summary>
