@@ -247,8 +247,9 @@ internal sealed unsafe class CpuExperts(CpuThreads threads) : IDisposable
             for (int i = 0; i < all.Length; i++)
             {
                 int own = Math.Min(leaves, all[i].Down.Leaves.Count - firstLeaf);
+                byte* following = i + 1 < all.Length ? all[i + 1].Down.PanelAt(FirstPanel(all[i + 1], firstUnit)) : null;
                 for (int unit = 0; unit < units && own > 0; unit++)
-                    AddExpert(all[i], firstUnit + unit, firstLeaf, own, sums + ((long)unit * _rows * _runLeaves * Block), thread);
+                    AddExpert(all[i], firstUnit + unit, firstLeaf, own, unit + 1 == units ? following : null, sums + ((long)unit * _rows * _runLeaves * Block), thread);
             }
             depth = Merge(sums, stacks, places, firstLeaf, leaves, depth);
         }
@@ -263,15 +264,16 @@ internal sealed unsafe class CpuExperts(CpuThreads threads) : IDisposable
                 }
     }
 
-    /// <summary>Adds the weighted products of one expert's leaves to the sums of its rows.</summary>
-    private void AddExpert(in ExpertGroup group, int unit, int firstLeaf, int leaves, float* sums, int thread)
+    private int FirstPanel(in ExpertGroup group, int unit) => ((group.Expert * ExpertStack.Stride(_pieces.Columns)) + (unit * Block)) / group.Down.Panel.PanelOutputs;
+
+    /// <summary>Adds the weighted products of one expert's leaves to the sums of its rows; meanwhile the panel after it comes, where that is another expert's <paramref name="following"/>.</summary>
+    private void AddExpert(in ExpertGroup group, int unit, int firstLeaf, int leaves, byte* following, float* sums, int thread)
     {
         CpuPackedWeight part = group.Down;
-        int outputs = part.Panel.PanelOutputs, firstPanel = ((group.Expert * ExpertStack.Stride(_pieces.Columns)) + (unit * Block)) / outputs;
-        int firstVisit = part.Plan.FirstVisits[firstLeaf];
+        int outputs = part.Panel.PanelOutputs, firstPanel = FirstPanel(group, unit), firstVisit = part.Plan.FirstVisits[firstLeaf], last = (Block / outputs) - 1;
         for (int i = 0; i < Block / outputs; i++)
         {
-            byte* next = firstPanel + i + 1 < part.Panels ? part.PanelAt(firstPanel + i + 1) : null;
+            byte* next = i == last && following is not null ? following : firstPanel + i + 1 < part.Panels ? part.PanelAt(firstPanel + i + 1) : null;
             PanelCall call = PanelRun.New(part, firstPanel + i, next, group.DownTiles.Count, _scratch, thread);
             call.Leaves += firstLeaf;
             call.LeafCount = call.Pieces = leaves;
