@@ -245,9 +245,9 @@ public sealed class HubConfigTests
     [Test]
     public void Open_UnknownArchitectureWhateverItsFiles_KeepsItsName()
     {
-        _folder.Config("gpt_oss", "\"quantization_config\": { \"quant_method\": \"mxfp4\" }").Delete("tokenizer.json").Delete("model.safetensors");
+        _folder.Config("deepseek_v9", "\"quantization_config\": { \"quant_method\": \"mxfp4\" }").Delete("tokenizer.json").Delete("model.safetensors");
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(_folder.Path);
-        Assert.That(checkpoint.Config.Architecture, Is.EqualTo("gpt_oss"));
+        Assert.That(checkpoint.Config.Architecture, Is.EqualTo("deepseek_v9"));
     }
 
     private ModelConfig Read(string modelType, string more = "")
