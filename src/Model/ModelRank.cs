@@ -14,7 +14,7 @@ namespace TpServe.Model;
 /// 2. The forward pass is enqueued: hidden states of every row.
 /// 3. Rows whose choice follows from each rank's best tokens send those to rank 0.
 /// 4. Rows that top-p alone filters send those and the mass of all; few of them need more, which follows when the choices are known.
-/// 5. Rows that need whole logits send them in batches of <see cref="RowsAtATime"/>, so that a long prompt's logprobs need no memory of its length.
+/// 5. Rows that need whole logits, as all do whose tokens are restricted apart, send them in batches of <see cref="RowsAtATime"/>, so that a long prompt's logprobs need no memory of its length.
 /// 6. Rows whose hidden states are pooled come to rank 0, which has them whole: no head is run for them, nothing is exchanged.
 /// 7. Rank 0 chooses, on its device where that has a sampler, else on the host; everyone gets the choices.
 /// A step of which the device draws every row is recorded where the device records: between the upload and the ids nothing waits for the host.
@@ -97,6 +97,8 @@ public sealed class ModelRank
         Trace?.Begin("upload");
         Span<int> chosen = _output.Reset(batch.Samples.Count);
         _logits.Make(batch.Samples);
+        for (int i = 0; i < _logits.KnownSamples.Count; i++)
+            chosen[_logits.KnownSamples[i]] = batch.Samples[_logits.KnownSamples[i]].Only!.Value;
 
         foreach ((int source, int destination) in batch.Copies)
             _cache.CopyBlock(source, destination, _ops);
@@ -285,6 +287,12 @@ public sealed class ModelRank
             _ops.Release(mark);
             if (!_exchange.Samples)
                 continue;
+            if (first == 0 && batch.AwaitMasks is { } await)
+            {
+                Trace?.Begin("masks");
+                await();
+                Trace?.Begin("head");
+            }
             for (int i = 0; i < m; i++)
             {
                 ReadOnlySpan<float> logits = _values.AsSpan(i * vocab, vocab);

@@ -54,6 +54,9 @@ public sealed class StepBatch(int blockTokens)
     /// <summary>Rows whose hidden states are pooled; those of one sequence follow each other in ascending position.</summary>
     public List<PooledRow> Pooled { get; } = [];
 
+    /// <summary>Fills in the masks that follow, waiting for them: called once by the rank that samples, when the rows are computed. Null = none follows.</summary>
+    public Action? AwaitMasks { get; set; }
+
     /// <summary>Empties the batch for the step of the given number.</summary>
     public void Clear(long step)
     {
@@ -66,6 +69,7 @@ public sealed class StepBatch(int blockTokens)
         Samples.Clear();
         PromptLogprobs.Clear();
         Pooled.Clear();
+        AwaitMasks = null;
         MostBlocks = 0;
         HighestPosition = -1;
     }

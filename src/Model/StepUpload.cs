@@ -21,7 +21,7 @@ internal sealed class StepUpload(ModelConfig config, ModelLimits limits, KvCache
     /// <summary>Uploads a batch as it is. Wanted rows: of the samples that the device draws, that the host chooses by candidates, by nuclei, by whole rows, of the prompts, of what is pooled.</summary>
     public UploadedStep Exact(StepBatch batch, LogitsPlan plan)
     {
-        StepLayout layout = new(batch.Rows, batch.Samples.Count + batch.PromptLogprobs.Count + batch.Pooled.Count, batch.Sequences, batch.MostBlocks, plan.DrawnSamples.Count);
+        StepLayout layout = new(batch.Rows, batch.Samples.Count - plan.KnownSamples.Count + batch.PromptLogprobs.Count + batch.Pooled.Count, batch.Sequences, batch.MostBlocks, plan.DrawnSamples.Count);
         Span<int> words = Lay(batch, plan, layout, out int edits);
         Span<int> rows = words.Slice(layout.Wanted, layout.WantedRows);
         int at = 0;

@@ -127,11 +127,18 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         return _thread.RunAsync(() => Load(request, membership, progress));
     }
 
-    /// <summary>A fresh step loop over what is loaded, made when its first step comes. Null is the result of a step that this rank is not to answer.</summary>
-    public Func<StepPlan, Task<StepResult?>> OpenLoop()
+    /// <summary>A fresh step loop over what is loaded, made when its first step comes, and where what follows its steps is put.</summary>
+    public OpenedLoop OpenLoop()
     {
         StepLoop? loop = null;
-        return plan => _thread.RunAsync(() =>
+        MaskInbox masks = new(() => TimeSpan.FromMilliseconds(_ready!.CollectiveTimeoutMs));
+        Membership? membership;
+        lock (_gate)
+            membership = _membership;
+        membership?.OnRevoked(masks.Close);
+        return new OpenedLoop(Run, masks);
+
+        Task<StepResult?> Run(StepPlan plan) => _thread.RunAsync(() =>
         {
             if (_ready is not { } ready)
                 throw new PlanMismatchException("no shard is loaded.");
@@ -139,7 +146,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             {
                 _processor ??= new ProcessorTimes();
                 _processor.Begin();
-                loop = new StepLoop(_loaded!, ready.Epoch, ready.BlockTokens, _processor);
+                loop = new StepLoop(_loaded!, ready.Epoch, ready.BlockTokens, _processor, masks);
             }
             return loop.Run(plan);
         });
@@ -411,3 +418,8 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         _loaded = null;
     }
 }
+
+/// <summary>The steps of one Run call.</summary>
+/// <param name="Run">Takes the next one; null is the result of a step that this rank is not to answer.</param>
+/// <param name="Masks">What rows of steps may sample where that follows them.</param>
+internal sealed record OpenedLoop(Func<StepPlan, Task<StepResult?>> Run, MaskInbox Masks);

@@ -60,6 +60,9 @@ internal sealed class SequenceState
 
     public SamplingSettings Sampling { get; }
 
+    /// <summary>What the row of the present step may choose, where that follows.</summary>
+    public FollowingMask Mask { get; } = new();
+
     /// <summary>Likeliest tokens to report with a sampled one; −1 = none, not even its own.</summary>
     public int TopLogprobs { get; }
 

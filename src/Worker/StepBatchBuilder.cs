@@ -13,7 +13,8 @@ namespace TpServe.Worker;
 /// <param name="epoch">Life of the group.</param>
 /// <param name="blockTokens">Tokens of a KV block.</param>
 /// <param name="draft">Guesses ahead; null = there is no draft model.</param>
-internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses? draft = null)
+/// <param name="masks">Where what follows a step arrives; null = nothing does.</param>
+internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses? draft = null, MaskInbox? masks = null)
 {
     private readonly Dictionary<ulong, SequenceState> _sequences = [];
     private readonly List<(SequenceStep Step, SequenceState Sequence)> _steps = [];
@@ -43,8 +44,13 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
         _batch.Clear(plan.Step);
         foreach (BlockCopy copy in plan.Copies)
             _batch.Copies.Add((copy.Source, copy.Destination));
+        bool follows = false;
         foreach ((SequenceStep step, SequenceState sequence) in _steps)
+        {
             Lay(step, sequence);
+            follows |= step.AllowedFollows;
+        }
+        _batch.AwaitMasks = follows ? AwaitMasks : null;
         return _batch;
     }
 
@@ -122,6 +128,8 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
             throw new PlanMismatchException($"sequence {step.SequenceId} {reason}");
         if (step.Forced && (step.DraftIds.Count == 0 || step.DraftTokens > 0))
             throw new PlanMismatchException($"sequence {step.SequenceId} is forced to {step.DraftIds.Count} tokens, and {step.DraftTokens} are to be guessed.");
+        if (step.AllowedFollows && (!step.Sample || step.Allowed.Length > 0 || step.DraftIds.Count + step.DraftTokens > 0 || masks is null))
+            throw new PlanMismatchException($"sequence {step.SequenceId} is to be told which tokens it may choose, and {(step.Sample ? "knows or guesses" : "chooses none")}.");
         if (step.Allowed.Length > 0 && (!step.Sample || (!step.Forced && step.DraftIds.Count + step.DraftTokens > 0)))
             throw new PlanMismatchException($"sequence {step.SequenceId} is told which tokens it may choose, and {(step.Sample ? "guesses" : "chooses none")}.");
         if (step.Sample && sequence.Pooled is not null)
@@ -148,18 +156,24 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
             return;
         for (int guess = 0; guess <= guesses; guess++)
         {
+            bool forced = step.Forced && guess < guesses;
             _batch.Samples.Add(new SampleRow(first + step.Tokens - 1 + guess, sequence.Sampling, sequence.TokensUpTo(end + guess), sequence.PromptTokens, sequence.TopLogprobs)
             {
-                Allowed = step.Forced && guess < guesses ? Only(tokens.Span[end + guess]) : step.Allowed.Memory,
+                Only = forced ? tokens.Span[end + guess] : null,
+                Allowed = forced ? default : step.Allowed.Memory,
+                Follows = step.AllowedFollows ? sequence.Mask : null,
             });
         }
     }
 
-    private static byte[] Only(int token)
+    /// <summary>Gives the sequences of the step laid last what they may choose.</summary>
+    private void AwaitMasks()
     {
-        byte[] allowed = new byte[(token / 8) + 1];
-        allowed[^1] = (byte)(1 << (token & 7));
-        return allowed;
+        foreach ((SequenceStep step, SequenceState sequence) in _steps)
+            sequence.Mask.Bits = default; // one that has ended meanwhile is told nothing
+        foreach (TokenMask mask in masks!.Take(epoch, _step).Masks)
+            if (_sequences.TryGetValue(mask.SequenceId, out SequenceState? sequence))
+                sequence.Mask.Bits = mask.Allowed.Memory;
     }
 
     /// <summary>A row speaks of the token after it: each token's entry is the row before it, for the chunk's first token from an earlier step.</summary>

@@ -7,12 +7,12 @@ namespace TpServe.Worker;
 
 /// <summary>One Run call: steps counted from 1, sequences its own.</summary>
 /// <remarks>Threads   the rank's thread, which takes one step after the other; what it waits for in between is told with each.</remarks>
-internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens, ProcessorTimes? processor = null)
+internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens, ProcessorTimes? processor = null, MaskInbox? masks = null)
 {
     /// <summary>What people call each <see cref="CollectivePurpose"/>.</summary>
     private static readonly string[] s_purposes = [.. Enum.GetValues<CollectivePurpose>().Select(purpose => purpose.ToString().ToLowerInvariant())];
 
-    private readonly StepBatchBuilder _builder = new(epoch, blockTokens, shard.DraftPasses);
+    private readonly StepBatchBuilder _builder = new(epoch, blockTokens, shard.DraftPasses, masks);
     private readonly Model.StepTrace _trace = new();
     private string? _toldRecordingFault;
     private TimeSpan _waited = AtRest(shard.Relay);

@@ -118,23 +118,33 @@ internal sealed partial class WorkerService(RankHost rank, GatewayHold hold, Wor
         }
     }
 
-    public override async Task Run(IAsyncStreamReader<StepPlan> requests, IServerStreamWriter<StepResult> responses, ServerCallContext context)
+    public override async Task Run(IAsyncStreamReader<RunRequest> requests, IServerStreamWriter<StepResult> responses, ServerCallContext context)
     {
         // Plans are read here and handed to the rank at once, another task answers in order: the rank never waits for the network between two steps.
         // A call is never left while it is read from, or the server hands the stream to another call with that read still in it: so a fault is an answer, too.
-        Func<StepPlan, Task<StepResult?>> run = rank.OpenLoop();
+        OpenedLoop loop = rank.OpenLoop();
         Channel<Task<StepResult?>> steps = Channel.CreateBounded<Task<StepResult?>>(new BoundedChannelOptions(MostStepsAhead) { SingleReader = true, SingleWriter = true });
         Task answering = AnswerAsync(steps.Reader, responses, context.CancellationToken);
         try
         {
             while (await requests.MoveNext(context.CancellationToken))
-                await steps.Writer.WriteAsync(run(requests.Current), context.CancellationToken);
+            {
+                if (requests.Current.ContentCase == RunRequest.ContentOneofCase.Masks)
+                    loop.Masks.Post(requests.Current.Masks);
+                else
+                    await steps.Writer.WriteAsync(loop.Run(requests.Current.Step ?? new StepPlan()), context.CancellationToken);
+            }
             steps.Writer.Complete();
+            loop.Masks.Close("the gateway has no more to say");
             await answering;
         }
         catch (Exception) when (context.CancellationToken.IsCancellationRequested)
         {
             // The gateway has gone, or has given the stream up; so the answers end too.
+        }
+        finally
+        {
+            loop.Masks.Close("the gateway has gone");
         }
     }
 

@@ -68,6 +68,26 @@ public sealed class OpsAttentionTests : OpsFixture
         Assert.That(Bits(scene.Run(Pools[1], some)), Is.EqualTo(Bits(expected)));
     }
 
+    /// <summary>Rows that see several segments, which few rows have walked by several threads.</summary>
+    [TestCase(16, 0, ElementType.Float16)]
+    [TestCase(16, 700, ElementType.Float16)]
+    [TestCase(4, 0, ElementType.Float32)]
+    [TestCase(16, 0, ElementType.Q8)]
+    public void Attention_SegmentsOfALongPast_AreJoinedAlikeByAnyThreadsAndBatch(int blockTokens, int window, ElementType type)
+    {
+        using AttentionScene scene = new(new(32, 2, 2) { Type = type, BlockTokens = blockTokens, Window = window }, [1100, 520]);
+        List<(int Sequence, int Position)> all = scene.Everything(), some = [.. all.Where(row => row.Position is 0 or 400 or 511 or 512 or 513 or 519 or 1023 or 1024 or 1099)];
+        const int Columns = 4 * 32;
+        float[] whole = scene.Run(Single, all), expected = [.. some.SelectMany(row => whole.AsSpan(all.IndexOf(row) * Columns, Columns).ToArray())];
+        Assert.That(Numbers.Nmse(whole, scene.RunOracle()), Is.LessThan(Bound));
+        foreach (CpuThreads threads in Pools)
+        {
+            Assert.That(Bits(scene.Run(threads, some)), Is.EqualTo(Bits(expected)), $"{threads.Count} threads");
+            for (int i = 0; i < some.Count; i++)
+                Assert.That(Bits(scene.Run(threads, [some[i]])), Is.EqualTo(Bits(expected[(i * Columns)..((i + 1) * Columns)])), $"row {some[i]} alone on {threads.Count} threads");
+        }
+    }
+
     [Test]
     public void Attention_WhereBlocksLie_ChangesNoBit([Values(ElementType.Float16, ElementType.Q8)] ElementType type)
     {

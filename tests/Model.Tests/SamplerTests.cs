@@ -183,6 +183,9 @@ public sealed class SamplerTests
         Assert.That((plan.NucleusSamples, plan.WholeSamples), Is.EqualTo((new[] { 8 }, new[] { 2, 3, 4, 5, 7, 9 })));
         plan.Make([.. Enumerable.Repeat(Row(new() { Temperature = 1, TopP = 0.9f }), LogitsPlan.MostNuclei + 1)]);
         Assert.That((plan.NucleusSamples.Count, plan.WholeSamples), Is.EqualTo((LogitsPlan.MostNuclei, new[] { LogitsPlan.MostNuclei })), "no more than are kept");
+        SampleRow only = Row(new() { Temperature = 1, PresencePenalty = 1 }) with { Only = 7 };
+        plan.Make([Row(SamplingSettings.Greedy) with { Follows = new FollowingMask() }, only, only with { TopLogprobs = 0 }]);
+        Assert.That((plan.WholeSamples, plan.KnownSamples), Is.EqualTo((new[] { 0, 2 }, new[] { 1 })), "what follows may be anything; what can be no other is not looked at unless it is reported");
         plan = new();
         plan.Make(samples);
         Assert.Multiple(() =>
@@ -249,6 +252,8 @@ public sealed class SamplerTests
             Assert.That(allowed, Does.Contain(chosen));
             if (temperature == 0)
                 Assert.That(chosen, Is.EqualTo(allowed.MaxBy(id => logits[id])), "seed 5");
+            Assert.That(new Sampler().Choose(logits, row with { Allowed = default, Follows = new FollowingMask { Bits = mask } }), Is.EqualTo(chosen));
+            Assert.That(new Sampler().Choose(logits, row with { Allowed = default, Only = allowed[^1] }), Is.EqualTo(allowed[^1]));
         }
     }
 }

@@ -89,7 +89,7 @@ public sealed class MovedShardTests
     /// <summary>A prompt and four tokens after it, with their logprobs and the likeliest others.</summary>
     private static async Task<string> StepsAsync(RankHost[] hosts, long epoch, int guesses)
     {
-        Func<StepPlan, Task<StepResult?>>[] runs = [.. hosts.Select(host => host.OpenLoop())];
+        Func<StepPlan, Task<StepResult?>>[] runs = [.. hosts.Select(host => host.OpenLoop().Run)];
         List<string> results = [];
         for (int step = 1; step <= 5; step++)
         {

@@ -292,7 +292,7 @@ public sealed class RankHostTests
     {
         RankHost[] hosts = [NewHost(), NewHost()];
         await Task.WhenAll(hosts.Select((host, rank) => LoadAsync(host, Request(1, rank, 2))));
-        Func<StepPlan, Task<StepResult?>>[] runs = [.. hosts.Select(host => host.OpenLoop())];
+        Func<StepPlan, Task<StepResult?>>[] runs = [.. hosts.Select(host => host.OpenLoop().Run)];
         List<StepResult?[]> steps = [];
         for (int step = 1; step <= 4; step++)
         {
@@ -369,7 +369,7 @@ public sealed class RankHostTests
     /// <summary>A step loop whose every step is answered.</summary>
     private static Func<StepPlan, Task<StepResult>> Answered(RankHost host)
     {
-        Func<StepPlan, Task<StepResult?>> run = host.OpenLoop();
+        Func<StepPlan, Task<StepResult?>> run = host.OpenLoop().Run;
         return async plan =>
         {
             plan.AllAnswer = true;

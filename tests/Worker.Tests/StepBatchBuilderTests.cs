@@ -101,6 +101,8 @@ public sealed class StepBatchBuilderTests
             new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { new SequenceStep(Rows(1, 0, 3, true, 0)) { Allowed = Google.Protobuf.ByteString.CopyFrom(1), DraftIds = { 4 } } } }, "guesses");
         yield return new TestCaseData(
             new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { new SequenceStep(Rows(1, 0, 3, true, 0)) { Forced = true } } }, "forced to 0 tokens");
+        yield return new TestCaseData(
+            new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3) }, Sequences = { new SequenceStep(Rows(1, 0, 3, false, 0)) { AllowedFollows = true } } }, "is to be told which tokens it may choose, and chooses none");
     }
 
     [TestCaseSource(nameof(Mismatches))]
@@ -119,6 +121,31 @@ public sealed class StepBatchBuilderTests
     }
 
     [Test]
+    public async Task Lay_MasksThatFollow_AreWaitedForAndReachTheirRows()
+    {
+        MaskInbox inbox = new(() => TimeSpan.FromSeconds(30));
+        StepBatchBuilder builder = new(epoch: 7, blockTokens: 4, draft: null, inbox);
+        SequenceStep Follows(ulong id, int tokens) => new(Rows(id, 0, tokens, true, (int)id)) { AllowedFollows = true };
+        StepBatch batch = builder.Lay(new StepPlan { Epoch = 7, Step = 1, NewSequences = { Sequence(1, 3), Sequence(2, 2) }, Sequences = { Follows(1, 3), Follows(2, 2) } });
+        Assert.That(batch.Samples.Select(row => (row.IsMasked, row.AdjustsLogits)), Is.All.EqualTo((true, true)), "the logits come whole, whatever follows");
+        Task waits = Task.Run(batch.AwaitMasks!);
+        inbox.Post(new StepMasks { Epoch = 7, Step = 1, Masks = { new TokenMask { SequenceId = 2, Allowed = Google.Protobuf.ByteString.CopyFrom(6, 1) } } });
+        await waits.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.That(batch.Samples.Select(row => row.Allowed.ToArray()), Is.EqualTo((byte[][])[[], [6, 1]]), "the first has ended meanwhile");
+    }
+
+    [Test]
+    public void AwaitMasks_NoneComesOrAnothersOrTheEpochEnds_SaysWhich()
+    {
+        MaskInbox late = new(() => TimeSpan.FromMilliseconds(1)), other = new(() => TimeSpan.FromSeconds(30)), closed = new(() => TimeSpan.FromSeconds(30));
+        other.Post(new StepMasks { Epoch = 7, Step = 4 });
+        closed.Close("a peer is gone");
+        Assert.That(Assert.Throws<PlanMismatchException>(() => late.Take(7, 5))!.Message, Is.EqualTo("what step 5 may choose has not come within 0.001 s."));
+        Assert.That(Assert.Throws<PlanMismatchException>(() => other.Take(7, 5))!.Message, Does.Contain("step 4 of epoch 7"));
+        Assert.That(Assert.Throws<TpServe.Collectives.RevokedException>(() => closed.Take(7, 5))!.Message, Does.Contain("a peer is gone"));
+    }
+
+    [Test]
     public void Lay_ForcedTokens_LeaveEachRowNoChoiceButTheLast()
     {
         SequenceStep rows = new(Rows(1, 0, 3, true, 0, 1)) { Forced = true, DraftIds = { 9, 3 }, Allowed = Google.Protobuf.ByteString.CopyFrom(6, 1) };
@@ -126,7 +153,7 @@ public sealed class StepBatchBuilderTests
         StepBatchBuilder builder = Builder();
         StepBatch batch = builder.Lay(plan);
         Assert.That(batch.TokenIds.ToArray(), Is.EqualTo(new[] { 100, 101, 102, 9, 3 }));
-        Assert.That(batch.Samples.Select(row => row.Allowed.ToArray()), Is.EqualTo(new[] { new byte[] { 0, 2 }, [8], [6, 1] }));
+        Assert.That(batch.Samples.Select(row => (row.Only, row.Allowed.Length)), Is.EqualTo(new (int?, int)[] { (9, 0), (3, 0), (null, 2) }));
         Assert.That(builder.Conclude(plan, Output(9, 3, 8), reports: true).Sequences.Single().TokenIds, Is.EqualTo(new[] { 9, 3, 8 }));
     }
 

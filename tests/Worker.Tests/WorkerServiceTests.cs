@@ -29,12 +29,12 @@ public sealed class WorkerServiceTests
     }
 
     /// <summary>Has two plans, and then keeps its reader waiting until the gateway closes the stream.</summary>
-    private sealed class TwoPlans : IAsyncStreamReader<StepPlan>
+    private sealed class TwoPlans : IAsyncStreamReader<RunRequest>
     {
         private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private int _read;
 
-        public StepPlan Current => new() { Epoch = 1, Step = _read };
+        public RunRequest Current => new() { Step = new StepPlan { Epoch = 1, Step = _read } };
 
         public void Close() => _closed.TrySetResult();
 

@@ -128,6 +128,8 @@ internal static class Rehearsal
             return Task.CompletedTask;
         }
 
+        public Task SendMasksAsync(StepMasks masks, CancellationToken cancellation) => Task.CompletedTask; // a rehearsal constrains nothing
+
         public Task<StepResult> ReceiveAsync(CancellationToken cancellation) => Task.FromResult(_results.Dequeue());
 
         public void Condemn(long epoch, string reason)

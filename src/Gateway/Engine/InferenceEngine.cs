@@ -16,7 +16,7 @@ namespace TpServe.Gateway.Engine;
 ///   2. plan steps and send them, until two are in flight: the workers begin the next one without waiting for us;
 ///   3. where there is nothing to do, check the books and sleep until a request comes; where the group wants another split, let it have its pause,
 ///      between two steps if none comes by itself: what ran goes on in the next life with the tokens it would have had;
-///   4. take in the oldest result: each sequence's progress goes to its output: text, stop strings, events;
+///   4. take in the oldest result: text, stop strings and events of each output; what constraints let the step behind it sample follows that one;
 ///   5. where the group is lost, what ran stands in the queue again and goes on in the next life with the tokens it would have had. A request that killed
 ///      the group twice running, or that has lived through too many losses, ends.
 /// Threads  one lock guards scheduler and requests and is never held across an await. Arrivals, departures and deadlines take it directly, so they
@@ -113,10 +113,8 @@ public sealed class InferenceEngine : IDisposable
     ///          <see cref="EngineUnavailableException"/>, <see cref="DeadlineExceededException"/> and <see cref="RequestFaultException"/> at any time.
     /// </remarks>
     public IAsyncEnumerable<GenerationEvent> GenerateAsync(
-        ValidatedRequest request, bool resumable = false, object? presentation = null, CancellationToken cancellation = default)
-    {
-        return ReadAsync(() => Add(request, resumable && _settings.ResumeWindow > TimeSpan.Zero, presentation), cancellation);
-    }
+        ValidatedRequest request, bool resumable = false, object? presentation = null, CancellationToken cancellation = default) =>
+        ReadAsync(() => Add(request, resumable && _settings.ResumeWindow > TimeSpan.Zero, presentation), cancellation);
 
     /// <summary>What a client that comes back to a request's stream needs to present it.</summary>
     /// <exception cref="RequestRejectedException">NOT_FOUND: there is no such stream, or it is too long ago.</exception>
@@ -264,8 +262,10 @@ public sealed class InferenceEngine : IDisposable
             }
             if (inFlight > 0)
             {
-                Apply(await _group.ReceiveAsync(stopping));
+                StepResult result = await _group.ReceiveAsync(stopping);
                 inFlight--;
+                if (Apply(result) is { } masks)
+                    await _group.SendMasksAsync(masks, stopping);
                 continue;
             }
             if (_group.WantsMove != MoveWish.None && await MoveAsync())
@@ -513,7 +513,8 @@ public sealed class InferenceEngine : IDisposable
         }
     }
 
-    private void Apply(StepResult result)
+    /// <summary>Takes in a result. What the next step in flight waits for to sample by; null where it needs nothing.</summary>
+    private StepMasks? Apply(StepResult result)
     {
         lock (_gate)
         {
@@ -525,6 +526,7 @@ public sealed class InferenceEngine : IDisposable
             _pace.Observe(singles, others, result.StepMicroseconds * 1e-6);
             if (_clock.GetElapsedTime(_kept) >= s_housekeeping)
                 KeepHouse();
+            return _scheduler.FollowingMasks();
         }
     }
 

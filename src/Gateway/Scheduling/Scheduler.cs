@@ -166,8 +166,8 @@ public sealed class Scheduler
                 i--;
                 continue;
             }
-            if (tokens == 1 && sequence.SamplesInFlight > 0 && (sequence.Drafter is { Rests: false } || sequence.Constraint is not null))
-                continue; // guesses begin with the token that is on its way, and a constraint goes on from it
+            if (tokens == 1 && sequence.SamplesInFlight > 0 && sequence.Drafter is { Rests: false })
+                continue; // guesses begin with the token that is on its way
             bool one = tokens == 1;
             if (one && draftUnderWay)
                 continue; // all that decode share the draft's passes and the step: who has missed one, or guesses nothing, waits for the next
@@ -218,6 +218,18 @@ public sealed class Scheduler
             if (_admitted.TryGetValue(plan.Sequences[i].SequenceId, out Sequence? sequence)) // else the admission is over
                 progress.Add(Advance(sequence, plan.Sequences[i], result.Sequences[i]));
         return progress;
+    }
+
+    /// <summary>What rows of the oldest step in flight may sample that was sent before that was known; null where it has none.</summary>
+    public StepMasks? FollowingMasks()
+    {
+        if (!_inFlight.TryPeek(out StepPlan? plan) || !plan.Sequences.Any(rows => rows.AllowedFollows))
+            return null;
+        StepMasks masks = new() { Epoch = plan.Epoch, Step = plan.Step };
+        foreach (SequenceStep rows in plan.Sequences)
+            if (rows.AllowedFollows && _admitted.TryGetValue(rows.SequenceId, out Sequence? sequence))
+                masks.Masks.Add(new TokenMask { SequenceId = rows.SequenceId, Allowed = sequence.Constraint!.Allowed });
+        return masks;
     }
 
     /// <summary>Rows of the oldest step in flight: those of sequences that compute one token, and the others.</summary>
@@ -479,8 +491,11 @@ public sealed class Scheduler
         int most = Math.Min(Math.Min(room, sequence.SamplesLeft - 1), sequence.MaxComputedTokens - sequence.Planned - 1);
         if (most <= 0)
             return 0;
-        if (sequence.Constraint is { } constraint)
-            found = constraint.Forced[..Math.Min(most, constraint.Forced.Length)];
+        if (sequence.Constraint is { } constraint && constraint.Forced.Length > sequence.SamplesInFlight)
+        {
+            found = constraint.Forced[sequence.SamplesInFlight..];
+            return Math.Min(most, found.Length);
+        }
         // A lookup goes on with the last token, which must have come back; a rank has it in any case.
         if (sequence is { Drafter: { } drafter, SamplesInFlight: 0 })
             found = drafter.Guess(most);
@@ -523,16 +538,15 @@ public sealed class Scheduler
         }
 
         // 2. The cursors follow: a step of guesses has computed as many tokens more as guesses were right.
+        int guesses = rows.Forced ? 0 : rows.DraftIds.Count + rows.DraftTokens;
         if (rows.Sample)
-            sequence.SamplesInFlight--;
+            sequence.SamplesInFlight -= rows.Forced ? 1 + rows.DraftIds.Count : 1;
         sequence.Computed += rows.Tokens + Math.Max(0, taken - 1);
-        int guesses = rows.DraftIds.Count + rows.DraftTokens;
         if (guesses > 0)
         {
             sequence.DraftInFlight = false;
             sequence.Planned = sequence.Computed;
-            if (!rows.Forced)
-                DraftTokens = (DraftTokens.Guessed + guesses, DraftTokens.Right + taken - 1);
+            DraftTokens = (DraftTokens.Guessed + guesses, DraftTokens.Right + taken - 1);
             if (rows.DraftTokens == 0)
                 sequence.Drafter?.Learn(guesses, taken - 1);
             else if (end == SequenceEnd.None)

@@ -209,11 +209,17 @@ public sealed class Sequence
         foreach (int guess in draft)
             rows.DraftIds.Add(guess);
         if (sample && Constraint is { } constraint)
-            (rows.Allowed, rows.Forced) = (constraint.AllowedAfter(draft.Length), draft.Length > 0);
-        Planned += tokens;
-        DraftInFlight = draft.Length + draftTokens > 0;
+        {
+            int ahead = SamplesInFlight + draft.Length; // the row's own token comes after so many that are not in the log yet
+            (rows.Forced, rows.AllowedFollows) = (draft.Length > 0, ahead > constraint.Forced.Length);
+            if (!rows.AllowedFollows)
+                rows.Allowed = constraint.AllowedAfter(ahead);
+        }
+        int certain = rows.Forced ? draft.Length : 0;
+        Planned += tokens + certain;
+        DraftInFlight = draft.Length + draftTokens > certain;
         if (sample)
-            SamplesInFlight++;
+            SamplesInFlight += 1 + certain;
         return rows;
     }
 

@@ -73,7 +73,20 @@ internal sealed class GroupEpoch(
                 _allAnsweredAt = now;
             _inFlight.Enqueue((plan.Step, plan.AllAnswer));
         }
-        Task sends = Task.WhenAll(_streams.Select(stream => stream.SendAsync(plan, cancellation)));
+        await SentAsync(Task.WhenAll(_streams.Select(stream => stream.SendAsync(plan, cancellation))), $"step {plan.Step}", cancellation);
+    }
+
+    /// <summary>Sends rank 0 what rows of a step in flight may sample.</summary>
+    /// <exception cref="WorkerLostException">The epoch has ended.</exception>
+    public async Task SendMasksAsync(StepMasks masks, CancellationToken cancellation)
+    {
+        if (_ended.Task.IsCompleted)
+            throw Lost(await _ended.Task);
+        await SentAsync(_streams[0].SendAsync(masks, cancellation), $"what step {masks.Step} may choose", cancellation);
+    }
+
+    private async Task SentAsync(Task sends, string what, CancellationToken cancellation)
+    {
         if (!sends.IsCompletedSuccessfully && await Task.WhenAny(sends, _ended.Task) == _ended.Task)
         {
             Forget(sends);
@@ -84,7 +97,7 @@ internal sealed class GroupEpoch(
             // The stream that broke says so itself; one that only refused this plan does not.
             string reason = sends.Exception.InnerException!.Message;
             await Task.WhenAny(_ended.Task, Task.Delay(s_echo, time, cancellation));
-            Condemn($"step {plan.Step} could not be sent: {reason}");
+            Condemn($"{what} could not be sent: {reason}");
             throw Lost(await _ended.Task.WaitAsync(cancellation));
         }
         await sends;

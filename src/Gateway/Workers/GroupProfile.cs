@@ -1,4 +1,5 @@
 using TpServe.Checkpoint;
+using TpServe.Gateway.Settings;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
 using TpServe.Sharding.Planning;
@@ -53,7 +54,7 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
         foreach (DeviceProfile device in devices)
             device.Check();
         links.Check(devices);
-        return new GroupProfile(devices, [.. measured.Devices.Select((reply, rank) => $"{reply.Device} of {places[rank].Facts.Device}")], links, origin);
+        return new GroupProfile(devices, [.. places.Select(Kind)], links, origin);
     }
 
     /// <summary>Whether two workers of one kind differ by more than measuring explains.</summary>
@@ -67,7 +68,7 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
     /// <param name="checkpoint">The model.</param>
     /// <param name="options">Checked settings.</param>
     /// <param name="measured">What was measured.</param>
-    /// <param name="checks">Each by rank: one product measured once more.</param>
+    /// <param name="checks">Each by rank: one product measured once more, with some numbers of rows. A slower processor shows in each of these, a moment's disturbance rarely.</param>
     public GroupMeasurement Settled(ModelCheckpoint checkpoint, GatewayOptions options, GroupMeasurement measured, IReadOnlyList<ProductTimes[]> checks)
     {
         double[] seconds = WholeModel(checkpoint, options);
@@ -77,11 +78,14 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
             int[] seats = Seats(kind);
             int best = seats.MinBy(seat => seconds[seat]);
             foreach (int seat in seats)
-                settled[seat] = Slower(measured.Devices[best], Math.Min(seconds[seat] / seconds[best], checks.Min(check => Enumerable.Range(0, check[seat].Points.Count).Max(point =>
+                settled[seat] = Slower(measured.Devices[best], Math.Min(seconds[seat] / seconds[best], checks.Min(check => Enumerable.Range(0, check[seat].Points.Count).Min(point =>
                     check[seat].Points[point].SecondsPerByte / seats.Min(other => check[other].Points[point].SecondsPerByte)))));
         }
         return measured with { Devices = settled };
     }
+
+    /// <summary>What a rank is, but not which of its likes: the CPUs that it is bound to are not part of it.</summary>
+    private static string Kind(RankPlace place) => $"{place.Threads} {(place.Threads == 1 ? "thread" : "threads")}, {Words.InstructionSets.Of(place.Facts.Isa)}, of {place.Facts.Device}";
 
     /// <summary>How many times longer a rank takes than with a core for each of its threads: ranks that outnumber their host's cores take turns between two sums.</summary>
     private static int TurnsOf(IReadOnlyList<RankPlace> places, int rank) => GroupMeasurer.TurnsOf(

@@ -5,7 +5,7 @@ namespace TpServe.Gateway.Workers;
 
 /// <summary>The ranks that compute together, as the engine sees them: ready, run steps, lost, ready again.</summary>
 /// <remarks>
-/// Threads  the engine's loop alone calls WaitReadyAsync, SendAsync, ReceiveAsync, RestoreAsync and MoveAsync; sending and receiving may overlap. The rest by anyone.
+/// Threads  the engine's loop alone calls WaitReadyAsync, SendAsync, SendMasksAsync, ReceiveAsync, RestoreAsync and MoveAsync; sending and receiving may overlap. The rest by anyone.
 /// </remarks>
 public interface IWorkerGroup
 {
@@ -16,6 +16,10 @@ public interface IWorkerGroup
     /// <summary>Sends a plan to every rank; at most two may be in flight. Does not wait for the result.</summary>
     /// <exception cref="WorkerLostException">The epoch has died: call WaitReadyAsync again.</exception>
     Task SendAsync(StepPlan plan, CancellationToken cancellation);
+
+    /// <summary>Sends rank 0 what rows of a step in flight may sample.</summary>
+    /// <exception cref="WorkerLostException">As above.</exception>
+    Task SendMasksAsync(StepMasks masks, CancellationToken cancellation);
 
     /// <summary>Rank 0's result of the oldest step in flight, once every rank has answered.</summary>
     /// <exception cref="WorkerLostException">The epoch died first: call WaitReadyAsync again.</exception>

@@ -58,6 +58,10 @@ internal interface IStepStream : IDisposable
     /// <exception cref="Exception">The stream has broken; <see cref="Ended"/> says how.</exception>
     Task SendAsync(StepPlan plan, CancellationToken cancellation);
 
+    /// <summary>Sends what rows of a step may sample.</summary>
+    /// <exception cref="Exception">As above.</exception>
+    Task SendAsync(StepMasks masks, CancellationToken cancellation);
+
     /// <summary>The next result.</summary>
     /// <exception cref="System.Threading.Channels.ChannelClosedException">There will be none: the stream ended or was given up.</exception>
     ValueTask<StepResult> ReceiveAsync(CancellationToken cancellation);

@@ -7,11 +7,11 @@ namespace TpServe.Gateway.Workers;
 /// <summary>A Run call. Results are read at all times, not only while one is waited for: the end of an idle worker must be seen too.</summary>
 internal sealed class StepStream : IStepStream
 {
-    private readonly AsyncDuplexStreamingCall<StepPlan, StepResult> _call;
+    private readonly AsyncDuplexStreamingCall<RunRequest, StepResult> _call;
     private readonly Channel<StepResult> _results = Channel.CreateUnbounded<StepResult>(new UnboundedChannelOptions { SingleReader = true, AllowSynchronousContinuations = true });
     private Task _sending = Task.CompletedTask;
 
-    public StepStream(AsyncDuplexStreamingCall<StepPlan, StepResult> call)
+    public StepStream(AsyncDuplexStreamingCall<RunRequest, StepResult> call)
     {
         _call = call;
         Ended = ReadAsync();
@@ -21,7 +21,10 @@ internal sealed class StepStream : IStepStream
     public Task<StreamEnd> Ended { get; }
 
     /// <inheritdoc/>
-    public Task SendAsync(StepPlan plan, CancellationToken cancellation) => _sending = _call.RequestStream.WriteAsync(plan, cancellation);
+    public Task SendAsync(StepPlan plan, CancellationToken cancellation) => SendAsync(new RunRequest { Step = plan }, cancellation);
+
+    /// <inheritdoc/>
+    public Task SendAsync(StepMasks masks, CancellationToken cancellation) => SendAsync(new RunRequest { Masks = masks }, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<StepResult> ReceiveAsync(CancellationToken cancellation) => _results.Reader.ReadAsync(cancellation);
@@ -44,6 +47,8 @@ internal sealed class StepStream : IStepStream
     public void GiveUp() => _results.Writer.TryComplete();
 
     public void Dispose() => _call.Dispose(); // ends the reading too
+
+    private Task SendAsync(RunRequest request, CancellationToken cancellation) => _sending = _call.RequestStream.WriteAsync(request, cancellation);
 
     private async Task<StreamEnd> ReadAsync()
     {

@@ -158,6 +158,10 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     }
 
     /// <inheritdoc/>
+    public Task SendMasksAsync(StepMasks masks, CancellationToken cancellation) =>
+        _sentTo?.SendMasksAsync(masks, cancellation) ?? throw new InvalidOperationException("no step is in flight.");
+
+    /// <inheritdoc/>
     public Task<StepResult> ReceiveAsync(CancellationToken cancellation) =>
         _sentTo?.ReceiveAsync(cancellation) ?? throw new InvalidOperationException("no step is in flight.");
 

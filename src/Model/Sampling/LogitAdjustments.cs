@@ -1,4 +1,6 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using TpServe.Kernels;
 
 namespace TpServe.Model.Sampling;
@@ -62,22 +64,38 @@ internal sealed class LogitAdjustments
             logits.Fill(float.NegativeInfinity);
         foreach ((int token, float logit) in _edited)
             logits[token] = logit;
-        if (!row.Allowed.IsEmpty)
+        if (row.Only is { } only)
+            KeepOnly(logits, only);
+        else if (!row.Allowed.IsEmpty)
             Mask(logits, row.Allowed.Span);
     }
 
+    private static void KeepOnly(Span<float> logits, int token)
+    {
+        float kept = logits[token];
+        logits.Fill(float.NegativeInfinity);
+        logits[token] = kept;
+    }
+
+    /// <summary>Excludes the tokens whose bit is not set, eight at a time: a lane takes its logit where its own bit of the byte is set.</summary>
     private static void Mask(Span<float> logits, ReadOnlySpan<byte> allowed)
     {
-        for (int first = 0; first < logits.Length; first += 8)
+        Vector256<int> lanes = Vector256.Create(1, 2, 4, 8, 16, 32, 64, 128);
+        Vector256<float> excluded = Vector256.Create(float.NegativeInfinity);
+        int whole = Math.Min(logits.Length / 8, allowed.Length);
+        ref float first = ref MemoryMarshal.GetReference(logits);
+        for (int i = 0; i < whole; i++)
         {
-            int bits = first / 8 < allowed.Length ? allowed[first / 8] : 0;
+            int bits = allowed[i];
             if (bits == 0xFF)
                 continue;
-            Span<float> eight = logits.Slice(first, Math.Min(8, logits.Length - first));
-            for (int i = 0; i < eight.Length; i++)
-                if ((bits >> i & 1) == 0)
-                    eight[i] = float.NegativeInfinity;
+            ref float eight = ref Unsafe.Add(ref first, 8 * i);
+            Vector256<float> taken = Vector256.Equals(Vector256.Create(bits) & lanes, lanes).AsSingle();
+            Vector256.ConditionalSelect(taken, Vector256.LoadUnsafe(ref eight), excluded).StoreUnsafe(ref eight);
         }
+        for (int token = 8 * whole; token < logits.Length; token++)
+            if (token / 8 >= allowed.Length || (allowed[token / 8] >> (token & 7) & 1) == 0)
+                logits[token] = float.NegativeInfinity;
     }
 
     private static bool OnlyEndsAllowed(SamplingSettings settings)

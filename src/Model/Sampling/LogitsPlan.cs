@@ -29,6 +29,7 @@ public sealed class LogitsPlan(bool drawsOnDevice = false, bool sends = false)
     private readonly List<int> _candidates = [];
     private readonly List<int> _nuclei = [];
     private readonly List<int> _whole = [];
+    private readonly List<int> _known = [];
 
     /// <summary>Indices into the batch's samples that the device draws.</summary>
     public IReadOnlyList<int> DrawnSamples => _drawn;
@@ -54,6 +55,9 @@ public sealed class LogitsPlan(bool drawsOnDevice = false, bool sends = false)
     /// <summary>Indices into the batch's samples that the host chooses from whole rows.</summary>
     public IReadOnlyList<int> WholeSamples => _whole;
 
+    /// <summary>Indices into the batch's samples of which only one token can come and nothing is reported: no head is run for them.</summary>
+    public IReadOnlyList<int> KnownSamples => _known;
+
     /// <summary>Sorts the samples into the kinds.</summary>
     public void Make(IReadOnlyList<SampleRow> samples)
     {
@@ -62,13 +66,16 @@ public sealed class LogitsPlan(bool drawsOnDevice = false, bool sends = false)
         _candidates.Clear();
         _nuclei.Clear();
         _whole.Clear();
+        _known.Clear();
         Candidates = DrawnCandidates = DrawnLikeliest = 0;
         ReportsDrawn = false;
         bool drawsWhole = false;
         for (int i = 0; i < samples.Count; i++)
         {
             int needed = CandidatesOf(samples[i]);
-            if (drawsOnDevice && IsDrawn(samples[i]))
+            if (samples[i] is { Only: not null, TopLogprobs: < 0 })
+                _known.Add(i);
+            else if (drawsOnDevice && IsDrawn(samples[i]))
             {
                 _drawn.Add(i);
                 drawsWhole |= needed == 0;
@@ -96,7 +103,7 @@ public sealed class LogitsPlan(bool drawsOnDevice = false, bool sends = false)
 
     private static bool IsDrawn(SampleRow row)
     {
-        if (!row.Allowed.IsEmpty)
+        if (row.IsMasked)
             return false; // as many edits as the vocabulary has tokens
         SamplingSettings settings = row.Settings;
         int edits = settings.LogitBias.Count + settings.AllowedTokenIds.Count + (row.Generated < settings.MinTokens ? settings.EndTokenIds.Count : 0);

@@ -163,7 +163,7 @@ public sealed class ConstraintTests
     }
 
     [Test]
-    public void Scheduler_Constrained_WaitsForItsTokenAndEndsWhenComplete()
+    public void Scheduler_Constrained_LetsTheMaskFollowItsTokenAndEndsWhenComplete()
     {
         TokenTrie vocabulary = TokenTrie.Of(TestModel.Tokenizer);
         OutputGrammar grammar = OutputGrammar.FromRegex("[0-9]{2}");
@@ -180,9 +180,11 @@ public sealed class ConstraintTests
         scheduler.Add(sequence);
         Protos.Worker.StepPlan first = scheduler.Next()!;
         Assert.That(first.Sequences[0].Allowed, Is.Not.Empty);
-        Assert.That(scheduler.Next(), Is.Null, "the next mask follows from the token that is on its way");
+        Protos.Worker.StepPlan second = scheduler.Next()!;
+        Assert.That((second.Sequences[0].Allowed.IsEmpty, second.Sequences[0].AllowedFollows), Is.EqualTo((true, true)), "the mask depends on the token that is on its way");
         Assert.That(Answer(first, '4').End, Is.EqualTo(SequenceEnd.None));
-        Assert.That(Answer(scheduler.Next()!, '2').End, Is.EqualTo(SequenceEnd.Complete));
+        Assert.That(scheduler.FollowingMasks()!.Masks.Single().Allowed, Is.EqualTo(sequence.Constraint!.Allowed));
+        Assert.That(Answer(second, '2').End, Is.EqualTo(SequenceEnd.Complete));
         Assert.That((sequence.State, scheduler.UsedBlocks), Is.EqualTo((SequenceState.Finished, 0)));
 
         SequenceProgress Answer(Protos.Worker.StepPlan plan, int token) => scheduler.Apply(new Protos.Worker.StepResult

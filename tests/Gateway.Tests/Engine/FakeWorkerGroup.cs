@@ -13,6 +13,7 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
     private readonly SemaphoreSlim _entered = new(0), _permits = new(0);
     private TaskCompletionSource<GroupLife> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Queue<StepPlan> _sent = new();
+    private readonly Dictionary<long, StepMasks> _masks = [];
     private TaskCompletionSource<(string, LossCause)> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private string? _untold;
     private int _waiting;
@@ -65,6 +66,7 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
             _step = 0;
             _sequences.Clear();
             _sent.Clear();
+            _masks.Clear();
             Outage = null;
             State = GroupState.Ready;
             _ready.SetResult(new GroupLife(_epoch, kvBlocks, blockTokens));
@@ -165,6 +167,18 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
         return Task.CompletedTask;
     }
 
+    public Task SendMasksAsync(StepMasks masks, CancellationToken cancellation)
+    {
+        lock (_gate)
+        {
+            if (State != GroupState.Ready)
+                throw new WorkerLostException("rank 1 is gone", LossCause.External);
+            Assert.That((masks.Epoch, masks.Step), Is.EqualTo((_epoch, _sent.Peek().Step)), "masks of the oldest step in flight");
+            _masks.Add(masks.Step, masks);
+        }
+        return Task.CompletedTask;
+    }
+
     public async Task<StepResult> ReceiveAsync(CancellationToken cancellation)
     {
         Task<(string, LossCause)> lost = _lost.Task;
@@ -248,6 +262,9 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
         foreach (NewSequence added in plan.NewSequences)
             _sequences.Add(added.SequenceId, new Running(added));
 
+        Assert.That(_masks.ContainsKey(plan.Step), Is.EqualTo(plan.Sequences.Any(rows => rows.AllowedFollows)), "masks that follow a step");
+        foreach (TokenMask mask in _masks.GetValueOrDefault(plan.Step)?.Masks ?? [])
+            plan.Sequences.Single(rows => rows.SequenceId == mask.SequenceId).Allowed = mask.Allowed;
         StepResult result = new() { Epoch = plan.Epoch, Step = plan.Step, StepMicroseconds = 7 };
         foreach (SequenceStep rows in plan.Sequences)
         {

@@ -75,6 +75,41 @@ public sealed class SchedulerForcedTests
     }
 
     [Test]
+    public void Next_WhileTheTokenBeforeIsSampled_LetsTheMaskFollowAndTakesWhatIsForcedAfterIt()
+    {
+        (Scheduler scheduler, Sequence sequence) = Ready(maxNew: 10);
+        StepPlan prompt = scheduler.Next()!, forced = scheduler.Next()!;
+        Assert.That((Rows(prompt), Rows(forced)), Is.EqualTo(("1:0+3!", "1:3+1!?3")), "40 is sampled, and can be no other");
+        Assert.That((forced.Sequences[0].Forced, forced.Sequences[0].Allowed[0], forced.Sequences[0].AllowedFollows), Is.EqualTo((true, 4, false)));
+        scheduler.Apply(Answer(prompt, _ => 40));
+        Assert.That(scheduler.FollowingMasks(), Is.Null, "all is known of the step in flight");
+
+        StepPlan free = scheduler.Next()!;
+        Assert.That((Rows(free), free.Sequences[0].Allowed.Length, free.Sequences[0].AllowedFollows), Is.EqualTo(("1:7+1!", 0, true)), "the token after the forced ones is being sampled");
+        StepResult answer = Answer(forced);
+        answer.Sequences[0].TokenIds.Clear();
+        answer.Sequences[0].TokenIds.Add([41, 42, 43, 7]);
+        scheduler.Apply(answer);
+        TokenMask mask = scheduler.FollowingMasks()!.Masks.Single();
+        Assert.That((mask.SequenceId, mask.Allowed[0]), Is.EqualTo((1ul, 5)));
+        scheduler.Apply(Answer(free, _ => 8));
+        Assert.That((sequence.Tokens.Skip(3), sequence.Computed), Is.EqualTo((new[] { 40, 41, 42, 43, 7, 8 }, 8)));
+    }
+
+    [Test]
+    public void FollowingMasks_SequenceThatHasEnded_HasNone()
+    {
+        (Scheduler scheduler, Sequence sequence) = Ready(maxNew: 10);
+        Step(scheduler, 40);
+        Step(scheduler, 41, 42, 43, 7);
+        StepPlan last = scheduler.Next()!, next = scheduler.Next()!;
+        Assert.That(next.Sequences[0].AllowedFollows, Is.True);
+        scheduler.Abort(sequence);
+        scheduler.Apply(Answer(last));
+        Assert.That(scheduler.FollowingMasks()!.Masks, Is.Empty, "the rank that waits is told so");
+    }
+
+    [Test]
     public void Apply_AnotherTokenThanForced_FaultsTheSequence()
     {
         (Scheduler scheduler, Sequence sequence) = Ready(maxNew: 10);

@@ -5,7 +5,7 @@ using TpServe.Protos.Worker;
 
 namespace TpServe.Gateway.Tests.Scheduling;
 
-/// <summary>Random requests, ends, aborts, pauses, pipelining, guesses and lost groups over a cache that is too small, against the promises of the scheduler.</summary>
+/// <summary>Random requests, ends, aborts, pauses, pipelining, guesses, constraints and lost groups over a cache that is too small, against the promises of the scheduler.</summary>
 public sealed class SchedulerPropertyTests
 {
     private enum Act
@@ -63,6 +63,7 @@ public sealed class SchedulerPropertyTests
         scheduler.StartLife(epoch, world.Blocks, world.BlockTokens);
         NaiveWorkers workers = new(world.BlockTokens, NextToken, world.Draft);
         Queue<StepPlan> inFlight = new();
+        StepMasks? followed = null;
         List<Sequence> all = [];
         Dictionary<Sequence, List<int>> told = [];
         HashSet<Sequence> aborted = [];
@@ -80,8 +81,9 @@ public sealed class SchedulerPropertyTests
         {
             if (!inFlight.TryDequeue(out StepPlan? plan))
                 return;
-            foreach (SequenceProgress progress in scheduler.Apply(workers.Run(plan)))
+            foreach (SequenceProgress progress in scheduler.Apply(workers.Run(plan, followed)))
                 told[progress.Sequence].AddRange(progress.Tokens);
+            followed = scheduler.FollowingMasks();
         }
 
         void Add(Sequence sequence)
@@ -129,6 +131,7 @@ public sealed class SchedulerPropertyTests
                     if (move.Pick < 50)
                         Scheduler.Suspect(caught);
                     inFlight.Clear();
+                    followed = null;
                     workers = new NaiveWorkers(world.BlockTokens, NextToken, world.Draft);
                     scheduler.StartLife(++epoch, world.Blocks, world.BlockTokens);
                     break;
@@ -162,15 +165,23 @@ public sealed class SchedulerPropertyTests
         Priority = move.Pick % 5 - 2,
         CacheSalt = move.Pick % 7 == 0 ? "salt" : "",
         BypassCache = move.Pick % 11 == 0,
-        DraftTokens = move.Pick % 2 == 0 ? move.Pick % 6 : 0,
+        DraftTokens = move.Pick % 2 == 0 && !IsConstrained(move) ? move.Pick % 6 : 0,
+        Constraint = IsConstrained(move) ? () => new ForcedText(1 + move.Pick % 13) : null,
         LooksUp = move.Pick % 4 == 0,
     };
+
+    private static bool IsConstrained(Move move) => move.Pick % 3 == 1;
 
     private static List<int> Alone(SequenceSpec spec)
     {
         List<int> tokens = [.. spec.Prompt];
-        while (tokens.Count - spec.Prompt.Count < spec.MaxNewTokens && (tokens.Count == spec.Prompt.Count || tokens[^1] != 3))
-            tokens.Add(NextToken(tokens));
+        ITokenConstraint? constraint = spec.Constraint?.Invoke();
+        while (tokens.Count - spec.Prompt.Count < spec.MaxNewTokens && (tokens.Count == spec.Prompt.Count || tokens[^1] != 3) && constraint is not { IsComplete: true })
+        {
+            tokens.Add(constraint is not null && ForcedText.TokenAt(tokens.Count - spec.Prompt.Count) is { } forced ? forced : NextToken(tokens));
+            if (tokens[^1] != 3)
+                constraint?.Take(tokens[^1]);
+        }
         return tokens[spec.Prompt.Count..];
     }
 

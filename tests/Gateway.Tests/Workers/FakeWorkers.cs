@@ -189,6 +189,15 @@ internal sealed class FakeStream(FakeWorker worker) : IStepStream
         return Task.CompletedTask;
     }
 
+    /// <summary>What was sent for steps under way.</summary>
+    public List<StepMasks> Masks { get; } = [];
+
+    public Task SendAsync(StepMasks masks, CancellationToken cancellation)
+    {
+        Masks.Add(masks);
+        return Task.CompletedTask;
+    }
+
     public void Answer(StepResult result) => _results.Writer.TryWrite(result);
 
     public ValueTask<StepResult> ReceiveAsync(CancellationToken cancellation) => _results.Reader.ReadAsync(cancellation);

@@ -47,7 +47,7 @@ public sealed class GroupProfileTests
         devices, [.. Enumerable.Repeat(new MeasureLinkReply { LatencySeconds = latencySeconds, SmallBytesPerSecond = 1e9, LargeBytesPerSecond = 4e9 }, GroupMeasurer.Epochs(devices.Length))], 1e-4, DateTimeOffset.UnixEpoch);
 
     private static GroupProfile Profile(GroupMeasurement measured, params long[] memory) => GroupProfile.Of(
-        measured, [.. measured.Devices.Select((_, rank) => new RankPlace(new HelloReply { Device = "one kind", Cores = 8 }, memory.Length > 0 ? memory[rank] : Plenty, 1, IsLocal: true))], (_, _) => Transport.Shm, "measured in 0.5 s");
+        measured, [.. measured.Devices.Select((reply, rank) => new RankPlace(new HelloReply { Device = "one kind", Cores = 8 }, memory.Length > 0 ? memory[rank] : Plenty, reply.Device.Contains("2 threads") ? 2 : 1, IsLocal: true))], (_, _) => Transport.Shm, "measured in 0.5 s");
 
     private static GroupProfile OnCores(int cores, bool isLocal, int ranks) => GroupProfile.Of(
         Measurement(1e-6, [.. Enumerable.Repeat(Device(1), ranks)]), [.. Enumerable.Repeat(new RankPlace(new HelloReply { Cores = cores }, Plenty, 1, isLocal), ranks)], (_, _) => Transport.Shm, "now");
@@ -144,6 +144,20 @@ public sealed class GroupProfileTests
         Assert.That(settled.Devices[0].OperationSeconds / settled.Devices[1].OperationSeconds, Is.EqualTo(1.9).Within(1e-9));
         Assert.That(Plan(Profile(settled)).Partition.LeafBoundaries[1], Is.InRange(6, 10), "of 24 leaves");
     }
+
+    [Test]
+    public void Settled_DifferenceOfOneNumberOfRowsAlone_IsTakenOut()
+    {
+        GroupMeasurement measured = Measurement(1e-6, Device(1), Device(1.8));
+        ProductTimes[] memoryWasShort = Check(1, 2.5);
+        memoryWasShort[1].Points[1].SecondsPerByte = 1.05 * memoryWasShort[0].Points[1].SecondsPerByte;
+        GroupMeasurement settled = Profile(measured).Settled(_model, s_options, measured, [memoryWasShort, memoryWasShort, Check(1, 2)]);
+        Assert.That(Plan(Profile(settled)).Partition.LeafBoundaries, Is.EqualTo(Partition.Even(_model.Config, 2).LeafBoundaries));
+    }
+
+    [Test]
+    public void HasUnlikeTwins_EachOnItsOwnCpu_AreTwins() =>
+        Assert.That(Profile(Measurement(1e-6, Device(1, "cpu avx2, 1 thread on CPU 0"), Device(2, "cpu avx2, 1 thread on CPU 1"))).HasUnlikeTwins(_model, s_options), Is.True);
 
     [Test]
     public void HasUnlikeTwins_DifferentKinds_AreNoTwins() =>

@@ -194,10 +194,12 @@ public sealed class WorkerClientTests
             await responses.WriteAsync(new LoadProgress { Report = new LoadReport { WeightBytes = 42 } });
         }
 
-        public override async Task Run(IAsyncStreamReader<StepPlan> requests, IServerStreamWriter<StepResult> responses, ServerCallContext context)
+        public override async Task Run(IAsyncStreamReader<RunRequest> requests, IServerStreamWriter<StepResult> responses, ServerCallContext context)
         {
-            await foreach (StepPlan plan in requests.ReadAllAsync())
+            await foreach (RunRequest request in requests.ReadAllAsync())
             {
+                if (request.Step is not { } plan)
+                    continue;
                 await responses.WriteAsync(new StepResult { Epoch = plan.Epoch, Step = plan.Step });
                 if (FaultAfterOneStep is { } kind)
                     await responses.WriteAsync(new StepResult { Fault = new StepFault { Kind = kind, Reason = "said the worker" } });

@@ -5,11 +5,13 @@ namespace TpServe.Kernels.Cpu.Ops;
 /// <summary>y = softmax(scale · q · Kᵀ, causal) · V over the paged cache that <see cref="StoreKv"/> filled.</summary>
 /// <remarks>
 /// Shapes   q, y [n, localHeads · headDim]; the cache as StoreKv lays it out.
-/// Numerics per (token, head) pair: chunks of 64 positions counted from position 0, ascending; scores are chains over headDim, the weighted sum
-///          of values a chain over positions (OuterProducts, OnlineSoftmax). Nothing depends on which pairs share a tile.
+/// Numerics per (token, head) pair: segments of 512 positions counted from position 0, joined in ascending order (SoftmaxState); in a segment
+///          chunks of 64, ascending; scores are chains over headDim, the weighted sum of values a chain over positions (OuterProducts,
+///          OnlineSoftmax). Nothing depends on which pairs share a tile, or on who walks a segment.
 /// Cost     decode reads every key and value once per KV head and is bound by memory; prefill converts a chunk to float32 once for up to 64
 ///          pairs and is bound by the multiply pipes.
-/// Threads  items are (tile of rows) × (group of heads); each thread has scratch of its own. Allocates only where a step is larger than any before.
+/// Threads  items are (tile of rows) × (group of heads), or segments of those where they are few; each thread has scratch of its own. Allocates
+///          only where a step is larger than any before.
 /// Source   Milakov and Gimelshein 2018; paging: Kwon et al. 2023.
 /// Oracle   the reference backend (float64), NMSE ≤ 1e-12.
 /// </remarks>
@@ -62,17 +64,20 @@ internal sealed unsafe class Attention(CpuThreads threads, InstructionFamily? fa
     {
         if (q.Rows == 0)
             return;
-        _plan.Build(step, shape, cache);
+        _plan.Build(step, shape, cache, threads.Count);
         AttentionScratch layout = new(shape.HeadDim, _plan.MostPairs);
-        if (_scratch.Bytes < layout.Bytes * threads.Count)
+        long bytes = layout.Bytes * threads.Count + SegmentStates.BytesOf(_plan.Segments, layout.PaddedDim);
+        if (_scratch.Bytes < bytes)
         {
             _scratch.Dispose();
-            _scratch = new HostBuffer(layout.Bytes * threads.Count);
+            _scratch = new HostBuffer(bytes);
         }
         _products.Prepare<TElement>();
         _products.Prepare<Float32Element>(); // what is converted for several tiles
-        AttentionWork<TElement> work = new(_plan, _products, layout, _scratch, q, cache, step, shape, y);
-        int items = _plan.Tiles * _plan.Groups;
+        SegmentStates segments = new((float*)(_scratch.Pointer + layout.Bytes * threads.Count), layout.PaddedDim);
+        AttentionWork<TElement> work = new(_plan, _products, layout, _scratch, segments, q, cache, step, shape, y);
+        int items = _plan.Items;
         threads.Run(ref work, items, _plan.Scores * shape.HeadDim < WorthThreads ? items : Math.Max(1, items / (DrawsPerThread * threads.Count)));
+        work.JoinSegments();
     }
 }

@@ -6,13 +6,25 @@ internal readonly record struct RowTile(int First, int Rows, int MinFirst, int M
 /// <summary>Query heads [First, First + Heads) that share one KV head.</summary>
 internal readonly record struct HeadGroup(int First, int Heads, int KvHead);
 
-/// <summary>How one attention call is cut: tiles of rows × groups of heads. The cut changes no bit.</summary>
+/// <summary>One piece of an attention call.</summary>
+/// <param name="Tile">Rows, and the positions that are walked for them.</param>
+/// <param name="Group">Heads.</param>
+/// <param name="Segment">Where the state of a segment that is walked apart goes; −1 = the tile is walked whole.</param>
+internal readonly record struct AttentionItem(RowTile Tile, HeadGroup Group, int Segment);
+
+/// <summary>How one attention call is cut: tiles of rows × groups of heads, and where those are too few for the threads, segments of what a micro-tile sees. The cut changes no bit.</summary>
 /// <remarks>Threads   rebuilt by the caller before a job, read by all threads during it. Arrays grow and stay.</remarks>
 internal sealed unsafe class AttentionPlan
 {
     /// <summary>(token, head) pairs of a tile: enough that converting a chunk of keys and values once costs little beside using it.</summary>
     private const int TilePairs = 128;
 
+    /// <summary>Fewer items than so many a thread do not share evenly among threads: then segments are items of their own.</summary>
+    private const int ItemsPerThread = 8;
+
+    private const int SegmentPositions = SoftmaxState.SegmentPositions;
+
+    private readonly List<AttentionItem> _split = [];
     private RowTile[] _tiles = [];
     private HeadGroup[] _groups = [];
 
@@ -22,18 +34,25 @@ internal sealed unsafe class AttentionPlan
     /// <summary>Number of groups.</summary>
     public int Groups { get; private set; }
 
+    /// <summary>Number of items.</summary>
+    public int Items => _split.Count > 0 ? _split.Count : Tiles * Groups;
+
+    /// <summary>Segments that are walked apart.</summary>
+    public int Segments { get; private set; }
+
     /// <summary>The most (token, head) pairs of any tile and group.</summary>
     public int MostPairs { get; private set; }
 
     /// <summary>Scores of the whole call: pairs times visible positions.</summary>
     public long Scores { get; private set; }
 
-    /// <summary>The tile and group of a work item, those with the longest past first.</summary>
-    public (RowTile Tile, HeadGroup Group) Item(int index) => (_tiles[Tiles - 1 - index / Groups], _groups[index % Groups]);
+    /// <summary>A work item, those with the longest past first; segments of one tile and group follow each other, ascending.</summary>
+    public AttentionItem Item(int index) => _split.Count > 0 ? _split[index] : new(_tiles[Tiles - 1 - index / Groups], _groups[index % Groups], Segment: -1);
 
     /// <summary>Cuts a step.</summary>
+    /// <param name="threads">Who shares the items.</param>
     /// <exception cref="ArgumentException">A position or sequence is out of range.</exception>
-    public void Build(StepTensors step, AttentionShape shape, KvLayer cache)
+    public void Build(StepTensors step, AttentionShape shape, KvLayer cache, int threads)
     {
         int mostHeads = BuildGroups(shape, cache);
         BuildTiles(step, shape, cache, Math.Max(1, TilePairs / mostHeads));
@@ -46,6 +65,31 @@ internal sealed unsafe class AttentionPlan
             Scores += (long)tile.Rows * (tile.MaxLast + 1 - tile.MinFirst) * shape.KvHeadOfHead.Count;
         }
         MostPairs = mostRows * mostHeads;
+        _split.Clear();
+        Segments = 0;
+        if (threads > 1 && Tiles * Groups < ItemsPerThread * threads)
+            Split();
+    }
+
+    private void Split()
+    {
+        int whole = Tiles * Groups;
+        for (int index = 0; index < whole; index++)
+        {
+            RowTile tile = _tiles[Tiles - 1 - index / Groups];
+            HeadGroup group = _groups[index % Groups];
+            int first = tile.MinFirst / SegmentPositions, last = tile.MaxLast / SegmentPositions;
+            bool apart = first < last && tile.Rows * group.Heads <= OuterProducts.Rows;
+            for (int segment = first; segment <= last && apart; segment++)
+            {
+                RowTile part = tile with { MinFirst = Math.Max(tile.MinFirst, segment * SegmentPositions), MaxLast = Math.Min(tile.MaxLast, (segment + 1) * SegmentPositions - 1) };
+                _split.Add(new AttentionItem(part, group, Segments++));
+            }
+            if (!apart)
+                _split.Add(new AttentionItem(tile, group, Segment: -1));
+        }
+        if (Segments == 0)
+            _split.Clear();
     }
 
     private int BuildGroups(AttentionShape shape, KvLayer cache)

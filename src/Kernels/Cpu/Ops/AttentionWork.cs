@@ -17,6 +17,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private readonly OuterProducts _products;
     private readonly AttentionScratch _layout;
     private readonly float* _scratch;
+    private readonly SegmentStates _segments;
     private readonly Tensor _q;
     private readonly Tensor _y;
     private readonly StepTensors _step;
@@ -28,12 +29,13 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private readonly Tensor? _sinks;
 
     public AttentionWork(
-        AttentionPlan plan, OuterProducts products, AttentionScratch layout, HostBuffer scratch, Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y)
+        AttentionPlan plan, OuterProducts products, AttentionScratch layout, HostBuffer scratch, SegmentStates segments, Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y)
     {
         _plan = plan;
         _products = products;
         _layout = layout;
         _scratch = (float*)scratch.Pointer;
+        _segments = segments;
         _q = q;
         _y = y;
         _step = step;
@@ -50,18 +52,76 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         float* scratch = _scratch + thread * (nint)(_layout.Bytes / sizeof(float));
         for (int item = first; item < end; item++)
         {
-            (RowTile tile, HeadGroup group) = _plan.Item(item);
+            (RowTile tile, HeadGroup group, int segment) = _plan.Item(item);
             LoadQueries(tile, group, scratch);
             if (_chunks.InPlace && tile.Rows * group.Heads <= Tile)
                 WalkInPlace(tile, group, item + 1 < end ? _plan.Item(item + 1) : null, scratch);
             else
                 WalkConverted(tile, group, scratch);
-            StoreOutputs(tile, group, scratch);
+            for (int pair = 0; pair < tile.Rows * group.Heads; pair++)
+            {
+                SoftmaxState state = _layout.State(scratch, pair);
+                if (segment >= 0)
+                {
+                    SoftmaxState kept = _segments.Of(segment, pair);
+                    kept.Clear(_layout.PaddedDim);
+                    kept.Join(state, _layout.PaddedDim);
+                    continue;
+                }
+                if (IsFirstSegment(tile, tile.MaxLast))
+                {
+                    StoreOutput(tile, group, pair, state);
+                    continue;
+                }
+                SoftmaxState earlier = _layout.Earlier(scratch, pair);
+                earlier.Join(state, _layout.PaddedDim);
+                StoreOutput(tile, group, pair, earlier);
+            }
+        }
+    }
+
+    /// <summary>The outputs of what was walked by segments, once all have been.</summary>
+    public void JoinSegments()
+    {
+        for (int item = 0; item < _plan.Items && _plan.Segments > 0; item++)
+        {
+            (RowTile tile, HeadGroup group, int segment) = _plan.Item(item);
+            if (segment < 0)
+                continue;
+            int last = item;
+            while (last + 1 < _plan.Items && _plan.Item(last + 1) is { Segment: >= 0 } next && next.Group == group && next.Tile.First == tile.First)
+                last++;
+            for (int pair = 0; pair < tile.Rows * group.Heads; pair++)
+            {
+                SoftmaxState joined = _segments.Of(segment, pair);
+                for (int later = 1; later <= last - item; later++)
+                    joined.Join(_segments.Of(segment + later, pair), _layout.PaddedDim);
+                StoreOutput(tile, group, pair, joined);
+            }
+            item = last;
+        }
+    }
+
+    private static bool IsFirstSegment(RowTile tile, int position) => position / SoftmaxState.SegmentPositions == tile.MinFirst / SoftmaxState.SegmentPositions;
+
+    /// <summary>Before a chunk that begins a further segment: what was seen so far becomes what was seen earlier.</summary>
+    private void BeginSegment(RowTile tile, int pairs, int start, float* scratch)
+    {
+        if (start % SoftmaxState.SegmentPositions != 0 || IsFirstSegment(tile, start))
+            return;
+        bool isSecond = IsFirstSegment(tile, start - 1);
+        for (int pair = 0; pair < pairs; pair++)
+        {
+            SoftmaxState state = _layout.State(scratch, pair), earlier = _layout.Earlier(scratch, pair);
+            if (isSecond)
+                earlier.Clear(_layout.PaddedDim);
+            earlier.Join(state, _layout.PaddedDim);
+            state.Clear(_layout.PaddedDim);
         }
     }
 
     /// <summary>One micro-tile: conversion in registers, each element once; at the end the first chunk of the following item is fetched.</summary>
-    private void WalkInPlace(RowTile tile, HeadGroup group, (RowTile Tile, HeadGroup Group)? following, float* scratch)
+    private void WalkInPlace(RowTile tile, HeadGroup group, AttentionItem? following, float* scratch)
     {
         byte** addresses = stackalloc byte*[2 * KvVectors.Addresses];
         KvVectors here = new(addresses), next = new(addresses + KvVectors.Addresses);
@@ -79,6 +139,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
                 fetched = here;
             if (TElement.HasScales)
                 _chunks.LoadScales(here, fetched, scales);
+            BeginSegment(tile, tile.Rows * group.Heads, start, scratch);
             JoinChunk<TElement>(scratch, 0, tile.Rows * group.Heads, start, here, fetched, _chunks.KeyStride, _chunks.ValueStride, L);
         }
     }
@@ -93,6 +154,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         float* chunkValues = scratch + _layout.Values;
         for (int start = tile.MinFirst / Chunk * Chunk; start <= tile.MaxLast; start += Chunk)
         {
+            BeginSegment(tile, pairs, start, scratch);
             _chunks.Convert(tile, group, start, chunkKeys, chunkValues, Scales(scratch));
             for (int v = 0; v < Chunk / L; v++)
             {
@@ -235,18 +297,14 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         }
     }
 
-    private void StoreOutputs(RowTile tile, HeadGroup group, float* scratch)
+    private void StoreOutput(RowTile tile, HeadGroup group, int pair, SoftmaxState state)
     {
-        for (int pair = 0; pair < tile.Rows * group.Heads; pair++)
-        {
-            float* target = _y.HostRow<float>(tile.First + pair / group.Heads) + (group.First + pair % group.Heads) * _headDim;
-            float* sums = scratch + _layout.Sums + pair * (nint)_layout.PaddedDim;
-            Vector512<float> total = Vector512.Create(VectorMath.Sum(Vector512.Load(scratch + _layout.WeightSums + pair * L)));
-            int i = 0;
-            for (; i <= _headDim - L; i += L)
-                (Vector512.Load(sums + i) / total).Store(target + i);
-            if (i < _headDim)
-                VectorMath.StorePartial(Vector512.Load(sums + i) / total, target + i, _headDim - i);
-        }
+        float* target = _y.HostRow<float>(tile.First + pair / group.Heads) + (group.First + pair % group.Heads) * _headDim;
+        Vector512<float> total = Vector512.Create(VectorMath.Sum(Vector512.Load(state.Weights)));
+        int i = 0;
+        for (; i <= _headDim - L; i += L)
+            (Vector512.Load(state.Values + i) / total).Store(target + i);
+        if (i < _headDim)
+            VectorMath.StorePartial(Vector512.Load(state.Values + i) / total, target + i, _headDim - i);
     }
 }
