@@ -227,7 +227,7 @@ public enum Activation
 /// <param name="Scale">Factor on the scores: 1/√headDim unless the family says otherwise.</param>
 /// <param name="Softcap">scores ← cap · tanh(scores / cap); 0 = none. Gemma 2.</param>
 /// <param name="Window">A token sees itself and Window − 1 tokens before it; 0 = all.</param>
-/// <param name="Sinks">[1, localHeads]: a score that joins each head's softmax before position 0 and has no value; null = none. gpt-oss.</param>
+/// <param name="Sinks">[1, localHeads]: a score that joins each head's softmax after the last position and has no value; null = none. gpt-oss.</param>
 public sealed record AttentionShape(int HeadDim, IReadOnlyList<int> KvHeadOfHead, float Scale, float Softcap, int Window, Tensor? Sinks = null);
 
 /// <summary>One layer's paged keys and values of this rank's KV heads.</summary>

@@ -287,20 +287,14 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         new Span<float>(scratch + _layout.Max, pairs).Fill(float.NegativeInfinity);
         new Span<float>(scratch + _layout.Sums, pairs * dim).Clear();
         new Span<float>(scratch + _layout.WeightSums, pairs * L).Clear();
-        if (_sinks is not { } sinks)
-            return;
-        for (int pair = 0; pair < pairs; pair++)
-        {
-            // As if a position before the first had this score, and so the weight 1, and a value of zeros.
-            scratch[_layout.Max + pair] = sinks.HostRow<float>(0)[group.First + (pair % group.Heads)];
-            scratch[_layout.WeightSums + (pair * L)] = 1f;
-        }
     }
 
     private void StoreOutput(RowTile tile, HeadGroup group, int pair, SoftmaxState state)
     {
         float* target = _y.HostRow<float>(tile.First + pair / group.Heads) + (group.First + pair % group.Heads) * _headDim;
         Vector512<float> total = Vector512.Create(VectorMath.Sum(Vector512.Load(state.Weights)));
+        if (_sinks is { } sinks) // its weight after all others', whatever segments they were in; far above them it only has to be large
+            total += VectorMath.Exp(Vector512.Create(sinks.HostRow<float>(0)[group.First + (pair % group.Heads)] - *state.Max));
         int i = 0;
         for (; i <= _headDim - L; i += L)
             (Vector512.Load(state.Values + i) / total).Store(target + i);
