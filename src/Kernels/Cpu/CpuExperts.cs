@@ -150,8 +150,11 @@ internal sealed unsafe class CpuExperts(CpuThreads threads) : IDisposable
             int from = tile, firstRow = row;
             for (; tile < group.GateTiles.Count && (!isAlike || row - firstRow < StripRows); tile++)
                 row += group.GateTiles[tile].Rows * group.GateTiles[tile].Groups;
-            RunStrip(group.Gate, group.Expert, group.Columns, block, group.GateTiles, from, tile, group.GateAt, gate, thread);
-            RunStrip(group.Up, group.Expert, group.Columns, block, group.UpTiles, from, isAlike ? tile : group.UpTiles.Count, group.UpAt, up, thread);
+            // The first strip reads the panels from memory, each while the one before it is computed; what follows finds them in the cache.
+            int gatePanel = PanelOf(group.Gate, group, block), upPanel = PanelOf(group.Up, group, block), afterGate = gatePanel + (Block / group.Gate.Panel.PanelOutputs);
+            byte* afterUp = afterGate < group.Gate.Panels ? group.Gate.PanelAt(afterGate) : null;
+            RunStrip(group.Gate, gatePanel, from == 0 ? group.Up.PanelAt(upPanel) : null, group.GateTiles, from, tile, group.GateAt, gate, thread);
+            RunStrip(group.Up, upPanel, from == 0 ? afterUp : null, group.UpTiles, from, isAlike ? tile : group.UpTiles.Count, group.UpAt, up, thread);
             AddBias(group.Stack.GateBias, group.Expert, block, gate, row - firstRow);
             AddBias(group.Stack.UpBias, group.Expert, block, up, row - firstRow);
             GatedActivation.InPlace(_mlp!.Activation, gate, up, (row - firstRow) * Block);
@@ -162,14 +165,18 @@ internal sealed unsafe class CpuExperts(CpuThreads threads) : IDisposable
         }
     }
 
-    /// <summary>32 outputs of one expert's gate or up for the rows of tiles [from, to): target [rows, 32].</summary>
-    private void RunStrip(CpuPackedWeight part, int expert, int columns, int block, RowTiles tiles, int from, int to, long at, float* target, int thread)
+    /// <summary>The panel of gate or up where a block of an expert's columns begins.</summary>
+    private static int PanelOf(CpuPackedWeight part, in ExpertGroup group, int block) =>
+        ((group.Expert * ExpertStack.Stride(group.Columns)) + (block * Block)) / part.Panel.PanelOutputs;
+
+    /// <summary>32 outputs of one expert's gate or up for the rows of tiles [from, to): target [rows, 32]. Meanwhile <paramref name="following"/> is fetched, where it is not null.</summary>
+    private void RunStrip(CpuPackedWeight part, int firstPanel, byte* following, RowTiles tiles, int from, int to, long at, float* target, int thread)
     {
-        int outputs = part.Panel.PanelOutputs, firstRow = tiles[from].First, firstPanel = ((expert * ExpertStack.Stride(columns)) + (block * Block)) / outputs;
-        for (int i = 0; i < Block / outputs; i++)
+        int outputs = part.Panel.PanelOutputs, firstRow = tiles[from].First, panels = Block / outputs;
+        for (int i = 0; i < panels; i++)
         {
             int panel = firstPanel + i;
-            byte* next = from == 0 && panel + 1 < part.Panels ? part.PanelAt(panel + 1) : null;
+            byte* next = following is null || i + 1 == panels ? following : part.PanelAt(panel + 1);
             PanelCall call = PanelRun.New(part, panel, next, to - from, _scratch, thread);
             call.OutputStride = Block * sizeof(float);
             for (int tile = from; tile < to; tile++)
