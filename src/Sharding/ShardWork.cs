@@ -24,7 +24,7 @@ public sealed class ShardWork
             if (tensor.Shape.Count is not (2 or 3) || roles is [] or [WeightRole.Embedding] && !config.TieEmbeddings)
                 continue;
             // Of experts a token goes through some.
-            double read = roles[0] is WeightRole.ExpertGate or WeightRole.ExpertUp or WeightRole.ExpertDown ? (double)config.Experts!.PerToken / config.Experts.Count : 1;
+            double read = roles is [WeightRole.ExpertGate or WeightRole.ExpertUp or WeightRole.ExpertDown, ..] ? (double)config.Experts!.PerToken / config.Experts.Count : 1;
             double perElement = read * tensor.ByteCount / roles.Sum(role => ShardSizes.WholeElements(config, role));
             foreach (WeightRole role in roles)
                 _bytesOfElement[role] = _bytesOfElement.GetValueOrDefault(role) + perElement;

@@ -8,6 +8,14 @@ namespace TpServe.Sharding.Tests;
 /// <summary>How mixtures of experts are split and counted.</summary>
 public sealed class MixtureShardTests
 {
+    private static readonly TensorInfo[] Tensors =
+    [
+        new("model.layers.1.mlp.experts.gate_proj.weight", TensorType.BF16, [8, 192, 64], RowOrder.Plain),
+        new("model.layers.1.mlp.experts.0.down_proj.weight", TensorType.BF16, [64, 192], RowOrder.Plain),
+        new("model.layers.1.mlp.shared_expert.up_proj.weight", TensorType.BF16, [384, 64], RowOrder.Plain),
+        new("model.layers.1.mlp.gate.weight", TensorType.F32, [8, 64], RowOrder.Plain),
+    ];
+
     private static readonly ModelConfig Config = new()
     {
         Architecture = "qwen2_moe",
@@ -60,16 +68,18 @@ public sealed class MixtureShardTests
     }
 
     [Test]
+    public void Work_OfExperts_IsOfThoseThatAreChosen([Values] bool tied)
+    {
+        ModelConfig config = Config with { TieEmbeddings = tied };
+        Assert.That(
+            new ShardWork(config, Tensors).Of(new ShardPlan(config, Partition.Even(config, 1), 0)),
+            Is.EqualTo(2 * 64 * ((8 * 192 / 4) + (192 / 4) + 384)).Within(1e-6));
+    }
+
+    [Test]
     public void Costs_OfExperts_StoreAllAndReadThoseThatAreChosen()
     {
-        TensorInfo[] tensors =
-        [
-            new("model.layers.1.mlp.experts.gate_proj.weight", TensorType.BF16, [8, 192, 64], RowOrder.Plain),
-            new("model.layers.1.mlp.experts.0.down_proj.weight", TensorType.BF16, [64, 192], RowOrder.Plain),
-            new("model.layers.1.mlp.shared_expert.up_proj.weight", TensorType.BF16, [384, 64], RowOrder.Plain),
-            new("model.layers.1.mlp.gate.weight", TensorType.F32, [8, 64], RowOrder.Plain),
-        ];
-        ModelCosts costs = ModelCosts.Of(Config, tensors, kvHeadBytes: 64);
+        ModelCosts costs = ModelCosts.Of(Config, Tensors, kvHeadBytes: 64);
         Assert.That(costs.Column.Stored * 192, Is.EqualTo(2 * 64 * ((8 * 192) + 192 + 384)).Within(1e-6));
         Assert.That(costs.ReplicatedBytes, Is.EqualTo(8 * 64 * 4));
         ProductBytes experts = costs.Column.Products.Single(product => product.Chosen < 1);
