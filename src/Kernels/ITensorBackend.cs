@@ -156,6 +156,35 @@ public interface ITensorBackend : IDisposable
         ops.Release(mark);
     }
 
+    /// <summary>Chooses each row's experts from its router's logits.</summary>
+    /// <remarks>
+    /// 1. Scores: softmax over all logits, or the sigmoid of each. The choice is by score plus correction where there is one.
+    /// 2. Groups: of each the largest choice counts, or with a correction the sum of its two largest; the best TopGroups stay.
+    /// 3. The PerRow best of what is left, ties to the lower id, in ascending id. A weight is the score, divided by the chosen ones' sum where the shape says so,
+    ///    times Scale. A NaN counts as −∞ in the choice; the weights are NaN then.
+    /// 4. The shared expert is last: its id is Experts, its weight 1 or the sigmoid of the last logit.
+    /// Shapes   logits [n, Logits], correction [1, Experts], ids [n, Chosen] Int32, weights [n, Chosen].
+    /// Numerics float32; a row's choice depends on that row alone.
+    /// Source   Shazeer et al. 2017; Jiang et al. 2024 (Mixtral); DeepSeek-AI 2024, §2.1.2.
+    /// </remarks>
+    void Route(Tensor logits, Tensor? correction, RouterShape shape, Tensor ids, Tensor weights) => throw new NotSupportedException($"{Description} computes no mixtures of experts.");
+
+    /// <summary>The partial sums of Σ_e w_e · down_e(act(gate_e(x), up_e(x))) over each row's experts, unsummed between the maximal subtrees this rank owns.</summary>
+    /// <remarks>
+    /// Shapes   x [n, hidden], ids and weights as Route gives them, pieces [Pieces · n, hidden] contiguous: piece p of row r is row p · n + r.
+    /// Numerics a leaf of a row is Σ over its experts in ascending id of fma(w, product of the leaf, sum so far), from 0; the product in float32 in the order of
+    ///          LinearPieces, plus down's bias in the first leaf. The shared expert comes last. Then leaves are merged as the schedule says.
+    ///          So nothing depends on rows, degree or split.
+    /// Cost     the weights of each expert that a row has chosen are read once, however many rows chose it.
+    /// </remarks>
+    void ExpertPieces(Tensor x, Tensor ids, Tensor weights, ExpertMlp mlp, Tensor pieces) => throw new NotSupportedException($"{Description} computes no mixtures of experts.");
+
+    /// <summary>True where <see cref="Route"/> and <see cref="ExpertPieces"/> work.</summary>
+    bool HasExperts => false;
+
+    /// <summary>True where <see cref="Attention"/> heeds <see cref="AttentionShape.Sinks"/>.</summary>
+    bool HasSinks => false;
+
     /// <summary>x ← x + scale · y (one fused multiply-add each; an ordinary sum where scale is 1).</summary>
     void AddScaled(Tensor x, Tensor y, float scale);
 
@@ -198,7 +227,8 @@ public enum Activation
 /// <param name="Scale">Factor on the scores: 1/√headDim unless the family says otherwise.</param>
 /// <param name="Softcap">scores ← cap · tanh(scores / cap); 0 = none. Gemma 2.</param>
 /// <param name="Window">A token sees itself and Window − 1 tokens before it; 0 = all.</param>
-public sealed record AttentionShape(int HeadDim, IReadOnlyList<int> KvHeadOfHead, float Scale, float Softcap, int Window);
+/// <param name="Sinks">[1, localHeads]: a score that joins each head's softmax after the last position and has no value; null = none. gpt-oss.</param>
+public sealed record AttentionShape(int HeadDim, IReadOnlyList<int> KvHeadOfHead, float Scale, float Softcap, int Window, Tensor? Sinks = null);
 
 /// <summary>One layer's paged keys and values of this rank's KV heads.</summary>
 /// <remarks>

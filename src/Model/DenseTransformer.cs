@@ -5,7 +5,7 @@ using TpServe.Model.Weights;
 
 namespace TpServe.Model;
 
-/// <summary>One rank's part of a dense decoder-only transformer: embedding, blocks, final norm, head.</summary>
+/// <summary>One rank's part of a decoder-only transformer: embedding, blocks, final norm, head.</summary>
 /// <remarks>
 /// Only enqueues operations: nothing computed is read on the host. Scratch is given back after every half-block, so it does not grow with depth.
 /// Shapes   hidden states [n, hidden], the same bits on every rank, at every degree and in every batch.

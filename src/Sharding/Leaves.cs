@@ -16,9 +16,20 @@ public sealed record Leaves(int Size, int Total)
     /// <summary>The attention output projection: one leaf for each query head.</summary>
     public static Leaves OfHeads(ModelConfig config) => new(config.HeadDim, config.Heads * config.HeadDim);
 
-    /// <summary>The MLP's down projection: intermediate / 32 features, rounded up to a multiple of 32 and held within 64..256.</summary>
-    public static Leaves OfMlp(ModelConfig config) =>
-        new(Math.Clamp((config.Intermediate + 1023) / 1024 * 32, 64, 256), config.Intermediate);
+    /// <summary>The MLP's down projection, or that of one expert where there are mixtures: intermediate / 32 features, rounded up to a multiple of 32 and held within 64..256.</summary>
+    public static Leaves OfMlp(ModelConfig config) => OfWidth(config.MlpColumns);
+
+    /// <summary>The down projection of layers that are no mixture.</summary>
+    public static Leaves OfDense(ModelConfig config) => OfWidth(config.Intermediate);
+
+    /// <summary>The MLP beside the experts: as many leaves as an expert has, or fewer, for leaf by leaf it is added to theirs.</summary>
+    public static Leaves OfShared(ModelConfig config)
+    {
+        int width = config.Experts?.SharedIntermediate ?? 0, leaves = OfMlp(config).Count;
+        return new Leaves(Math.Max(32, ((width + leaves - 1) / leaves + 31) / 32 * 32), width);
+    }
+
+    private static Leaves OfWidth(int width) => new(Math.Clamp((width + 1023) / 1024 * 32, 64, 256), width);
 }
 
 /// <summary>One rank's part of a canonical sum: its leaves, its merge schedule, and how everyone finishes the tree from all ranks' pieces.</summary>

@@ -24,6 +24,8 @@ public sealed class ShardPlan
         Rank = rank;
         HeadShare = new LeafShare(Leaves.OfHeads(config), partition.HeadBoundaries, rank);
         MlpShare = new LeafShare(Leaves.OfMlp(config), partition.LeafBoundaries, rank);
+        DenseShare = config.Experts is null ? MlpShare : new LeafShare(Leaves.OfDense(config), DenseBoundaries(config, partition), rank);
+        SharedBoundaries = SharedLeaves(config, MlpShare);
         FirstVocab = partition.VocabBoundaries[rank];
         LocalVocab = partition.VocabBoundaries[rank + 1] - FirstVocab;
         (FirstKvHead, LocalKvHeads) = KvHeadsOf(rank);
@@ -47,8 +49,14 @@ public sealed class ShardPlan
     /// <summary>The attention output projection's leaves: one for each query head.</summary>
     public LeafShare HeadShare { get; }
 
-    /// <summary>The MLP down projection's leaves.</summary>
+    /// <summary>The leaves of the MLP's down projection, or of each expert's where there are mixtures.</summary>
     public LeafShare MlpShare { get; }
+
+    /// <summary>The leaves of the down projection of layers that are no mixture: of the same part of the whole, where experts are what is split.</summary>
+    public LeafShare DenseShare { get; }
+
+    /// <summary>Columns at which the owned leaves of the MLP beside the experts begin, and where the last one ends; of one number where the rank owns none.</summary>
+    public IReadOnlyList<int> SharedBoundaries { get; }
 
     /// <summary>First query head.</summary>
     public int FirstHead => HeadShare.First;
@@ -72,7 +80,7 @@ public sealed class ShardPlan
         return kvHead >= first && kvHead < first + count;
     });
 
-    /// <summary>First MLP column.</summary>
+    /// <summary>First MLP column, of each expert where there are mixtures.</summary>
     public int FirstIntermediate => MlpShare.Boundaries[0];
 
     /// <summary>MLP columns.</summary>
@@ -93,9 +101,13 @@ public sealed class ShardPlan
             WeightRole.Embedding or WeightRole.Head => new WeightSlice(FirstVocab, LocalVocab, 0, hidden),
             WeightRole.Query => new WeightSlice(FirstHead * dim, LocalHeads * dim, 0, hidden),
             WeightRole.Key or WeightRole.Value => new WeightSlice(FirstKvHead * dim, LocalKvHeads * dim, 0, hidden),
-            WeightRole.Gate or WeightRole.Up => new WeightSlice(FirstIntermediate, LocalIntermediate, 0, hidden),
+            WeightRole.Gate or WeightRole.Up => new WeightSlice(DenseShare.Boundaries[0], DenseShare.Columns, 0, hidden),
+            WeightRole.ExpertGate or WeightRole.ExpertUp => new WeightSlice(FirstIntermediate, LocalIntermediate, 0, hidden),
+            WeightRole.SharedGate or WeightRole.SharedUp => new WeightSlice(SharedBoundaries[0], SharedBoundaries[^1] - SharedBoundaries[0], 0, hidden),
             WeightRole.AttentionOutput => new WeightSlice(0, hidden, FirstHead * dim, LocalHeads * dim),
-            WeightRole.Down => new WeightSlice(0, hidden, FirstIntermediate, LocalIntermediate),
+            WeightRole.Down => new WeightSlice(0, hidden, DenseShare.Boundaries[0], DenseShare.Columns),
+            WeightRole.ExpertDown => new WeightSlice(0, hidden, FirstIntermediate, LocalIntermediate),
+            WeightRole.SharedDown => new WeightSlice(0, hidden, SharedBoundaries[0], SharedBoundaries[^1] - SharedBoundaries[0]),
             _ => throw new ArgumentOutOfRangeException(nameof(role), role, "a replicated tensor has no slice"),
         };
     }
@@ -106,11 +118,28 @@ public sealed class ShardPlan
         StringBuilder text = new();
         text.Append(CultureInfo.InvariantCulture, $"rank {Rank}: heads {Range(FirstHead, LocalHeads)} of {_config.Heads}, ");
         text.Append(CultureInfo.InvariantCulture, $"kv heads {Range(FirstKvHead, LocalKvHeads)} of {_config.KvHeads}, ");
-        text.Append(CultureInfo.InvariantCulture, $"mlp {Range(FirstIntermediate, LocalIntermediate)} of {_config.Intermediate}, ");
+        if (_config.Experts is { } experts)
+            text.Append(CultureInfo.InvariantCulture, $"columns {Range(FirstIntermediate, LocalIntermediate)} of {experts.Intermediate} of each of {experts.Count} experts, ");
+        else
+            text.Append(CultureInfo.InvariantCulture, $"mlp {Range(FirstIntermediate, LocalIntermediate)} of {_config.Intermediate}, ");
         text.Append(CultureInfo.InvariantCulture, $"vocabulary {Range(FirstVocab, LocalVocab)} of {_config.Vocab}");
         return text.ToString();
 
         static string Range(int first, int count) => count == 0 ? "none" : FormattableString.Invariant($"{first}..{first + count - 1}");
+    }
+
+    /// <summary>Where an expert's boundaries fall in an MLP of another number of leaves: each at the nearest leaf.</summary>
+    private static int[] DenseBoundaries(ModelConfig config, Partition partition)
+    {
+        long dense = Leaves.OfDense(config).Count, split = Leaves.OfMlp(config).Count;
+        return [.. partition.LeafBoundaries.Select(boundary => (int)(((boundary * dense) + (split / 2)) / split))];
+    }
+
+    private static int[] SharedLeaves(ModelConfig config, LeafShare share)
+    {
+        Leaves leaves = Leaves.OfShared(config);
+        int first = Math.Min(share.First, leaves.Count), end = Math.Min(share.End, leaves.Count);
+        return [.. Enumerable.Range(first, end - first + 1).Select(leaves.Start)];
     }
 
     private (int First, int Count) KvHeadsOf(int rank)
@@ -158,6 +187,24 @@ public enum WeightRole
 
     /// <summary>Down projection, row-parallel by MLP leaves.</summary>
     Down,
+
+    /// <summary>Gate projection of one expert, or of all, column-parallel by an expert's leaves.</summary>
+    ExpertGate,
+
+    /// <summary>Up projection of experts, split as their gates.</summary>
+    ExpertUp,
+
+    /// <summary>Down projection of experts, row-parallel by an expert's leaves.</summary>
+    ExpertDown,
+
+    /// <summary>Gate projection of the MLP beside the experts.</summary>
+    SharedGate,
+
+    /// <summary>Up projection of the MLP beside the experts.</summary>
+    SharedUp,
+
+    /// <summary>Down projection of the MLP beside the experts.</summary>
+    SharedDown,
 
     /// <summary>Language-model head, column-parallel by vocabulary.</summary>
     Head,

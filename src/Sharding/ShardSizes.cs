@@ -37,7 +37,33 @@ public static class ShardSizes
     }
 
     /// <summary>What a tensor holds, by its name; empty = every rank holds it whole.</summary>
-    internal static WeightRole[] RolesOf(string name) => Part(name) switch
+    internal static WeightRole[] RolesOf(string name)
+    {
+        if (name.Contains(".shared_", StringComparison.Ordinal))
+            return SharedRolesOf(Part(name));
+        bool isOfExperts = name.Contains(".experts.", StringComparison.Ordinal) || name.Contains(".block_sparse_moe.", StringComparison.Ordinal);
+        return isOfExperts ? ExpertRolesOf(name) : RolesOfPart(Part(name));
+    }
+
+    private static WeightRole[] ExpertRolesOf(string name) => name.Split('.').LastOrDefault(part => part is not ("weight" or "bias")) switch
+    {
+        "gate_proj" or "w1" => [WeightRole.ExpertGate],
+        "up_proj" or "w3" => [WeightRole.ExpertUp],
+        "down_proj" or "w2" or "output_linear" => [WeightRole.ExpertDown],
+        "gate_up_proj" or "input_linear" => [WeightRole.ExpertGate, WeightRole.ExpertUp],
+        _ => [], // routers and biases
+    };
+
+    private static WeightRole[] SharedRolesOf(string part) => part switch
+    {
+        "gate_proj" => [WeightRole.SharedGate],
+        "up_proj" => [WeightRole.SharedUp],
+        "down_proj" or "output_linear" => [WeightRole.SharedDown],
+        "input_linear" => [WeightRole.SharedGate, WeightRole.SharedUp],
+        _ => [], // the gate on its output
+    };
+
+    private static WeightRole[] RolesOfPart(string part) => part switch
     {
         "embed_tokens" => [WeightRole.Embedding],
         "lm_head" => [WeightRole.Head],
@@ -64,12 +90,14 @@ public static class ShardSizes
     private static double ShareOf(ModelConfig config, ShardPlan plan, WeightRole[] roles) =>
         (double)roles.Sum(role => plan.Slice(role).Elements) / roles.Sum(role => WholeElements(config, role));
 
-    /// <summary>Elements of the whole matrix of a role, in one layer.</summary>
+    /// <summary>Elements of the whole matrix of a role, in one layer; of experts, of one expert.</summary>
     internal static long WholeElements(ModelConfig config, WeightRole role) => role switch
     {
         WeightRole.Embedding or WeightRole.Head => (long)config.Vocab * config.Hidden,
         WeightRole.Query or WeightRole.AttentionOutput => (long)config.Heads * config.HeadDim * config.Hidden,
         WeightRole.Key or WeightRole.Value => (long)config.KvHeads * config.HeadDim * config.Hidden,
+        WeightRole.ExpertGate or WeightRole.ExpertUp or WeightRole.ExpertDown => (long)config.MlpColumns * config.Hidden,
+        WeightRole.SharedGate or WeightRole.SharedUp or WeightRole.SharedDown => (long)(config.Experts?.SharedIntermediate ?? 0) * config.Hidden,
         _ => (long)config.Intermediate * config.Hidden,
     };
 }

@@ -21,9 +21,11 @@ public sealed class ShardWork
         foreach (TensorInfo tensor in tensors)
         {
             WeightRole[] roles = ShardSizes.RolesOf(tensor.Name);
-            if (tensor.Shape.Count != 2 || roles is [] or [WeightRole.Embedding] && !config.TieEmbeddings)
+            if (tensor.Shape.Count is not (2 or 3) || roles is [] or [WeightRole.Embedding] && !config.TieEmbeddings)
                 continue;
-            double perElement = (double)tensor.HeldBytes / roles.Sum(role => ShardSizes.WholeElements(config, role));
+            // Of experts a token goes through some.
+            double read = roles is [WeightRole.ExpertGate or WeightRole.ExpertUp or WeightRole.ExpertDown, ..] ? (double)config.Experts!.PerToken / config.Experts.Count : 1;
+            double perElement = read * tensor.HeldBytes / roles.Sum(role => ShardSizes.WholeElements(config, role));
             foreach (WeightRole role in roles)
                 _bytesOfElement[role] = _bytesOfElement.GetValueOrDefault(role) + perElement;
         }

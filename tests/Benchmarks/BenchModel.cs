@@ -18,14 +18,17 @@ internal sealed record BenchModel(string Name, RandomLlama.Shape Shape, TensorTy
         new("llama-1b q4_k", RandomLlama.Shape.Llama1B, TensorType.Q4_K),
         new("llama-1b bf16", RandomLlama.Shape.Llama1B, TensorType.BF16),
         new("llama-3b q4_0", RandomLlama.Shape.Llama3B, TensorType.Q4_0),
+        new("qwen3-moe q4_0", RandomLlama.Shape.QwenMoe, TensorType.Q4_0),
+        new("qwen3-moe q4_k", RandomLlama.Shape.QwenMoe, TensorType.Q4_K),
     ];
 
-    /// <summary>The shape of a word: smollm2, 1b, 3b.</summary>
+    /// <summary>The shape of a word: smollm2, 1b, 3b, moe.</summary>
     public static RandomLlama.Shape? ShapeOf(string word) => word switch
     {
         "smollm2" => RandomLlama.Shape.SmolLM2,
         "1b" => RandomLlama.Shape.Llama1B,
         "3b" => RandomLlama.Shape.Llama3B,
+        "moe" => RandomLlama.Shape.QwenMoe,
         _ => null,
     };
 

@@ -15,7 +15,7 @@ namespace TpServe.Benchmarks;
 
 /// <summary>Where a CPU step's time goes, operation by operation, in this process: one rank of all threads, then two ranks of one thread over shared memory.</summary>
 /// <remarks>
-/// Usage     ops [threads] [isa] [smollm2|1b|3b] [format] [long] [--json FILE]. `long` adds contexts of 8,000 tokens.
+/// Usage     ops [threads] [isa] [smollm2|1b|3b|moe] [format] [long] [--json FILE]. `long` adds contexts of 8,000 tokens.
 /// A step's time is the median of its repetitions; its operations are those of the middle third of them, so that they add up. GB/s are the weights of a product,
 /// the keys and values that attention cannot avoid to read, or the rows that another operation reads and writes; GFLOP/s are products of matrices and attention.
 /// "between" is what no operation takes: the model's and the step's own code, and the clocks. A fourth of the steps runs with the clocks off.

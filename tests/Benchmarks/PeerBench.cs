@@ -8,8 +8,8 @@ namespace TpServe.Benchmarks;
 
 /// <summary>Whole models beside llama.cpp: the same file, the same machine, turn by turn in one run.</summary>
 /// <remarks>
-/// Usage     peers [MODEL…] [batch] [context] [avx2] [--rounds N] [--json FILE]. A model is any part of a name (1b, q8_0, "llama-1b q8_0"); without one all run.
-///           batch: 8 and 32 sequences at once. context: prompts of 2,000 and 8,000 tokens. avx2: both sides on AVX2.
+/// Usage     peers [MODEL…] [batch] [b16] [context] [avx2] [--rounds N] [--json FILE]. A model is any part of a name (1b, q8_0, "llama-1b q8_0"); without one all run.
+///           batch: 8 and 32 sequences at once; b16: 16. context: prompts of 2,000 and 8,000 tokens. avx2: both sides on AVX2.
 /// Ours is what a user gets: the server's own process and its workers with their default degree, over HTTP, prompts as token ids. Theirs is llama.cpp in its own
 /// process (<see cref="LlamaCpp"/>). Both stay up with the model loaded and take turns, round by round, because shared machines drift; who begins alternates.
 /// Theirs is tried on one thread, on all cores, and there with and without its fused attention; what is far behind in the first try is dropped, and the best median
@@ -127,6 +127,9 @@ internal static class PeerBench
                 {
                     case "batch":
                         works.AddRange([new Workload(8, 16, 48), new Workload(32, 16, 48)]);
+                        break;
+                    case "b16":
+                        works.Add(new Workload(16, 16, 48));
                         break;
                     case "context":
                         works.AddRange([new Workload(1, 2000, 32), new Workload(1, 8000, 32)]);

@@ -77,6 +77,29 @@ internal sealed class ProfilingBackend(ITensorBackend inner, OperationClock cloc
         Stop(operation, start, weight.Bytes, 2.0 * x.Rows * x.Columns * weight.Outputs);
     }
 
+    public bool HasExperts => inner.HasExperts;
+
+    public bool HasSinks => inner.HasSinks;
+
+    public void Route(Tensor logits, Tensor? correction, RouterShape shape, Tensor ids, Tensor weights)
+    {
+        long start = Start();
+        inner.Route(logits, correction, shape, ids, weights);
+        Stop(Operation.GateUp, start, Bytes(logits));
+    }
+
+    /// <summary>The bytes are those of experts that differ: at most one for each row and choice.</summary>
+    public void ExpertPieces(Tensor x, Tensor ids, Tensor weights, ExpertMlp mlp, Tensor pieces)
+    {
+        _rowParallel++;
+        long start = Start();
+        inner.ExpertPieces(x, ids, weights, mlp, pieces);
+        ExpertStack routed = mlp.Routed;
+        double distinct = routed.Count * (1 - Math.Pow(1 - ((double)ids.Columns / routed.Count), x.Rows));
+        double bytes = (routed.Gate.Bytes + routed.Up.Bytes + routed.Down.Bytes) * distinct / routed.Count;
+        Stop(Operation.Mlp, start, bytes, 6.0 * x.Rows * ids.Columns * x.Columns * routed.Columns);
+    }
+
     public void Embed(Tensor tokenIds, PackedWeight table, int firstRow, float scale, Tensor y)
     {
         long start = Start();

@@ -5,7 +5,7 @@ using TpServe.Checkpoint;
 
 namespace TpServe.Benchmarks;
 
-/// <summary>Writes a GGUF file of the Llama architecture with random weights: the shape of a model without its licence or download.</summary>
+/// <summary>Writes a GGUF file of the Llama architecture, or of Qwen 3 with experts, with random weights: the shape of a model without its licence or download.</summary>
 /// <remarks>
 /// Blocks are well formed and their scales small, so that activations stay finite through all layers. The tokenizer is the embedded model's, padded with
 /// unused entries to the vocabulary asked for.
@@ -29,6 +29,18 @@ internal static class RandomLlama
 
         /// <summary>Of the weights; files of equal seeds have equal layers.</summary>
         public int Seed { get; init; } = 20261124;
+
+        /// <summary>Elements of a head.</summary>
+        public int HeadDim { get; init; } = Hidden / Heads;
+
+        /// <summary>Experts of each layer, of <see cref="Intermediate"/> columns; 0 = a dense Llama, else a Qwen 3 with experts.</summary>
+        public int Experts { get; init; }
+
+        /// <summary>Experts a token goes through.</summary>
+        public int PerToken { get; init; }
+
+        /// <summary>Four layers of Qwen3 30B A3B; the vocabulary is the embedded model's.</summary>
+        public static Shape QwenMoe { get; } = new("qwen3-moe", 4, 2048, 32, 4, 768, 49152) { HeadDim = 128, Experts = 128, PerToken = 8 };
 
         /// <summary>Llama 3.2 3B: heads of 128.</summary>
         public static Shape Llama3B { get; } = new("llama-3b", 28, 3072, 24, 8, 8192, 128256);
@@ -57,18 +69,27 @@ internal static class RandomLlama
     {
         List<(string Name, int[] Dimensions, TensorType Type)> tensors = Tensors(shape, type);
         MetadataWriter metadata = new();
-        metadata.Add("general.architecture", "llama");
+        string architecture = shape.Experts > 0 ? "qwen3moe" : "llama";
+        metadata.Add("general.architecture", architecture);
         metadata.Add("general.name", shape.Name);
-        metadata.Add("llama.block_count", (uint)shape.Layers);
-        metadata.Add("llama.context_length", 8192u);
-        metadata.Add("llama.embedding_length", (uint)shape.Hidden);
-        metadata.Add("llama.feed_forward_length", (uint)shape.Intermediate);
-        metadata.Add("llama.attention.head_count", (uint)shape.Heads);
-        metadata.Add("llama.attention.head_count_kv", (uint)shape.KvHeads);
-        metadata.Add("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-        metadata.Add("llama.rope.freq_base", 500000f);
-        metadata.Add("llama.rope.dimension_count", (uint)(shape.Hidden / shape.Heads));
-        metadata.Add("llama.vocab_size", (uint)shape.Vocab);
+        if (shape.Experts > 0)
+        {
+            metadata.Add("qwen3moe.expert_count", (uint)shape.Experts);
+            metadata.Add("qwen3moe.expert_used_count", (uint)shape.PerToken);
+            metadata.Add("qwen3moe.expert_feed_forward_length", (uint)shape.Intermediate);
+            metadata.Add("qwen3moe.attention.key_length", (uint)shape.HeadDim);
+            metadata.Add("qwen3moe.attention.value_length", (uint)shape.HeadDim);
+        }
+        metadata.Add($"{architecture}.block_count", (uint)shape.Layers);
+        metadata.Add($"{architecture}.context_length", 8192u);
+        metadata.Add($"{architecture}.embedding_length", (uint)shape.Hidden);
+        metadata.Add($"{architecture}.feed_forward_length", (uint)shape.Intermediate);
+        metadata.Add($"{architecture}.attention.head_count", (uint)shape.Heads);
+        metadata.Add($"{architecture}.attention.head_count_kv", (uint)shape.KvHeads);
+        metadata.Add($"{architecture}.attention.layer_norm_rms_epsilon", 1e-5f);
+        metadata.Add($"{architecture}.rope.freq_base", 500000f);
+        metadata.Add($"{architecture}.rope.dimension_count", (uint)shape.HeadDim);
+        metadata.Add($"{architecture}.vocab_size", (uint)shape.Vocab);
         metadata.Add("tokenizer.ggml.model", "gpt2");
         metadata.Add("tokenizer.ggml.pre", "smollm");
         metadata.Add("tokenizer.ggml.tokens", [.. vocabulary.Tokens, .. Enumerable.Range(0, shape.Vocab - vocabulary.Tokens.Count).Select(i => $"[unused{i}]")]);
@@ -97,7 +118,10 @@ internal static class RandomLlama
         Random random = new(shape.Seed);
         foreach ((string name, int[] dimensions, TensorType stored) in tensors)
         {
-            WriteWeights(writer, stored, Bytes(dimensions, stored), dimensions[0], random, Damps(shape, name) ? 1e-3 : 1);
+            if (stored == TensorType.F32 && dimensions.Length > 1)
+                WriteRouter(writer, dimensions, random);
+            else
+                WriteWeights(writer, stored, Bytes(dimensions, stored), dimensions[0], random, Damps(shape, name) ? 1e-3 : 1);
             Pad(writer);
         }
     }
@@ -108,7 +132,7 @@ internal static class RandomLlama
 
     private static List<(string, int[], TensorType)> Tensors(Shape shape, TensorType type)
     {
-        int kv = shape.Hidden / shape.Heads * shape.KvHeads;
+        int queries = shape.HeadDim * shape.Heads, kv = shape.HeadDim * shape.KvHeads;
         List<(string, int[], TensorType)> tensors = [("token_embd.weight", [shape.Hidden, shape.Vocab], type == TensorType.Q4_K ? TensorType.Q6_K : type), ("output_norm.weight", [shape.Hidden], TensorType.F32)];
         for (int layer = 0; layer < shape.Layers; layer++)
         {
@@ -116,17 +140,36 @@ internal static class RandomLlama
             tensors.AddRange(
             [
                 (block + "attn_norm.weight", [shape.Hidden], TensorType.F32),
-                (block + "attn_q.weight", [shape.Hidden, shape.Hidden], type),
+                (block + "attn_q.weight", [shape.Hidden, queries], type),
                 (block + "attn_k.weight", [shape.Hidden, kv], type),
                 (block + "attn_v.weight", [shape.Hidden, kv], type),
-                (block + "attn_output.weight", [shape.Hidden, shape.Hidden], type),
+                (block + "attn_output.weight", [queries, shape.Hidden], type),
                 (block + "ffn_norm.weight", [shape.Hidden], TensorType.F32),
-                (block + "ffn_gate.weight", [shape.Hidden, shape.Intermediate], type),
-                (block + "ffn_up.weight", [shape.Hidden, shape.Intermediate], type),
-                (block + "ffn_down.weight", [shape.Intermediate, shape.Hidden], type),
             ]);
+            tensors.AddRange(shape.Experts == 0
+                ?
+                [
+                    (block + "ffn_gate.weight", [shape.Hidden, shape.Intermediate], type),
+                    (block + "ffn_up.weight", [shape.Hidden, shape.Intermediate], type),
+                    (block + "ffn_down.weight", [shape.Intermediate, shape.Hidden], type),
+                ]
+                :
+                [
+                    (block + "attn_q_norm.weight", [shape.HeadDim], TensorType.F32),
+                    (block + "attn_k_norm.weight", [shape.HeadDim], TensorType.F32),
+                    (block + "ffn_gate_inp.weight", [shape.Hidden, shape.Experts], TensorType.F32),
+                    (block + "ffn_gate_exps.weight", [shape.Hidden, shape.Intermediate, shape.Experts], type),
+                    (block + "ffn_up_exps.weight", [shape.Hidden, shape.Intermediate, shape.Experts], type),
+                    (block + "ffn_down_exps.weight", [shape.Intermediate, shape.Hidden, shape.Experts], type),
+                ]);
         }
         return tensors;
+    }
+
+    private static void WriteRouter(BinaryWriter writer, int[] dimensions, Random random)
+    {
+        for (long i = 0; i < Bytes(dimensions, TensorType.F32) / sizeof(float); i++)
+            writer.Write((random.NextSingle() - 0.5f) * 4f / MathF.Sqrt(dimensions[0]));
     }
 
     private static void WriteWeights(BinaryWriter writer, TensorType type, long bytes, int columns, Random random, double factor)

@@ -141,14 +141,54 @@ public sealed class GgufConfigTests
     }
 
     [Test]
-    public void Config_Experts_MakeAnArchitectureOfTheirOwn() => Assert.That(Read(GgufBuilder.Model().UInt32("llama.expert_count", 8)).Architecture, Is.EqualTo("llama-moe"));
+    public void Config_ExpertsWhereNoneAreKnown_MakeAnArchitectureOfTheirOwn() => Assert.That(Read(GgufBuilder.Model("qwen3").UInt32("qwen3.expert_count", 8)).Architecture, Is.EqualTo("qwen3-moe"));
 
     [Test]
     public void Config_UnknownArchitecture_KeepsItsNameWhateverItsTensorsAre()
     {
-        GgufBuilder builder = new GgufBuilder().String("general.architecture", "gpt-oss").Tensor("blk.0.ffn_gate_exps.weight", [32], 39, new byte[32]);
-        Assert.That(Read(builder).Architecture, Is.EqualTo("gpt-oss"));
+        GgufBuilder builder = new GgufBuilder().String("general.architecture", "deepseek9").Tensor("blk.0.ffn_gate_exps.weight", [32], 39, new byte[32]);
+        Assert.That(Read(builder).Architecture, Is.EqualTo("deepseek9"));
     }
+
+    [Test]
+    public void Config_Experts_AreReadFromMetadataAndTensors()
+    {
+        GgufBuilder builder = GgufBuilder.Model("glm4moe").UInt32("glm4moe.block_count", 4).UInt32("glm4moe.nextn_predict_layers", 1)
+            .UInt32("glm4moe.expert_count", 8).UInt32("glm4moe.expert_used_count", 2).UInt32("glm4moe.expert_feed_forward_length", 32).UInt32("glm4moe.expert_shared_count", 1)
+            .Float32("glm4moe.expert_weights_scale", 2.5f).Bool("glm4moe.expert_weights_norm", true).UInt32("glm4moe.expert_gating_func", 2)
+            .Tensor("blk.1.ffn_gate_inp.weight", [64, 8]).Tensor("blk.2.ffn_gate_inp.weight", [64, 8]).Tensor("blk.1.exp_probs_b.bias", [8]);
+        ModelConfig config = Read(builder);
+        ExpertsConfig experts = config.Experts!;
+        Assert.Multiple(() =>
+        {
+            Assert.That((config.Architecture, config.Layers, config.Intermediate, config.MlpColumns, config.QueryKeyNorm), Is.EqualTo(("glm4_moe", 3, 96, 32, false)));
+            Assert.That(experts.Layers, Is.EqualTo(new[] { false, true, true }));
+            Assert.That((experts.Count, experts.PerToken, experts.SharedIntermediate, experts.Scale, experts.Renormalises), Is.EqualTo((8, 2, 32, 2.5f, true)));
+            Assert.That((experts.Scoring, experts.CorrectionBias, experts.SharedGate), Is.EqualTo((RouterScoring.Sigmoid, true, false)));
+        });
+    }
+
+    [Test]
+    public void Config_LlamaWithExperts_IsAMixtral()
+    {
+        ModelConfig config = Read(GgufBuilder.Model().UInt32("llama.expert_count", 8).UInt32("llama.expert_used_count", 2));
+        Assert.That((config.Architecture, config.Experts!.Intermediate, config.Experts.Renormalises), Is.EqualTo(("mixtral", 96, true)));
+    }
+
+    [TestCase(0u, 1u, "0 experts")]
+    [TestCase(8u, 0u, "0 experts of 8")]
+    [TestCase(8u, 9u, "9 experts of 8")]
+    [TestCase(70000u, 2u, "70000 experts")]
+    public void Config_ImpossibleExperts_AreRefused(uint count, uint used, string says) =>
+        Assert.That(
+            Assert.Throws<ModelLoadException>(() => Read(GgufBuilder.Model("qwen3moe").UInt32("qwen3moe.expert_count", count).UInt32("qwen3moe.expert_used_count", used)))!.Message,
+            Does.Contain(says));
+
+    [Test]
+    public void Config_UnknownGatingFunction_IsRefused() =>
+        Assert.That(
+            Assert.Throws<ModelLoadException>(() => Read(GgufBuilder.Model("qwen3moe").UInt32("qwen3moe.expert_count", 4).UInt32("qwen3moe.expert_used_count", 2).UInt32("qwen3moe.expert_gating_func", 9)))!.Message,
+            Does.Contain("expert_gating_func").And.Contain("9"));
 
     [TestCase("llama.feed_forward_length", 96, 96, true)]
     [TestCase("llama.feed_forward_length", 96, 64, false)]
@@ -174,10 +214,24 @@ public sealed class GgufConfigTests
     [TestCase("phi3", "blk.0.attn_qkv.weight", "model.layers.0.self_attn.qkv_proj.weight", RowOrder.Plain)]
     [TestCase("phi3", "blk.0.ffn_up.weight", "model.layers.0.mlp.gate_up_proj.weight", RowOrder.Plain)]
     [TestCase("qwen2", "output.weight", "lm_head.weight", RowOrder.Plain)]
+    [TestCase("qwen3moe", "blk.0.ffn_gate_inp.weight", "model.layers.0.mlp.gate.weight", RowOrder.Plain, 2)]
+    [TestCase("qwen3moe", "blk.0.ffn_down_exps.weight", "model.layers.0.mlp.experts.down_proj.weight", RowOrder.Plain, 2)]
+    [TestCase("qwen2moe", "blk.0.ffn_gate_inp_shexp.weight", "model.layers.0.mlp.shared_expert_gate.weight", RowOrder.Plain, 2)]
+    [TestCase("qwen2moe", "blk.0.ffn_up_shexp.weight", "model.layers.0.mlp.shared_expert.up_proj.weight", RowOrder.Plain, 2)]
+    [TestCase("gpt-oss", "blk.0.attn_sinks.weight", "model.layers.0.self_attn.sinks", RowOrder.Plain, 2)]
+    [TestCase("gpt-oss", "blk.0.ffn_gate_exps.bias", "model.layers.0.mlp.experts.gate_proj.bias", RowOrder.Plain, 2)]
+    [TestCase("gpt-oss", "blk.0.ffn_gate_inp.bias", "model.layers.0.mlp.router.bias", RowOrder.Plain, 2)]
+    [TestCase("granitemoe", "blk.0.ffn_gate_inp.weight", "model.layers.0.block_sparse_moe.router.layer.weight", RowOrder.Plain, 2)]
+    [TestCase("granitemoe", "blk.0.ffn_gate_shexp.weight", "model.layers.0.shared_mlp.gate_proj.weight", RowOrder.Plain, 2)]
+    [TestCase("granitemoe", "blk.0.attn_k.weight", "model.layers.0.self_attn.k_proj.weight", RowOrder.InterleavedPairs, 2)]
+    [TestCase("glm4moe", "blk.0.exp_probs_b.bias", "model.layers.0.mlp.gate.e_score_correction_bias", RowOrder.Plain, 2)]
+    [TestCase("glm4moe", "blk.0.ffn_down_shexp.weight", "model.layers.0.mlp.shared_experts.down_proj.weight", RowOrder.Plain, 2)]
+    [TestCase("llama", "blk.0.ffn_up_exps.weight", "model.layers.0.block_sparse_moe.experts.w3.weight", RowOrder.Plain, 2)]
+    [TestCase("llama", "blk.0.ffn_down.3.weight", "model.layers.0.block_sparse_moe.experts.3.w2.weight", RowOrder.Plain, 2)]
     [TestCase("llama", "blk.0.something_new.weight", "blk.0.something_new.weight", RowOrder.Plain)]
-    public void Tensors_OfEachFamily_HaveTheirHubNames(string architecture, string name, string expected, RowOrder order)
+    public void Tensors_OfEachFamily_HaveTheirHubNames(string architecture, string name, string expected, RowOrder order, int experts = 0)
     {
-        GgufBuilder builder = GgufBuilder.Model(architecture).WithoutTensors().Tensor("token_embd.weight", [64, 8]).Tensor(name, [64]);
+        GgufBuilder builder = GgufBuilder.Model(architecture).WithoutTensors().UInt32($"{architecture}.expert_count", (uint)experts).UInt32($"{architecture}.expert_used_count", 1).Tensor("token_embd.weight", [64, 8]).Tensor(name, [64]);
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(_scratch.Write("model.gguf", builder.Build()));
         Assert.That(checkpoint.Tensors, Does.ContainKey(expected));
         Assert.That((checkpoint.Tensors[expected].FileName, checkpoint.Tensors[expected].RowOrder), Is.EqualTo((name, order)));

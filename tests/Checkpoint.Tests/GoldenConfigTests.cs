@@ -156,9 +156,20 @@ public sealed class GoldenConfigTests
         Assert.That(checkpoint.Tensors["model.layers.0.mlp.gate_up_proj.weight"].Shape, Is.EqualTo(new[] { 384, 64 }));
     }
 
-    [TestCase("mixtral", "mixtral")]
-    [TestCase("qwen3-moe", "qwen3_moe")]
-    [TestCase("gpt-oss", "gpt_oss")]
+    [Test]
+    public void Config_Mixtures_AreRead()
+    {
+        ExpertsConfig mixtral = Config("mixtral").Experts!, qwen = Config("qwen3-moe").Experts!, gptOss = Config("gpt-oss").Experts!;
+        Assert.Multiple(() =>
+        {
+            Assert.That((mixtral.Count, mixtral.PerToken, mixtral.Intermediate, mixtral.Renormalises), Is.EqualTo((4, 2, 128, true)));
+            Assert.That((qwen.Count, qwen.PerToken, qwen.Intermediate, qwen.Renormalises), Is.EqualTo((8, 3, 48, true)));
+            Assert.That(qwen.Layers, Is.EqualTo(new[] { true, false, true }));
+            Assert.That((gptOss.Count, gptOss.Intermediate, gptOss.RouterBias, gptOss.ProjectionBias, gptOss.SwiGluAlpha, gptOss.SwiGluLimit), Is.EqualTo((4, 96, true, true, 1.702f, 7f)));
+            Assert.That((Config("gpt-oss").AttentionSinks, Config("gpt-oss").Rope.YarnTruncate, Config("mixtral").AttentionSinks), Is.EqualTo((true, false, false)));
+        });
+    }
+
     [TestCase("deepseek-v3", "deepseek_v3")]
     public void Config_UnsupportedArchitecture_KeepsItsName(string name, string architecture)
     {

@@ -27,6 +27,31 @@ public sealed class HubConfigTests
         });
     }
 
+    [TestCase("mixtral", "\"num_local_experts\": 0", "0 experts")]
+    [TestCase("mixtral", "\"num_experts_per_tok\": 9", "9 experts of 8")]
+    [TestCase("qwen3_moe", "\"num_experts\": 5000", "5000 experts")]
+    [TestCase("qwen3_moe", "\"decoder_sparse_step\": 0", "decoder_sparse_step")]
+    [TestCase("glm4_moe", "\"n_group\": 3, \"n_routed_experts\": 8", "3 groups")]
+    [TestCase("glm4_moe", "\"n_group\": 8, \"topk_group\": 1, \"n_routed_experts\": 8", "8 experts")]
+    [TestCase("olmoe", "\"clip_qkv\": 8.0", "clip_qkv")]
+    public void Config_ImpossibleExperts_AreRefused(string modelType, string json, string says) =>
+        Assert.That(Assert.Throws<ModelLoadException>(() => Read(modelType, json))!.Message, Does.Contain(says));
+
+    [Test]
+    public void Config_SilentMixtures_TakeTheReferencesDefaults()
+    {
+        ExpertsConfig qwen2 = Read("qwen2_moe").Experts!, glm = Read("glm4_moe").Experts!;
+        Assert.Multiple(() =>
+        {
+            Assert.That((qwen2.Count, qwen2.PerToken, qwen2.Intermediate, qwen2.SharedIntermediate, qwen2.SharedGate, qwen2.Renormalises), Is.EqualTo((60, 4, 1408, 5632, true, false)));
+            Assert.That((glm.Count, glm.PerToken, glm.Scoring, glm.CorrectionBias, glm.SharedIntermediate), Is.EqualTo((128, 8, RouterScoring.Sigmoid, true, 1408)));
+            Assert.That(glm.Layers, Is.EqualTo(new[] { false, true, true, true }));
+            Assert.That(Read("qwen2_moe", "\"decoder_sparse_step\": 2, \"mlp_only_layers\": [3]").Experts!.Layers, Is.EqualTo(new[] { false, true, false, false }));
+            Assert.That((Read("gpt_oss").Rope.Scaling, Read("gpt_oss").Rope.Factor, Read("gpt_oss").SlidingLayers[0]), Is.EqualTo((RopeScaling.Yarn, 32f, true)));
+            Assert.That(Read("glm4_moe").Rope.RotaryDim, Is.EqualTo(8));
+        });
+    }
+
     [Test]
     public void Config_KvHeadsNull_AreAsManyAsHeads() => Assert.That(Read("llama", "\"num_key_value_heads\": null").KvHeads, Is.EqualTo(4));
 
@@ -224,9 +249,9 @@ public sealed class HubConfigTests
     [Test]
     public void Open_UnknownArchitectureWhateverItsFiles_KeepsItsName()
     {
-        _folder.Config("gpt_oss", "\"quantization_config\": { \"quant_method\": \"mxfp4\" }").Delete("tokenizer.json").Delete("model.safetensors");
+        _folder.Config("deepseek_v9", "\"quantization_config\": { \"quant_method\": \"mxfp4\" }").Delete("tokenizer.json").Delete("model.safetensors");
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(_folder.Path);
-        Assert.That(checkpoint.Config.Architecture, Is.EqualTo("gpt_oss"));
+        Assert.That(checkpoint.Config.Architecture, Is.EqualTo("deepseek_v9"));
     }
 
     private ModelConfig Read(string modelType, string more = "")

@@ -29,6 +29,9 @@ public sealed record AttentionSettings(int HeadDim, int KvHeads, int Group)
     /// <summary>Order of the physical blocks.</summary>
     public int BlockSeed { get; init; } = 1;
 
+    /// <summary>True where each head has a sink.</summary>
+    public bool Sinks { get; init; }
+
     /// <summary>The map of heads.</summary>
     public int[]? KvHeadOfHead { get; init; }
 
@@ -56,6 +59,8 @@ public sealed class AttentionScene : IDisposable
         _settings = settings;
         _lengths = lengths;
         _shape = settings.Shape;
+        if (settings.Sinks)
+            _shape = _shape with { Sinks = _tensors.Of([.. Numbers.Uniform(_shape.KvHeadOfHead.Count, seed: 9).Select(value => 6 * value)], 1, _shape.KvHeadOfHead.Count) };
         int blockTokens = settings.BlockTokens, blocks = lengths.Sum(length => (length + blockTokens - 1) / blockTokens) + 3;
         int[] order = [.. Enumerable.Range(0, blocks)];
         new Random(settings.BlockSeed).Shuffle(order);

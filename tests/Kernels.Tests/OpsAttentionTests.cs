@@ -42,6 +42,21 @@ public sealed class OpsAttentionTests : OpsFixture
         Assert.That(Numbers.Nmse(scene.Run(Single, scene.Everything()), scene.RunOracle()), Is.LessThan(Bound));
     }
 
+    [TestCase(0)]
+    [TestCase(5)]
+    [TestCase(700)]
+    public void Attention_Sinks_MatchTheOracleOnAnyThreadsAndBatch(int window)
+    {
+        using AttentionScene scene = new(new(32, 2, 2) { Window = window, Sinks = true }, [1, 17, 1100]);
+        List<(int Sequence, int Position)> all = scene.Everything(), some = [.. all.Where(row => row.Position is 0 or 16 or 511 or 512 or 1099)];
+        float[] whole = scene.Run(Single, all);
+        Assert.That(Numbers.Nmse(whole, scene.RunOracle()), Is.LessThan(Bound));
+        const int Columns = 4 * 32;
+        float[] expected = [.. some.SelectMany(row => whole[(all.IndexOf(row) * Columns)..((all.IndexOf(row) + 1) * Columns)])];
+        foreach (CpuThreads threads in Pools)
+            Assert.That(Bits(scene.Run(threads, some)), Is.EqualTo(Bits(expected)), $"{threads.Count} threads");
+    }
+
     [TestCase(64, 3, 3, 16, 0)]
     [TestCase(64, 8, 4, 16, 0)]
     [TestCase(128, 2, 1, 32, 40)]

@@ -1,5 +1,6 @@
 using NUnit.Framework;
 using TpServe.Checkpoint;
+using TpServe.Checkpoint.Config;
 using TpServe.Kernels.Cpu;
 using TpServe.Model.Families;
 using TpServe.Testing;
@@ -112,7 +113,7 @@ public sealed class GoldenModelTests
                 Assert.That(
                     () => FamilyRegistry.Find(checkpoint.Config.Architecture),
                     Throws.TypeOf<ModelLoadException>().With.Message.EqualTo(
-                        $"architecture '{checkpoint.Config.Architecture}' is not supported; supported are: gemma2, gemma3, granite, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3."));
+                        $"architecture '{checkpoint.Config.Architecture}' is not supported; supported are: {string.Join(", ", KnownArchitectures.All)}."));
             Assert.Pass($"{checkpoint.Config.Architecture} is refused with the list of what is supported.");
         }
         return (checkpoint, GoldenModel.Read(Directory.Exists(found) ? Path.Combine(found, "expected.json") : Path.ChangeExtension(found, ".expected.json")));

@@ -23,7 +23,11 @@ internal static class OddModels
     };
 
     /// <summary>Names for test cases.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["llama", "llama-grouped", "llama-biases-bf16", "llama-q8_0", "olmo2", "gemma2", "gemma3", "phi3", "granite"];
+    public static IReadOnlyList<string> Names { get; } = ["llama", "llama-grouped", "llama-biases-bf16", "llama-q8_0", "olmo2", "gemma2", "gemma3", "phi3", "granite", "mixtral", "qwen2_moe", "gpt_oss", "glm4_moe-q8_0"];
+
+    /// <summary>Mixtures in both layers.</summary>
+    public static ExpertsConfig Experts(int count, int perToken, int intermediate) =>
+        new() { Count = count, PerToken = perToken, Intermediate = intermediate, Layers = [true, true] };
 
     /// <summary>The model of that name.</summary>
     public static RandomCheckpoint Create(string name) => name switch
@@ -77,6 +81,43 @@ internal static class OddModels
             },
         }),
         "granite" => new RandomCheckpoint(Config with { Architecture = "granite", AttentionScale = 0.3f, ResidualScale = 0.4f, LogitDivisor = 3f, EmbeddingScale = 5f }),
+        "mixtral" => new RandomCheckpoint(Config with { Architecture = "mixtral", Experts = Experts(5, 2, 427) with { Renormalises = true } }),
+        // Three leaves of an expert, two of the MLP beside it; a dense layer of four, which are split where an expert's three are.
+        "qwen2_moe" => new RandomCheckpoint(
+            Config with { Architecture = "qwen2_moe", QkvBias = true, Intermediate = 200, Experts = Experts(6, 3, 170) with { Layers = [false, true], SharedIntermediate = 120, SharedGate = true } },
+            matrixType: _ => TensorType.BF16),
+        "gpt_oss" => new RandomCheckpoint(Config with
+        {
+            Architecture = "gpt_oss",
+            QkvBias = true,
+            OutputBias = true,
+            AttentionSinks = true,
+            SlidingWindow = 9,
+            SlidingLayers = [true, false],
+            Experts = Experts(4, 2, 150) with { Renormalises = true, RouterBias = true, ProjectionBias = true, SwiGluAlpha = 1.702f, SwiGluLimit = 2f },
+        }),
+        "glm4_moe-q8_0" => new RandomCheckpoint(
+            Config with
+            {
+                Architecture = "glm4_moe",
+                HeadDim = 32,
+                Heads = 9,
+                KvHeads = 3,
+                Intermediate = 416,
+                QkvBias = true,
+                Experts = Experts(9, 4, 224) with
+                {
+                    Layers = [false, true],
+                    Scoring = RouterScoring.Sigmoid,
+                    Renormalises = true,
+                    Scale = 1.5f,
+                    Groups = 3,
+                    TopGroups = 2,
+                    CorrectionBias = true,
+                    SharedIntermediate = 224,
+                },
+            },
+            matrixType: tensor => tensor.Contains("up_proj", StringComparison.Ordinal) ? TensorType.F32 : TensorType.Q8_0),
         _ => throw new ArgumentOutOfRangeException(nameof(name), name, "No such model."),
     };
 }

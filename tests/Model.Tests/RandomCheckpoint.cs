@@ -23,8 +23,8 @@ internal sealed class RandomCheckpoint : ModelCheckpoint
         Random random = new(seed);
         foreach (ExpectedTensor tensor in ExpectedTensors.Of(config, FamilyRegistry.Find(config.Architecture)))
         {
-            bool matrix = tensor.Shape.Count == 2, norm = tensor.Name.Contains("norm", StringComparison.Ordinal);
-            float scale = !matrix ? 0.2f : tensor.Name.Contains("embed", StringComparison.Ordinal) ? 0.5f : 1.5f / MathF.Sqrt(tensor.Shape[1]);
+            bool matrix = tensor.Shape.Count > 1, norm = tensor.Name.Contains("norm", StringComparison.Ordinal);
+            float scale = !matrix ? 0.2f : tensor.Name.Contains("embed", StringComparison.Ordinal) ? 0.5f : 1.5f / MathF.Sqrt(tensor.Shape[tensor.Shape.Count == 3 && !config.Architecture.StartsWith("gpt", StringComparison.Ordinal) ? 2 : 1]);
             float[] values = new float[tensor.Shape.Aggregate(1, (product, length) => product * length)];
             for (int i = 0; i < values.Length; i++)
                 values[i] = (norm ? 1f : 0f) + scale * (float)Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * (float)Math.Cos(2 * Math.PI * random.NextDouble());
@@ -84,6 +84,33 @@ internal sealed class RandomCheckpoint : ModelCheckpoint
                 default: throw new ArgumentOutOfRangeException(nameof(name), tensor.Type, "cannot be filled");
             }
         }
+    }
+
+    /// <summary>Puts experts' matrices into one tensor, as GGUF files have them; nothing where there are none.</summary>
+    public void Join(string module, string matrix, int experts)
+    {
+        string[] names = [.. Enumerable.Range(0, experts).Select(expert => $"{module}.{expert}.{matrix}.weight")];
+        if (!_tensors.TryGetValue(names[0], out TensorInfo? first))
+            return;
+        string joined = $"{module}.{matrix}.weight";
+        _bytes[joined] = [.. names.SelectMany(name => _bytes[name])];
+        _tensors[joined] = new TensorInfo(joined, first.Type, [experts, .. first.Shape], RowOrder.Plain);
+        foreach (string name in names)
+            _tensors.Remove(name);
+    }
+
+    /// <summary>Divides each of so many matrices, one below the other, into as many parts of equal rows as there are names.</summary>
+    public void Divide(string name, int matrices, params string[] parts)
+    {
+        TensorInfo tensor = _tensors[name];
+        int bytes = _bytes[name].Length / matrices / parts.Length, rows = tensor.Shape[^2] / parts.Length;
+        for (int part = 0; part < parts.Length; part++)
+        {
+            int at = part;
+            _bytes[parts[part]] = [.. Enumerable.Range(0, matrices).SelectMany(matrix => _bytes[name].AsSpan(((matrix * parts.Length) + at) * bytes, bytes).ToArray())];
+            _tensors[parts[part]] = new TensorInfo(parts[part], tensor.Type, tensor.Shape.Count == 3 ? [matrices, rows, tensor.Shape[^1]] : [rows, tensor.Shape[^1]], RowOrder.Plain);
+        }
+        _tensors.Remove(name);
     }
 
     /// <summary>Takes a tensor out.</summary>

@@ -76,6 +76,14 @@ internal sealed class RecordingBackend(ITensorBackend inner) : ITensorBackend
 
     public void GatedActivation(Tensor x, Activation activation, Tensor y) => inner.GatedActivation(x, activation, y);
 
+    public bool HasExperts => inner.HasExperts;
+
+    public bool HasSinks => inner.HasSinks;
+
+    public void Route(Tensor logits, Tensor? correction, RouterShape shape, Tensor ids, Tensor weights) => inner.Route(logits, correction, shape, ids, weights);
+
+    public void ExpertPieces(Tensor x, Tensor ids, Tensor weights, ExpertMlp mlp, Tensor pieces) => inner.ExpertPieces(x, ids, weights, mlp, pieces);
+
     public void AddScaled(Tensor x, Tensor y, float scale) => inner.AddScaled(x, y, scale);
 
     public void AddRow(Tensor x, Tensor bias) => inner.AddRow(x, bias);

@@ -3,7 +3,7 @@ namespace TpServe.Checkpoint.Config;
 /// <summary>What sizes a model may have, and the rules between them, for either kind of file.</summary>
 internal static class ConfigLimits
 {
-    public const int MaxSize = int.MaxValue, MaxLayers = 1024, MaxHeads = 1 << 16, MaxHeadDim = 1 << 16;
+    public const int MaxSize = int.MaxValue, MaxLayers = 1024, MaxHeads = 1 << 16, MaxHeadDim = 1 << 16, MaxExperts = 4096, MaxExpertsPerToken = 64;
     public const double MaxFactor = 1e9, MaxTheta = 1e30, MaxEpsilon = 1;
 
     /// <summary>The least positive number a factor may be.</summary>
@@ -24,6 +24,27 @@ internal static class ConfigLimits
         if (config.LocalRope is { } local)
             CheckRope(local, config, file);
         return config;
+    }
+
+    /// <summary>Checks the numbers of a mixture against each other.</summary>
+    public static ExpertsConfig Check(ExpertsConfig experts, string file)
+    {
+        int inGroup = experts.Groups > 0 ? experts.Count / experts.Groups : 0;
+        if (experts.Count is < 1 or > MaxExperts)
+            throw Fault($"there are {experts.Count} experts; it must be 1 to {MaxExperts}");
+        if (experts.PerToken < 1 || experts.PerToken > Math.Min(experts.Count, MaxExpertsPerToken))
+            throw Fault($"a token goes through {experts.PerToken} experts of {experts.Count}; it must be 1 to {Math.Min(experts.Count, MaxExpertsPerToken)}");
+        if (experts.Groups < 1 || experts.Count % experts.Groups != 0)
+            throw Fault($"{experts.Count} experts are not {experts.Groups} groups of one size");
+        if (experts.TopGroups < 1 || experts.TopGroups > experts.Groups)
+            throw Fault($"a token takes experts of {experts.TopGroups} groups of {experts.Groups}");
+        if (experts.PerToken > (long)experts.TopGroups * inGroup)
+            throw Fault($"a token goes through {experts.PerToken} experts, but its {experts.TopGroups} groups have {(long)experts.TopGroups * inGroup}");
+        if ((long)experts.Count * Math.Max(experts.Intermediate, experts.SharedIntermediate) > MaxSize)
+            throw Fault($"{experts.Count} experts of {experts.Intermediate} columns are more than {MaxSize} together");
+        return experts;
+
+        ModelLoadException Fault(string message) => new($"{file}: {message}.");
     }
 
     private static void CheckRope(RopeConfig rope, ModelConfig config, string file)

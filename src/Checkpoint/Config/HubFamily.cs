@@ -31,6 +31,18 @@ internal sealed record HubFamily
     /// <summary>Whether attention_bias is heeded.</summary>
     public bool HeedsAttentionBias { get; init; }
 
+    /// <summary>attention_bias where absent.</summary>
+    public bool AttentionBias { get; init; }
+
+    /// <summary>True where attention_bias is none of the output projection's.</summary>
+    public bool OutputHasNoBias { get; init; }
+
+    /// <summary>partial_rotary_factor where absent.</summary>
+    public float PartialRotary { get; init; } = 1f;
+
+    /// <summary>Whether each head has a sink.</summary>
+    public bool Sinks { get; init; }
+
     /// <summary>Whether mlp_bias is heeded.</summary>
     public bool HeedsMlpBias { get; init; }
 
@@ -93,7 +105,7 @@ internal sealed record HubFamily
             HeedsAttentionBias = true,
             Gemma = true,
         },
-        _ => null,
+        _ => HubMixtures.Find(modelType),
     };
 }
 

@@ -33,7 +33,8 @@ internal static class HubModelConfig
         (int window, IReadOnlyList<bool> sliding) = HubLayers.Sliding(json, family, layers, ropeLayers);
 
         // 3. The rest.
-        bool attentionBias = family.HeedsAttentionBias && (json.Bool("attention_bias") ?? false);
+        bool attentionBias = family.HeedsAttentionBias && (json.Bool("attention_bias") ?? family.AttentionBias);
+        ExpertsConfig? experts = HubExperts.Read(json, family, layers);
         string activationKey = family.Gemma ? "hidden_activation" : "hidden_act";
         return ConfigLimits.Check(new ModelConfig
         {
@@ -43,7 +44,10 @@ internal static class HubModelConfig
             Heads = heads,
             KvHeads = kvHeads,
             HeadDim = headDim,
-            Intermediate = json.RequiredInt("intermediate_size", 1, ConfigLimits.MaxSize),
+            Intermediate = json.Int("intermediate_size", 1, ConfigLimits.MaxSize) ?? experts?.Intermediate ?? throw json.Missing("intermediate_size"),
+            Experts = experts is not null && experts.Layers.Contains(true) ? experts : null,
+            AttentionSinks = family.Sinks,
+            QueryKeyNorm = family.Name is not "glm4_moe" || (json.Bool("use_qk_norm") ?? false),
             Vocab = vocab,
             MaxPositions = HubRope.Extended(rope, maxPositions),
             NormEpsilon = json.Float("rms_norm_eps", 0, ConfigLimits.MaxEpsilon) ?? family.NormEpsilon,
@@ -55,7 +59,7 @@ internal static class HubModelConfig
             SlidingLayers = sliding,
             RopeLayers = ropeLayers,
             QkvBias = family.AlwaysQkvBias || attentionBias,
-            OutputBias = attentionBias,
+            OutputBias = attentionBias && !family.OutputHasNoBias,
             MlpBias = family.HeedsMlpBias && (json.Bool("mlp_bias") ?? false),
             HiddenActivation = json.String(activationKey) ?? (family.Gemma ? "gelu_pytorch_tanh" : "silu"),
             AttentionScale = AttentionScale(json, family),
@@ -77,7 +81,7 @@ internal static class HubModelConfig
 
     private static float? AttentionScale(JsonSection json, HubFamily family) => family.Name switch
     {
-        "granite" => json.Float("attention_multiplier", -ConfigLimits.MaxFactor, ConfigLimits.MaxFactor) ?? 1f,
+        "granite" or "granitemoe" => json.Float("attention_multiplier", -ConfigLimits.MaxFactor, ConfigLimits.MaxFactor) ?? 1f,
         _ when family.Gemma => 1f / MathF.Sqrt(json.Float("query_pre_attn_scalar", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? GemmaQueryScalar),
         _ => null,
     };
@@ -90,5 +94,5 @@ internal static class HubModelConfig
     }
 
     private static float Multiplier(JsonSection json, HubFamily family, string key) =>
-        family.Name is "granite" ? json.Float(key, ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? 1f : 1f;
+        family.Name is "granite" or "granitemoe" ? json.Float(key, ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? 1f : 1f;
 }

@@ -33,8 +33,10 @@ internal static class HubRope
 
     private static RopeConfig One(JsonSection json, JsonSection? scaling, HubFamily family, float theta, int headDim, int maxPositions)
     {
-        float partial = scaling?.Float("partial_rotary_factor", ConfigLimits.Tiny, 1) ?? json.Float("partial_rotary_factor", ConfigLimits.Tiny, 1) ?? 1f;
+        float partial = scaling?.Float("partial_rotary_factor", ConfigLimits.Tiny, 1) ?? json.Float("partial_rotary_factor", ConfigLimits.Tiny, 1) ?? family.PartialRotary;
         RopeConfig plain = new() { Theta = theta, RotaryDim = (int)(headDim * partial) };
+        if (scaling is null && family.Name is "gpt_oss")
+            return plain with { Scaling = RopeScaling.Yarn, Factor = 32f, OriginalMaxPositions = 4096, YarnTruncate = false };
         string type = scaling?.String("rope_type") ?? scaling?.String("type") ?? "default";
         if (family.Name is "phi3" && type is ("su" or "yarn"))
             type = "longrope"; // names that early Phi-3 files use for it

@@ -3,7 +3,7 @@ namespace TpServe.Checkpoint.Config;
 /// <summary>Architecture and sizes of a model, the same whether read from config.json or from GGUF metadata.</summary>
 public sealed record ModelConfig
 {
-    /// <summary>Hugging Face's model_type, text models only: llama, mistral, qwen2, qwen3, smollm3, olmo2, granite, phi3, gemma2, gemma3 (also for gemma3_text).
+    /// <summary>Hugging Face's model_type, text models only, as <see cref="KnownArchitectures.All"/> lists them (gemma3 also for gemma3_text).
     /// A type TpServe does not implement is kept as it stands, its sizes 0 where they could not be read; the model room refuses it with the list of those it knows.</summary>
     public required string Architecture { get; init; }
 
@@ -22,8 +22,14 @@ public sealed record ModelConfig
     /// <summary>Elements of a head.</summary>
     public required int HeadDim { get; init; }
 
-    /// <summary>Width of the MLP.</summary>
+    /// <summary>Width of the MLP, in layers that are no mixture of experts.</summary>
     public required int Intermediate { get; init; }
+
+    /// <summary>Mixtures of experts; null = no layer has one.</summary>
+    public ExpertsConfig? Experts { get; init; }
+
+    /// <summary>Columns by which the work of the MLPs is split: an expert's where there are mixtures, for nearly all weights are theirs.</summary>
+    public int MlpColumns => Experts?.Intermediate ?? Intermediate;
 
     /// <summary>Rows of the embedding.</summary>
     public required int Vocab { get; init; }
@@ -70,6 +76,12 @@ public sealed record ModelConfig
     /// <summary>Factor on attention scores; null = 1/√HeadDim. (Gemma: query_pre_attn_scalar^-½; Granite: attention_multiplier.)</summary>
     public float? AttentionScale { get; init; }
 
+    /// <summary>True where each query head has a logit that takes part in its softmax and stands for nothing (gpt-oss).</summary>
+    public bool AttentionSinks { get; init; }
+
+    /// <summary>False where a family that norms queries and keys leaves it to the file, which does not (GLM 4.5).</summary>
+    public bool QueryKeyNorm { get; init; } = true;
+
     /// <summary>Soft cap on attention scores, 0 = none (Gemma 2).</summary>
     public float AttentionSoftcap { get; init; }
 
@@ -107,7 +119,10 @@ public sealed record ModelConfig
 public static class KnownArchitectures
 {
     /// <summary>Names as in <see cref="ModelConfig.Architecture"/>, sorted.</summary>
-    public static IReadOnlyList<string> All { get; } = ["gemma2", "gemma3", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"];
+    public static IReadOnlyList<string> All { get; } =
+    [
+        "gemma2", "gemma3", "glm4_moe", "gpt_oss", "granite", "granitemoe", "llama", "mistral", "mixtral", "olmo2", "olmoe", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
+    ];
 
     /// <summary>Refuses an architecture that is not known.</summary>
     /// <exception cref="ModelLoadException">Names it and lists those there are.</exception>

@@ -10,13 +10,13 @@ internal static class GgufModelConfig
 
     public static ModelConfig Read(string architecture, GgufMetadata metadata, IReadOnlyDictionary<string, TensorInfo> tensors, RopeTensors ropeTensors)
     {
-        int experts = metadata.IsArray($"{architecture}.expert_count") ? 1 : metadata.Int($"{architecture}.expert_count", 0, ConfigLimits.MaxSize) ?? 0;
-        if (!GgufNames.Knows(architecture) || experts > 0)
+        bool hasExperts = metadata.IsArray($"{architecture}.expert_count") || metadata.Int($"{architecture}.expert_count", 0, ConfigLimits.MaxSize) is > 0;
+        if (!GgufNames.Knows(architecture) || (hasExperts && !GgufExperts.MayHaveSome(architecture)))
             return ModelConfig.Unknown(GgufNames.Knows(architecture) ? $"{architecture}-moe" : architecture);
 
         // 1. Sizes.
         string headsKey = $"{architecture}.attention.head_count", kvHeadsKey = $"{architecture}.attention.head_count_kv";
-        int layers = metadata.RequiredInt($"{architecture}.block_count", 1, ConfigLimits.MaxLayers);
+        int layers = GgufExperts.Layers(architecture, metadata);
         int hidden = metadata.RequiredInt($"{architecture}.embedding_length", 1, ConfigLimits.MaxSize);
         int heads = metadata.RequiredInt(headsKey, 1, ConfigLimits.MaxHeads);
         int kvHeads = metadata.Int(kvHeadsKey, 1, ConfigLimits.MaxHeads) ?? heads;
@@ -26,17 +26,23 @@ internal static class GgufModelConfig
 
         // 2. What differs between families.
         int window = Window(architecture, metadata, context);
+        ExpertsConfig? experts = GgufExperts.Read(architecture, metadata, tensors, layers);
         (RopeConfig rope, RopeConfig? localRope, int maxPositions) = GgufRope.Read(architecture, metadata, ropeTensors, headDim, context);
 
         return ConfigLimits.Check(new ModelConfig
         {
-            Architecture = architecture,
+            Architecture = GgufNames.ArchitectureToHub(architecture, experts is not null),
             Hidden = hidden,
             Layers = layers,
             Heads = heads,
             KvHeads = kvHeads,
             HeadDim = headDim,
-            Intermediate = metadata.RequiredInt($"{architecture}.feed_forward_length", 1, ConfigLimits.MaxSize),
+            Intermediate = metadata.Int($"{architecture}.feed_forward_length", 0, ConfigLimits.MaxSize) is { } width and not 0
+                ? width
+                : experts?.Intermediate ?? throw metadata.Missing($"{architecture}.feed_forward_length"),
+            Experts = experts,
+            AttentionSinks = architecture is "gpt-oss",
+            QueryKeyNorm = architecture is not "glm4moe" || Has("self_attn.q_norm.weight"),
             Vocab = Vocab(metadata.Path, tensors),
             MaxPositions = maxPositions,
             NormEpsilon = metadata.RequiredFloat($"{architecture}.attention.layer_norm_rms_epsilon", 0, ConfigLimits.MaxEpsilon),
@@ -63,7 +69,7 @@ internal static class GgufModelConfig
         float Softcap(string key, float absent) => gemma ? metadata.Float($"{architecture}.{key}", 0, ConfigLimits.MaxFactor) ?? absent : 0f;
 
         // 0 is how files say that there is no such factor.
-        float Scale(string key) => architecture is "granite" && metadata.Float($"{architecture}.{key}", 0, ConfigLimits.MaxFactor) is { } scale and not 0 ? scale : 1f;
+        float Scale(string key) => architecture is "granite" or "granitemoe" && metadata.Float($"{architecture}.{key}", 0, ConfigLimits.MaxFactor) is { } scale and not 0 ? scale : 1f;
     }
 
     private static int HeadDim(string architecture, GgufMetadata metadata, int hidden, int heads)
@@ -91,7 +97,7 @@ internal static class GgufModelConfig
         return architecture switch
         {
             "gemma2" => window ?? 4096,
-            "gemma3" => window ?? 0,
+            "gemma3" or "gpt-oss" => window ?? 0,
             "phi3" when window < context => window.Value, // files of Phi-3 models that do not slide carry the context's length
             _ => 0,
         };
@@ -109,7 +115,7 @@ internal static class GgufModelConfig
                 ? [.. flags]
                 : throw new ModelLoadException($"{metadata.Path}: '{key}' has {flags.Count} elements; there are {layers} layers.");
         }
-        int period = metadata.Int(key, 1, ConfigLimits.MaxLayers) ?? (architecture is "gemma2" ? 2 : 6);
+        int period = metadata.Int(key, 1, ConfigLimits.MaxLayers) ?? (architecture is "gemma2" or "gpt-oss" ? 2 : 6);
         return [.. Enumerable.Range(1, layers).Select(i => i % period != 0)];
     }
 
@@ -117,7 +123,7 @@ internal static class GgufModelConfig
     {
         "gemma2" => 1f / MathF.Sqrt(layers == Gemma27Layers2 ? (float)hidden / heads : headDim),
         "gemma3" => 1f / MathF.Sqrt(layers == Gemma27Layers3 ? (float)hidden / heads : headDim),
-        "granite" => metadata.Float("granite.attention.scale", 0, ConfigLimits.MaxFactor) is { } scale and not 0 ? scale : null,
+        "granite" or "granitemoe" => metadata.Float($"{architecture}.attention.scale", 0, ConfigLimits.MaxFactor) is { } scale and not 0 ? scale : null,
         _ => null,
     };
 }

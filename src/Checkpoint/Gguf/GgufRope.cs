@@ -51,6 +51,7 @@ internal static class GgufRope
                     Scaling = RopeScaling.Yarn,
                     Factor = factor,
                     OriginalMaxPositions = original,
+                    YarnTruncate = prefix is not "gpt-oss.rope",
                     BetaFast = metadata.Float($"{prefix}.scaling.yarn_beta_fast", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? 32f,
                     BetaSlow = metadata.Float($"{prefix}.scaling.yarn_beta_slow", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? 1f,
                     // The file's number multiplies what YaRN derives from the factor.

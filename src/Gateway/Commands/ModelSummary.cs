@@ -11,8 +11,11 @@ internal static class ModelSummary
     {
         ModelConfig config = checkpoint.Config;
         long bytes = checkpoint.Tensors.Values.Sum(tensor => tensor.ByteCount), held = checkpoint.Tensors.Values.Sum(tensor => tensor.HeldBytes);
-        string types = string.Join("+", checkpoint.Tensors.Values.Where(tensor => tensor.Shape.Count == 2).Select(tensor => tensor.Type.ToString()).Distinct());
+        string types = string.Join("+", checkpoint.Tensors.Values.Where(tensor => tensor.Shape.Count > 1).Select(tensor => tensor.Type.ToString()).Distinct());
+        string mlp = config.Experts is { } experts
+            ? string.Create(CultureInfo.InvariantCulture, $"{experts.PerToken} of {experts.Count} experts of {experts.Intermediate}")
+            : string.Create(CultureInfo.InvariantCulture, $"mlp {config.Intermediate}");
         return string.Create(CultureInfo.InvariantCulture,
-            $"{checkpoint.Name}: {config.Architecture}, {config.Layers} layers, hidden {config.Hidden}, {config.Heads} heads / {config.KvHeads} kv, mlp {config.Intermediate}, vocabulary {config.Vocab}, {types}, {bytes / 1048576.0:F1} MiB{(held > bytes * 1.01 ? string.Create(CultureInfo.InvariantCulture, $", {held / 1048576.0:F1} MiB in memory") : "")}");
+            $"{checkpoint.Name}: {config.Architecture}, {config.Layers} layers, hidden {config.Hidden}, {config.Heads} heads / {config.KvHeads} kv, {mlp}, vocabulary {config.Vocab}, {types}, {bytes / 1048576.0:F1} MiB{(held > bytes * 1.01 ? string.Create(CultureInfo.InvariantCulture, $", {held / 1048576.0:F1} MiB in memory") : "")}");
     }
 }

@@ -18,22 +18,27 @@ internal static unsafe class ActivationTile
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Fill(ActivationLayout layout, LeafPlan plan, float* x, long stride, int rows, byte* group, long blockBytes)
     {
-        float* padded = stackalloc float[32];
         for (int row = 0; row < rows; row++, x += stride)
+            FillRow(layout, plan, x, row, rows, group, blockBytes);
+    }
+
+    /// <summary>Fills one row of a group of <paramref name="rows"/> rows.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void FillRow(ActivationLayout layout, LeafPlan plan, float* x, int row, int rows, byte* group, long blockBytes)
+    {
+        float* padded = stackalloc float[32];
+        byte* block = group;
+        foreach (BlockVisit visit in plan.Visits)
         {
-            byte* block = group;
-            foreach (BlockVisit visit in plan.Visits)
+            float* source = x + visit.Column;
+            if (visit.Count != 32)
             {
-                float* source = x + visit.Column;
-                if (visit.Count != 32)
-                {
-                    new Span<float>(padded, 32).Clear();
-                    new ReadOnlySpan<float>(source, visit.Count).CopyTo(new Span<float>(padded + visit.Lead, visit.Count));
-                    source = padded;
-                }
-                FillBlock(layout, source, row, rows, block);
-                block += blockBytes;
+                new Span<float>(padded, 32).Clear();
+                new ReadOnlySpan<float>(source, visit.Count).CopyTo(new Span<float>(padded + visit.Lead, visit.Count));
+                source = padded;
             }
+            FillBlock(layout, source, row, rows, block);
+            block += blockBytes;
         }
     }
 

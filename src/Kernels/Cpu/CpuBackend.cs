@@ -14,6 +14,7 @@ public sealed class CpuBackend : ITensorBackend
 {
     private readonly CpuThreads _threads;
     private readonly CpuLinear _linear;
+    private readonly CpuExperts _experts;
     private readonly Ops.Attention _attention;
     private readonly ScratchArena _scratch = new(bytes => new HostBuffer(bytes));
 
@@ -32,6 +33,7 @@ public sealed class CpuBackend : ITensorBackend
         bool isBound = cpus is { Count: > 0 } && CpuAffinity.Bind(cpus);
         _threads = new CpuThreads(threads, isBound ? cpus : null);
         _linear = new CpuLinear(_threads, Path, activations);
+        _experts = new CpuExperts(_threads);
         _attention = new Ops.Attention(_threads, InstructionFamily.Of(Path));
         Description = $"cpu {Path.Name()}{(isa is null && Isa.Fault is { } fault ? $" ({fault})" : "")}{(activations == CpuActivations.Auto ? "" : ", float32 activations")}, {threads} {(threads == 1 ? "thread" : "threads")}{(isBound ? $" on {(cpus!.Count == 1 ? "CPU" : "CPUs")} {string.Join(",", cpus)}" : "")}";
     }
@@ -112,6 +114,18 @@ public sealed class CpuBackend : ITensorBackend
     public void GatedActivation(Tensor x, Activation activation, Tensor y) => Ops.GatedActivation.Run(_threads, x, activation, y);
 
     /// <inheritdoc/>
+    public bool HasExperts => true;
+
+    /// <inheritdoc/>
+    public bool HasSinks => true;
+
+    /// <inheritdoc/>
+    public void Route(Tensor logits, Tensor? correction, RouterShape shape, Tensor ids, Tensor weights) => Routing.Run(_threads, logits, correction, shape, ids, weights);
+
+    /// <inheritdoc/>
+    public void ExpertPieces(Tensor x, Tensor ids, Tensor weights, ExpertMlp mlp, Tensor pieces) => _experts.Pieces(x, ids, weights, mlp, pieces);
+
+    /// <inheritdoc/>
     public void AddScaled(Tensor x, Tensor y, float scale) => Ops.AddScaled.Run(_threads, x, y, scale);
 
     /// <inheritdoc/>
@@ -136,6 +150,7 @@ public sealed class CpuBackend : ITensorBackend
     public void Dispose()
     {
         _attention.Dispose();
+        _experts.Dispose();
         _linear.Dispose();
         _scratch.Dispose();
         _threads.Dispose();

@@ -88,14 +88,14 @@ internal sealed unsafe partial class CpuLinear
             int panel = firstPanel + (item * Block / outputs) + i;
             // The first strip reads the panels from memory; what follows finds them in the cache.
             byte* next = from == 0 && _rows >= part.Panel.PrefetchRows && panel + 1 < part.Panels ? part.PanelAt(panel + 1) : null;
-            PanelCall call = NewCall(part, panel, next, to - from, thread);
+            PanelCall call = PanelRun.New(part, panel, next, to - from, _scratch, thread);
             call.OutputStride = Block * sizeof(float);
             for (int tile = from; tile < to; tile++)
             {
                 (int row, int rows, int groups) = _tilesOf[0][tile];
                 call.Activations = TileAt(0, row);
                 call.Output = target + ((row - firstRow) * Block) + (i * outputs);
-                Run(part, rows, groups, next, ref call);
+                PanelRun.Run(part, rows, groups, next, ref call);
             }
         }
     }

@@ -224,7 +224,7 @@ internal sealed unsafe partial class CpuLinear(CpuThreads threads, IsaPath isa, 
         int outputs = part.Panel.PanelOutputs, column = panel * outputs;
         int valid = Math.Min(outputs, part.Outputs - column);
         RowTiles tiles = _tilesOf[_inputOf[index]];
-        PanelCall call = NewCall(part, panel, next, tiles.Count, thread);
+        PanelCall call = PanelRun.New(part, panel, next, tiles.Count, _scratch, thread);
         for (int tile = 0; tile < tiles.Count; tile++)
         {
             (int first, int rows, int groups) = tiles[tile];
@@ -233,7 +233,7 @@ internal sealed unsafe partial class CpuLinear(CpuThreads threads, IsaPath isa, 
             call.Activations = TileAt(_inputOf[index], first);
             call.Output = direct ? target : _scratch.Tile(thread);
             call.OutputStride = sizeof(float) * (long)(direct ? _y.RowStride : outputs);
-            Run(part, rows, groups, next, ref call);
+            PanelRun.Run(part, rows, groups, next, ref call);
             if (direct)
                 continue;
             float* source = call.Pieces == 1 ? call.Output : call.Stack;
@@ -246,32 +246,6 @@ internal sealed unsafe partial class CpuLinear(CpuThreads threads, IsaPath isa, 
                 }
             }
         }
-    }
-
-    /// <summary>The call of a panel for <paramref name="tiles"/> tiles, which together prefetch <paramref name="next"/> where it is not null.</summary>
-    private PanelCall NewCall(CpuPackedWeight part, int panel, byte* next, int tiles, int thread)
-    {
-        long visits = (long)part.Plan.Visits.Length * tiles;
-        return new PanelCall
-        {
-            Panel = part.PanelAt(panel),
-            Leaves = part.Entries,
-            LeafCount = part.Leaves.Count,
-            Pieces = part.Leaves.Pieces,
-            Stack = _scratch.Stack(thread),
-            Scratch = _scratch.Block(thread),
-            Next = next,
-            LinesPerBlock = next is null ? 0 : ((part.PanelBytes / 64) + visits - 1) / visits,
-        };
-    }
-
-    private static void Run(CpuPackedWeight part, int rows, int groups, byte* next, ref PanelCall call)
-    {
-        fixed (PanelCall* pinned = &call)
-            part.Kernel.Run(rows, groups, pinned);
-        call.Next += call.LinesPerBlock * 64 * part.Plan.Visits.Length;
-        if (next is not null && call.Next - next >= part.PanelBytes)
-            call.LinesPerBlock = 0;
     }
 
     private readonly struct FillWork(CpuLinear owner) : IParallelWork

@@ -48,7 +48,7 @@ internal static unsafe class ReferenceAttention
                 float* target = y.HostRow<float>(row) + head * headDim;
 
                 // 1. Scores of every visible position.
-                double max = double.NegativeInfinity;
+                double sink = shape.Sinks?.HostRow<float>(0)[head] ?? double.NegativeInfinity, max = sink;
                 for (int p = first; p <= position; p++)
                 {
                     int place = CacheRow(cache, blocks[p / cache.BlockTokens], kvHead, p % cache.BlockTokens);
@@ -62,7 +62,7 @@ internal static unsafe class ReferenceAttention
                 }
 
                 // 2. Softmax and the weighted sum of the values.
-                double total = 0;
+                double total = double.IsNegativeInfinity(sink) ? 0 : Math.Exp(sink - max);
                 Array.Clear(sum);
                 for (int p = first; p <= position; p++)
                 {

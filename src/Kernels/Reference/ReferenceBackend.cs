@@ -120,6 +120,18 @@ public sealed class ReferenceBackend : ITensorBackend
     public void GatedActivation(Tensor x, Activation activation, Tensor y) => ReferenceElementwise.GatedActivation(x, activation, y);
 
     /// <inheritdoc/>
+    public bool HasExperts => true;
+
+    /// <inheritdoc/>
+    public bool HasSinks => true;
+
+    /// <inheritdoc/>
+    public void Route(Tensor logits, Tensor? correction, RouterShape shape, Tensor ids, Tensor weights) => ReferenceExperts.Route(logits, correction, shape, ids, weights);
+
+    /// <inheritdoc/>
+    public void ExpertPieces(Tensor x, Tensor ids, Tensor weights, ExpertMlp mlp, Tensor pieces) => ReferenceExperts.Pieces(x, ids, weights, mlp, pieces);
+
+    /// <inheritdoc/>
     public void AddScaled(Tensor x, Tensor y, float scale) => ReferenceElementwise.AddScaled(x, y, scale);
 
     /// <inheritdoc/>
@@ -146,7 +158,7 @@ public sealed class ReferenceBackend : ITensorBackend
     /// <inheritdoc/>
     public void Dispose() => _scratch.Dispose();
 
-    private static ReferenceWeight Own(PackedWeight weight) =>
+    internal static ReferenceWeight Own(PackedWeight weight) =>
         weight as ReferenceWeight ?? throw new ArgumentException($"A {weight?.GetType().Name ?? "missing weight"} was not packed by this backend.");
 }
 

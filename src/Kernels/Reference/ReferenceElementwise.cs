@@ -89,7 +89,7 @@ internal static unsafe class ReferenceElementwise
         return position;
     }
 
-    private static double Activate(double x, Activation activation) => activation switch
+    internal static double Activate(double x, Activation activation) => activation switch
     {
         Activation.Silu => x / (1 + Math.Exp(-x)),
         Activation.GeluTanh => x / 2 * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))),

@@ -36,22 +36,25 @@ internal sealed class ReferenceWeight : PackedWeight
 
     /// <summary>The partial sums of one row of x: piece p at pieces[p · outputs].</summary>
     /// <remarks>Numerics a leaf is float32, ascending k, product and sum rounded each; partial sums are merged as the schedule says.</remarks>
-    public void Pieces(ReadOnlySpan<float> x, Span<float> pieces)
+    public void Pieces(ReadOnlySpan<float> x, Span<float> pieces) => Pieces(x, 0, Outputs, pieces);
+
+    /// <summary>The same of some outputs: piece p at pieces[p · count].</summary>
+    public void Pieces(ReadOnlySpan<float> x, int first, int count, Span<float> pieces)
     {
         ObjectDisposedException.ThrowIf(_columns.Length == 0 && Outputs > 0, this);
-        float[] stack = new float[(Leaves.Count + 1) * Outputs]; // a leaf is pushed before it merges
+        float[] stack = new float[(Leaves.Count + 1) * count]; // a leaf is pushed before it merges
         int depth = 0, origin = Leaves.Boundaries[0];
         for (int leaf = 0; leaf < Leaves.Count; leaf++)
         {
-            Span<float> sum = stack.AsSpan(depth * Outputs, Outputs);
+            Span<float> sum = stack.AsSpan(depth * count, count);
             sum.Clear();
             for (int k = Leaves.Boundaries[leaf] - origin; k < Leaves.Boundaries[leaf + 1] - origin; k++)
-                AddMultiple(sum, _columns.AsSpan(k * Outputs, Outputs), x[k]);
+                AddMultiple(sum, _columns.AsSpan((k * Outputs) + first, count), x[k]);
             depth++;
             for (int merge = 0; merge < Leaves.Merges[leaf]; merge++, depth--)
-                AddMultiple(stack.AsSpan((depth - 2) * Outputs, Outputs), stack.AsSpan((depth - 1) * Outputs, Outputs), 1f);
+                AddMultiple(stack.AsSpan((depth - 2) * count, count), stack.AsSpan((depth - 1) * count, count), 1f);
         }
-        stack.AsSpan(0, depth * Outputs).CopyTo(pieces);
+        stack.AsSpan(0, depth * count).CopyTo(pieces);
     }
 
     /// <summary>Row <paramref name="output"/>, times scale, plus +0.</summary>

@@ -33,6 +33,9 @@ public sealed record BlockTensors
     /// <summary>Norm of the keys, where the family has one.</summary>
     public string KeyNorm { get; init; } = "self_attn.k_norm";
 
+    /// <summary>A logit of each query head, where the family has them; the tensor's whole name.</summary>
+    public string Sinks { get; init; } = "self_attn.sinks";
+
     /// <summary>Attention output projection.</summary>
     public string AttentionOutput { get; init; } = "self_attn.o_proj";
 

@@ -9,6 +9,7 @@ public static class FamilyRegistry
     private static readonly FamilySpec[] Families =
     [
         Llama.Spec, Mistral.Spec, Qwen2.Spec, Qwen3.Spec, SmolLm3.Spec, Olmo2.Spec, Granite.Spec, Phi3.Spec, Gemma2.Spec, Gemma3.Spec,
+        Mixtral.Spec, QwenMoe.Qwen2Spec, QwenMoe.Qwen3Spec, GptOss.Spec, GraniteMoe.Spec, Olmoe.Spec, Glm4Moe.Spec,
     ];
 
     /// <summary>Every architecture TpServe implements, sorted.</summary>
@@ -24,7 +25,7 @@ public static class FamilyRegistry
     }
 }
 
-/// <summary>What a family of dense models adds to the common block; everything not said is Llama's.</summary>
+/// <summary>What a family of models adds to the common block; everything not said is Llama's.</summary>
 /// <remarks>Sizes, scales, caps, windows and rotary embedding come from <see cref="ModelConfig"/>; a family says only what no config file holds.</remarks>
 public sealed record FamilySpec
 {
@@ -36,6 +37,19 @@ public sealed record FamilySpec
 
     /// <summary>Normalisation of queries and keys.</summary>
     public QueryKeyNorm QueryKeyNorm { get; init; }
+
+    /// <summary>The same in a model, whose file may leave it out.</summary>
+    public QueryKeyNorm QueryKeyNormOf(ModelConfig config)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        return config.QueryKeyNorm ? QueryKeyNorm : QueryKeyNorm.None;
+    }
+
+    /// <summary>The tensors of a mixture of experts, where the config has some.</summary>
+    public ExpertTensors? Experts { get; init; }
+
+    /// <summary>True where tensors of blocks behind the last are no fault.</summary>
+    public bool IgnoresLaterBlocks { get; init; }
 
     /// <summary>True where query, key and value projections have biases whatever the config file says.</summary>
     public bool AlwaysQkvBias { get; init; }

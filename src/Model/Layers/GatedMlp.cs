@@ -3,13 +3,20 @@ using TpServe.Kernels;
 
 namespace TpServe.Model.Layers;
 
+/// <summary>The half of a block that works on each row by itself.</summary>
+public interface IMlp
+{
+    /// <summary>Hands the output of rows x [n, hidden] to the consumer. Every rank of the group calls it.</summary>
+    void Forward(Tensor x, ISumConsumer consumer);
+}
+
 /// <summary>down(act(gate(x)) · up(x)). gate and up are one merged product.</summary>
 /// <remarks>
 /// Shapes   x [n, hidden], its output [n, hidden] goes to the consumer, both the same on every rank.
 /// Traffic  one SumTree of n · hidden in the down projection.
 /// Source   Shazeer 2020.
 /// </remarks>
-public sealed class GatedMlp(MergedColumnParallelLinear gateUpProj, Activation activation, RowParallelLinear downProj, ITensorBackend ops)
+public sealed class GatedMlp(MergedColumnParallelLinear gateUpProj, Activation activation, RowParallelLinear downProj, ITensorBackend ops) : IMlp
 {
     /// <summary>Hands the MLP's output to the consumer. Every rank of the group calls it.</summary>
     public void Forward(Tensor x, ISumConsumer consumer)

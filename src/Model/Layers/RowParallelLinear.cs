@@ -14,6 +14,8 @@ namespace TpServe.Model.Layers;
 /// </remarks>
 public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int outputs, LeafShare share, CollectivePurpose purpose, ITensorBackend ops, ICommunicator comm)
 {
+    private readonly LeafSum _sum = new(bias, outputs, share, purpose, ops, comm);
+
     /// <summary>This rank's matrix; null where it owns no leaf.</summary>
     public PackedWeight? Weight => weight;
 
@@ -58,29 +60,45 @@ public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int ou
     }
 
     /// <summary>Room for the partial sums of n rows, for a caller that computes them as part of something larger.</summary>
+    public PartialSums Begin(int rows) => _sum.Begin(rows);
+
+    /// <summary>Hands the whole sum of what the caller has computed to the consumer. Every rank of the group calls it, and no collective since Begin.</summary>
+    public void End(PartialSums sums, ISumConsumer consumer) => _sum.End(sums, consumer);
+}
+
+/// <summary>The canonical sum over leaves that closes a row-parallel product, whoever computes this rank's pieces of it.</summary>
+/// <remarks>
+/// Shapes   pieces [pieces · n, out] of this rank, none where it owns no leaf; b [1, out]; y [n, out] for the consumer.
+/// Traffic  one SumTree of pieces · n · out elements.
+/// Numerics the order of the canonical tree; the bias once, after it.
+/// </remarks>
+public sealed class LeafSum(Tensor? bias, int outputs, LeafShare share, CollectivePurpose purpose, ITensorBackend ops, ICommunicator comm)
+{
+    private readonly bool _isSummed = comm.Degree == 1 && share.Pieces == 1; // the one piece of a single rank is the sum
+
+    /// <summary>Room for the partial sums of n rows.</summary>
     public PartialSums Begin(int rows)
     {
         Tensor y = ops.Rent(rows, outputs);
         long mark = ops.Mark();
-        if (comm.Degree == 1 && weight is { Leaves.Pieces: 1 })
-            return new PartialSums(y, y, mark); // the one piece of a single rank is the sum
+        if (_isSummed)
+            return new PartialSums(y, y, mark);
         // Unsummed between maximal subtrees; where the peers can read them.
-        return new PartialSums(y, weight is null ? y.RowSlice(0, 0) : comm.Window(share, rows, outputs) ?? ops.Rent(share.Pieces * rows, outputs), mark);
+        return new PartialSums(y, share.Count == 0 ? y.RowSlice(0, 0) : comm.Window(share, rows, outputs) ?? ops.Rent(share.Pieces * rows, outputs), mark);
     }
 
-    /// <summary>Hands the whole sum of what the caller has computed to the consumer. Every rank of the group calls it, and no collective since Begin.</summary>
+    /// <summary>Hands the whole sum to the consumer. Every rank of the group calls it, and no collective since Begin.</summary>
     public void End(PartialSums sums, ISumConsumer consumer)
     {
         ArgumentNullException.ThrowIfNull(consumer);
         comm.For(purpose);
-        bool isSummed = comm.Degree == 1 && weight is { Leaves.Pieces: 1 };
-        if (!isSummed && bias is null)
+        if (!_isSummed && bias is null)
         {
             comm.SumTree(sums.Pieces, share, sums.Output, consumer);
         }
         else
         {
-            if (!isSummed)
+            if (!_isSummed)
                 comm.SumTree(sums.Pieces, share, sums.Output);
             if (bias is { } vector)
                 ops.AddRow(sums.Output, vector);

@@ -21,11 +21,14 @@ internal static class ExpectedTensors
     public static string Block(int layer) => string.Create(CultureInfo.InvariantCulture, $"model.layers.{layer}.");
 
     /// <summary>Every tensor of the model, whole, in loading order.</summary>
-    public static IReadOnlyList<ExpectedTensor> Of(ModelConfig config, FamilySpec family)
+    /// <param name="config">Sizes.</param>
+    /// <param name="family">Names.</param>
+    /// <param name="found">The file's tensors, which say how experts are stored; null = as the family's own files have them.</param>
+    public static IReadOnlyList<ExpectedTensor> Of(ModelConfig config, FamilySpec family, IReadOnlyDictionary<string, TensorInfo>? found = null)
     {
         List<ExpectedTensor> all = [new(Embedding, [config.Vocab, config.Hidden], [WeightRole.Embedding])];
         for (int layer = 0; layer < config.Layers; layer++)
-            AddBlock(all, Block(layer), config, family);
+            AddBlock(all, layer, config, family, found);
         all.Add(new(FinalNorm, [config.Hidden], [WeightRole.Replicated]));
         if (!config.TieEmbeddings)
             all.Add(new(Head, [config.Vocab, config.Hidden], [WeightRole.Head]));
@@ -34,20 +37,22 @@ internal static class ExpectedTensors
 
     /// <summary>Fails on the first tensor that is missing, has another shape than expected, or has no use.</summary>
     /// <exception cref="ModelLoadException">Names tensor, expected and found.</exception>
-    public static void Check(ModelCheckpoint checkpoint, IReadOnlyList<ExpectedTensor> expected, bool tied)
+    public static void Check(ModelCheckpoint checkpoint, IReadOnlyList<ExpectedTensor> expected, bool tied, FamilySpec? family = null)
     {
         HashSet<string> used = new(StringComparer.Ordinal);
         foreach (ExpectedTensor tensor in expected)
         {
             if (!checkpoint.Tensors.TryGetValue(tensor.Name, out TensorInfo? found))
                 throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.Name}': expected {Shape(tensor.Shape)}, found no such tensor.");
-            if (!found.Shape.SequenceEqual(tensor.Shape))
+            // A matrix of one row may be stored as a vector.
+            if (!found.Shape.SequenceEqual(tensor.Shape) && !(tensor.Shape is [1, _] && found.Shape.Count == 1 && found.Shape[0] == tensor.Shape[1]))
                 throw new ModelLoadException($"{checkpoint.Path}: tensor '{found.FileName}': expected {Shape(tensor.Shape)}, found {Shape(found.Shape)}.");
             used.Add(tensor.Name);
         }
         foreach (TensorInfo found in checkpoint.Tensors.Values)
         {
-            bool ignorable = tied && found.Name == Head || IgnorableEndings.Any(ending => found.Name.EndsWith(ending, StringComparison.Ordinal));
+            bool ignorable = tied && found.Name == Head || IgnorableEndings.Any(ending => found.Name.EndsWith(ending, StringComparison.Ordinal))
+                || (family is { IgnoresLaterBlocks: true } && IsOfLaterBlock(found.Name, checkpoint.Config.Layers));
             if (!ignorable && !used.Contains(found.Name))
                 throw new ModelLoadException(
                     $"{checkpoint.Path}: tensor '{found.FileName}': expected no tensor of this name in a model of architecture '{checkpoint.Config.Architecture}', found {Shape(found.Shape)}.");
@@ -61,11 +66,13 @@ internal static class ExpectedTensors
         WeightRole.Query => config.Heads * config.HeadDim,
         WeightRole.Key or WeightRole.Value => config.KvHeads * config.HeadDim,
         WeightRole.Gate or WeightRole.Up => config.Intermediate,
+        WeightRole.SharedGate or WeightRole.SharedUp => config.Experts!.SharedIntermediate,
         _ => config.Hidden,
     };
 
-    private static void AddBlock(List<ExpectedTensor> all, string block, ModelConfig config, FamilySpec family)
+    private static void AddBlock(List<ExpectedTensor> all, int layer, ModelConfig config, FamilySpec family, IReadOnlyDictionary<string, TensorInfo>? found)
     {
+        string block = Block(layer);
         BlockTensors names = family.Tensors;
         bool qkvBias = config.QkvBias || family.AlwaysQkvBias;
         int queries = Rows(config, WeightRole.Query), keys = Rows(config, WeightRole.Key);
@@ -81,19 +88,27 @@ internal static class ExpectedTensors
             AddLinear(names.Key, config.Hidden, qkvBias, WeightRole.Key);
             AddLinear(names.Value, config.Hidden, qkvBias, WeightRole.Value);
         }
-        if (family.QueryKeyNorm == QueryKeyNorm.PerHead)
+        if (family.QueryKeyNormOf(config) == QueryKeyNorm.PerHead)
         {
             AddNorm(names.QueryNorm, config.HeadDim, WeightRole.Replicated);
             AddNorm(names.KeyNorm, config.HeadDim, WeightRole.Replicated);
         }
-        else if (family.QueryKeyNorm == QueryKeyNorm.AllHeads)
+        else if (family.QueryKeyNormOf(config) == QueryKeyNorm.AllHeads)
         {
             AddNorm(names.QueryNorm, queries, WeightRole.Query);
             AddNorm(names.KeyNorm, keys, WeightRole.Key);
         }
+        if (config.AttentionSinks)
+            all.Add(new($"{block}{names.Sinks}", [config.Heads], [WeightRole.Replicated]));
         AddLinear(names.AttentionOutput, queries, config.OutputBias, WeightRole.AttentionOutput);
         AddNorm(names.AttentionOutputNorm, config.Hidden, WeightRole.Replicated);
         AddNorm(names.MlpInputNorm, config.Hidden, WeightRole.Replicated);
+        if (config.Experts is { } experts && experts.IsIn(layer))
+        {
+            all.AddRange(ExpectedExperts.Of(block, config.Hidden, experts, family, found));
+            AddNorm(names.MlpOutputNorm, config.Hidden, WeightRole.Replicated);
+            return;
+        }
         if (names.FusedGateUp is { } gateUp)
         {
             AddLinear(gateUp, config.Hidden, config.MlpBias, WeightRole.Gate, WeightRole.Up);
@@ -120,6 +135,9 @@ internal static class ExpectedTensors
                 all.Add(new($"{block}{name}.bias", [rows], roles is [WeightRole.AttentionOutput or WeightRole.Down] ? [WeightRole.Replicated] : roles));
         }
     }
+
+    private static bool IsOfLaterBlock(string name, int layers) =>
+        name.Split('.') is ["model", "layers", string layer, ..] && int.TryParse(layer, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number >= layers;
 
     private static string Shape(IReadOnlyList<int> shape) => $"[{string.Join(", ", shape)}]";
 }

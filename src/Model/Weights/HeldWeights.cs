@@ -40,7 +40,7 @@ public sealed class HeldWeights : IDisposable
     }
 
     internal void Add(PackedWeight weight, IReadOnlyList<TensorRows> parts) =>
-        _matrices.Add(new Matrix(weight, [.. parts.Select(part => new HeldRows(part.Tensor.Name, part.FirstRow, part.Outputs))], [.. parts.Select(part => part.Tensor.Name)]));
+        _matrices.Add(new Matrix(weight, [.. parts.Select(part => HeldRows.Of(part))], [.. parts.Select(part => part.Tensor.Name)]));
 
     internal void AddVector(string key, DeviceBuffer buffer, Tensor tensor) => _vectors.Add(key, (buffer, tensor));
 
@@ -49,7 +49,7 @@ public sealed class HeldWeights : IDisposable
     /// <summary>The matrix of exactly these rows and columns, which is the caller's from now on.</summary>
     internal PackedWeight? Take(IReadOnlyList<TensorRows> parts, InputLeaves leaves)
     {
-        int found = _matrices.FindIndex(matrix => matrix.Parts.SequenceEqual(parts.Select(part => new HeldRows(part.Tensor.Name, part.FirstRow, part.Outputs)))
+        int found = _matrices.FindIndex(matrix => matrix.Parts.SequenceEqual(parts.Select(part => HeldRows.Of(part)))
             && matrix.Weight.Leaves.Boundaries.AsSpan().SequenceEqual(leaves.Boundaries) && matrix.Weight.Leaves.Merges.AsSpan().SequenceEqual(leaves.Merges));
         if (found < 0)
             return null;
@@ -78,10 +78,10 @@ public sealed class HeldWeights : IDisposable
                 int source = 0;
                 foreach (HeldRows held in matrix.Parts)
                 {
-                    int first = Math.Max(part.FirstRow, held.First), end = Math.Min(part.FirstRow + part.Outputs, held.First + held.Rows);
-                    if (held.Tensor == part.Tensor.Name && end > first)
+                    int first = Math.Max(part.FirstRow, held.First), end = Math.Min(part.FirstRow + part.Rows, held.First + held.Rows);
+                    if (held.Source == part.Source && end > first)
                         found.Add(new KeptRows(matrix.Weight, source + first - held.First, target + first - part.FirstRow, end - first));
-                    source += held.Rows;
+                    source += held.Outputs;
                 }
             }
             target += part.Outputs;
@@ -103,5 +103,8 @@ public sealed class HeldWeights : IDisposable
     private sealed record Matrix(PackedWeight Weight, HeldRows[] Parts, HashSet<string> Awaited);
 
     /// <summary>Rows of a tensor, as they lie one after the other in a matrix.</summary>
-    private readonly record struct HeldRows(string Tensor, int First, int Rows);
+    private readonly record struct HeldRows(string Source, int First, int Rows, int Outputs)
+    {
+        public static HeldRows Of(TensorRows part) => new(part.Source, part.FirstRow, part.Rows, part.Outputs);
+    }
 }

@@ -19,6 +19,7 @@ internal sealed class RankWeights(
     ModelCheckpoint checkpoint, ShardPlan plan, ITensorBackend ops, IReadOnlyList<ExpectedTensor> expected, HeldWeights? before, Action<long, long>? progress)
 {
     private readonly ModelConfig _config = checkpoint.Config;
+    private readonly Dictionary<string, ExpectedTensor> _expected = expected.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
     private readonly long _totalBytes = expected.Sum(tensor => BytesOfRank(checkpoint, plan, tensor));
     private long _doneBytes;
 
@@ -71,6 +72,43 @@ internal sealed class RankWeights(
         if (share.Count == 0)
             return null;
         return Pack([Slice(name, 0, Info(name).Shape[0])], new InputLeaves(share.Boundaries, share.Merges), [name]);
+    }
+
+    /// <summary>Experts' matrices one below the other.</summary>
+    /// <param name="parts">One an expert.</param>
+    /// <param name="leaves">Their inputs.</param>
+    /// <param name="finished">Tensors that nothing else is read of.</param>
+    public PackedWeight Experts(IReadOnlyList<ExpertRows> parts, InputLeaves leaves, IEnumerable<string> finished) => Pack(parts, leaves, finished);
+
+    /// <summary>Whole matrices in float32, one below the other.</summary>
+    public PackedWeight Widened(params string[] names)
+    {
+        WidenedRows[] parts = [.. names.Select(name => new WidenedRows(checkpoint, Whole(name)))];
+        return Pack(parts, InputLeaves.Whole(parts[0].FileColumns), names);
+    }
+
+    /// <summary>All numbers of a tensor, for what is made of them on the host.</summary>
+    public float[] Numbers(string name)
+    {
+        TensorInfo tensor = Info(name);
+        float[] values = VectorReader.Read(checkpoint, tensor);
+        Owned.ReadBytes += tensor.ByteCount;
+        Done(name);
+        return values;
+    }
+
+    /// <summary>A tensor whose rows are whole blocks of its type.</summary>
+    /// <exception cref="ModelLoadException">They are not.</exception>
+    public TensorInfo Whole(string name)
+    {
+        TensorInfo tensor = Info(name);
+        if (!tensor.Type.IsWeight())
+            throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': expected a matrix of weights, found {tensor.Type}.");
+        int block = tensor.Type.BlockElements();
+        return tensor.Shape[^1] % block == 0
+            ? tensor
+            : throw new ModelLoadException(
+                $"{checkpoint.Path}: tensor '{tensor.FileName}': expected rows of whole {tensor.Type} blocks of {block}, found rows of {tensor.Shape[^1]}.");
     }
 
     /// <summary>A whole vector [1, length], plus <paramref name="offset"/>.</summary>
@@ -161,24 +199,14 @@ internal sealed class RankWeights(
         return weight;
     }
 
-    private TensorRows Slice(string name, int firstRow, int rows)
-    {
-        TensorInfo tensor = Info(name);
-        if (!tensor.Type.IsWeight())
-            throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': expected a matrix of weights, found {tensor.Type}.");
-        int block = tensor.Type.BlockElements();
-        if (tensor.Shape[1] % block != 0)
-            throw new ModelLoadException(
-                $"{checkpoint.Path}: tensor '{tensor.FileName}': expected rows of whole {tensor.Type} blocks of {block}, found rows of {tensor.Shape[1]}.");
-        return TensorRows.Of(checkpoint, tensor, firstRow, rows, _config.HeadDim);
-    }
+    private TensorRows Slice(string name, int firstRow, int rows) => TensorRows.Of(checkpoint, Whole(name), firstRow, rows, _config.HeadDim);
 
     private void Done(string name)
     {
         TensorInfo tensor = Info(name);
         checkpoint.Drop(tensor);
         before?.Finished(name);
-        _doneBytes += BytesOfRank(checkpoint, plan, expected.First(candidate => candidate.Name == name));
+        _doneBytes += BytesOfRank(checkpoint, plan, _expected[name]);
         progress?.Invoke(Math.Min(_doneBytes, _totalBytes), _totalBytes);
     }
 
@@ -192,7 +220,7 @@ internal sealed class RankWeights(
         long elements = tensor.Shape.Aggregate(1L, (product, length) => product * length);
         long owned = tensor.Shape.Count == 1
             ? tensor.Roles.Sum(role => (long)plan.Slice(role).Rows)
-            : tensor.Roles.Sum(role => plan.Slice(role).Elements);
+            : tensor.Roles.Sum(role => plan.Slice(role).Elements) * (tensor.Shape.Count == 3 ? tensor.Shape[0] : 1);
         return (long)((double)whole * owned / elements);
     }
 }

@@ -20,8 +20,14 @@ internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int fir
     /// <inheritdoc/>
     public override int FileColumns => tensor.Shape[^1];
 
+    /// <summary>Rows of the tensor: all outputs, but where zeros follow them.</summary>
+    public virtual int Rows => rows;
+
+    /// <summary>Equal where rows of the same numbers are the same: the tensor's name, or more where it holds several matrices.</summary>
+    public virtual string Source => tensor.Name;
+
     /// <summary>The first of them in the whole matrix.</summary>
-    public int FirstRow => firstRow;
+    public virtual int FirstRow => firstRow;
 
     /// <summary>The rows of a tensor, however the file keeps it.</summary>
     public static TensorRows Of(ModelCheckpoint checkpoint, TensorInfo tensor, int firstRow, int rows, int headDim) => tensor.Storage is { } storage
@@ -35,17 +41,26 @@ internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int fir
     public override ReadOnlySpan<byte> Row(int output)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)output, (uint)rows, nameof(output));
-        int row = FileRow(tensor.RowOrder, firstRow + output, headDim);
-        return checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
+        return FileBytes(FileRow(tensor.RowOrder, firstRow + output, headDim));
     }
+
+    /// <summary>A row as the file has it.</summary>
+    protected ReadOnlySpan<byte> FileBytes(int row) => checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
 
     /// <inheritdoc/>
     /// <remarks>Only of matrices that are large: the pages of others go when they are packed. The page before is given back with these: its other rows are packed or read again.</remarks>
     public override void Release(int first, int count)
     {
-        if (tensor.RowOrder != RowOrder.Plain || tensor.ByteCount < LargeBytes)
+        if (tensor.RowOrder == RowOrder.Plain)
+            ReleaseFile(firstRow + first, count);
+    }
+
+    /// <summary>The same of rows as the file has them.</summary>
+    protected void ReleaseFile(int row, int count)
+    {
+        if (tensor.ByteCount < LargeBytes)
             return;
-        long start = Math.Max(0, ((long)(firstRow + first) * _rowBytes) - Environment.SystemPageSize), end = (long)(firstRow + first + count) * _rowBytes;
+        long start = Math.Max(0, ((long)row * _rowBytes) - Environment.SystemPageSize), end = ((long)row + count) * _rowBytes;
         checkpoint.Drop(tensor, start, (int)(end - start));
     }
 
@@ -114,9 +129,13 @@ internal sealed class ConcatenatedRows : WeightRows
 
     private (TensorRows Part, int Row) Find(int output)
     {
-        int part = 0;
-        while (output >= _ends[part])
-            part++;
+        // The first part that ends behind it; parts without rows end where the one before does.
+        int part = 0, end = _ends.Length;
+        while (part < end)
+        {
+            int middle = (part + end) / 2;
+            (part, end) = _ends[middle] > output ? (part, middle) : (middle + 1, end);
+        }
         return (_parts[part], part == 0 ? output : output - _ends[part - 1]);
     }
 }
@@ -124,6 +143,17 @@ internal sealed class ConcatenatedRows : WeightRows
 /// <summary>Reads norms and biases, which files store as plain floating-point numbers, as float32.</summary>
 internal static class VectorReader
 {
+    /// <summary>All numbers of a tensor of any shape, in the file's order.</summary>
+    /// <exception cref="ModelLoadException">The file stores it quantised.</exception>
+    public static float[] Read(ModelCheckpoint checkpoint, TensorInfo tensor)
+    {
+        if (tensor.Type.BlockElements() != 1)
+            throw new ModelLoadException($"{checkpoint.Path}: tensor '{tensor.FileName}': expected numbers of F32, F16 or BF16, found {tensor.Type}.");
+        float[] values = new float[tensor.ByteCount / tensor.Type.BlockBytes()];
+        Dequantize.Row(TensorRows.FormatOf(tensor), checkpoint.Bytes(tensor), values);
+        return values;
+    }
+
     /// <summary>Elements [first, first + count) in plain order.</summary>
     /// <exception cref="ModelLoadException">The file stores the vector quantised.</exception>
     public static float[] Read(ModelCheckpoint checkpoint, TensorInfo tensor, int first, int count, int headDim)

@@ -23,6 +23,7 @@ public sealed class WeightLoader
     private readonly ITensorBackend _ops;
     private readonly ICommunicator _comm;
     private readonly RankWeights _weights;
+    private readonly ExpertLoader? _experts;
     private readonly float _normOffset;
     private readonly ModelLimits _limits;
 
@@ -31,9 +32,14 @@ public sealed class WeightLoader
     {
         (_config, _plan, _ops, _comm, _limits) = (checkpoint.Config, plan, ops, comm, limits);
         _family = FamilyRegistry.Find(_config.Architecture);
-        IReadOnlyList<ExpectedTensor> expected = ExpectedTensors.Of(_config, _family);
-        ExpectedTensors.Check(checkpoint, expected, _config.TieEmbeddings);
+        if (_config.Experts is not null && !ops.HasExperts)
+            throw new ModelLoadException($"architecture '{_config.Architecture}' has mixtures of experts, which are not computed on this device ({ops.Description}).");
+        if (_config.AttentionSinks && !ops.HasSinks)
+            throw new ModelLoadException($"architecture '{_config.Architecture}' has attention sinks, which are not computed on this device ({ops.Description}).");
+        IReadOnlyList<ExpectedTensor> expected = ExpectedTensors.Of(_config, _family, checkpoint.Tensors);
+        ExpectedTensors.Check(checkpoint, expected, _config.TieEmbeddings, _family);
         _weights = new RankWeights(checkpoint, plan, ops, expected, before, progress);
+        _experts = _config.Experts is null ? null : new ExpertLoader(checkpoint, _family, plan, _weights);
         _normOffset = _config.NormWeightsAddOne ? 1f : 0f;
     }
 
@@ -106,14 +112,33 @@ public sealed class WeightLoader
         HalfBlockNorms attentionNorms = new(Norm(block, names.AttentionInputNorm), Norm(block, names.AttentionOutputNorm));
         AttentionShape shape = new(
             _config.HeadDim, _plan.KvHeadOfHead, _config.AttentionScale ?? 1f / MathF.Sqrt(_config.HeadDim), _config.AttentionSoftcap,
-            slides ? _config.SlidingWindow : 0);
+            slides ? _config.SlidingWindow : 0, Sinks(block));
         Attention attention = new(
             Qkv(block), NormOfHeads(block, zeros), rotates ? slides ? localRotary : rotary : null, shape,
             RowParallel(block + names.AttentionOutput, _plan.HeadShare, _config.OutputBias, CollectivePurpose.Attention), _ops);
 
         HalfBlockNorms mlpNorms = new(Norm(block, names.MlpInputNorm), Norm(block, names.MlpOutputNorm));
-        GatedMlp mlp = new(GateUp(block), Activation(), RowParallel(block + names.Down, _plan.MlpShare, _config.MlpBias, CollectivePurpose.Mlp), _ops);
+        IMlp mlp = _config.Experts is { } experts && experts.IsIn(layer)
+            ? Mixture(block, experts)
+            : new GatedMlp(GateUp(block), Activation(), RowParallel(block + names.Down, _plan.DenseShare, _config.MlpBias, CollectivePurpose.Mlp), _ops);
         return new DecoderLayer(attentionNorms, attention, mlpNorms, mlp, _config.ResidualScale, _ops);
+    }
+
+    private MixtureOfExperts Mixture(string block, ExpertsConfig experts)
+    {
+        ColumnParallelLinear router = new([_experts!.Router(block)], _experts.RouterBias(block), _ops);
+        return new MixtureOfExperts(
+            router, _experts.Correction(block), _experts.Shape, _experts.Mlp(block, new ExpertActivation(Activation(), experts.SwiGluAlpha, experts.SwiGluLimit)),
+            new LeafSum(null, _config.Hidden, _plan.MlpShare, CollectivePurpose.Mlp, _ops, _comm), _ops);
+    }
+
+    /// <summary>The logits of this rank's heads that stand for nothing.</summary>
+    private Tensor? Sinks(string block)
+    {
+        if (!_config.AttentionSinks)
+            return null;
+        float[] all = _weights.Numbers($"{block}{_family.Tensors.Sinks}");
+        return _plan.LocalHeads == 0 ? null : _weights.Table(all.AsSpan(_plan.FirstHead, _plan.LocalHeads), _plan.LocalHeads);
     }
 
     private QkvParallelLinear Qkv(string block)
@@ -154,7 +179,7 @@ public sealed class WeightLoader
     private IQueryKeyNorm? NormOfHeads(string block, Tensor zeros)
     {
         string query = $"{block}{_family.Tensors.QueryNorm}.weight", key = $"{block}{_family.Tensors.KeyNorm}.weight";
-        return _family.QueryKeyNorm switch
+        return _family.QueryKeyNormOf(_config) switch
         {
             QueryKeyNorm.PerHead => new HeadNorm(_weights.Vector(query, _normOffset), _weights.Vector(key, _normOffset), _config.NormEpsilon, _ops),
             QueryKeyNorm.AllHeads => new SpreadNorm(

@@ -68,7 +68,7 @@ internal sealed record PhaseCosts(SegmentCosts Embedding, SegmentCosts Attention
                 Products(model.QueryHead, step.Rows), step.Decodes ? 0 : step.Keys * config.HeadDim * device.PrefillAttentionSecondsPerElement, RotaryFloats * layerRows * config.HeadDim * ew, 0);
             kv += new ComputeParts(
                 Products(model.KvHead, step.Rows), step.Decodes ? step.Keys * model.KvHeadBytes * device.DecodeAttentionSecondsPerByte : 0, KvFloats * layerRows * config.HeadDim * ew, 0);
-            column += new ComputeParts(Products(model.Column, step.Rows), 0, ActivationFloats * layerRows * ew, 0);
+            column += new ComputeParts(Products(model.Column, step.Rows), 0, ActivationFloats * layerRows * (config.Experts?.PerToken ?? 1) * ew, 0);
             if (step.Samples == 0)
                 continue;
             headAlways += new ComputeParts(0, 0, 0, op);
@@ -85,7 +85,10 @@ internal sealed record PhaseCosts(SegmentCosts Embedding, SegmentCosts Attention
         {
             double seconds = 0;
             foreach (ProductBytes product in unit.Products)
-                seconds += product.Bytes * device.ProductOf(product.Format).At(rows);
+            {
+                (double bytes, int multiplied) = product.Read(rows);
+                seconds += bytes * device.ProductOf(product.Format).At(multiplied);
+            }
             return seconds;
         }
     }

@@ -20,7 +20,7 @@ internal static class GroupBound
                 of.Max(cost => cost.Embedding.Of(0).Total) + between.Embedding.Seconds + between.Head.Seconds
                 + (2 * (between.SumSeconds + between.PieceSeconds.Min()))
                 + Level(config.Heads, [.. of.Select(cost => (cost.Attention.Always.Total, cost.Attention.PerUnit.Total + (kvShare * cost.Attention.PerKvHead.Total)))])
-                + Level(config.Intermediate, [.. of.Select(cost => (cost.Mlp.Always.Total, cost.Mlp.PerUnit.Total))])
+                + Level(config.MlpColumns, [.. of.Select(cost => (cost.Mlp.Always.Total, cost.Mlp.PerUnit.Total))])
                 + Level(config.Vocab, [.. of.Select(cost => (cost.Head.Always.Total, cost.Head.PerUnit.Total))]));
         }
         // Rounding must not lift the bound above what it bounds.
@@ -31,7 +31,7 @@ internal static class GroupBound
     public static bool MayHaveRoom(CostModel costs, IReadOnlyList<int> group)
     {
         ModelConfig config = costs.Model.Config;
-        double shared = costs.Memory.Heads(config.Heads, config.KvHeads) + costs.Memory.Columns(config.Intermediate) + costs.Memory.VocabRows(config.Vocab), room = 0;
+        double shared = costs.Memory.Heads(config.Heads, config.KvHeads) + costs.Memory.Columns(config.MlpColumns) + costs.Memory.VocabRows(config.Vocab), room = 0;
         foreach (int device in group)
         {
             double left = costs.Devices[device].MemoryBytes - costs.Memory.Always;

@@ -21,7 +21,7 @@ internal sealed record MemoryCosts(ModelCosts Model, long KvTokens, int StepRows
     public double Heads(int heads, int kvHeads) =>
         (heads * Model.QueryHead.Stored) + (kvHeads * (Model.KvHead.Stored + (KvTokens * KvTokenBytes))) + ScratchSizes.Heads(Config, heads + kvHeads, StepRows);
 
-    public double Columns(int columns) => columns * (Model.Column.Stored + ScratchSizes.Column(StepRows));
+    public double Columns(int columns) => columns * (Model.Column.Stored + ScratchSizes.Column(Config, StepRows));
 
     public double VocabRows(int rows) => rows * (Model.VocabRow.Stored + ScratchSizes.Row(Samples));
 
@@ -50,12 +50,12 @@ public static class ScratchSizes
     public static double Of(ModelConfig config, int heads, int kvHeads, int columns, int vocabRows, int stepRows, int samples)
     {
         ArgumentNullException.ThrowIfNull(config);
-        return (4.0 * StreamRows * stepRows * config.Hidden) + Heads(config, heads + kvHeads, stepRows) + (columns * Column(stepRows)) + (vocabRows * Row(samples));
+        return (4.0 * StreamRows * stepRows * config.Hidden) + Heads(config, heads + kvHeads, stepRows) + (columns * Column(config, stepRows)) + (vocabRows * Row(samples));
     }
 
     internal static double Heads(ModelConfig config, int heads, int stepRows) => 8.0 * stepRows * config.HeadDim * heads;
 
-    internal static double Column(int stepRows) => 8.0 * stepRows;
+    internal static double Column(ModelConfig config, int stepRows) => 8.0 * stepRows * (config.Experts is { } experts ? experts.PerToken + ((double)experts.SharedIntermediate / experts.Intermediate) : 1);
 
     internal static double Row(int samples) => 4.0 * samples;
 }

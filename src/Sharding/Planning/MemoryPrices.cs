@@ -23,7 +23,7 @@ internal sealed record MemoryPrices(double[] Seconds, double Bound, double RowBo
         // 1. The program in units of the model's bytes and of the seconds that it takes on one device.
         ModelConfig config = costs.Model.Config;
         int ranks = chosen.Count, variables = Segments + (ranks * Segments * Phases) + ranks, rows = (ranks * Segments) + (Segments * Phases);
-        double[] bytes = [costs.Memory.Heads(config.Heads, config.KvHeads), costs.Memory.Columns(config.Intermediate), costs.Memory.VocabRows(config.Vocab)];
+        double[] bytes = [costs.Memory.Heads(config.Heads, config.KvHeads), costs.Memory.Columns(config.MlpColumns), costs.Memory.VocabRows(config.Vocab)];
         double allBytes = bytes.Sum(), unit = 0;
         double[] seconds = new double[ranks * Segments * Phases], always = new double[seconds.Length];
         for (int rank = 0; rank < ranks; rank++)
@@ -32,7 +32,7 @@ internal sealed record MemoryPrices(double[] Seconds, double Bound, double RowBo
                 PhaseCosts of = costs.Phases[chosen[rank]][phase];
                 double weight = costs.Weights[phase];
                 Set(0, of.Attention.Always, (config.Heads * of.Attention.PerUnit) + (config.KvHeads * of.Attention.PerKvHead));
-                Set(1, of.Mlp.Always, config.Intermediate * of.Mlp.PerUnit);
+                Set(1, of.Mlp.Always, config.MlpColumns * of.Mlp.PerUnit);
                 Set(2, of.Head.Always, config.Vocab * of.Head.PerUnit);
 
                 void Set(int segment, ComputeParts fixedPart, ComputeParts whole)

@@ -19,7 +19,7 @@ public sealed record ModelCosts
     /// <summary>One KV head: its rows of keys and values. One whose group is cut between two ranks is on both.</summary>
     public required UnitBytes KvHead { get; init; }
 
-    /// <summary>One column of the MLP: a row of gate and up, a column of down. A leaf has <see cref="Leaves"/>' columns, the last one perhaps fewer.</summary>
+    /// <summary>One column of the MLP: a row of gate and up, a column of down; where there are mixtures, of every expert, with its part of the other MLPs. A leaf has <see cref="Leaves"/>' columns, the last one perhaps fewer.</summary>
     public required UnitBytes Column { get; init; }
 
     /// <summary>One row of the vocabulary, of embedding and head; the products are the head's alone. Where they are tied it is stored once.</summary>
@@ -53,7 +53,7 @@ public sealed record ModelCosts
                 replicated += bytes;
                 continue;
             }
-            bool isMatrix = tensor.Shape.Count == 2;
+            bool isMatrix = tensor.Shape.Count >= 2;
             double whole = roles.Sum(role => ShardSizes.WholeElements(config, role));
             foreach (WeightRole role in roles)
             {
@@ -66,8 +66,11 @@ public sealed record ModelCosts
                     case WeightRole.Key or WeightRole.Value:
                         kv.Add(tensor.Type, share / config.KvHeads, isMatrix);
                         break;
-                    case WeightRole.Gate or WeightRole.Up or WeightRole.Down:
-                        column.Add(tensor.Type, share / config.Intermediate, isMatrix);
+                    case WeightRole.Gate or WeightRole.Up or WeightRole.Down or WeightRole.SharedGate or WeightRole.SharedUp or WeightRole.SharedDown:
+                        column.Add(tensor.Type, share / config.MlpColumns, isMatrix);
+                        break;
+                    case WeightRole.ExpertGate or WeightRole.ExpertUp or WeightRole.ExpertDown:
+                        column.Add(tensor.Type, share / config.MlpColumns, isMatrix, (double)config.Experts!.PerToken / config.Experts.Count);
                         break;
                     case WeightRole.Head:
                         hasHead |= isMatrix;
@@ -97,28 +100,28 @@ public sealed record ModelCosts
     /// <exception cref="ShardingException">Names the field, its value and its limit.</exception>
     internal void Check()
     {
-        if (Config.Layers < 1 || Config.Heads < 1 || Config.KvHeads < 1 || Config.Heads % Config.KvHeads != 0 || Config.Intermediate < 1 || Config.Vocab < 1)
+        if (Config.Layers < 1 || Config.Heads < 1 || Config.KvHeads < 1 || Config.Heads % Config.KvHeads != 0 || Config.MlpColumns < 1 || Config.Vocab < 1)
             throw new ShardingException(
-                $"a model of {Config.Layers} layers, {Config.Heads} heads, {Config.KvHeads} KV heads, {Config.Intermediate} MLP columns and {Config.Vocab} vocabulary rows cannot be planned.");
+                $"a model of {Config.Layers} layers, {Config.Heads} heads, {Config.KvHeads} KV heads, {Config.MlpColumns} MLP columns and {Config.Vocab} vocabulary rows cannot be planned.");
         if (KvHeadBytes < 1)
             throw new ShardingException($"{KvHeadBytes} bytes of keys and values a token and KV head is not above 0.");
     }
 
     private sealed class UnitSum
     {
-        private readonly SortedDictionary<TensorType, double> _products = [];
+        private readonly SortedDictionary<(TensorType Type, double Chosen), double> _products = [];
         private double _stored;
 
-        public UnitBytes Unit => new(_stored, [.. _products.Select(product => new ProductBytes(product.Key, product.Value))]);
+        public UnitBytes Unit => new(_stored, [.. _products.Select(product => new ProductBytes(product.Key.Type, product.Value, product.Key.Chosen))]);
 
-        public void Add(TensorType type, double bytes, bool isProduct)
+        public void Add(TensorType type, double bytes, bool isProduct, double chosen = 1)
         {
             _stored += bytes;
             if (isProduct)
-                AddProduct(type, bytes);
+                AddProduct(type, bytes, chosen);
         }
 
-        public void AddProduct(TensorType type, double bytes) => _products[type] = _products.GetValueOrDefault(type) + bytes;
+        public void AddProduct(TensorType type, double bytes, double chosen = 1) => _products[(type, chosen)] = _products.GetValueOrDefault((type, chosen)) + bytes;
     }
 }
 
@@ -130,4 +133,16 @@ public sealed record UnitBytes(double Stored, IReadOnlyList<ProductBytes> Produc
 /// <summary>Weights of one format.</summary>
 /// <param name="Format">How they are stored.</param>
 /// <param name="Bytes">How many bytes.</param>
-public readonly record struct ProductBytes(TensorType Format, double Bytes);
+/// <param name="Chosen">The part of a step's rows that each weight is multiplied with: less than 1 for experts.</param>
+public readonly record struct ProductBytes(TensorType Format, double Bytes, double Chosen = 1)
+{
+    /// <summary>The bytes that a step of so many rows reads, and the rows that it multiplies them with: experts that no row has chosen are not read.</summary>
+    /// <remarks>Source   rows choose alike and independently: an expert is read with probability 1 − (1 − Chosen)^rows.</remarks>
+    public (double Bytes, int Rows) Read(int rows)
+    {
+        if (Chosen >= 1)
+            return (Bytes, rows);
+        double read = 1 - Math.Pow(1 - Chosen, rows);
+        return (Bytes * read, Math.Max(1, (int)Math.Round(rows * Chosen / read)));
+    }
+}

@@ -150,7 +150,7 @@ public static class Planner
     {
         ModelConfig config = costs.Model.Config;
         PhaseCosts decode = costs.Phases[device][1];
-        return decode.Attention.Of(config.Heads, config.KvHeads).Total + decode.Mlp.Of(config.Intermediate).Total + decode.Head.Of(config.Vocab).Total;
+        return decode.Attention.Of(config.Heads, config.KvHeads).Total + decode.Mlp.Of(config.MlpColumns).Total + decode.Head.Of(config.Vocab).Total;
     }
 
     private static bool AreAlike(CostModel costs, IReadOnlyList<int> group) =>

@@ -44,6 +44,8 @@ internal sealed unsafe class Attention(CpuThreads threads, InstructionFamily? fa
         Require.Shape(cache.Values, cache.Keys.Rows, cacheColumns, cache.Keys.Type);
         Require.Contiguous(cache.Keys);
         Require.Contiguous(cache.Values);
+        if (shape.Sinks is { } sinks)
+            Require.Shape(sinks, 1, shape.KvHeadOfHead.Count);
         switch (cache.Keys.Type)
         {
             case ElementType.Float32: Run<Float32Element>(q, cache, step, shape, y); break;

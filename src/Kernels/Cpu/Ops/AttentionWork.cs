@@ -26,6 +26,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private readonly int _window;
     private readonly float _scale;
     private readonly float _softcap;
+    private readonly Tensor? _sinks;
 
     public AttentionWork(
         AttentionPlan plan, OuterProducts products, AttentionScratch layout, HostBuffer scratch, SegmentStates segments, Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y)
@@ -43,6 +44,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         _window = shape.Window;
         _scale = shape.Scale;
         _softcap = shape.Softcap;
+        _sinks = shape.Sinks;
     }
 
     public void Execute(int first, int end, int thread)
@@ -291,6 +293,8 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     {
         float* target = _y.HostRow<float>(tile.First + pair / group.Heads) + (group.First + pair % group.Heads) * _headDim;
         Vector512<float> total = Vector512.Create(VectorMath.Sum(Vector512.Load(state.Weights)));
+        if (_sinks is { } sinks) // its weight after all others', whatever segments they were in; far above them it only has to be large
+            total += VectorMath.Exp(Vector512.Create(sinks.HostRow<float>(0)[group.First + (pair % group.Heads)] - *state.Max));
         int i = 0;
         for (; i <= _headDim - L; i += L)
             (Vector512.Load(state.Values + i) / total).Store(target + i);

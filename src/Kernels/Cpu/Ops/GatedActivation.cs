@@ -36,6 +36,15 @@ internal static class GatedActivation
             InPlace(default(GeluTanh), gate, up, count);
     }
 
+    /// <summary>The activation of an expert on a multiple of 16 values: gate[i] becomes down's input.</summary>
+    public static unsafe void InPlace(ExpertActivation activation, float* gate, float* up, int count)
+    {
+        if (activation.Alpha == 0f)
+            InPlace(activation.Function, gate, up, count);
+        else
+            InPlace(new ClampedSwish(activation.Alpha, activation.Limit), gate, up, count);
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static unsafe void InPlace<TFunction>(TFunction function, float* gate, float* up, int count)
         where TFunction : struct, IElementFunction
@@ -51,6 +60,16 @@ internal static class GatedActivation
     private readonly struct Silu : IElementFunction
     {
         public Vector512<float> Apply(Vector512<float> a, Vector512<float> b) => TimesSigmoid(a, a) * b;
+    }
+
+    private readonly struct ClampedSwish(float alpha, float limit) : IElementFunction
+    {
+        public Vector512<float> Apply(Vector512<float> a, Vector512<float> b)
+        {
+            // The value comes second, so that a NaN survives.
+            Vector512<float> most = Vector512.Create(limit), gate = Vector512.MinNative(most, a), up = Vector512.MaxNative(-most, Vector512.MinNative(most, b));
+            return TimesSigmoid(gate, gate * Vector512.Create(alpha)) * (up + Vector512<float>.One);
+        }
     }
 
     private readonly struct GeluTanh : IElementFunction
