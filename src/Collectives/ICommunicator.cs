@@ -65,6 +65,18 @@ public interface ICommunicator : IDisposable
         consumer.Take(y, 0);
     }
 
+    /// <summary>Rows of a block of a row-parallel product whose sum travels while the next block is computed, the same on every rank; 0 = sums are not overlapped.</summary>
+    int OverlapRows => 0;
+
+    /// <summary>Begins a <see cref="SumTree(Tensor, LeafShare, Tensor)"/> that runs while the rank computes. Sums end in the order in which they were begun; until the last has, no other operation is called.</summary>
+    /// <remarks>The operands are the sum's until it has ended.</remarks>
+    void BeginSum(Tensor pieces, LeafShare share, Tensor y) => SumTree(pieces, share, y);
+
+    /// <summary>Returns when the oldest sum under way has ended, as its operation would have.</summary>
+    void EndSum()
+    {
+    }
+
     /// <summary>Room for this rank's pieces of n rows that the peers read in place: they are summed without being copied. Null where there is none, or not so much.</summary>
     /// <remarks>Shapes   [share.Pieces · rows, columns], undefined content. Only for the next operation, which must be the SumTree of the same share and size.</remarks>
     Tensor? Window(LeafShare share, int rows, int columns) => null;

@@ -16,7 +16,9 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     private volatile ICommunicator? _group;
     private long _epoch;
     private CollectivePurpose _purpose;
-    private TimeSpan _elapsed;
+    private TimeSpan _elapsed, _hiddenWait;
+    private SumsUnderWay? _underWay;
+    private int _sumsUnderWay;
 
     /// <inheritdoc/>
     public int Rank => rank;
@@ -39,6 +41,9 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     /// <summary>Told of every operation of a step; null = nobody is.</summary>
     public IOperationObserver? Observer { get; set; }
 
+    /// <inheritdoc/>
+    public int OverlapRows { get; set; }
+
     private ICommunicator Group => _group ?? throw new RevokedException(Epoch, "the rank has left its group");
 
     /// <summary>Takes a group over: disposes it when it is left.</summary>
@@ -58,7 +63,10 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     {
         ICommunicator? group = _group;
         _group = null;
-        group?.Dispose();
+        group?.Dispose(); // ends what is under way
+        _underWay?.Dispose();
+        _underWay = null;
+        _sumsUnderWay = 0;
     }
 
     /// <inheritdoc/>
@@ -70,7 +78,7 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     }
 
     /// <inheritdoc/>
-    public TimeSpan Waited => Group.Waited;
+    public TimeSpan Waited => _sumsUnderWay > 0 ? throw new InvalidOperationException("A sum is under way.") : Group.Waited - _hiddenWait;
 
     /// <inheritdoc/>
     public Traffic Sent => Group.Sent;
@@ -98,6 +106,28 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
         Span span = Begin();
         Group.SumTree(pieces, share, y, consumer);
         End(span, "sum", y.Rows, y.Columns);
+    }
+
+    /// <inheritdoc/>
+    public void BeginSum(Tensor pieces, LeafShare share, Tensor y)
+    {
+        ICommunicator group = Group;
+        if (_sumsUnderWay++ == 0)
+            _elapsed += group.TakeElapsed();
+        (_underWay ??= new SumsUnderWay()).Begin(group, pieces, share, y);
+    }
+
+    /// <summary>As the contract says. Of the sum's time only what the rank waited for it here counts as time in operations.</summary>
+    public void EndSum()
+    {
+        long start = Stopwatch.GetTimestamp();
+        SumRan ran = (_underWay ?? throw new InvalidOperationException("No sum is under way.")).End();
+        _sumsUnderWay--;
+        TimeSpan exposed = Stopwatch.GetElapsedTime(start);
+        _elapsed += exposed;
+        _hiddenWait += ran.Waited > exposed ? ran.Waited - exposed : TimeSpan.Zero;
+        Meter.Add(_purpose, ran.Sent, ran.Elapsed);
+        Observer?.Ran("sum beside the next block", ran.Rows, ran.Columns, ran.Start, ran.End, ran.Waited);
     }
 
     /// <inheritdoc/>

@@ -134,6 +134,9 @@ public sealed record GatewayOptions
     /// <summary>What is done where some workers have become slower than others.</summary>
     public Rebalance Rebalance { get; init; } = Rebalance.Advise;
 
+    /// <summary>Whether the sum of some rows of a prompt travels while the next rows are computed.</summary>
+    public OverlapWish Overlap { get; init; } = OverlapWish.Auto;
+
     /// <summary>How long a worker must be slower, in time of steps; what a move waits for and must repay itself within follows.</summary>
     public TimeSpan RebalanceAfter { get; init; } = TimeSpan.FromSeconds(30);
 

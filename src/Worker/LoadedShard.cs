@@ -77,6 +77,7 @@ internal sealed class LoadedShard(
         probe.Hosts.Clear();
         probe.Hosts.Add(built.Hosts);
         probe.Wire = built.Wire;
+        probe.OverlapRows = built.OverlapRows;
         probe.CollectiveTimeoutMs = built.CollectiveTimeoutMs;
         probe.LoadTimeoutMs = built.LoadTimeoutMs;
         probe.WarmUp = built.WarmUp;

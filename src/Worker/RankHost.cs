@@ -361,6 +361,7 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         {
             ICommunicator group = Join(request, ops, endpoint, membership.Over);
             relay.Enter(group);
+            relay.OverlapRows = request.OverlapRows;
             membership.OnRevoked(group.Revoke);
         }
         catch (OperationCanceledException)

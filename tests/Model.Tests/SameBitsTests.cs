@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using NUnit.Framework;
 using TpServe.Checkpoint;
 using TpServe.Collectives;
@@ -47,6 +48,57 @@ public sealed class SameBitsTests
         Assert.That(Texts(ranks[0]), Is.EqualTo(alone));
         for (int rank = 1; rank < ranks.Length; rank++)
             Assert.That(ranks[rank].Select(result => result.Tokens), Is.EqualTo(ranks[0].Select(result => result.Tokens)), $"rank {rank}");
+    }
+
+    [TestCase("llama", new[] { 1.0, 4.0, 2.0 })]
+    [TestCase("llama-grouped", new[] { 1.0, 0.0, 1.0 })]
+    [TestCase("olmo2", new[] { 1.0, 1.0 })]
+    [TestCase("gemma2", new[] { 1.0, 1.0 })]
+    [TestCase("llama", new[] { 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0 })]
+    public void Group_SumsBesideTheNextBlock_EqualsOneRankAndCountsTheSameBytes(string name, double[] weights)
+    {
+        using ModelCheckpoint checkpoint = OddModels.Create(name);
+        string[] alone = Texts(RankGroup.RunAlone(checkpoint, Setup, Jobs));
+        ConcurrentBag<RelayCommunicator> relays = [];
+        JobResult[][] ranks = RankGroup.Run(checkpoint, Partition.Weighted(checkpoint.Config, weights), Setup, Jobs, wrap: (comm, _) =>
+        {
+            RelayCommunicator relay = new(comm.Rank, comm.Degree) { OverlapRows = 8 };
+            relay.Enter(comm);
+            relays.Add(relay);
+            return relay;
+        });
+        Assert.That(Texts(ranks[0]), Is.EqualTo(alone));
+        foreach (RelayCommunicator relay in relays)
+        {
+            Assert.That(relay.Meter[CollectivePurpose.Mlp].Calls, Is.GreaterThan(relay.Meter[CollectivePurpose.Embedding].Calls * checkpoint.Config.Layers), "blocks have sums of their own");
+            Assert.That(relay.Sent.Bytes, Is.EqualTo(Enum.GetValues<CollectivePurpose>().Sum(purpose => relay.Meter[purpose].Sent.Bytes)), "each byte is counted once");
+            relay.Dispose();
+        }
+    }
+
+    [Test]
+    public void Group_LostWhileASumIsBesideTheNextBlock_EndsEveryRankAtOnce()
+    {
+        using ModelCheckpoint checkpoint = OddModels.Create("llama");
+        int sums = 0;
+        Assert.That(() => RankGroup.Run(checkpoint, Partition.Even(checkpoint.Config, 3), Setup, Jobs, wrap: (comm, _) =>
+        {
+            RelayCommunicator relay = new(comm.Rank, comm.Degree) { OverlapRows = 8 };
+            relay.Enter(comm);
+            if (comm.Rank == 1)
+                relay.Observer = new Breaks(() => Interlocked.Increment(ref sums) == 20);
+            return relay;
+        }), Throws.InvalidOperationException.With.Message.EqualTo("the rank breaks"));
+    }
+
+    /// <summary>Throws on the rank's thread after some operation.</summary>
+    private sealed class Breaks(Func<bool> now) : IOperationObserver
+    {
+        public void Ran(string operation, int rows, int columns, long start, long end, TimeSpan waited)
+        {
+            if (now())
+                throw new InvalidOperationException("the rank breaks");
+        }
     }
 
     [Test]

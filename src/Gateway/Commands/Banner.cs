@@ -79,6 +79,8 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
         Line("transport", string.Create(CultureInfo.InvariantCulture, $"{first.Transport}: {first.TransportReason}; small all-reduce {first.AllReduceMicroseconds:F1} us"));
         if (first.Wire != Words.Wires.Of(Protos.Worker.Wire.F32))
             Line("wire", $"{first.Wire}: partial sums are rounded to be sent; outputs depend on degree, split and hosts");
+        if (first.OverlapRows > 0)
+            Line("overlap", $"of prompts, the sums of {first.OverlapRows} tokens travel while the next are computed");
         string ready;
         lock (_gate)
         {

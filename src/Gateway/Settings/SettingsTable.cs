@@ -57,6 +57,8 @@ internal static partial class SettingsTable
             "What collectives between workers go over; auto = on one host CUDA IPC between GPUs where it proves itself, else shared memory; across hosts shared memory inside each and one worker of each over sockets (hosted) where a host has several that follow each other, else the ring, as where /dev/shm has no room. A transport that is named and not to be had ends the start with the reason."),
         Row(Group, nameof(GatewayOptions.Wire), "--wire", Word(Words.Wires), o => o.Wire, (o, v) => o with { Wire = v },
             "What the partial sums of attention and MLP are sent as between workers: f32, as they are computed; bf16 and q8, 8 bits and a scale for every 32 elements, round them, for less to send over slow links. Outputs then depend on degree, split and hosts, though not on batch or chunks. Not over cuda-ipc."),
+        Row(Group, nameof(GatewayOptions.Overlap), "--overlap", Word(Words.Overlaps), o => o.Overlap, (o, v) => o with { Overlap = v },
+            "Whether long prompts are computed in blocks of 128 tokens, so that the sum of one block travels between workers while the next is computed: where it is predicted to pay by the paths measured between hosts (auto, with --partition auto), always, or never. Workers on CPUs only; it changes no bit."),
         Row(Group, nameof(GatewayOptions.WireFeedback), "--wire-feedback", OnOff(), o => o.WireFeedback, (o, v) => o with { WireFeedback = v },
             "Whether what rounding a partial sum lost is added to the next one; on is refused: a token would depend on what was computed before it."),
         Row(Group, nameof(GatewayOptions.Workers), "--worker", Urls(Sharding.Partition.MaxDegree), o => o.Workers, (o, v) => o with { Workers = v },

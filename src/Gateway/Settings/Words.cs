@@ -65,6 +65,9 @@ public static class Words
     /// <summary>What to do about ranks that have become uneven.</summary>
     public static Words<Rebalance> Rebalances { get; } = new((Rebalance.Off, "off"), (Rebalance.Advise, "advise"), (Rebalance.On, "on"));
 
+    /// <summary>Whether sums are computed beside the next rows.</summary>
+    public static Words<OverlapWish> Overlaps { get; } = new((OverlapWish.Auto, "auto"), (OverlapWish.On, "on"), (OverlapWish.Off, "off"));
+
     /// <summary>What a plan is to be good at.</summary>
     public static Words<PlanObjective> Objectives { get; } = new((PlanObjective.Latency, "latency"), (PlanObjective.Throughput, "throughput"));
 

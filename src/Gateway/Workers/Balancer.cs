@@ -17,6 +17,19 @@ public enum Rebalance
     On,
 }
 
+/// <summary>Whether the sums of a prompt's rows are computed beside the next rows.</summary>
+public enum OverlapWish
+{
+    /// <summary>Where it is predicted to pay.</summary>
+    Auto,
+
+    /// <summary>Always.</summary>
+    On,
+
+    /// <summary>Never.</summary>
+    Off,
+}
+
 /// <summary>What the group asks of the engine.</summary>
 public enum MoveWish
 {

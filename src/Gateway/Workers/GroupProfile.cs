@@ -170,6 +170,17 @@ internal sealed record GroupProfile(IReadOnlyList<DeviceProfile> Devices, IReadO
         SplitChoice Choice(RankedPlan plan, string reason) => new([.. plan.Devices.Select(device => seats[device])], plan.Partition, plan.Prediction, reason);
     }
 
+    /// <summary>What computing prompts in blocks, a block's sum beside the next, is predicted to save of one.</summary>
+    public double OverlapSavedSeconds(ModelCheckpoint checkpoint, GatewayOptions options, SplitChoice choice)
+    {
+        if (choice.Seats.Count < 2)
+            return 0;
+        LinkProfile slowest = (from first in choice.Seats from second in choice.Seats where first < second select Links[first, second]).MinBy(link => link.LargeBytesPerSecond)!;
+        Workload work = WorkOf(options);
+        int rows = Math.Min(work.ChunkTokens, work.PromptTokens), steps = (work.PromptTokens + rows - 1) / rows;
+        return Overlap.SavedSeconds(choice.Prediction.Phases[0], slowest, rows, 2 * checkpoint.Config.Layers * steps);
+    }
+
     /// <summary>Bytes of one head's keys and values of a token.</summary>
     public static int KvHeadBytes(ModelCheckpoint checkpoint, GatewayOptions options)
     {

@@ -1,5 +1,6 @@
 using TpServe.Gateway.Settings;
 using TpServe.Protos.Worker;
+using TpServe.Sharding.Planning;
 
 namespace TpServe.Gateway.Workers;
 
@@ -29,9 +30,13 @@ internal static class LoadPlanner
 
     /// <exception cref="WorkerStartException">The wanted instruction set is not to be had.</exception>
     public static LoadRequest[] Requests(
-        GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts, TransportChoice transport, string draftPath = "")
+        GroupPlan plan, GatewayOptions options, string modelPath, long epoch, string segmentPrefix, IReadOnlyList<HelloReply> facts, TransportChoice transport, string draftPath = "", int overlapRows = 0)
     {
         LoadRequest[] requests = new LoadRequest[plan.Degree];
+        if (options.Overlap == OverlapWish.On)
+            overlapRows = Overlap.BlockRows;
+        if (plan.Degree == 1 || plan.Devices.OnGpus)
+            overlapRows = 0; // no sum travels, or it is the device's to order
         int[] threads = [.. plan.Threads.Select((count, rank) => count > 0 ? count : Threads(facts, rank))];
         for (int rank = 0; rank < requests.Length; rank++)
         {
@@ -58,6 +63,7 @@ internal static class LoadPlanner
                 RingAddresses = { facts.Select(fact => fact.RingAddress) },
                 Hosts = { transport.Hosts },
                 Wire = plan.Degree == 1 ? Wire.F32 : options.Wire,
+                OverlapRows = overlapRows,
                 CollectiveTimeoutMs = (int)options.CollectiveTimeout.TotalMilliseconds,
                 Device = plan.Devices.Ranks[rank].Message,
             };

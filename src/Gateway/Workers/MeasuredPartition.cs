@@ -1,6 +1,7 @@
 using TpServe.Checkpoint;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
+using TpServe.Sharding.Planning;
 
 namespace TpServe.Gateway.Workers;
 
@@ -16,6 +17,9 @@ internal sealed partial class MeasuredPartition(
     ModelCheckpoint checkpoint, GatewayOptions options, GroupProfiler profiler, Func<IReadOnlyList<int>, Partition, GroupPlan> planFor, Action<string> tell, ILogger<MeasuredPartition> log)
 {
     private GroupProfile? _profile; // by seat
+
+    /// <summary>Rows of a block whose sum travels beside the next, as the last plan has it; 0 = that would not pay.</summary>
+    public int OverlapRows { get; private set; }
 
     /// <summary>Whether a group's split follows from measuring: its ranks are several, on CPUs, and nobody has chosen it.</summary>
     public static bool IsFor(GatewayOptions options, GroupPlan plan) => options.Partition.IsAuto && plan.Degree > 1 && plan.Devices.Ranks.All(rank => rank.Kind == DeviceKind.Cpu);
@@ -47,8 +51,11 @@ internal sealed partial class MeasuredPartition(
             GroupPlan plan = planFor(choice.Seats, choice.Partition);
             if (plan.MaxModelLen < even.MaxModelLen)
                 throw new ShardingException(FormattableString.Invariant($"the split that is predicted to be fastest has room for a context of {plan.MaxModelLen} tokens, not {even.MaxModelLen}"));
+            double saved = options.Overlap == OverlapWish.Off ? 0 : _profile.OverlapSavedSeconds(checkpoint, options, choice);
+            OverlapRows = saved > Overlap.WorthShare * choice.Prediction.PromptSeconds ? Overlap.BlockRows : 0;
+            double prompt = choice.Prediction.PromptSeconds - (OverlapRows > 0 ? saved : 0);
             tell(FormattableString.Invariant(
-                $"auto: {choice.Reason}; predicted for 512 and 128 tokens: first token {choice.Prediction.PromptSeconds * 1e3:F0} ms, then {choice.Prediction.StepSeconds * 1e3:F2} ms each ({_profile.Origin})"));
+                $"auto: {choice.Reason}; predicted for 512 and 128 tokens: first token {prompt * 1e3:F0} ms, then {choice.Prediction.StepSeconds * 1e3:F2} ms each ({_profile.Origin})"));
             return (plan, choice.Seats);
         }
         catch (ShardingException fault)

@@ -128,6 +128,7 @@ internal static class TopologyReport
             Collectives = { status.Collectives.Select(traffic => PerToken(traffic, status.CollectiveTokens)) },
             CollectiveTokens = status.CollectiveTokens,
             Wire = Words.Wires.Of(status.Request.Wire),
+            OverlapRows = status.Request.OverlapRows,
         };
     }
 

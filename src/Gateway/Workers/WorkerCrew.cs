@@ -95,7 +95,7 @@ internal sealed class WorkerCrew : IAsyncDisposable
                     transport = await TransportNegotiation.ChooseAsync(wanted, plan.Devices, facts, epoch, [.. workers.Select(worker => worker.Link)], start.Token, _options.Wire);
                 }
             }
-            LoadRequest[] requests = LoadPlanner.Requests(plan, _options, _model.Path, epoch, SegmentPrefix(), facts, transport, _model.Draft?.Path ?? "");
+            LoadRequest[] requests = LoadPlanner.Requests(plan, _options, _model.Path, epoch, SegmentPrefix(), facts, transport, _model.Draft?.Path ?? "", _split?.OverlapRows ?? 0);
 
             // 4. Shards.
             LoadReport[] reports = await LoadAsync(workers, requests, loading, start.Token);

@@ -23,6 +23,12 @@ public sealed class GatedMlp(MergedColumnParallelLinear gateUpProj, Activation a
     {
         if (!gateUpProj.Product.HasBias && downProj.Weight is { } down)
         {
+            if (downProj.BlockRows(x.Rows) is int block and > 0)
+            {
+                downProj.ForwardInBlocks(
+                    x.Rows, block, consumer, (first, rows, pieces) => ops.GatedPieces(x.RowSlice(first, rows), gateUpProj.Product.Parts, activation, down, pieces));
+                return;
+            }
             PartialSums sums = downProj.Begin(x.Rows);
             ops.GatedPieces(x, gateUpProj.Product.Parts, activation, down, sums.Pieces);
             downProj.End(sums, consumer);

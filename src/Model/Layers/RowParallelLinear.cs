@@ -22,10 +22,41 @@ public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int ou
     /// <summary>Hands the whole sum to the consumer, on every rank. Every rank of the group calls it.</summary>
     public void Forward(Tensor x, ISumConsumer consumer)
     {
+        if (BlockRows(x.Rows) is int block and > 0)
+        {
+            ForwardInBlocks(x.Rows, block, consumer, (first, rows, pieces) => ops.LinearPieces(x.RowSlice(first, rows), weight!, pieces));
+            return;
+        }
         PartialSums sums = Begin(x.Rows);
         if (weight is not null)
             ops.LinearPieces(x, weight, sums.Pieces);
         End(sums, consumer);
+    }
+
+    /// <summary>Rows of a block where a product of n rows is computed in blocks, each one's sum beside the next; 0 where it is computed whole. The same on every rank.</summary>
+    public int BlockRows(int rows) => bias is null && comm.OverlapRows is int block and > 0 && rows >= 2 * block ? block : 0;
+
+    /// <summary>Hands the whole sum to the consumer, block by block. Every rank of the group calls it.</summary>
+    /// <param name="rows">Of the product.</param>
+    /// <param name="block">Of a block; the last one takes what is left.</param>
+    /// <param name="consumer">Takes the sum's rows.</param>
+    /// <param name="compute">Computes the pieces of rows [first, first + rows); not called where the rank owns no leaf.</param>
+    public void ForwardInBlocks(int rows, int block, ISumConsumer consumer, Action<int, int, Tensor> compute)
+    {
+        Tensor y = ops.Rent(rows, outputs);
+        long mark = ops.Mark();
+        comm.For(purpose);
+        OverlappedSums sums = new(y, share, weight is not null, consumer, ops, comm);
+        for (int first = 0, count; first < rows; first += count)
+        {
+            count = rows - first < 2 * block ? rows - first : block;
+            Tensor pieces = sums.Begin(count);
+            if (weight is not null)
+                compute(first, count, pieces);
+            sums.Send(pieces, count);
+        }
+        sums.End();
+        ops.Release(mark);
     }
 
     /// <summary>Room for the partial sums of n rows, for a caller that computes them as part of something larger.</summary>

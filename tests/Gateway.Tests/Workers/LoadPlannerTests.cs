@@ -35,6 +35,15 @@ public sealed class LoadPlannerTests
     }
 
     [Test]
+    public void Requests_Overlap_IsForSeveralRanksAndAsAskedOrMeasured()
+    {
+        HelloReply[] two = [Worker("a", 2, 2), Worker("b", 2, 2)];
+        Assert.That(Requests(External with { Overlap = OverlapWish.On }, two).Select(request => request.OverlapRows), Is.All.EqualTo(128));
+        Assert.That(Requests(External, two).Select(request => request.OverlapRows), Is.All.Zero, "auto, and nothing measured");
+        Assert.That(Requests(External with { Overlap = OverlapWish.On, Workers = ["http://a:1"] }, two[..1]).Single().OverlapRows, Is.Zero);
+    }
+
+    [Test]
     public void Requests_TwoWorkersOfOneHost_ShareItsCores() => Assert.That(Threads(Worker("h/i/s", 2, 2), Worker("h/i/s", 2, 2)), Is.EqualTo(new[] { 1, 1 }));
 
     [Test]
