@@ -16,6 +16,7 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
     private readonly Dictionary<long, StepMasks> _masks = [];
     private TaskCompletionSource<(string, LossCause)> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private string? _untold;
+    private (string Why, LossCause Cause) _lostBy = ("it has not begun", LossCause.External);
     private int _waiting;
     private long _epoch, _step;
 
@@ -79,6 +80,7 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
         lock (_gate)
         {
             State = GroupState.Lost;
+            _lostBy = (why, cause);
             _ready = new TaskCompletionSource<GroupLife>(TaskCreationOptions.RunContinuationsAsynchronously);
             TaskCompletionSource<(string, LossCause)> lost = _lost;
             _lost = new TaskCompletionSource<(string, LossCause)>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -158,7 +160,7 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
         lock (_gate)
         {
             if (State != GroupState.Ready)
-                throw new WorkerLostException("rank 1 is gone", LossCause.External);
+                throw new WorkerLostException(_lostBy.Why, _lostBy.Cause);
             Plans.Add(plan.Clone());
             _sent.Enqueue(plan);
             Assert.That(_sent, Has.Count.LessThanOrEqualTo(2), "steps in flight");
@@ -172,7 +174,7 @@ internal sealed class FakeWorkerGroup(int kvBlocks = 256, int blockTokens = 4) :
         lock (_gate)
         {
             if (State != GroupState.Ready)
-                throw new WorkerLostException("rank 1 is gone", LossCause.External);
+                throw new WorkerLostException(_lostBy.Why, _lostBy.Cause);
             Assert.That((masks.Epoch, masks.Step), Is.EqualTo((_epoch, _sent.Peek().Step)), "masks of the oldest step in flight");
             _masks.Add(masks.Step, masks);
         }
