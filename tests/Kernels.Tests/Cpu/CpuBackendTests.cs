@@ -81,13 +81,23 @@ public sealed class CpuBackendTests
         }
     }
 
+    /// <summary>Codebooks are looked up when they are packed, and three values in eight bits are taken apart: these take a table's index or two bits for each value.</summary>
     [Test]
-    public void Pack_AnyFormat_TakesTheFilesBytes([Values] WeightFormat format)
+    public void Pack_AnyFormat_TakesTheFilesBytesOrThoseOfItsTable([Values] WeightFormat format)
     {
+        double bits = format switch
+        {
+            WeightFormat.IQ1_S or WeightFormat.IQ2_XXS or WeightFormat.IQ3_XXS or WeightFormat.IQ3_S or WeightFormat.IQ4_XS => 4.3125,
+            WeightFormat.IQ1_M or WeightFormat.IQ2_XS or WeightFormat.IQ2_S => 4.5625,
+            WeightFormat.TQ1_0 => 2.0625,
+            WeightFormat.Q1_0 => 2.125,
+            WeightFormat.Q8_K => 8.125, // without the file's sums
+            _ => 8.0 * format.RowBytes(1024) / 1024,
+        };
         using CpuThreads threads = new(1);
         using CpuLinear linear = new(threads, IsaPath.Scalar, CpuActivations.Auto);
         using CpuPackedWeight weight = linear.Pack(LinearWeights.Random(format, 64, 1024, seed: 1), InputLeaves.Whole(1024));
-        Assert.That(weight.Bytes, Is.EqualTo(64 * format.RowBytes(1024)));
+        Assert.That(weight.Bytes, Is.EqualTo((long)(64 * 1024 * bits / 8)));
     }
 
     [Test]
