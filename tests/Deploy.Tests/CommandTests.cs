@@ -11,12 +11,12 @@ public sealed class CommandTests
     private static IEnumerable<TestCaseData> Failures()
     {
         yield return new TestCaseData(new[] { "health", "--server", "http://127.0.0.1:1" }, "no server answers at http://127.0.0.1:1").SetArgDisplayNames("health: nobody there");
-        yield return new TestCaseData(new[] { "health", "--server", "localhost:8080" }, "'localhost:8080' is not an http://host:port address").SetArgDisplayNames("health: no address");
+        yield return new TestCaseData(new[] { "health", "--server", "ftp://localhost:8080" }, "'ftp://localhost:8080' is not an http://host:port address").SetArgDisplayNames("health: no address");
         yield return new TestCaseData(new[] { "health", "--worker", "http://127.0.0.1:1", "--secret-file", s_noSecret }, $"'{s_noSecret}' does not exist").SetArgDisplayNames("health: no secret");
         yield return new TestCaseData(
             new[] { "health", "--worker", "http://127.0.0.1:1", "--secret-file", DeployFiles.PathOf("LICENSE"), "--timeout", "1" }, "did not answer within 1 s").SetArgDisplayNames("health: no worker");
         yield return new TestCaseData(new[] { "drain", "--server", "http://127.0.0.1:1" }, "no server answers at http://127.0.0.1:1").SetArgDisplayNames("drain: nobody there");
-        yield return new TestCaseData(new[] { "drain", "--server", "here" }, "'here' is not an http://host:port address").SetArgDisplayNames("drain: no address");
+        yield return new TestCaseData(new[] { "drain", "--server", "ftp://here" }, "'ftp://here' is not an http://host:port address").SetArgDisplayNames("drain: no address");
     }
 
     [TestCaseSource(nameof(Failures))]

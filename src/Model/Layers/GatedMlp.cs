@@ -25,8 +25,7 @@ public sealed class GatedMlp(MergedColumnParallelLinear gateUpProj, Activation a
         {
             if (downProj.BlockRows(x.Rows) is int block and > 0)
             {
-                downProj.ForwardInBlocks(
-                    x.Rows, block, consumer, (first, rows, pieces) => ops.GatedPieces(x.RowSlice(first, rows), gateUpProj.Product.Parts, activation, down, pieces));
+                ForwardInBlocks(x, block, down, consumer);
                 return;
             }
             PartialSums sums = downProj.Begin(x.Rows);
@@ -44,4 +43,8 @@ public sealed class GatedMlp(MergedColumnParallelLinear gateUpProj, Activation a
         ops.GatedActivation(gateUp, activation, activated);
         downProj.Forward(activated, consumer); // SumTree in downProj
     }
+
+    // Apart from Forward, where what is captured would be made for every step.
+    private void ForwardInBlocks(Tensor x, int block, PackedWeight down, ISumConsumer consumer) => downProj.ForwardInBlocks(
+        x.Rows, block, consumer, (first, rows, pieces) => ops.GatedPieces(x.RowSlice(first, rows), gateUpProj.Product.Parts, activation, down, pieces));
 }

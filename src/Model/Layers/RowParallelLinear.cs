@@ -24,7 +24,7 @@ public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int ou
     {
         if (BlockRows(x.Rows) is int block and > 0)
         {
-            ForwardInBlocks(x.Rows, block, consumer, (first, rows, pieces) => ops.LinearPieces(x.RowSlice(first, rows), weight!, pieces));
+            ForwardInBlocks(x, block, consumer);
             return;
         }
         PartialSums sums = Begin(x.Rows);
@@ -32,6 +32,10 @@ public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int ou
             ops.LinearPieces(x, weight, sums.Pieces);
         End(sums, consumer);
     }
+
+    // Apart from Forward, where what is captured would be made for every step.
+    private void ForwardInBlocks(Tensor x, int block, ISumConsumer consumer) =>
+        ForwardInBlocks(x.Rows, block, consumer, (first, rows, pieces) => ops.LinearPieces(x.RowSlice(first, rows), weight!, pieces));
 
     /// <summary>As <see cref="LeafSum.BlockRows"/>.</summary>
     public int BlockRows(int rows) => _sum.BlockRows(rows);
