@@ -18,7 +18,6 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     private CollectivePurpose _purpose;
     private TimeSpan _elapsed, _hiddenWait;
     private SumsUnderWay? _underWay;
-    private int _sumsUnderWay;
 
     /// <inheritdoc/>
     public int Rank => rank;
@@ -66,7 +65,7 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
         group?.Dispose(); // ends what is under way
         _underWay?.Dispose();
         _underWay = null;
-        _sumsUnderWay = 0;
+        _hiddenWait = TimeSpan.Zero; // the next group counts from zero
     }
 
     /// <inheritdoc/>
@@ -78,7 +77,7 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     }
 
     /// <inheritdoc/>
-    public TimeSpan Waited => _sumsUnderWay > 0 ? throw new InvalidOperationException("A sum is under way.") : Group.Waited - _hiddenWait;
+    public TimeSpan Waited => _underWay is { Any: true } ? throw new InvalidOperationException("A sum is under way.") : Group.Waited - _hiddenWait;
 
     /// <inheritdoc/>
     public Traffic Sent => Group.Sent;
@@ -112,9 +111,10 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     public void BeginSum(Tensor pieces, LeafShare share, Tensor y)
     {
         ICommunicator group = Group;
-        if (_sumsUnderWay++ == 0)
+        _underWay ??= new SumsUnderWay();
+        if (!_underWay.Any)
             _elapsed += group.TakeElapsed();
-        (_underWay ??= new SumsUnderWay()).Begin(group, pieces, share, y);
+        _underWay.Begin(group, pieces, share, y);
     }
 
     /// <summary>As the contract says. Of the sum's time only what the rank waited for it here counts as time in operations.</summary>
@@ -122,7 +122,6 @@ public sealed class RelayCommunicator(int rank, int degree) : ICommunicator
     {
         long start = Stopwatch.GetTimestamp();
         SumRan ran = (_underWay ?? throw new InvalidOperationException("No sum is under way.")).End();
-        _sumsUnderWay--;
         TimeSpan exposed = Stopwatch.GetElapsedTime(start);
         _elapsed += exposed;
         _hiddenWait += ran.Waited > exposed ? ran.Waited - exposed : TimeSpan.Zero;

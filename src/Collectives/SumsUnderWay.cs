@@ -25,6 +25,9 @@ internal sealed class SumsUnderWay : IDisposable
         _thread.Start();
     }
 
+    /// <summary>Whether a sum has been begun whose end nobody has waited for.</summary>
+    public bool Any => _underWay > 0; // the rank's thread alone writes it
+
     /// <summary>Begins a sum behind those under way.</summary>
     public void Begin(ICommunicator group, Tensor pieces, LeafShare share, Tensor y)
     {
