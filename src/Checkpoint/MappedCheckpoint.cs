@@ -44,6 +44,9 @@ internal sealed class MappedCheckpoint(
     public override void Drop(TensorInfo tensor, long start, int count) => table.Drop(tensor, start, count);
 
     /// <inheritdoc/>
+    public override void Expect(TensorInfo tensor, long start, long count) => table.Expect(tensor, start, count);
+
+    /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
         if (disposing)
@@ -134,6 +137,13 @@ internal sealed class TensorTable : IDisposable
     {
         TensorPlace place = Find(tensor);
         place.File.Drop(place.Offset + start, count);
+    }
+
+    /// <summary>Has the system read part of a tensor's bytes ahead.</summary>
+    public void Expect(TensorInfo tensor, long start, long count)
+    {
+        TensorPlace place = Find(tensor);
+        place.File.Expect(place.Offset + start, count);
     }
 
     public void Dispose() => _files.ForEach(file => file.Dispose());

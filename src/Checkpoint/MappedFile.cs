@@ -10,7 +10,7 @@ namespace TpServe.Checkpoint;
 /// </remarks>
 internal sealed unsafe partial class MappedFile : IDisposable
 {
-    private const int AdviseDontNeed = 4; // MADV_DONTNEED
+    private const int AdviseWillNeed = 3, AdviseDontNeed = 4; // MADV_WILLNEED, MADV_DONTNEED
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
     private byte* _start;
@@ -68,14 +68,17 @@ internal sealed unsafe partial class MappedFile : IDisposable
     /// <summary>Lets the system take back the whole pages inside a range.</summary>
     public void Drop(long offset, long count)
     {
-        ObjectDisposedException.ThrowIf(_start is null, this);
-        if (!OperatingSystem.IsLinux())
-            return;
         nuint page = (nuint)Environment.SystemPageSize;
-        nuint first = ((nuint)_start + (nuint)offset + page - 1) / page * page;
-        nuint end = ((nuint)_start + (nuint)(offset + count)) / page * page;
-        if (end > first)
-            _ = Advise(first, end - first, AdviseDontNeed); // advice only: refused, the pages stay, and nothing is wrong
+        nuint first = (At(offset) + page - 1) / page * page;
+        nuint end = At(offset + count) / page * page;
+        AdvisePages(first, end, AdviseDontNeed);
+    }
+
+    /// <summary>Has the system begin to read the pages of a range.</summary>
+    public void Expect(long offset, long count)
+    {
+        nuint page = (nuint)Environment.SystemPageSize;
+        AdvisePages(At(offset) / page * page, At(offset + count), AdviseWillNeed);
     }
 
     public void Dispose()
@@ -86,6 +89,19 @@ internal sealed unsafe partial class MappedFile : IDisposable
         _view.SafeMemoryMappedViewHandle.ReleasePointer();
         _view.Dispose();
         _file.Dispose();
+    }
+
+    private nuint At(long offset)
+    {
+        ObjectDisposedException.ThrowIf(_start is null, this);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((ulong)offset, (ulong)Length, nameof(offset));
+        return (nuint)_start + (nuint)offset;
+    }
+
+    private static void AdvisePages(nuint first, nuint end, int advice)
+    {
+        if (end > first && OperatingSystem.IsLinux())
+            _ = Advise(first, end - first, advice); // advice only: where it is refused nothing is wrong
     }
 
     [LibraryImport("libc", EntryPoint = "madvise")]

@@ -49,6 +49,11 @@ public abstract class ModelCheckpoint : IDisposable
     {
     }
 
+    /// <summary>Tells the system that part of a tensor's bytes is read soon, so that the disk is read in large pieces while what came first is worked on.</summary>
+    public virtual void Expect(TensorInfo tensor, long start, long count)
+    {
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -38,6 +38,13 @@ internal class ExpertRows(ModelCheckpoint checkpoint, TensorInfo tensor, ExpertP
     }
 
     /// <inheritdoc/>
+    public override void Expect()
+    {
+        if (place.Step == 1 && _assembled is null)
+            ExpectFile(place.FileRow(0), place.Rows);
+    }
+
+    /// <inheritdoc/>
     public override void Release(int first, int count)
     {
         int rows = Math.Min(first + count, place.Rows) - first;

@@ -190,6 +190,8 @@ internal sealed class RankWeights(
         PackedWeight? weight = before?.Take(parts, leaves);
         if (weight is null)
         {
+            foreach (TensorRows part in parts)
+                part.Expect();
             weight = ops.PackWeight(parts.Count == 1 ? parts[0] : new ConcatenatedRows(parts), leaves, before?.Find(parts) ?? [], out long read);
             Owned.ReadBytes += read;
         }

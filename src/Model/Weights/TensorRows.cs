@@ -47,6 +47,12 @@ internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int fir
     /// <summary>A row as the file has it.</summary>
     protected ReadOnlySpan<byte> FileBytes(int row) => checkpoint.Bytes(tensor, (long)row * _rowBytes, _rowBytes);
 
+    /// <summary>Says that they are packed next.</summary>
+    public virtual void Expect() => ExpectFile(firstRow, rows);
+
+    /// <summary>The same of rows as the file has them; those of a head, whatever their order, lie together.</summary>
+    protected void ExpectFile(int row, int count) => checkpoint.Expect(tensor, (long)row * _rowBytes, (long)count * _rowBytes);
+
     /// <inheritdoc/>
     /// <remarks>Only of matrices that are large: the pages of others go when they are packed. The page before is given back with these: its other rows are packed or read again.</remarks>
     public override void Release(int first, int count)
