@@ -24,6 +24,7 @@ tpserve.Subcommands.Add(BenchCommand.Create());
 tpserve.Subcommands.Add(DoctorCommand.Create(sources));
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());
+tpserve.Subcommands.Add(ReshardCommand.Create());
 tpserve.Subcommands.Add(KeysCommand.Create(sources));
 tpserve.Subcommands.Add(SecretCommand.Create());
 tpserve.Subcommands.Add(TraceCommand.Create());

@@ -17,6 +17,9 @@ public sealed class CommandTests
             new[] { "health", "--worker", "http://127.0.0.1:1", "--secret-file", DeployFiles.PathOf("LICENSE"), "--timeout", "1" }, "did not answer within 1 s").SetArgDisplayNames("health: no worker");
         yield return new TestCaseData(new[] { "drain", "--server", "http://127.0.0.1:1" }, "no server answers at http://127.0.0.1:1").SetArgDisplayNames("drain: nobody there");
         yield return new TestCaseData(new[] { "drain", "--server", "ftp://here" }, "'ftp://here' is not an http://host:port address").SetArgDisplayNames("drain: no address");
+        yield return new TestCaseData(new[] { "reshard", "2,1", "--server", "http://127.0.0.1:1" }, "no server answers at http://127.0.0.1:1").SetArgDisplayNames("reshard: nobody there");
+        yield return new TestCaseData(new[] { "reshard", "2,x" }, "'x' is no number in 0.000001..1000000").SetArgDisplayNames("reshard: no shares");
+        yield return new TestCaseData(new[] { "reshard", "auto" }, "write even, or one number for each worker as in 2,1").SetArgDisplayNames("reshard: auto");
     }
 
     [TestCaseSource(nameof(Failures))]

@@ -1,5 +1,8 @@
 using System.Text.Json;
+using Grpc.Core;
+using Grpc.Net.Client;
 using NUnit.Framework;
+using TpServe.Protos.V1;
 
 namespace TpServe.EndToEnd.Tests;
 
@@ -62,6 +65,31 @@ public sealed class RebalanceTests
         }
         Assert.That(server.Output, Does.Contain("--rebalance on would move it"));
         Assert.That((await server.TopologyAsync()).TryGetProperty("moves", out JsonElement moves) ? moves.GetArrayLength() : 0, Is.Zero);
+    }
+
+    [Test]
+    public async Task Reshard_UnderLoad_MovesAndEveryAnswerIsTheSame()
+    {
+        object request = new { prompt = "Tell me everything about rivers:", max_tokens = 48, temperature = 0, ignore_eos = true, logprobs = 3 };
+        await using ServerProcess server = await ServerProcess.StartAsync("--partition", "even");
+        string undisturbed = Choices(await server.PostAsync("/v1/completions", request));
+        int[] workers = await server.WorkerIdsAsync();
+        using GrpcChannel channel = GrpcChannel.ForAddress($"http://127.0.0.1:{server.GrpcPort}");
+        Control.ControlClient control = new(channel);
+        foreach (double[] weights in new double[][] { [2, 1], [1, 8], [] })
+        {
+            Task<JsonElement>[] running = [.. Enumerable.Range(0, 3).Select(_ => server.PostAsync("/v1/completions", request))];
+            ReshardRequest wanted = new();
+            wanted.Weights.Add(weights);
+            GroupMove move = (await control.ReshardAsync(wanted, deadline: DateTime.UtcNow + s_patience)).Move;
+            Assert.That((move.Rank, move.Reason, Leaves(await server.TopologyAsync())), Is.EqualTo((-1, "asked for", weights switch { [2, 1] => 16, [1, 8] => 3, _ => 12 })));
+            foreach (JsonElement answer in await Task.WhenAll(running))
+                Assert.That(Choices(answer), Is.EqualTo(undisturbed));
+        }
+        Assert.That(await server.WorkerIdsAsync(), Is.EqualTo(workers), "the processes are those that were");
+        Assert.That((await control.ReshardAsync(new ReshardRequest(), deadline: DateTime.UtcNow + s_patience)).Move, Is.Null, "it has that split");
+        RpcException refused = Assert.ThrowsAsync<RpcException>(async () => await control.ReshardAsync(new ReshardRequest { Weights = { 1, 2, 3 } }, deadline: DateTime.UtcNow + s_patience))!;
+        Assert.That((refused.StatusCode, refused.Status.Detail), Is.EqualTo((StatusCode.InvalidArgument, "'weights' is 3 numbers; it must be none, or one for each of 2 workers.")));
     }
 
     private static string Choices(JsonElement answer) => answer.GetProperty("choices").GetRawText();

@@ -97,6 +97,7 @@ internal static class AccessTable
         ["/tpserve.v1.Control/TraceSteps"] = AccessRule.Admin,
         ["/tpserve.v1.Control/Drain"] = AccessRule.Admin,
         ["/tpserve.v1.Control/FlushPrefixCache"] = AccessRule.Admin,
+        ["/tpserve.v1.Control/Reshard"] = AccessRule.Admin,
         ["/tpserve.v1.Control/GetTpReport"] = AccessRule.Admin,
         ["/openengine.v1.Control/Drain"] = AccessRule.Admin,
         ["/openengine.v1.Control/LoadLora"] = AccessRule.Admin,

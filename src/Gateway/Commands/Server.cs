@@ -91,7 +91,7 @@ internal static partial class Server
             GroupModel model = GroupModel.At(path, options.Draft);
             builder.Services.AddSingleton(provider => new WorkerGroup(
                 options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, source, banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>(),
-                isMeasured ? SplitOf(provider.GetRequiredService<ILogger<MeasuredPartition>>()) : null, BalancerFor(provider.GetRequiredService<ILogger<Balancer>>())));
+                BalancerFor(provider.GetRequiredService<ILogger<Balancer>>()), isMeasured ? SplitOf(provider.GetRequiredService<ILogger<MeasuredPartition>>()) : null));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
@@ -121,13 +121,11 @@ internal static partial class Server
             await stopped;
             return 0;
 
-            Balancer? BalancerFor(ILogger<Balancer> log)
+            Balancer BalancerFor(ILogger<Balancer> log)
             {
-                if (options.Rebalance == Rebalance.Off)
-                    return null;
                 BalanceLimits limits = new() { After = options.RebalanceAfter };
                 BalancePolicy policy = new(checkpoint.Config, new ShardWork(checkpoint.Config, checkpoint.Tensors.Values), limits, TimeProvider.System);
-                return new Balancer(policy, limits, options.Rebalance, split => PlanFor(devices, null, split), TimeProvider.System, log);
+                return new Balancer(policy, limits, options.Rebalance, checkpoint.Config, split => PlanFor(devices, null, split), TimeProvider.System, log);
             }
 
             MeasuredPartition SplitOf(ILogger<MeasuredPartition> log) => new(

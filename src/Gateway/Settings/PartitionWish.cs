@@ -7,7 +7,11 @@ namespace TpServe.Gateway.Settings;
 /// <param name="Weights">Shares, one a worker; none = evenly, or by measurement.</param>
 public sealed record PartitionWish(bool IsAuto, IReadOnlyList<double> Weights)
 {
-    private const double Least = 1e-6, Most = 1e6;
+    /// <summary>The least share.</summary>
+    public const double Least = 1e-6;
+
+    /// <summary>The largest share.</summary>
+    public const double Most = 1e6;
 
     /// <summary>Shares as equal as they can be.</summary>
     public static PartitionWish Even { get; } = new(false, []);

@@ -1,3 +1,7 @@
+using Grpc.Core;
+using TpServe.Checkpoint.Config;
+using TpServe.Gateway.Requests;
+using TpServe.Gateway.Settings;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 using TpServe.Sharding;
@@ -43,28 +47,29 @@ public enum MoveWish
     Now,
 }
 
-/// <summary>Watches how even a group's ranks are, says what another split would bring, and keeps what was moved.</summary>
+/// <summary>Watches how even a group's ranks are, says what another split would bring, takes splits that are asked for, and keeps what was moved.</summary>
 /// <remarks>
-/// Threads   the group's life begins epochs and watches them; <see cref="Wish"/>, <see cref="Take"/>, <see cref="Moves"/>, <see cref="Count"/> and
-///           <see cref="Advice"/> by anyone.
+/// Threads   the group's life begins epochs and watches them; <see cref="Wish"/>, <see cref="Take"/>, <see cref="AskAsync"/>, <see cref="Moves"/>,
+///           <see cref="Count"/> and <see cref="Advice"/> by anyone.
 /// </remarks>
 /// <param name="policy">When, and into which split.</param>
 /// <param name="limits">Its patience.</param>
 /// <param name="mode">What is done about it.</param>
+/// <param name="config">The model.</param>
 /// <param name="planFor">The group's plan of a split, all workers taking part.</param>
 /// <param name="time">The clock.</param>
 /// <param name="log">The log.</param>
 internal sealed partial class Balancer(
-    BalancePolicy policy, BalanceLimits limits, Rebalance mode, Func<Partition, GroupPlan> planFor, TimeProvider time, ILogger<Balancer> log)
+    BalancePolicy policy, BalanceLimits limits, Rebalance mode, ModelConfig config, Func<Partition, GroupPlan> planFor, TimeProvider time, ILogger<Balancer> log)
 {
-    private const int Kept = 8;
-    private static readonly TimeSpan s_tick = TimeSpan.FromSeconds(1), s_memoryTimeout = TimeSpan.FromSeconds(2);
+    private const int Kept = 8, NobodysRank = -1;
+    private static readonly TimeSpan s_tick = TimeSpan.FromSeconds(1), s_memoryTimeout = TimeSpan.FromSeconds(2), s_patience = TimeSpan.FromMinutes(10);
 
     private readonly Lock _gate = new();
     private readonly Queue<GroupMove> _moves = new();
     private GroupMove? _advice;
     private BalanceFinding? _judged; // the policy gives the same one until it has looked again
-    private Proposal? _proposed, _taken;
+    private Proposal? _proposed, _asked, _taken;
     private long _takenAt, _count;
     private (int Rank, long At)? _told;
 
@@ -74,7 +79,7 @@ internal sealed partial class Balancer(
         get
         {
             lock (_gate)
-                return _proposed is not { } proposed ? MoveWish.None : time.GetElapsedTime(proposed.Since) < limits.IdleFor ? MoveWish.WhenIdle : MoveWish.Now;
+                return _asked is { } asked ? asked.When : _proposed is not { } proposed ? MoveWish.None : time.GetElapsedTime(proposed.Since) < limits.IdleFor ? MoveWish.WhenIdle : MoveWish.Now;
         }
     }
 
@@ -116,7 +121,7 @@ internal sealed partial class Balancer(
     /// <param name="over">The epoch has ended.</param>
     public async Task WatchAsync(GroupEpoch group, GroupPlan plan, int leastModelLen, bool afterLoss, CancellationToken over)
     {
-        if (plan.Degree == 1 || plan.Devices.Ranks.Any(rank => rank.Kind != DeviceKind.Cpu))
+        if (mode == Rebalance.Off || plan.Degree == 1 || plan.Devices.Ranks.Any(rank => rank.Kind != DeviceKind.Cpu))
             return; // a GPU's arithmetic is not timed by the host that enqueues it
         policy.Begin(plan.Partition, afterLoss);
         if (!group.Ranks[0].Report.Reused && group.Ranks.Max(rank => rank.Report.Seconds) is var full && group.Ranks.All(rank => rank.Report.ReadBytes >= rank.Report.WeightBytes / 2))
@@ -153,31 +158,90 @@ internal sealed partial class Balancer(
         }
     }
 
+    /// <summary>Wants a split whatever it brings, and returns when the group serves with it; null where it has that split already.</summary>
+    /// <param name="present">The split it has.</param>
+    /// <param name="weights">A share for each worker; none = even shares.</param>
+    /// <param name="when">How long the move can wait.</param>
+    /// <param name="leastModelLen">The longest context that clients were promised.</param>
+    /// <param name="cancellation">Gives it up where the move has not begun.</param>
+    /// <exception cref="RequestRejectedException">The split does not fit, another move is under way, or this one did not come to be.</exception>
+    public async Task<GroupMove?> AskAsync(Partition present, IReadOnlyList<double> weights, MoveWish when, int leastModelLen, CancellationToken cancellation)
+    {
+        Partition split = SplitOf(weights, present.Degree);
+        if (Shares(split) == Shares(present))
+            return null;
+        BalanceFinding finding = new(NobodysRank, "asked for", present, split, 0, TimeSpan.Zero, TimeSpan.Zero);
+        if (PlanOf(finding, leastModelLen, out string shortage) is not { } plan)
+            throw NoRoom(Shares(split), shortage);
+        Proposal asked = new(finding, plan, time.GetTimestamp()) { When = when, Done = new(TaskCreationOptions.RunContinuationsAsynchronously) };
+        lock (_gate)
+        {
+            if (_asked is not null || _taken is not null)
+                throw new RequestRejectedException(StatusCode.FailedPrecondition, "MOVE_UNDER_WAY", "The group is about to move to another split; try again when it has.");
+            _asked = asked;
+        }
+        try
+        {
+            return await asked.Done.Task.WaitAsync(s_patience, time, cancellation);
+        }
+        catch (TimeoutException)
+        {
+            throw new RequestRejectedException(StatusCode.DeadlineExceeded, "NO_MOMENT", FormattableString.Invariant($"No moment came for the move within {s_patience.TotalMinutes:F0} minutes."));
+        }
+        finally
+        {
+            lock (_gate)
+                if (_asked == asked)
+                    _asked = null;
+        }
+    }
+
+    /// <summary>UNAVAILABLE: there is no group of all workers to split.</summary>
+    public static RequestRejectedException NotWhole() =>
+        new(StatusCode.Unavailable, "GROUP_NOT_WHOLE", "The group does not compute with all its workers now; the topology says why.");
+
     /// <summary>The plan to go on with, where one is wanted and worth a pause now; it is then awaited as the next one.</summary>
+    /// <param name="present">The split the group has.</param>
     /// <param name="usedBlocks">Blocks of the KV cache that are in use.</param>
     /// <param name="recompute">What computing them anew takes.</param>
-    public GroupPlan? Take(int usedBlocks, TimeSpan recompute)
+    public GroupPlan? Take(Partition present, int usedBlocks, TimeSpan recompute)
     {
         lock (_gate)
         {
+            if (_asked is { } asked)
+            {
+                _asked = null;
+                if (asked.Plan.Degree != present.Degree)
+                    asked.Done!.SetException(NotWhole());
+                else if (usedBlocks > asked.Plan.KvBlocks)
+                    asked.Done!.SetException(NoRoom(Shares(asked.Finding.After), FormattableString.Invariant($"it has {asked.Plan.KvBlocks} blocks of KV cache, and {usedBlocks} are in use")));
+                else
+                    return Begin(asked with { Finding = asked.Finding with { Before = present } });
+            }
             if (_proposed is not { } proposed)
                 return null;
             _proposed = null;
             if (usedBlocks > proposed.Plan.KvBlocks || proposed.Finding.Saved <= proposed.Finding.Pause + recompute)
                 return null; // the next window may say the same, at a better moment
-            _taken = proposed;
-            _takenAt = time.GetTimestamp();
-            return proposed.Plan;
+            return Begin(proposed);
         }
+    }
+
+    private GroupPlan Begin(Proposal proposal)
+    {
+        _taken = proposal;
+        _takenAt = time.GetTimestamp();
+        return proposal.Plan;
     }
 
     /// <summary>The epoch of the plan that was taken is ready.</summary>
     public void Succeeded(GroupEpoch group)
     {
         GroupMove made;
+        Proposal? taken;
         lock (_gate)
         {
-            if (_taken is not { } taken)
+            if ((taken = _taken) is null)
                 return;
             _taken = null;
             double pause = time.GetElapsedTime(_takenAt).TotalSeconds;
@@ -193,19 +257,22 @@ internal sealed partial class Balancer(
         }
         policy.Moved();
         LogMoved(made.Reason, made.Before, made.After, made.ReadBytes / 1048576.0, made.PauseSeconds, made.Gain);
+        taken.Done?.SetResult(made);
     }
 
     /// <summary>The epoch of the plan that was taken did not come up: the plan before it serves again.</summary>
     public void Failed(string reason)
     {
+        Proposal? taken;
         lock (_gate)
         {
-            if (_taken is null)
+            if ((taken = _taken) is null)
                 return;
             _taken = null;
         }
         policy.Moved();
         LogUndone(reason);
+        taken.Done?.SetException(new RequestRejectedException(StatusCode.Unavailable, "MOVE_FAILED", $"The split before serves again: {reason}"));
     }
 
     private static RankLoad Load(RankStatus rank, long? free)
@@ -273,6 +340,19 @@ internal sealed partial class Balancer(
         }
     }
 
+    private Partition SplitOf(IReadOnlyList<double> weights, int degree)
+    {
+        if (weights.Count > 0 && weights.Count != degree)
+            throw RequestRejectedException.OutOfRange("weights", FormattableString.Invariant($"{weights.Count} numbers"), FormattableString.Invariant($"none, or one for each of {degree} workers"));
+        foreach (double weight in weights)
+            if (!(weight is >= PartitionWish.Least and <= PartitionWish.Most))
+                throw RequestRejectedException.OutOfRange("weights", FormattableString.Invariant($"{weight}"), "in 0.000001..1000000");
+        return weights.Count == 0 ? Partition.Even(config, degree) : Partition.Weighted(config, weights);
+    }
+
+    private static RequestRejectedException NoRoom(string shares, string shortage) =>
+        new(StatusCode.FailedPrecondition, "NO_ROOM", $"{shares} has no room: {shortage}.");
+
     private void Withdraw()
     {
         lock (_gate)
@@ -315,5 +395,13 @@ internal sealed partial class Balancer(
     [LoggerMessage(1085, LogLevel.Error, "The ranks of this epoch are not watched for evenness any more")]
     private partial void LogBlind(Exception fault);
 
-    private sealed record Proposal(BalanceFinding Finding, GroupPlan Plan, long Since);
+    /// <summary>A split that is to be moved to.</summary>
+    private sealed record Proposal(BalanceFinding Finding, GroupPlan Plan, long Since)
+    {
+        /// <summary>How long it can wait, where it was asked for.</summary>
+        public MoveWish When { get; init; }
+
+        /// <summary>Told how it ended, where it was asked for.</summary>
+        public TaskCompletionSource<GroupMove>? Done { get; init; }
+    }
 }

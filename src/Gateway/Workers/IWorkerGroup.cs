@@ -43,6 +43,13 @@ public interface IWorkerGroup
     /// <returns>False where the epoch goes on, and nothing is wanted for now.</returns>
     Task<bool> MoveAsync(int usedBlocks, TimeSpan recompute) => Task.FromResult(false);
 
+    /// <summary>Wants another split and returns when the group serves with it: what was moved, or null where it has that split already.</summary>
+    /// <param name="weights">A share for each worker; none = even shares.</param>
+    /// <param name="when">How long it can wait.</param>
+    /// <param name="cancellation">Gives it up where the move has not begun.</param>
+    /// <exception cref="Requests.RequestRejectedException">The split does not fit, or did not come to be.</exception>
+    Task<GroupMove?> ReshardAsync(IReadOnlyList<double> weights, MoveWish when, CancellationToken cancellation) => Task.FromResult<GroupMove?>(null);
+
     /// <summary>Times the group has moved to another split.</summary>
     long Moves => 0;
 

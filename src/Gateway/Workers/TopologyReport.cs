@@ -78,7 +78,7 @@ internal static class TopologyReport
     /// <param name="epoch">The epoch of <paramref name="ranks"/>.</param>
     /// <param name="ranks">By rank; none before the group was ready for the first time.</param>
     /// <param name="second">Now, by the group's clock.</param>
-    /// <param name="balancer">Who knows of moves; null = nobody looks.</param>
+    /// <param name="balancer">Who knows of moves; null = nobody.</param>
     public static GetTopologyResponse Create(GroupPlan plan, GroupState state, long epoch, IReadOnlyList<RankStatus> ranks, long second, Balancer? balancer = null)
     {
         GetTopologyResponse topology = new() { State = state, DeviceReason = plan.Devices.Reason, Advice = balancer?.Advice };

@@ -24,7 +24,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     private readonly IGroupObserver _observer;
     private readonly TimeProvider _time;
     private readonly ILogger<WorkerGroup> _log;
-    private readonly Balancer? _balancer;
+    private readonly Balancer _balancer;
     private readonly StepTracer _tracer = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource<WorkerStartException> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -57,11 +57,11 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     /// <param name="observer">Told how it goes.</param>
     /// <param name="time">The clock.</param>
     /// <param name="log">The log.</param>
+    /// <param name="balancer">Says when the split is to be changed.</param>
     /// <param name="split">Splits by what the workers can do; null = the plans are as they are.</param>
-    /// <param name="balancer">Says when the split is to be changed; null = never.</param>
     public WorkerGroup(
         GatewayOptions options, GroupPolicy policy, GroupPlan plan, Func<IReadOnlyList<int>, GroupPlan> replan, GroupModel model, IWorkerSource source,
-        IGroupObserver observer, TimeProvider time, ILogger<WorkerGroup> log, MeasuredPartition? split = null, Balancer? balancer = null)
+        IGroupObserver observer, TimeProvider time, ILogger<WorkerGroup> log, Balancer balancer, MeasuredPartition? split = null)
     {
         _balancer = balancer;
         _policy = policy;
@@ -107,10 +107,10 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public MoveWish WantsMove => _balancer?.Wish ?? MoveWish.None;
+    public MoveWish WantsMove => _balancer.Wish;
 
     /// <inheritdoc/>
-    public long Moves => _balancer?.Count ?? 0;
+    public long Moves => _balancer.Count;
 
     /// <summary>Completes with the reason when the first start fails.</summary>
     public Task<WorkerStartException> Failed => _failed.Task;
@@ -194,7 +194,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         GroupEpoch current;
         lock (_gate)
         {
-            if (_state != GroupState.Ready || _balancer?.Take(usedBlocks, recompute) is not { } plan)
+            if (_state != GroupState.Ready || _balancer.Take(_plan.Partition, usedBlocks, recompute) is not { } plan)
                 return false;
             current = _current!;
             _moving = (_moved, true);
@@ -202,6 +202,15 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
         }
         await current.EndAsync("the group moves to another split.");
         return true;
+    }
+
+    /// <inheritdoc/>
+    public Task<GroupMove?> ReshardAsync(IReadOnlyList<double> weights, MoveWish when, CancellationToken cancellation)
+    {
+        GroupPlan plan;
+        lock (_gate)
+            plan = _state == GroupState.Ready && _plan.Degree == _fullPlan.Degree ? _plan : throw Balancer.NotWhole();
+        return _balancer.AskAsync(plan.Partition, weights, when, _fullPlan.MaxModelLen, cancellation);
     }
 
     /// <inheritdoc/>
@@ -335,7 +344,7 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     {
         using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
         // A group that leaves a worker out was planned so: its split has no part for all.
-        Task balance = plan.Degree == _fullPlan.Degree && _balancer is { } balancer ? balancer.WatchAsync(group, plan, _fullPlan.MaxModelLen, _wasLost, over.Token) : Task.CompletedTask;
+        Task balance = plan.Degree == _fullPlan.Degree ? _balancer.WatchAsync(group, plan, _fullPlan.MaxModelLen, _wasLost, over.Token) : Task.CompletedTask;
         try
         {
             return await group.WatchAsync(_stopping.Token);
@@ -356,14 +365,14 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
                 return;
             (_moved, _moving) = (_moving.Before, default);
         }
-        _balancer?.Failed(reason);
+        _balancer.Failed(reason);
     }
 
     private void NoteReady(GroupEpoch group, GroupPlan plan)
     {
         _circuit.Succeeded();
         if (plan.Degree == _fullPlan.Degree)
-            _balancer?.Succeeded(group);
+            _balancer.Succeeded(group);
         else
             GoBack("a rank was lost meanwhile.");
         lock (_gate)

@@ -1,4 +1,5 @@
 using NUnit.Framework;
+using TpServe.Gateway.Requests;
 using TpServe.Gateway.Workers;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
@@ -94,6 +95,85 @@ public sealed class BalancerTests
         Assert.That(await fixture.Group.MoveAsync(usedBlocks: 0, TimeSpan.Zero), Is.True);
         await fixture.AdvanceUntilAsync(() => fixture.Group.State == GroupState.Ready, TimeSpan.FromSeconds(20));
         Assert.That((fixture.Workers[1].Loads[^1].LeafBoundaries[1], fixture.Group.Moves, fixture.Group.Topology().Moves.Count), Is.EqualTo((12, 0L, 0)));
+    }
+
+    [TestCase(MoveWish.Now)]
+    [TestCase(MoveWish.WhenIdle)]
+    public async Task Reshard_AnotherSplit_IsMovedToWhateverItBringsAndAnswered(MoveWish when)
+    {
+        await using GroupFixture fixture = new(rebalance: Rebalance.Off);
+        GroupLife life = await fixture.ReadyAsync();
+        Task<GroupMove?> asked = fixture.Group.ReshardAsync([2, 1], when, CancellationToken.None);
+        Assert.That((fixture.Group.WantsMove, asked.IsCompleted), Is.EqualTo((when, false)));
+        RequestRejectedException second = Assert.ThrowsAsync<RequestRejectedException>(() => fixture.Group.ReshardAsync([1, 2], when, CancellationToken.None))!;
+        Assert.That(second.Reason, Is.EqualTo("MOVE_UNDER_WAY"));
+
+        Assert.That(await fixture.Group.MoveAsync(usedBlocks: 1, TimeSpan.FromHours(1)), Is.True, "what it costs was for the operator to weigh");
+        GroupLife next = await fixture.ReadyAsync();
+        GroupMove move = (await asked)!;
+        Assert.That((move.Rank, move.Reason, move.Epoch, move.Before, move.After), Is.EqualTo((-1, "asked for", next.Epoch,
+            "heads 5+4, MLP leaves 12+12, vocabulary 24576+24576", "heads 6+3, MLP leaves 16+8, vocabulary 32768+16384")));
+        Assert.That((fixture.Workers[1].Loads[^1].LeafBoundaries[1], next.Epoch, fixture.Group.WantsMove), Is.EqualTo((16, life.Epoch + 1, MoveWish.None)));
+
+        Assert.That(await fixture.Group.ReshardAsync([4, 2], when, CancellationToken.None), Is.Null, "it has that split");
+        Task<GroupMove?> back = fixture.Group.ReshardAsync([], when, CancellationToken.None);
+        Assert.That(await fixture.Group.MoveAsync(usedBlocks: 0, TimeSpan.Zero), Is.True);
+        Assert.That((await back)!.After, Is.EqualTo(move.Before));
+    }
+
+    [TestCase(new[] { 1.0 }, "1 numbers")]
+    [TestCase(new[] { 1.0, 2.0, 3.0 }, "3 numbers")]
+    [TestCase(new[] { 1.0, 0.0 }, "0")]
+    [TestCase(new[] { 1.0, double.NaN }, "NaN")]
+    [TestCase(new[] { double.PositiveInfinity, 1.0 }, "∞")]
+    public async Task Reshard_WeightsThatFitNoSplit_AreRefusedByName(double[] weights, string value)
+    {
+        await using GroupFixture fixture = new();
+        await fixture.ReadyAsync();
+        RequestRejectedException fault = Assert.ThrowsAsync<RequestRejectedException>(() => fixture.Group.ReshardAsync(weights, MoveWish.Now, CancellationToken.None))!;
+        Assert.That((fault.Reason, fault.Field, fault.Value), Is.EqualTo(("OUT_OF_RANGE", "weights", value)));
+        Assert.That(fixture.Group.WantsMove, Is.EqualTo(MoveWish.None));
+    }
+
+    [Test]
+    public async Task Reshard_NoRoomForWhatRuns_IsAnsweredAndTheEpochGoesOn()
+    {
+        await using GroupFixture fixture = new();
+        GroupLife life = await fixture.ReadyAsync();
+        Task<GroupMove?> asked = fixture.Group.ReshardAsync([2, 1], MoveWish.Now, CancellationToken.None);
+        Assert.That(await fixture.Group.MoveAsync(usedBlocks: 100_000_000, TimeSpan.Zero), Is.False);
+        Assert.That(Assert.ThrowsAsync<RequestRejectedException>(() => asked)!.Reason, Is.EqualTo("NO_ROOM"));
+        Assert.That((fixture.Group.WantsMove, (await fixture.ReadyAsync()).Epoch), Is.EqualTo((MoveWish.None, life.Epoch)));
+    }
+
+    [Test]
+    public async Task Reshard_GivenUpOrLongWithoutAMoment_IsWantedNoMore()
+    {
+        await using GroupFixture fixture = new();
+        await fixture.ReadyAsync();
+        using CancellationTokenSource call = new();
+        Task<GroupMove?> asked = fixture.Group.ReshardAsync([2, 1], MoveWish.WhenIdle, call.Token);
+        await call.CancelAsync();
+        Assert.ThrowsAsync<TaskCanceledException>(() => asked);
+        Assert.That(fixture.Group.WantsMove, Is.EqualTo(MoveWish.None));
+
+        Task<GroupMove?> patient = fixture.Group.ReshardAsync([2, 1], MoveWish.WhenIdle, CancellationToken.None);
+        fixture.Time.Advance(TimeSpan.FromMinutes(11));
+        Assert.That(Assert.ThrowsAsync<RequestRejectedException>(() => patient)!.Reason, Is.EqualTo("NO_MOMENT"));
+        Assert.That(fixture.Group.WantsMove, Is.EqualTo(MoveWish.None));
+    }
+
+    [Test]
+    public async Task Reshard_WhoseLoadFails_IsAnsweredAndTheSplitBeforeServesAgain()
+    {
+        await using GroupFixture fixture = new();
+        await fixture.ReadyAsync();
+        fixture.Workers.OnLoad = (_, request) => request.LeafBoundaries[1] == 12 ? Task.CompletedTask : throw new WorkerStartException("no memory for it.");
+        Task<GroupMove?> asked = fixture.Group.ReshardAsync([2, 1], MoveWish.Now, CancellationToken.None);
+        Assert.That(await fixture.Group.MoveAsync(usedBlocks: 0, TimeSpan.Zero), Is.True);
+        await fixture.AdvanceUntilAsync(() => fixture.Group.State == GroupState.Ready, TimeSpan.FromSeconds(20));
+        Assert.That(Assert.ThrowsAsync<RequestRejectedException>(() => asked)!.Reason, Is.EqualTo("MOVE_FAILED"));
+        Assert.That((fixture.Workers[1].Loads[^1].LeafBoundaries[1], fixture.Group.Moves), Is.EqualTo((12, 0L)));
     }
 
     /// <summary>Runs a step of a second, of which the second rank computes nine tenths and the first half as much, again and again.</summary>

@@ -40,7 +40,7 @@ internal sealed class GroupFixture : IAsyncDisposable
             {
                 Replanned.Add(seats);
                 return Plan(seats.Count);
-            }, model, Workers, Observer, Time, NullLogger<WorkerGroup>.Instance, balancer: rebalance == Rebalance.Off ? null : NewBalancer(rebalance, replan ?? (split => Plan(degree, split))));
+            }, model, Workers, Observer, Time, NullLogger<WorkerGroup>.Instance, NewBalancer(rebalance, replan ?? (split => Plan(degree, split))));
         Group.Start();
     }
 
@@ -93,7 +93,7 @@ internal sealed class GroupFixture : IAsyncDisposable
     private Balancer NewBalancer(Rebalance mode, Func<Partition, GroupPlan> planFor)
     {
         BalanceLimits limits = new();
-        return new Balancer(new BalancePolicy(s_model.Value.Config, s_model.Value.Work, limits, Time), limits, mode, planFor, Time, NullLogger<Balancer>.Instance);
+        return new Balancer(new BalancePolicy(s_model.Value.Config, s_model.Value.Work, limits, Time), limits, mode, s_model.Value.Config, planFor, Time, NullLogger<Balancer>.Instance);
     }
 
     /// <summary>Keeps what the group told.</summary>

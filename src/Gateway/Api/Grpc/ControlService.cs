@@ -73,6 +73,15 @@ public sealed class ControlService(
         Task.FromResult(new FlushPrefixCacheResponse { Blocks = engine.FlushCache() });
 
     /// <inheritdoc/>
+    public override async Task<ReshardResponse> Reshard(ReshardRequest request, ServerCallContext context)
+    {
+        ReshardResponse response = new();
+        if (await group.ReshardAsync(request.Weights, request.WhenIdle ? MoveWish.WhenIdle : MoveWish.Now, context.CancellationToken) is { } move)
+            response.Move = move;
+        return response;
+    }
+
+    /// <inheritdoc/>
     public override async Task<GetTpReportResponse> GetTpReport(GetTpReportRequest request, ServerCallContext context)
     {
         try
