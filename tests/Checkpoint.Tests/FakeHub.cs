@@ -18,6 +18,7 @@ namespace TpServe.Testing.Hub;
 /// <remarks>Threads  a test sets it up before it is asked; what was asked may be read at any time.</remarks>
 internal sealed class FakeHub : IAsyncDisposable
 {
+    private static readonly TimeSpan s_longestStall = TimeSpan.FromSeconds(20);
     private readonly WebApplication _hub;
     private readonly WebApplication _storage;
     private readonly Dictionary<string, byte[]> _files = [];
@@ -51,6 +52,9 @@ internal sealed class FakeHub : IAsyncDisposable
     public int CutAfter { get; set; }
 
     public int Cuts { get; set; }
+
+    /// <summary>What a body waits for before it is cut.</summary>
+    public Task Stall { get; set; } = Task.CompletedTask;
 
     /// <summary>Changes what is sent, not what is announced.</summary>
     public Func<string, byte[], byte[]> Corrupt { get; set; } = (_, bytes) => bytes;
@@ -197,6 +201,7 @@ internal sealed class FakeHub : IAsyncDisposable
             Cuts--;
             await context.Response.Body.WriteAsync(sent.AsMemory(0, CutAfter));
             await context.Response.Body.FlushAsync();
+            await Task.WhenAny(Stall, Task.Delay(s_longestStall, context.RequestAborted));
             context.Abort();
             return;
         }
