@@ -18,7 +18,11 @@ public sealed class HubTests
 
     private Dictionary<string, string> Variables => new()
     {
-        ["HF_HOME"] = _home, ["HF_ENDPOINT"] = _hub.Address, ["HF_HUB_CACHE"] = "", ["HF_TOKEN"] = "", ["HF_HUB_OFFLINE"] = "",
+        ["HF_HOME"] = _home,
+        ["HF_ENDPOINT"] = _hub.Address,
+        ["HF_HUB_CACHE"] = "",
+        ["HF_TOKEN"] = "",
+        ["HF_HUB_OFFLINE"] = "",
     };
 
     [SetUp]

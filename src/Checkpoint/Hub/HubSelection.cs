@@ -71,7 +71,7 @@ internal static partial class HubSelection
     public static IReadOnlyList<string[]> Models(IEnumerable<string> names) =>
     [
         .. names.Where(name => name.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) && !IsBeside(name.Split('/')[^1]))
-            .GroupBy(name => SplitEnd().Replace(name, ".gguf"), StringComparer.Ordinal)
+            .GroupBy(name => SplitEnd().Replace(name, "-of-${count}.gguf"), StringComparer.Ordinal)
             .OrderBy(model => model.Key, StringComparer.Ordinal)
             .Select(model => model.Order(StringComparer.Ordinal).ToArray()),
     ];

@@ -12,6 +12,7 @@ internal sealed class DownloadDisplay(IAnsiConsole? terminal, TextWriter lines) 
 {
     private const double MiB = 1 << 20;
     private const int Quarters = 4;
+    private const long SmallBytes = 1 << 20; // of such a file one line is enough
 
     private readonly Lock _gate = new();
     private readonly Dictionary<string, ProgressTask> _bars = [];
@@ -47,6 +48,12 @@ internal sealed class DownloadDisplay(IAnsiConsole? terminal, TextWriter lines) 
     {
         if (progress.Note is { } note)
             lines.WriteLine("download  " + note.ReplaceLineEndings(" "));
+        if (progress.TotalBytes is > 0 and < SmallBytes)
+        {
+            if (progress.DoneBytes == progress.TotalBytes)
+                lines.WriteLine(string.Create(CultureInfo.InvariantCulture, $"download  {progress.File}: {progress.TotalBytes} bytes"));
+            return;
+        }
         int quarter = progress.TotalBytes == 0 ? 0 : (int)(Quarters * progress.DoneBytes / progress.TotalBytes);
         if (progress.TotalBytes == 0 || _quarters.TryGetValue(progress.File, out int last) && last >= quarter)
             return;

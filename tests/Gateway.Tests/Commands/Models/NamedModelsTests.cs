@@ -83,12 +83,14 @@ public sealed class NamedModelsTests
         {
             for (int part = 0; part <= 100; part++)
                 display.Report(new HubProgress("a.gguf", part << 20, 100 << 20));
+            display.Report(new HubProgress("config.json", 0, 700));
+            display.Report(new HubProgress("config.json", 700, 700));
             display.Report(new HubProgress("", 0, 0, "the hub answers 503.\nAgain in 1 s."));
         }
         Assert.That(lines.ToString().TrimEnd().Split('\n'), Is.EqualTo(new[]
         {
             "download  a.gguf: 0.0 of 100.0 MiB", "download  a.gguf: 25.0 of 100.0 MiB", "download  a.gguf: 50.0 of 100.0 MiB", "download  a.gguf: 75.0 of 100.0 MiB",
-            "download  a.gguf: 100.0 of 100.0 MiB", "download  the hub answers 503. Again in 1 s.",
+            "download  a.gguf: 100.0 of 100.0 MiB", "download  config.json: 700 bytes", "download  the hub answers 503. Again in 1 s.",
         }));
     }
 
