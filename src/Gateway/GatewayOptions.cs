@@ -14,11 +14,14 @@ public sealed record GatewayOptions
     private static readonly PerRank<int> s_byCores = new([0]);
     private static readonly PerRank<long> s_unlimited = new([]);
 
-    /// <summary>A GGUF file or a Hugging Face folder; empty = the embedded SmolLM2.</summary>
+    /// <summary>A GGUF file, a Hugging Face folder or a model of the hub; empty = the embedded SmolLM2.</summary>
     public string Model { get; init; } = "";
 
-    /// <summary>A small model of the same tokenizer that guesses ahead: a GGUF file or a Hugging Face folder; empty = none.</summary>
+    /// <summary>A small model of the same tokenizer that guesses ahead: a GGUF file, a Hugging Face folder or a model of the hub; empty = none.</summary>
     public string Draft { get; init; } = "";
+
+    /// <summary>Whether models of the hub are taken from its cache alone.</summary>
+    public bool Offline { get; init; }
 
     /// <summary>What requests name the model, the first being what answers name it; empty = by the model's file or folder.</summary>
     public IReadOnlyList<string> ServedModelNames { get; init; } = [];

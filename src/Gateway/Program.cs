@@ -1,8 +1,9 @@
-// The gateway, and the command line around it: serve (default), chat, complete, plan, report, bench, doctor, trace, health, drain, keys, secret. Read on: Commands/ServeCommand.
+// The gateway, and the command line around it: serve (default), chat, complete, plan, report, bench, doctor, models, trace, health, drain, keys, secret. Read on: Commands/ServeCommand.
 using System.Collections;
 using System.CommandLine;
 using System.CommandLine.Help;
 using TpServe.Gateway.Commands;
+using TpServe.Gateway.Commands.Models;
 using TpServe.Gateway.Settings;
 
 SettingSources sources = new(
@@ -22,6 +23,7 @@ tpserve.Subcommands.Add(ReportCommand.Create(sources));
 tpserve.Subcommands.Add(ReportCommand.CreateServer(sources));
 tpserve.Subcommands.Add(BenchCommand.Create());
 tpserve.Subcommands.Add(DoctorCommand.Create(sources));
+tpserve.Subcommands.Add(ModelsCommand.Create(sources));
 tpserve.Subcommands.Add(HealthCommand.Create());
 tpserve.Subcommands.Add(DrainCommand.Create());
 tpserve.Subcommands.Add(ReshardCommand.Create());

@@ -17,6 +17,9 @@ internal static partial class KnownSettings
         ["NVIDIA_DRIVER_CAPABILITIES"] = "NVIDIA container toolkit",
         ["CUDA_CACHE_PATH"] = "CUDA driver: compiled kernels",
         ["XDG_CACHE_HOME"] = "the XDG base directories: the folder of caches, in whose tpserve the times of measured workers are kept",
+        ["HF_HOME"] = "Hugging Face's programs: the folder of their cache, in which models by name lie",
+        ["HF_TOKEN"] = "the hub: who asks for a gated model",
+        ["HF_HUB_OFFLINE"] = "Hugging Face's programs: only the cache",
         ["POD_NAME"] = "filled in by Kubernetes, used in other values",
     };
 

@@ -44,9 +44,12 @@ internal sealed class ServerProcess : IAsyncDisposable
     public string Errors => Read(_errors);
 
     /// <summary>Starts the gateway with the given flags and waits until it is ready.</summary>
-    public static async Task<ServerProcess> StartAsync(params string[] flags)
+    public static Task<ServerProcess> StartAsync(params string[] flags) => StartAsync([], flags);
+
+    /// <summary>As above, with these variables in its environment.</summary>
+    public static async Task<ServerProcess> StartAsync(Dictionary<string, string> environment, string[] flags)
     {
-        ServerProcess server = Launch(flags);
+        ServerProcess server = Launch(environment, flags);
         try
         {
             await server.WaitReadyAsync();
@@ -60,7 +63,9 @@ internal sealed class ServerProcess : IAsyncDisposable
     }
 
     /// <summary>Starts the gateway and waits for nothing.</summary>
-    public static ServerProcess Launch(params string[] flags)
+    public static ServerProcess Launch(params string[] flags) => Launch([], flags);
+
+    private static ServerProcess Launch(Dictionary<string, string> environment, string[] flags)
     {
         int http = Processes.FreePort(), grpc = Processes.FreePort();
         List<string> arguments = ["--grpc", $"127.0.0.1:{grpc}", .. flags];
@@ -71,21 +76,23 @@ internal sealed class ServerProcess : IAsyncDisposable
             arguments.AddRange(["--partition", "even"]);
         if (!flags.Contains("--profile-cache"))
             arguments.AddRange(["--profile-cache", "off"]);
-        return Launch(arguments, http, grpc);
+        return Launch(arguments, http, grpc, environment);
     }
 
     /// <summary>Starts another of the gateway's commands and waits for nothing; ports that it looks at are free.</summary>
     public static ServerProcess LaunchCommand(string command, params string[] flags)
     {
         int http = Processes.FreePort(), grpc = Processes.FreePort();
-        return Launch([command, "--http", $"127.0.0.1:{http}", "--grpc", $"127.0.0.1:{grpc}", .. flags], http, grpc);
+        return Launch([command, "--http", $"127.0.0.1:{http}", "--grpc", $"127.0.0.1:{grpc}", .. flags], http, grpc, []);
     }
 
-    private static ServerProcess Launch(List<string> arguments, int http, int grpc)
+    private static ServerProcess Launch(List<string> arguments, int http, int grpc, Dictionary<string, string> environment)
     {
         ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
         start.ArgumentList.Add(Processes.Program("Gateway"));
         arguments.ForEach(start.ArgumentList.Add);
+        foreach ((string name, string value) in environment)
+            start.Environment[name] = value;
         return new ServerProcess(Process.Start(start)!, http, grpc);
     }
 

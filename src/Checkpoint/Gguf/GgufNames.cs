@@ -7,7 +7,8 @@ internal static class GgufNames
     /// <summary>Tensors that become part of the configuration and not of the weights.</summary>
     public const string RopeFrequencies = "rope_freqs.weight", RopeShort = "rope_factors_short.weight", RopeLong = "rope_factors_long.weight";
 
-    private static readonly string[] Architectures =
+    /// <summary>The architectures that are read, by their names in such files.</summary>
+    public static readonly string[] Architectures =
     [
         "llama", "qwen2", "qwen3", "smollm3", "olmo2", "granite", "phi3", "gemma2", "gemma3", "qwen2moe", "qwen3moe", "gpt-oss", "granitemoe", "olmoe", "glm4moe",
     ];

@@ -13,7 +13,8 @@ namespace TpServe.Checkpoint.Safetensors;
 /// </remarks>
 internal sealed class HubQuantisation(string path, JsonSection config, TensorTable table, List<string> warnings)
 {
-    private const string Methods = "awq (gemm), gptq, compressed-tensors (pack-quantized, int-quantized, naive-quantized, float-quantized), fp8, mxfp4";
+    /// <summary>What is read, for people.</summary>
+    internal const string Methods = "awq (gemm), gptq, compressed-tensors (pack-quantized, int-quantized, naive-quantized, float-quantized), fp8, mxfp4";
 
     // Scales of activations and of caches: the reference computes with both in full precision, as TpServe does with its own.
     private static readonly string[] IgnoredEndings = [".input_scale", ".output_scale", ".k_scale", ".v_scale", ".q_scale", ".input_zero_point", ".weight_shape"];

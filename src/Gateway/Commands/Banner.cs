@@ -53,6 +53,13 @@ internal sealed class Banner(TerminalLines output, GatewayOptions options, LinkS
             Line("plan", string.Create(CultureInfo.InvariantCulture, $"draft {shard}, {ShardSizes.WeightBytes(draft!, shard) / 1048576.0:F1} MiB"));
     }
 
+    /// <summary>Where models of the hub were found.</summary>
+    public void Found(IReadOnlyList<string> lines)
+    {
+        foreach (string line in lines)
+            Line("hub", line);
+    }
+
     /// <summary>Who may call.</summary>
     public void Access()
     {

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using Spectre.Console;
+using TpServe.Checkpoint;
 using TpServe.Gateway.Commands.Doctor;
+using TpServe.Gateway.Commands.Models;
 using TpServe.Gateway.Settings;
 
 namespace TpServe.Gateway.Commands;
@@ -17,6 +19,14 @@ internal static class DoctorCommand
         doctor.SetAction(async (parsed, cancellation) =>
         {
             (GatewayOptions options, IReadOnlyList<string> faults) = GatewaySettings.Read(sources, flags.Given(parsed));
+            try
+            {
+                options = (await NamedModels.ResolveAsync(options, sources.Environment, mayDownload: false, cancellation)).Options;
+            }
+            catch (ModelLoadException fault)
+            {
+                faults = [.. faults, fault.Message];
+            }
             IReadOnlyList<Finding> findings = Examination.Run(await FactGathering.RunAsync(options, faults, cancellation));
             if (parsed.GetValue(json))
                 Console.WriteLine(DoctorReport.ToJson(findings));

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using Microsoft.Extensions.Logging.Abstractions;
 using TpServe.Checkpoint;
+using TpServe.Gateway.Commands.Models;
 using TpServe.Gateway.Commands.Planning;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Settings;
@@ -44,6 +45,7 @@ internal static class PlanCommand
         }
         try
         {
+            options = (await NamedModels.ResolveAsync(options, sources.Environment, mayDownload: false, cancellation)).Options;
             using ModelCheckpoint checkpoint = ModelCheckpoints.Open(EmbeddedModel.PathOr(options.Model));
             if (given.Devices is { } devices)
                 Console.Write(given.Text(PredictedPlan.Create(checkpoint, options, devices, given.Workload!)));

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Grpc.Core;
 using TpServe.Checkpoint;
+using TpServe.Gateway.Commands.Models;
 using TpServe.Gateway.Reports;
 using TpServe.Gateway.Reports.Inputs;
 using TpServe.Gateway.Reports.Measuring;
@@ -22,7 +23,7 @@ internal static class ReportCommand
     // Of serve's flags, those that say what is measured; which group and where it listens is the report's to say.
     private static readonly string[] s_settings =
     [
-        nameof(GatewayOptions.Model), nameof(GatewayOptions.Draft), nameof(GatewayOptions.MaxModelLen), nameof(GatewayOptions.KvCache), nameof(GatewayOptions.KvDtype), nameof(GatewayOptions.GpuMemoryUtilization),
+        nameof(GatewayOptions.Model), nameof(GatewayOptions.Draft), nameof(GatewayOptions.Offline), nameof(GatewayOptions.MaxModelLen), nameof(GatewayOptions.KvCache), nameof(GatewayOptions.KvDtype), nameof(GatewayOptions.GpuMemoryUtilization),
         nameof(GatewayOptions.Device), nameof(GatewayOptions.Threads), nameof(GatewayOptions.Pin), nameof(GatewayOptions.Isa), nameof(GatewayOptions.Activations), nameof(GatewayOptions.Transport),
         nameof(GatewayOptions.MaxStepTokens), nameof(GatewayOptions.ChunkTokens), nameof(GatewayOptions.Speculation), nameof(GatewayOptions.DraftTokens), nameof(GatewayOptions.LoadTimeout),
     ];
@@ -81,6 +82,7 @@ internal static class ReportCommand
         try
         {
             // 1. What is wrong is said before minutes of measuring.
+            options = (await NamedModels.ResolveAsync(options, sources.Environment, mayDownload: true, cancellation)).Options;
             ReportOrder order = OrderOf(own, parsed, options, given);
             Directory.CreateDirectory(folder);
             Announce(order);

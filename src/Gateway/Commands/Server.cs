@@ -9,6 +9,7 @@ using TpServe.Checkpoint.Config;
 using TpServe.Gateway.Access;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.Api.Responses;
+using TpServe.Gateway.Commands.Models;
 using TpServe.Gateway.Devices;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Requests;
@@ -43,10 +44,14 @@ internal static partial class Server
         times.Ended("runtime");
         try
         {
-            // 1. Settings: appsettings.json, environment, flags; every fault is reported together.
+            // 1. Settings: appsettings.json, environment, flags; every fault is reported together. Models that they name are found or fetched.
             options = GatewaySettings.Require(sources, flags);
 
             times.Ended("settings");
+            NamedModels named = await NamedModels.ResolveAsync(options, sources.Environment, mayDownload: true, cancellation);
+            options = named.Options;
+            if (named.Lines.Count > 0)
+                times.Ended("hub");
 
             // 2. Workers, whose runtimes come up while the model's facts are read and the services built; its weights are their business.
             LinkSecurity links = LinkSecurity.Read(options.Tls, options.InsecureLinks);
@@ -73,6 +78,7 @@ internal static partial class Server
             Banner banner = new(terminal, options, links, TimeProvider.System, times.Elapsed);
             bool isMeasured = MeasuredPartition.IsFor(options, plan);
             banner.Starting(checkpoint, draft?.Checkpoint, plan, version, isMeasured);
+            banner.Found(named.Lines);
             times.Ended("plan");
 
             // 4. Services and addresses.

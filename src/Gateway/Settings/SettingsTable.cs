@@ -12,12 +12,14 @@ internal static partial class SettingsTable
 
     public static IReadOnlyList<Setting> All { get; } =
     [
-        Row(Model, nameof(GatewayOptions.Model), "--model", Text("FILE|FOLDER", "a GGUF file or a Hugging Face folder"), o => o.Model, (o, v) => o with { Model = v },
-            "The model to serve.", "the embedded SmolLM2"),
-        Row(Model, nameof(GatewayOptions.Draft), "--draft", Text("FILE|FOLDER", "a GGUF file or a Hugging Face folder"), o => o.Draft, (o, v) => o with { Draft = v },
+        Row(Model, nameof(GatewayOptions.Model), "--model", Text("FILE|FOLDER|ORG/NAME[:QUANT]", "a GGUF file, a Hugging Face folder, or a model of the hub"), o => o.Model, (o, v) => o with { Model = v },
+            "The model to serve. What is no path is a model of the hub, ORG/NAME[@REVISION][:QUANT or :FILE.gguf]: taken from the cache of Hugging Face's programs where it is whole there, else downloaded into it. See docs/MODELS.md.", "the embedded SmolLM2"),
+        Row(Model, nameof(GatewayOptions.Draft), "--draft", Text("FILE|FOLDER|ORG/NAME[:QUANT]", "a GGUF file, a Hugging Face folder, or a model of the hub"), o => o.Draft, (o, v) => o with { Draft = v },
             "A small model of the same tokenizer that guesses tokens ahead, which the model then checks several at a time, wherever that is measured to be faster. It changes speed and memory, never a token.", "none"),
+        Row(Model, nameof(GatewayOptions.Offline), "--offline", OnOff(), o => o.Offline, (o, v) => o with { Offline = v },
+            "Whether models of the hub are taken from its cache alone, and nobody is asked for what is missing; HF_HUB_OFFLINE=1 says the same."),
         Row(Model, nameof(GatewayOptions.ServedModelNames), "--served-model-name", Names(16, 256), o => o.ServedModelNames, (o, v) => o with { ServedModelNames = v },
-            "What requests may name the model; repeat it for further names (in the environment: commas between them). Answers name the first.", "the file's name without extension, the folder's, or ORG/NAME of a folder in the hub's cache"),
+            "What requests may name the model; repeat it for further names (in the environment: commas between them). Answers name the first.", "the file's name without extension, the folder's, or ORG/NAME of a model of the hub"),
         Row(Model, nameof(GatewayOptions.MaxModelLen), "--max-model-len", Whole(0, 1 << 24), o => o.MaxModelLen, (o, v) => o with { MaxModelLen = v },
             "Longest context in tokens, prompt and output together; 0 = the model's own, as far as the KV cache allows.", "0"),
         Row(Model, nameof(GatewayOptions.KvCache), "--kv-cache", KvCache(), o => o.KvCache, (o, v) => o with { KvCache = v },
