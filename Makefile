@@ -29,7 +29,7 @@ vocabularies: ## fetches the public vocabularies that some tokenizer vectors nee
 bench: ## kernels, collectives and whole models, printed as tables
 	dotnet run --project tests/Benchmarks -c $(CONFIGURATION) -- peers
 
-chaos: ## 1,000 faults at random moments under load, printed as they come and as a table; FAULTS=60 SEED=8 as in the test
+chaos: ## 1,000 faults at random moments under load, printed as they come and as a table; FAULTS=30 SEED=8 as in the test
 	dotnet run --project tests/Chaos -c $(CONFIGURATION) -- --faults $(or $(FAULTS),1000) $(if $(SEED),--seed $(SEED))
 
 settings: ## writes docs/SETTINGS.md from the tables of gateway and worker

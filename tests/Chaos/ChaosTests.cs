@@ -3,14 +3,14 @@ using NUnit.Framework;
 
 namespace TpServe.Chaos;
 
-/// <summary>Nothing hangs, nothing is wrong, nothing is lost, nothing is left: 60 faults under load. `make chaos` has more.</summary>
+/// <summary>Nothing hangs, nothing is wrong, nothing is lost, nothing is left: 30 faults under load. `make chaos` has more.</summary>
 [Category("MultiProcess"), NonParallelizable]
 public sealed class ChaosTests
 {
     [Test, CancelAfter(600_000)]
-    public async Task Server_60FaultsUnderLoad_EveryRequestEndsRightAndNothingIsLeft(CancellationToken cancellation)
+    public async Task Server_30FaultsUnderLoad_EveryRequestEndsRightAndNothingIsLeft(CancellationToken cancellation)
     {
-        using Process chaos = Process.Start(new ProcessStartInfo("dotnet", [typeof(ChaosTests).Assembly.Location, "--faults", "60", "--seed", "8"])
+        using Process chaos = Process.Start(new ProcessStartInfo("dotnet", [typeof(ChaosTests).Assembly.Location, "--faults", "30", "--seed", "8"])
         { RedirectStandardOutput = true, RedirectStandardError = true })!;
         try
         {

@@ -8,6 +8,9 @@ namespace TpServe.Kernels.Tests.Cuda;
 [NonParallelizable]
 public abstract class CudaFixture(string device, CudaActivations activations = CudaActivations.Auto)
 {
+    /// <summary>The kernels run on ILGPU's CPU accelerator, thousands of times slower than on a card.</summary>
+    protected bool IsEmulated => device == "emulated";
+
     /// <summary>The backend under test.</summary>
     protected CudaBackend Backend { get; private set; } = null!;
 

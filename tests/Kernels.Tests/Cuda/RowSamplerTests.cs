@@ -32,7 +32,8 @@ public sealed class RowSamplerTests(string device) : CudaFixture(device)
     {
         DrawRows rows = new(columns);
         Random random = new(columns);
-        foreach ((float temperature, int topK, double topP, float minP) in Settings)
+        // The emulator takes a tenth of a second a row: there each of the two wide rows sees every other setting.
+        foreach ((float temperature, int topK, double topP, float minP) in Settings.Where((_, i) => columns == 1 || !IsEmulated || i % 2 == columns % 2))
             for (int draw = 0; draw < (columns < 1000 ? 3 : 1); draw++)
                 rows.Add(Kinds.Single(kind => kind.Name == name).Make(columns, rows.Count), temperature, topK, topP, minP, draw == 1 ? 0 : draw == 2 ? 0.9999 : random.NextDouble());
         int[] drawn = rows.Draw(Backend);
@@ -79,7 +80,7 @@ public sealed class RowSamplerTests(string device) : CudaFixture(device)
         DrawRows rows = new(columns), good = new(columns);
         float[] bad = [.. Enumerable.Repeat(all, columns)];
         bad[4150] = one;
-        foreach ((float temperature, int topK, double topP, float minP) in Settings)
+        foreach ((float temperature, int topK, double topP, float minP) in Settings.Where((_, i) => !IsEmulated || i % 3 == 1))
         {
             float[] logits = Kinds[0].Make(columns, rows.Count);
             rows.Add(bad, temperature, topK, topP, minP, uniform: 0.7, reports: true);
