@@ -36,6 +36,7 @@ internal static class ChatReplyMapping
         OutputTokenCount = usage.CompletionTokens,
         TotalTokenCount = (long)usage.PromptTokens + usage.CompletionTokens,
         CachedInputTokenCount = usage.CachedTokens,
+        ReasoningTokenCount = usage.ReasoningTokens,
     };
 
     /// <summary>A call that is whole. Arguments that are no JSON are told in its Exception, and stay in its raw form.</summary>

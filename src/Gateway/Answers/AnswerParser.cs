@@ -126,6 +126,7 @@ internal sealed class AnswerParser(
             }
             if (IsOver)
             {
+                AddThought(0, int.MaxValue);
                 ReleaseReasoning();
                 yield break;
             }
@@ -139,6 +140,7 @@ internal sealed class AnswerParser(
             Step();
             ReleaseReasoning();
         }
+        AddThought(0, Place);
         foreach (bool wait in SkipSpace())
             yield return wait;
         Drop();

@@ -13,6 +13,7 @@ public static class AnswerStream
     private static async IAsyncEnumerable<GenerationEvent> ToldApartAsync(IAnswerParser[] parsers, IAsyncEnumerable<GenerationEvent> events)
     {
         bool[] called = new bool[parsers.Length];
+        int thought = 0;
         await foreach (GenerationEvent happened in events)
             switch (happened)
             {
@@ -27,7 +28,9 @@ public static class AnswerStream
                     called[finished.OutputIndex] |= rest.ToolCalls.Count > 0;
                     if (!rest.IsEmpty)
                         yield return new DeltaEvent(finished.OutputIndex, rest.Text, [], []) { Reasoning = rest.Reasoning, ToolCalls = rest.ToolCalls };
-                    yield return called[finished.OutputIndex] && finished.Reason == EndReason.Stop ? finished with { Reason = EndReason.ToolCalls } : finished;
+                    thought += finished.TokenStarts.Count(parsers[finished.OutputIndex].IsThought);
+                    FinishedEvent told = finished.Totals is { } totals ? finished with { Totals = totals with { ReasoningTokens = thought } } : finished;
+                    yield return called[finished.OutputIndex] && finished.Reason == EndReason.Stop ? told with { Reason = EndReason.ToolCalls } : told;
                     break;
                 default:
                     yield return happened;
@@ -45,6 +48,9 @@ public interface IAnswerParser
 
     /// <summary>The output has ended: what was held back.</summary>
     AnswerPiece End();
+
+    /// <summary>Whether the character at a place of the text that was taken is of the model's thoughts, their marks included.</summary>
+    bool IsThought(int place);
 }
 
 /// <summary>What a piece of output turned out to be.</summary>

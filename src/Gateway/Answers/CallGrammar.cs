@@ -21,7 +21,7 @@ internal sealed class CallGrammar(AnswerFormat answers)
 
     /// <summary>Whether a request's outputs need a form of their own beside the constraint's, or without one.</summary>
     public static bool IsNeeded(ToolUse use, Constraint? constraint, ThoughtState state) =>
-        use.IsForced || (use.Tools.Count > 0 && (constraint is not null || !use.Several || use.Tools.Any(tool => tool.IsStrict)))
+        use.IsForced || (use.Tools.Count > 0 && (constraint is not null || !use.Several || use.IsSubset || use.Tools.Any(tool => tool.IsStrict)))
         || (constraint is not null && state is ThoughtState.Before or ThoughtState.Within);
 
     /// <summary>Names all that the form depends on beside the constraint, for what was compiled to be found again.</summary>

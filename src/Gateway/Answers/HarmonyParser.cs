@@ -25,7 +25,7 @@ internal sealed class HarmonyParser(ToolArguments tools, Func<int, string> callI
         while (true)
         {
             // 1. The header: from the mark that begins a message, or from the end of the prompt, to the mark of its body.
-            int from = Held;
+            int from = Held, place = Place;
             string? header = null;
             foreach (bool wait in SkipSpace())
                 yield return wait;
@@ -70,8 +70,12 @@ internal sealed class HarmonyParser(ToolArguments tools, Func<int, string> callI
                 foreach (bool wait in BodyPiece(isReasoning: channel == "analysis" && !isCall, isCall))
                     yield return wait;
                 if (IsOver)
-                    yield break;
+                    break;
             }
+            if (channel == "analysis" && !isCall)
+                AddThought(place, _bodyOver ? Place : int.MaxValue);
+            if (!_bodyOver)
+                yield break;
         }
     }
 

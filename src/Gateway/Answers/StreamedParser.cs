@@ -16,7 +16,9 @@ internal abstract class StreamedParser : IAnswerParser
     private readonly StringBuilder _text = new(), _reasoning = new();
     private readonly List<(ToolCallPiece Piece, StringBuilder Arguments)> _calls = [];
     private IEnumerator<bool>? _program;
+    private readonly List<(int From, int To)> _thoughts = [];
     private int _first, _at; // held characters begin; the next character
+    private int _gone; // characters before the first of those given
     private bool _ended;
 
     /// <summary>Whether reasoning is told, or left out.</summary>
@@ -36,6 +38,9 @@ internal abstract class StreamedParser : IAnswerParser
         return Go();
     }
 
+    /// <inheritdoc/>
+    public bool IsThought(int place) => _thoughts.Exists(thought => thought.From <= place && place < thought.To);
+
     /// <summary>The whole output; yields where <see cref="Waits"/> says so.</summary>
     protected abstract IEnumerable<bool> Read();
 
@@ -53,6 +58,9 @@ internal abstract class StreamedParser : IAnswerParser
 
     /// <summary>What the last <see cref="Match"/> found.</summary>
     protected bool Matched { get; private set; }
+
+    /// <summary>Characters of the output before the next one.</summary>
+    protected int Place => _gone + _at;
 
     /// <summary>How many characters are held.</summary>
     protected int Held => _at - _first;
@@ -80,6 +88,9 @@ internal abstract class StreamedParser : IAnswerParser
 
     /// <summary>Text of the answer.</summary>
     protected void AddText(string text) => _text.Append(text);
+
+    /// <summary>From one place to another the model has thought; <see cref="int.MaxValue"/> = it never came to an end.</summary>
+    protected void AddThought(int from, int to) => _thoughts.Add((from, to));
 
     /// <summary>A call begins.</summary>
     protected void AddCall(int index, string id, string name) => _calls.Add((new ToolCallPiece(index, id, name, ""), new StringBuilder()));
@@ -162,7 +173,7 @@ internal abstract class StreamedParser : IAnswerParser
         if (_first > 0)
         {
             _given.RemoveRange(0, _first);
-            (_at, _first) = (_at - _first, 0);
+            (_gone, _at, _first) = (_gone + _first, _at - _first, 0);
         }
         if (_text.Length == 0 && _reasoning.Length == 0 && _calls.Count == 0)
             return AnswerPiece.None;

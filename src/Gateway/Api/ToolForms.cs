@@ -47,6 +47,39 @@ internal static class ToolForms
         }
     }
 
+    /// <summary>A choice among some of the tools: {"mode": "auto" or "required", "tools": […]}.</summary>
+    /// <param name="choice">The object that holds both.</param>
+    /// <param name="field">Its name in faults.</param>
+    /// <param name="nested">The member of a tool that holds its name; null = the tool itself does.</param>
+    /// <exception cref="RequestRejectedException">It is malformed, or names no tool.</exception>
+    public static ToolChoice Allowed(JsonElement choice, string field, string? nested)
+    {
+        ToolChoice made = Choice(JsonBody.RequiredText(choice, "mode", field) switch
+        {
+            "auto" => ToolChoice.Types.Mode.Auto,
+            "required" => ToolChoice.Types.Mode.Required,
+            _ => throw RequestRejectedException.OutOfRange($"{field}.mode", "another word", "auto or required"),
+        });
+        if (!choice.TryGetProperty("tools", out JsonElement tools) || tools.ValueKind != JsonValueKind.Array || tools.GetArrayLength() == 0)
+            throw RequestRejectedException.Invalid($"{field}.tools", $"'{field}.tools' must be an array of functions.");
+        foreach ((int index, JsonElement tool) in tools.EnumerateArray().Index())
+        {
+            string where = $"{field}.tools[{index}]";
+            JsonBody.RequireObject(tool, where);
+            if (JsonBody.Text(tool, "type", where) is { } kind and not "function")
+                throw RefusedFields.Refusal($"{where}.type", kind);
+            JsonElement function = tool;
+            if (nested is not null)
+            {
+                where = $"{where}.{nested}";
+                function = tool.TryGetProperty(nested, out JsonElement inner) ? inner : default;
+                JsonBody.RequireObject(function, where);
+            }
+            made.Allowed.Add(JsonBody.RequiredText(function, "name", where));
+        }
+        return made;
+    }
+
     /// <summary>Whether a request must call, and what.</summary>
     public static ToolChoice Choice(ToolChoice.Types.Mode mode, string? name = null)
     {

@@ -8,6 +8,8 @@ namespace TpServe.Gateway.Engine;
 /// <remarks>Threads  only under the engine's lock.</remarks>
 internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText text, Sequence sequence)
 {
+    private readonly List<int> _starts = []; // of each token, in the visible text
+    private int _visible; // characters
     private long? _lastToken;
 
     /// <summary>Whose output it is.</summary>
@@ -43,6 +45,8 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
         {
             int token = progress.Tokens[i];
             request.CountToken();
+            if (request.Request.Answer is not null)
+                _starts.Add(_visible + visible.Length);
             if (request.ReportsTokens)
                 reported.Add(new ReportedToken(token, progress.Logprobs.Count > 0 ? progress.Logprobs[i] : null));
             bool last = i == progress.Tokens.Count - 1;
@@ -65,7 +69,10 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
         else if (progress.End == SequenceEnd.Length)
             Finish(EndReason.Length, visible.Append(text.End()).ToString(), reported, null, sequence.GeneratedTokens);
         else
+        {
+            _visible += visible.Length;
             request.Post(index, visible.ToString(), reported);
+        }
         return false;
     }
 
@@ -82,8 +89,8 @@ internal sealed class ActiveOutput(ActiveRequest request, int index, OutputText 
         Finished = true;
         request.Post(index, rest, tokens);
         if ((text.Stopped ?? stopString) is { } stop)
-            request.Finish(index, EndReason.Stop, stop, null, completionTokens);
+            request.Finish(index, EndReason.Stop, stop, null, completionTokens, _starts);
         else
-            request.Finish(index, reason, null, stopTokenId, completionTokens);
+            request.Finish(index, reason, null, stopTokenId, completionTokens, _starts);
     }
 }

@@ -139,12 +139,12 @@ internal sealed class ActiveRequest
     }
 
     /// <summary>One output has ended; with the last one the request has.</summary>
-    public void Finish(int outputIndex, EndReason reason, string? stopString, int? stopTokenId, int completionTokens)
+    public void Finish(int outputIndex, EndReason reason, string? stopString, int? stopTokenId, int completionTokens, IReadOnlyList<int> tokenStarts)
     {
         _metrics?.Finished(reason);
         _trace?.Finished(reason);
         RequestTotals? totals = --_open == 0 ? Totals() : null;
-        Events.Append(new FinishedEvent(outputIndex, reason, stopString, stopTokenId, completionTokens, totals));
+        Events.Append(new FinishedEvent(outputIndex, reason, stopString, stopTokenId, completionTokens, totals) { TokenStarts = tokenStarts });
         if (totals is null)
             return;
         _metrics?.Answered(totals);

@@ -48,7 +48,11 @@ public sealed record EmbeddedEvent(int Index, IReadOnlyList<float> Values) : Gen
 /// <param name="CompletionTokens">Its tokens, the one that ended it included.</param>
 /// <param name="Totals">Of the whole request, with its last output.</param>
 public sealed record FinishedEvent(
-    int OutputIndex, EndReason Reason, string? StopString, int? StopTokenId, int CompletionTokens, RequestTotals? Totals) : GenerationEvent;
+    int OutputIndex, EndReason Reason, string? StopString, int? StopTokenId, int CompletionTokens, RequestTotals? Totals) : GenerationEvent
+{
+    /// <summary>For each token of the output, how many characters of its text were visible before it; only where thoughts or calls are told from the text.</summary>
+    public IReadOnlyList<int> TokenStarts { get; init; } = [];
+}
 
 /// <summary>Why an output ended.</summary>
 public enum EndReason
@@ -78,4 +82,8 @@ public readonly record struct ReportedToken(int Id, TokenLogprobs? Logprobs);
 /// <param name="Decode">From the first token to the last.</param>
 /// <param name="Total">From arrival to the last token.</param>
 public sealed record RequestTotals(
-    int PromptTokens, int CompletionTokens, int CachedTokens, TimeSpan Queue, TimeSpan Prefill, TimeSpan Decode, TimeSpan Total);
+    int PromptTokens, int CompletionTokens, int CachedTokens, TimeSpan Queue, TimeSpan Prefill, TimeSpan Decode, TimeSpan Total)
+{
+    /// <summary>Completion tokens that the model thought with, marks included; 0 where thoughts are not told apart.</summary>
+    public int ReasoningTokens { get; init; }
+}

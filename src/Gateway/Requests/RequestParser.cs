@@ -98,7 +98,8 @@ public sealed partial class RequestParser
         if (chat.ReasoningEffort is null && request.HasReasoningEffort)
             chat = chat with { ReasoningEffort = request.ReasoningEffort };
         ToolUse use = ToolUse.Of(request, chat.Tools, _settings.Limits);
-        chat = chat with { Tools = use.Tools };
+        if (use.Tools.Count == 0)
+            chat = chat with { Tools = [] };
         return ParseAsync(
             request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
             request.Sampling, request.Stopping, request.Response, request.Cache, request.Constraint, request.Priority,

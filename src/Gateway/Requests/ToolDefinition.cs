@@ -128,11 +128,14 @@ public sealed record ToolUse(IReadOnlyList<ToolDefinition> Tools, ToolChoice.Typ
     /// <summary>Nothing is called.</summary>
     public static ToolUse None { get; } = new([], ToolChoice.Types.Mode.None, null, false);
 
+    /// <summary>The prompt shows more tools than may be called.</summary>
+    public bool IsSubset { get; init; }
+
     /// <summary>A call must come.</summary>
     public bool IsForced => Mode is ToolChoice.Types.Mode.Required or ToolChoice.Types.Mode.Function;
 
     /// <summary>What a request says.</summary>
-    /// <exception cref="RequestRejectedException">A call is required of a tool that there is not.</exception>
+    /// <exception cref="RequestRejectedException">A call is required or allowed of a tool that there is not.</exception>
     public static ToolUse Of(ChatRequest request, IReadOnlyList<ToolDefinition> tools, RequestLimits limits)
     {
         ToolDefinition.RequireWithin(tools, limits);
@@ -141,6 +144,13 @@ public sealed record ToolUse(IReadOnlyList<ToolDefinition> Tools, ToolChoice.Typ
             mode = ToolChoice.Types.Mode.Auto;
         if (!Enum.IsDefined(mode))
             throw RequestRejectedException.OutOfRange("tool_choice.mode", mode.ToString(), "one of ToolChoice.Mode's values");
+        if (request.ToolChoice?.Allowed is { Count: > 0 } allowed)
+        {
+            foreach (string name in allowed)
+                if (tools.All(tool => tool.Name != name))
+                    throw RequestRejectedException.Invalid("tool_choice", $"'tool_choice' allows '{(name.Length <= 64 ? name : name[..64] + "…")}', which is none of 'tools'.");
+            tools = [.. tools.Where(tool => allowed.Contains(tool.Name))];
+        }
         string? named = mode == ToolChoice.Types.Mode.Function ? request.ToolChoice!.Name : null;
         if (mode == ToolChoice.Types.Mode.Required && tools.Count == 0)
             throw RequestRejectedException.Invalid("tool_choice", "'tool_choice' requires a call, but 'tools' has none.");
@@ -148,6 +158,6 @@ public sealed record ToolUse(IReadOnlyList<ToolDefinition> Tools, ToolChoice.Typ
             throw RequestRejectedException.Invalid("tool_choice", $"'tool_choice' names '{(named.Length <= 64 ? named : named[..64] + "…")}', which is none of 'tools'.");
         return mode == ToolChoice.Types.Mode.None || tools.Count == 0
             ? None
-            : new ToolUse(tools, mode, named, !request.HasParallelToolCalls || request.ParallelToolCalls);
+            : new ToolUse(tools, mode, named, !request.HasParallelToolCalls || request.ParallelToolCalls) { IsSubset = request.ToolChoice?.Allowed.Count > 0 };
     }
 }

@@ -58,6 +58,9 @@ internal sealed record Alternative
 
     public int? MaxItems { get; init; }
 
+    /// <summary>Where it stands that no item comes twice; null = any may.</summary>
+    public string? Unique { get; init; }
+
     public IReadOnlyList<ObjectPart> Objects { get; init; } = [];
 
     public IReadOnlyList<string> Required { get; init; } = [];
@@ -85,6 +88,7 @@ internal sealed record Alternative
         Arrays = Union(Arrays, other.Arrays),
         MinItems = Math.Max(MinItems, other.MinItems),
         MaxItems = Least(MaxItems, other.MaxItems),
+        Unique = Unique ?? other.Unique,
         Objects = Union(Objects, other.Objects),
         Required = Union(Required, other.Required),
         Names = Union(Names, other.Names),

@@ -11,6 +11,9 @@ internal sealed class KeywordReader(SchemaSource source)
     private static readonly HashSet<string> Annotations =
     [
         "$schema", "$id", "$anchor", "$comment", "$defs", "definitions", "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly",
+        "contentEncoding", "contentMediaType", "contentSchema", // draft 2020-12, validation, §8: they say what a string holds, and restrict nothing
+        "externalDocs", "xml", "discriminator", "nullable", // OpenAPI's: nullable only adds null, which is written where the type has it
+        "markdownDescription", "deprecationMessage", "enumDescriptions", "markdownEnumDescriptions", "defaultSnippets", // editors'
     ];
 
     /// <summary>The facts of a schema; null = false, which nothing satisfies.</summary>
@@ -29,7 +32,7 @@ internal sealed class KeywordReader(SchemaSource source)
         }
         Reading reading = new(source, node);
         foreach (JsonProperty property in node.Element.EnumerateObject())
-            if (!Annotations.Contains(property.Name))
+            if (!Annotations.Contains(property.Name) && !property.Name.StartsWith("x-", StringComparison.Ordinal))
                 reading.Take(property.Name, property.Value);
         return reading.Facts();
     }
@@ -43,12 +46,21 @@ internal sealed class KeywordReader(SchemaSource source)
         private List<(string, SchemaNode)> _properties = [], _patterns = [];
         private SchemaNode? _additional, _items, _restOfProperties, _restOfItems;
         private List<SchemaNode> _prefix = [];
+        private List<SchemaNode>? _list; // items as a list, as drafts before 2020-12 have them
+        private SchemaNode? _afterList;
+        private bool _isAboveMinimum, _isBelowMaximum; // draft 4: the bounds themselves are excluded
 
         public SchemaFacts Facts()
         {
             bool applies = _all.Count > 0 || _any.Count > 0 || _one is not null;
             if ((_restOfProperties ?? _restOfItems) is not null && applies)
                 throw NotServed(_restOfProperties is null ? "unevaluatedItems" : "unevaluatedProperties", "beside $ref, allOf, anyOf or oneOf it is not served");
+            if (_list is not null)
+                (_prefix, _items) = _prefix.Count == 0 ? (_list, _afterList) : throw Invalid("items", node.Element.GetProperty("items"), "a schema beside prefixItems");
+            if (_isAboveMinimum)
+                _own = _own with { Lower = _own.Lower is { } low ? low with { IsExclusive = true } : throw Invalid("exclusiveMinimum", node.Element, "a minimum beside true") };
+            if (_isBelowMaximum)
+                _own = _own with { Upper = _own.Upper is { } high ? high with { IsExclusive = true } : throw Invalid("exclusiveMaximum", node.Element, "a maximum beside true") };
             _additional ??= _restOfProperties;
             _items ??= _restOfItems;
             if (_properties.Count > 0 || _patterns.Count > 0 || _additional is not null)
@@ -82,6 +94,12 @@ internal sealed class KeywordReader(SchemaSource source)
                 case "maximum":
                     _own = _own.And(new Alternative { Upper = new NumberBound(Number(keyword, value), false) });
                     break;
+                case "exclusiveMinimum" when value.ValueKind is JsonValueKind.True or JsonValueKind.False:
+                    _isAboveMinimum = value.ValueKind == JsonValueKind.True;
+                    break;
+                case "exclusiveMaximum" when value.ValueKind is JsonValueKind.True or JsonValueKind.False:
+                    _isBelowMaximum = value.ValueKind == JsonValueKind.True;
+                    break;
                 case "exclusiveMinimum":
                     _own = _own.And(new Alternative { Lower = new NumberBound(Number(keyword, value), true) });
                     break;
@@ -103,7 +121,10 @@ internal sealed class KeywordReader(SchemaSource source)
                     break;
                 case "format":
                     string format = Text(keyword, value);
-                    _own = _own with { Formats = StringFormats.IsServed(format) ? [format] : throw NotServed(keyword, $"'{format}' is not served") };
+                    if (NumberFormats.Of(format) is { } numbers)
+                        _own = _own.And(numbers);
+                    else if (format != "password") // OpenAPI's hint to whoever shows it
+                        _own = _own with { Formats = StringFormats.IsServed(format) ? [format] : throw NotServed(keyword, $"'{format}' is not served") };
                     break;
                 case "minItems":
                     _own = _own with { MinItems = Count(keyword, value) };
@@ -117,7 +138,9 @@ internal sealed class KeywordReader(SchemaSource source)
                 case "maxProperties":
                     _own = _own with { MaxProperties = Count(keyword, value) };
                     break;
-                case "uniqueItems" when value.ValueKind == JsonValueKind.False:
+                case "uniqueItems" when value.ValueKind is JsonValueKind.True or JsonValueKind.False:
+                    if (value.ValueKind == JsonValueKind.True)
+                        _own = _own with { Unique = node.Place };
                     break;
                 case "required":
                     if (value.ValueKind != JsonValueKind.Array)
@@ -143,7 +166,15 @@ internal sealed class KeywordReader(SchemaSource source)
                     _restOfItems = value.ValueKind == JsonValueKind.True ? null : source.Child(node, value, keyword);
                     break;
                 case "items":
-                    _items = value.ValueKind == JsonValueKind.Array ? throw NotServed(keyword, "a list is of older drafts; prefixItems is served") : source.Child(node, value, keyword);
+                    if (value.ValueKind == JsonValueKind.Array)
+                        _list = value.GetArrayLength() == 0 ? [] : Listed(keyword, value);
+                    else
+                        _items = source.Child(node, value, keyword);
+                    break;
+                case "additionalItems": // without a list of items it says nothing, in any draft
+                    _afterList = source.Child(node, value, keyword);
+                    break;
+                case "id" when node.Pointer.Length == 0 && value.ValueKind == JsonValueKind.String: // draft 4's name of the document
                     break;
                 case "prefixItems":
                     _prefix = [.. Listed(keyword, value)];

@@ -204,6 +204,11 @@ internal sealed class SchemaCompiler
             throw GrammarException.Limit("minItems", _builder.Budget.Limits.Repeat);
         if (min > max)
             return;
+        if (alternative.Unique is { } place && max > 1)
+        {
+            new UniqueItems(nfa, min, max, ValuesOf(alternative, place)).Write(from, to);
+            return;
+        }
         // Items that are told apart: those of prefixes, those that must be there, and where there is a bound each up to it.
         bool isEndless = alternative.MaxItems is null || alternative.MaxItems > _builder.Budget.Limits.Repeat;
         int counted = isEndless ? Math.Max(prefix, Math.Max(min - 1, 0)) : max;
@@ -241,7 +246,13 @@ internal sealed class SchemaCompiler
         }
     }
 
-    private static void WriteLiteral(Nfa nfa, int from, JsonElement value, int to)
+    private IReadOnlyList<JsonElement> ValuesOf(Alternative alternative, string place) =>
+        alternative.Arrays.All(part => part.Prefix.Count == 0) && _expansion.Listed(SchemaExpansion.ItemSchemas(alternative, 0)) is { } values
+            ? values
+            : throw new GrammarException(GrammarErrorKind.NotServed, "uniqueItems", place, "it is served only where the schema of the items lists their values");
+
+    /// <summary>One value as it is written.</summary>
+    public static void WriteLiteral(Nfa nfa, int from, JsonElement value, int to)
     {
         switch (value.ValueKind)
         {

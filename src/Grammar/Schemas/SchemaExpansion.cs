@@ -65,6 +65,7 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
                     && (wide || alternative.Formats.All(format => Format(format).Matches(characters)));
             case JsonValueKind.Array:
                 return value.GetArrayLength() >= alternative.MinItems && !(value.GetArrayLength() > alternative.MaxItems)
+                    && (alternative.Unique is null || AreDistinct([.. value.EnumerateArray()]))
                     && value.EnumerateArray().Index().All(item => SatisfiesAll(item.Item, ItemSchemas(alternative, item.Index), wide));
             case JsonValueKind.Object:
                 int count = value.GetPropertyCount();
@@ -74,6 +75,23 @@ internal sealed class SchemaExpansion(KeywordReader reader, CompileBudget budget
             default:
                 return true;
         }
+    }
+
+    private bool AreDistinct(JsonElement[] items)
+    {
+        budget.Spend((long)items.Length * items.Length);
+        return !items.Index().Any(one => items.Take(one.Index).Any(before => JsonValues.AreEqual(before, one.Item)));
+    }
+
+    /// <summary>The values that some schemas allow, each once; null where they are not listed.</summary>
+    public IReadOnlyList<JsonElement>? Listed(IReadOnlyList<SchemaNode> schemas)
+    {
+        List<JsonElement> values = [];
+        foreach (Alternative alternative in Expand(schemas))
+            foreach (JsonElement value in alternative.Values ?? (IReadOnlyList<JsonElement>)[])
+                if (Satisfies(value, alternative) && !values.Exists(known => JsonValues.AreEqual(known, value)))
+                    values.Add(value);
+        return Expand(schemas).Any(alternative => alternative.Values is null) ? null : values;
     }
 
     /// <summary>The schemas of an array's item.</summary>

@@ -75,6 +75,9 @@ internal sealed class SchemaSource
     // JSON may spell half of a surrogate pair; such a string is no text, and nothing later expects it.
     private static void RefuseHalfPairs(string text)
     {
+        for (int at = text.AsSpan().IndexOfAnyInRange('\uD800', '\uDFFF'); at >= 0 && at < text.Length; at += char.IsSurrogate(text[at]) ? 2 : 1)
+            if (char.IsSurrogate(text[at]) && !char.IsSurrogatePair(text, at))
+                throw new GrammarException(GrammarErrorKind.Invalid, "schema", $"character {at}", "it holds half of a surrogate pair");
         byte[] bytes = Encoding.UTF8.GetBytes(text);
         Utf8JsonReader reader = new(bytes, new JsonReaderOptions { MaxDepth = int.MaxValue });
         while (reader.Read())

@@ -9,6 +9,8 @@ namespace TpServe.Grammar.Schemas;
 /// email          a dotted atom at two to four labels, the last of letters; no quoted local parts, no address literals.
 /// uri            a scheme, "//", a registered name, a path, query and fragment of ASCII; no user, no IP literal, no scheme without authority.
 /// hostname       ASCII labels without two hyphens in a row.
+/// uri-reference  a path from the root with query and fragment, or a uri; iri, iri-reference, idn-email and idn-hostname are written in ASCII.
+/// uri-template   a uri or path with simple variables. json-pointer: of ASCII. byte: base64 (OpenAPI).
 /// </remarks>
 internal static class StringFormats
 {
@@ -20,6 +22,12 @@ internal static class StringFormats
     private const string Host = Label + "(\\." + Label + "){0,3}";
     private const string Atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}";
     private const string UriChar = "([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})";
+    private const string Email = Atom + "(\\." + Atom + "){0,2}@(" + Label + "\\.){1,3}[A-Za-z]{2,16}";
+    private const string Rest = "(/" + UriChar + "*)*(\\?(" + UriChar + "|[/?])*)?(#(" + UriChar + "|[/?])*)?";
+    private const string Uri = "[A-Za-z][A-Za-z0-9+.-]{0,15}://" + Host + "(:[1-9][0-9]{0,3})?" + Rest;
+    private const string UriReference = Uri + "|/(" + UriChar + "+" + Rest + ")?";
+    private const string Variable = "\\{[A-Za-z_][A-Za-z0-9_]{0,30}\\}";
+    private const string ShortTime = "T([0-9]{1,4}H([0-9]{1,3}M([0-9]{1,3}S)?)?|[0-9]{1,4}M([0-9]{1,3}S)?|[0-9]{1,5}S)";
     private const string Octet = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
     private const string Hextet = "[0-9A-Fa-f]{1,4}";
 
@@ -29,11 +37,20 @@ internal static class StringFormats
         ["time"] = Time,
         ["date-time"] = Date + "T" + Time,
         ["uuid"] = "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}",
-        ["email"] = Atom + "(\\." + Atom + "){0,2}@(" + Label + "\\.){1,3}[A-Za-z]{2,16}",
+        ["email"] = Email,
         ["hostname"] = Host,
         ["ipv4"] = Octet + "(\\." + Octet + "){3}",
         ["ipv6"] = Ipv6(),
-        ["uri"] = "[A-Za-z][A-Za-z0-9+.-]{0,15}://" + Host + "(:[1-9][0-9]{0,3})?(/" + UriChar + "*)*(\\?(" + UriChar + "|[/?])*)?(#(" + UriChar + "|[/?])*)?",
+        ["uri"] = Uri,
+        ["iri"] = Uri,
+        ["uri-reference"] = UriReference,
+        ["iri-reference"] = UriReference,
+        ["uri-template"] = "(https?://" + Host + ")?(/([A-Za-z0-9._~-]|" + Variable + ")+)*/?",
+        ["idn-email"] = Email,
+        ["idn-hostname"] = Host,
+        ["json-pointer"] = "(/([ !-.0-}]|~[01])*)*",
+        ["duration"] = "P(([0-9]{1,4}Y([0-9]{1,2}M([0-9]{1,3}D)?)?|[0-9]{1,3}M([0-9]{1,3}D)?|[0-9]{1,4}D)(" + ShortTime + ")?|" + ShortTime + "|[0-9]{1,4}W)",
+        ["byte"] = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?",
     };
 
     public static bool IsServed(string format) => Patterns.ContainsKey(format);

@@ -43,7 +43,7 @@ public sealed class DialectErrorTests
     [TestCase("""{"input":"a","reasoning":{"effort":"huge"}}""", "reasoning.effort", "'huge'")]
     [TestCase("""{"input":"a","tools":[{"type":"web_search"}]}""", "tools[0].type", "not implemented")]
     [TestCase("""{"input":"a","tools":[{"type":"function"}]}""", "tools[0].name", "must be set")]
-    [TestCase("""{"input":"a","tool_choice":{"type":"allowed_tools"}}""", "tool_choice.type", "not implemented")]
+    [TestCase("""{"input":"a","tool_choice":{"type":"custom"}}""", "tool_choice.type", "not implemented")]
     [TestCase("""{"input":"a","conversation":"c"}""", "conversation", "not implemented")]
     [TestCase("""{"input":"a","n":2}""", "n", "not implemented")]
     [TestCase("""{"input":"a","previous_response_id":"resp_none"}""", "previous_response_id", "'resp_none'")]

@@ -104,7 +104,7 @@ public sealed class HttpErrorTests
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f","strict":1}}]}""", 400, "tools[0].function.strict", "true or false")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":"sometimes"}""", 400, "tool_choice", "'sometimes'")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":5}""", 400, "tool_choice", "word or an object")]
-    [TestCase("""{"messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools"}}""", 400, "tool_choice.type", "not implemented")]
+    [TestCase("""{"messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":{"type":"custom"}}""", 400, "tool_choice.type", "not implemented")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}}""", 400, "tool_choice", "'g'")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"tool_choice":"required"}""", 400, "tool_choice", "'tools' has none")]
     [TestCase("""{"messages":[{"role":"user","content":"a"}],"functions":[{"name":"f"}]}""", 400, "functions", "not implemented")]

@@ -161,6 +161,7 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts, ServingSe
         PromptTokens = totals.PromptTokens,
         CompletionTokens = totals.CompletionTokens,
         CachedTokens = totals.CachedTokens,
+        ReasoningTokens = totals.ReasoningTokens,
     };
 
     private static Timings Timings(RequestTotals totals) => new()

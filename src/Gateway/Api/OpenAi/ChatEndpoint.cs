@@ -131,5 +131,5 @@ internal sealed class ChatEndpoint(
         }),
     ];
 
-    private static UsageReply Usage(RequestTotals totals) => new(totals.PromptTokens, totals.CompletionTokens, totals.CachedTokens);
+    private static UsageReply Usage(RequestTotals totals) => new(totals.PromptTokens, totals.CompletionTokens, totals.CachedTokens, totals.ReasoningTokens);
 }

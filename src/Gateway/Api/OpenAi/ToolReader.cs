@@ -45,6 +45,8 @@ internal static class ToolReader
             case { ValueKind: JsonValueKind.Object } named:
                 if (!named.TryGetProperty("type", out JsonElement type) || type.ValueKind != JsonValueKind.String)
                     throw RequestRejectedException.Invalid(Field, $"'{Field}' must be a word or an object with a type.");
+                if (type.ValueEquals("allowed_tools"))
+                    return ToolForms.Allowed(Object(named, "allowed_tools", Field), $"{Field}.allowed_tools", nested: "function");
                 if (!type.ValueEquals("function"))
                     throw RequestRejectedException.Unimplemented($"{Field}.type");
                 return new ToolChoice { Mode = ToolChoice.Types.Mode.Function, Name = JsonBody.Text(Object(named, "function", Field), "name", $"{Field}.function") ?? "" };

@@ -99,6 +99,7 @@ internal static class SchemaFacts
             ["completion_tokens"] = Integer(),
             ["total_tokens"] = Integer(),
             ["prompt_tokens_details"] = new OpenApiSchema { Type = JsonSchemaType.Object, Properties = new Dictionary<string, IOpenApiSchema> { ["cached_tokens"] = Integer() } },
+            ["completion_tokens_details"] = new OpenApiSchema { Type = JsonSchemaType.Object, Properties = new Dictionary<string, IOpenApiSchema> { ["reasoning_tokens"] = Integer() } },
         },
     };
 

@@ -135,7 +135,7 @@ public sealed record ResponseUsage(int InputTokens, InputTokensDetails InputToke
 /// <summary>Of which from the cache.</summary>
 public sealed record InputTokensDetails(int CachedTokens);
 
-/// <summary>Of which thought; 0 where the server does not count them.</summary>
+/// <summary>Of which thought, marks included.</summary>
 public sealed record OutputTokensDetails(int ReasoningTokens);
 
 /// <summary>One event of a streamed response, with the members that its type has.</summary>

@@ -31,7 +31,7 @@ internal sealed class ResponseWriter(ResponseReply begun, ValidatedRequest reque
             IncompleteDetails = whole ? null : new IncompleteReply(finished.Reason == EndReason.Length ? "max_output_tokens" : "aborted"),
             Output = [.. blocks.All.Select(block => Item(block, EndOf(block)))],
             Usage = totals is null ? null : new ResponseUsage(
-                totals.PromptTokens, new InputTokensDetails(totals.CachedTokens), totals.CompletionTokens, new OutputTokensDetails(0), totals.PromptTokens + totals.CompletionTokens),
+                totals.PromptTokens, new InputTokensDetails(totals.CachedTokens), totals.CompletionTokens, new OutputTokensDetails(totals.ReasoningTokens), totals.PromptTokens + totals.CompletionTokens),
         };
     }
 

@@ -86,6 +86,8 @@ internal static class ResponsesTranslation
             };
         JsonBody.RequireObject(choice, "tool_choice");
         string type = JsonBody.RequiredText(choice, "type", "tool_choice");
+        if (type == "allowed_tools")
+            return ToolForms.Allowed(choice, "tool_choice", nested: null);
         return type == "function"
             ? ToolForms.Choice(ToolChoice.Types.Mode.Function, JsonBody.RequiredText(choice, "name", "tool_choice")) : throw RefusedFields.Refusal("tool_choice.type", type);
     }

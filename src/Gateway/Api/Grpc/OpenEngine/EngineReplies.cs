@@ -37,6 +37,7 @@ internal sealed class EngineReplies(ValidatedRequest request, ServingModel model
                         CompletionTokens = (uint)totals.CompletionTokens,
                         TotalTokens = (uint)(totals.PromptTokens + totals.CompletionTokens),
                         CachedPromptTokens = (uint)totals.CachedTokens,
+                        ReasoningTokens = (uint)totals.ReasoningTokens,
                     };
                 yield return last;
                 break;

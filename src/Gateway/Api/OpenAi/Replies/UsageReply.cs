@@ -5,7 +5,8 @@ namespace TpServe.Gateway.Api.OpenAi.Replies;
 
 /// <summary>Tokens counted.</summary>
 [JsonConverter(typeof(UsageReplyConverter))]
-public sealed record UsageReply(int PromptTokens, int CompletionTokens, int CachedTokens)
+/// <param name="ReasoningTokens">Completion tokens of thoughts; null = the route tells none apart.</param>
+public sealed record UsageReply(int PromptTokens, int CompletionTokens, int CachedTokens, int? ReasoningTokens = null)
 {
     /// <summary>Written as null: chunks before the last one of a stream that will tell its usage.</summary>
     public static UsageReply NotYet { get; } = new(0, 0, 0);
@@ -33,6 +34,12 @@ internal sealed class UsageReplyConverter : JsonConverter<UsageReply>
         writer.WriteStartObject("prompt_tokens_details");
         writer.WriteNumber("cached_tokens", value.CachedTokens);
         writer.WriteEndObject();
+        if (value.ReasoningTokens is { } reasoning)
+        {
+            writer.WriteStartObject("completion_tokens_details");
+            writer.WriteNumber("reasoning_tokens", reasoning);
+            writer.WriteEndObject();
+        }
         writer.WriteEndObject();
     }
 }
