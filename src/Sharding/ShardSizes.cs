@@ -20,12 +20,17 @@ public static class ShardSizes
     /// <summary>Bytes of this rank's slices as a CPU holds them, replicated tensors included; a tied head counts once.</summary>
     public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan) => WeightBytes(checkpoint, plan, tensor => HeldBytes(checkpoint.Config, tensor));
 
-    /// <summary>Bytes of a tensor as a CPU holds it: the keys of latent attention lie turned, so that blocks along their rows become float32.</summary>
+    /// <summary>Bytes of a tensor as a CPU holds it: the keys of latent attention lie turned, so that blocks along their rows become float32, and bfloat16 is float32 in all that makes its rows and queries.</summary>
     public static long HeldBytes(ModelConfig config, TensorInfo tensor)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(tensor);
-        if (config.Latent is not { } latent || tensor.Type.IsPlainFloat() || !tensor.Name.EndsWith(".kv_b_proj.weight", StringComparison.Ordinal))
+        string part = Part(tensor.Name);
+        if (config.Latent is not { } latent || tensor.Shape.Count < 2 || part is not ("q_proj" or "q_a_proj" or "q_b_proj" or "kv_a_proj_with_mqa" or "kv_b_proj" or "k_b_proj" or "v_b_proj"))
+            return tensor.HeldBytes;
+        if (tensor.Type is TensorType.BF16)
+            return 2 * tensor.HeldBytes;
+        if (part is not "kv_b_proj" || tensor.Type.IsPlainFloat())
             return tensor.HeldBytes;
         long elements = tensor.Shape.Aggregate(1L, (product, extent) => product * extent);
         return ((elements * sizeof(float) * latent.PlainDim) + (tensor.HeldBytes * latent.ValueDim)) / latent.KeyValueDim;

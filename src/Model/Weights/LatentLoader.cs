@@ -13,7 +13,8 @@ namespace TpServe.Model.Weights;
 /// <summary>Packs the projections of latent attention: what is replicated whole, of the rest this rank's heads.</summary>
 /// <remarks>
 /// A head's keys are wanted turned, [KvRank, PlainDim]. Newer GGUF files hold them so; else they are turned here, in their own type where it is a plain
-/// float, in float32 where blocks lie along the other axis, which holds every value exactly.
+/// float, in float32 where blocks lie along the other axis, which holds every value exactly. bfloat16 is held as float32 too: the
+/// absorbed form has one product more between a row and its scores, each of which would round what it reads to bfloat16.
 /// </remarks>
 internal sealed class LatentLoader(ModelCheckpoint checkpoint, ShardPlan plan, RankWeights weights, BlockTensors names, ITensorBackend ops)
 {
@@ -41,7 +42,9 @@ internal sealed class LatentLoader(ModelCheckpoint checkpoint, ShardPlan plan, R
 
     private RmsNorm Norm(string name) => new(weights.Vector(name), _config.NormEpsilon, ops);
 
-    private ColumnParallelLinear Linear(IReadOnlyList<TensorRows> parts, string name) => new([weights.Packed(parts, [name])], null, ops);
+    private ColumnParallelLinear Linear(IEnumerable<TensorRows> parts, string name) => new([weights.Packed([.. parts.Select(Widened)], [name])], null, ops);
+
+    private TensorRows Widened(TensorRows rows) => rows.Format is WeightFormat.BF16 ? new WideRows(checkpoint, rows) : rows;
 
     /// <summary>Plain rows of all heads, then rotated ones in the order of the rotary embedding.</summary>
     private ColumnParallelLinear Query(string name)
@@ -71,10 +74,10 @@ internal sealed class LatentLoader(ModelCheckpoint checkpoint, ShardPlan plan, R
             TensorRows rows = isTurned
                 ? new LatentRows(checkpoint, weights.Whole(keyName), "keys", head * rank, rank, row => row)
                 : new TurnedRows(checkpoint, weights.Whole(keyName), head, head * _latent.KeyValueDim, _latent.PlainDim);
-            keys[i] = weights.Packed([rows], isLast && isTurned ? [keyName] : []);
+            keys[i] = weights.Packed([Widened(rows)], isLast && isTurned ? [keyName] : []);
             LatentRows value = new(
                 checkpoint, weights.Whole(valueName), "values", head * _latent.ValueDim, _latent.ValueDim, row => (row / _latent.ValueDim * stride) + origin + (row % _latent.ValueDim));
-            values[i] = weights.Packed([value], isLast ? [valueName] : []);
+            values[i] = weights.Packed([Widened(value)], isLast ? [valueName] : []);
         }
         return (keys, values);
     }
@@ -142,6 +145,27 @@ internal sealed class LatentRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
     }
 }
 
+/// <summary>Rows of bfloat16 in float32.</summary>
+internal sealed class WideRows(ModelCheckpoint checkpoint, TensorRows rows) : TensorRows(checkpoint, rows.Tensor, rows.FirstRow, rows.Outputs, 0)
+{
+    /// <inheritdoc/>
+    public override WeightFormat Format => WeightFormat.F32;
+
+    /// <inheritdoc/>
+    public override string Source => rows.Source;
+
+    /// <inheritdoc/>
+    public override ReadOnlySpan<byte> Row(int output)
+    {
+        float[] values = new float[FileColumns];
+        Dequantize.Row(rows.Format, rows.Row(output), values);
+        return MemoryMarshal.AsBytes(values.AsSpan());
+    }
+
+    /// <inheritdoc/>
+    public override void Release(int first, int count) => rows.Release(first, count);
+}
+
 /// <summary>Some neighbouring rows of a matrix, turned: row i is their column i.</summary>
 /// <remarks>Threads   a row may be asked for on any; the first one turns them all.</remarks>
 internal sealed class TurnedRows : TensorRows
@@ -159,7 +183,7 @@ internal sealed class TurnedRows : TensorRows
     }
 
     /// <inheritdoc/>
-    public override WeightFormat Format => Tensor.Type.IsPlainFloat() ? FormatOf(Tensor) : WeightFormat.F32;
+    public override WeightFormat Format => Tensor.Type is TensorType.F16 ? WeightFormat.F16 : WeightFormat.F32;
 
     /// <inheritdoc/>
     public override int FileColumns { get; }
