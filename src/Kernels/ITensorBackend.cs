@@ -110,7 +110,7 @@ public interface ITensorBackend : IDisposable
     void Rope(Tensor x, Tensor positions, Tensor table, int headDim);
 
     /// <summary>Stores keys and values of the step's tokens into their slots, rounding to the cache's type (nearest even; Q8: <see cref="Q8Block"/>).</summary>
-    /// <remarks>Shapes   k, v [n, kvHeads · headDim], may be strided.</remarks>
+    /// <remarks>Shapes   k, v [n, kvHeads · headDim], may be strided. Of a cache whose values are part of its keys, v is not read.</remarks>
     void StoreKv(Tensor k, Tensor v, Tensor slots, KvLayer cache);
 
     /// <summary>Rotates q and k in place and stores k and v: <see cref="Rope"/> of both, then <see cref="StoreKv"/>.</summary>
@@ -123,7 +123,7 @@ public interface ITensorBackend : IDisposable
 
     /// <summary>y = softmax(scale · q · Kᵀ, causal) · V over the paged cache, which already holds this step's tokens.</summary>
     /// <remarks>
-    /// Shapes   q, y [n, localHeads · headDim], may be strided.
+    /// Shapes   q [n, localHeads · headDim], y [n, localHeads · cache.ValueDim], may be strided.
     /// Numerics float32 online softmax over chunks of a fixed number of positions counted from position 0, in ascending order; a row's bits
     ///          depend on its own sequence alone.
     /// Source   Milakov and Gimelshein 2018; paging: Kwon et al. 2023.
@@ -185,6 +185,9 @@ public interface ITensorBackend : IDisposable
     /// <summary>True where <see cref="Attention"/> heeds <see cref="AttentionShape.Sinks"/>.</summary>
     bool HasSinks => false;
 
+    /// <summary>True where <see cref="StoreKv"/> and <see cref="Attention"/> work on caches whose values are part of their keys.</summary>
+    bool HasLatentCaches => false;
+
     /// <summary>x ← x + scale · y (one fused multiply-add each; an ordinary sum where scale is 1).</summary>
     void AddScaled(Tensor x, Tensor y, float scale);
 
@@ -242,8 +245,12 @@ public sealed record AttentionShape(int HeadDim, IReadOnlyList<int> KvHeadOfHead
 /// <param name="Values">As projected.</param>
 /// <param name="Heads">KV heads on this rank.</param>
 /// <param name="BlockTokens">Tokens a block holds.</param>
-public sealed record KvLayer(Tensor Keys, Tensor Values, int Heads, int BlockTokens)
+/// <param name="LatentValues">Above 0, a value is the first so many elements of its key, as of a latent row: Values is Keys, and nothing is stored twice.</param>
+public sealed record KvLayer(Tensor Keys, Tensor Values, int Heads, int BlockTokens, int LatentValues = 0)
 {
+    /// <summary>Elements of a value.</summary>
+    public int ValueDim => LatentValues > 0 ? LatentValues : HeadDim;
+
     /// <summary>Elements of a head.</summary>
     public int HeadDim => Keys.Type == ElementType.Q8 ? Keys.Columns / Q8Block.Bytes * Q8Block.Elements : Keys.Columns;
 }

@@ -31,13 +31,14 @@ public sealed class KvCache : IDisposable
         int heads = plan.LocalKvHeads, columns = type.KvColumns(config.HeadDim);
         int rows = checked((blocks + (ops.Records ? 1 : 0)) * heads * blockTokens);
         long bytes = (long)rows * columns * type.SizeBytes();
-        _buffers = new DeviceBuffer[heads == 0 ? 0 : 2 * config.Layers];
+        int latentValues = config.Latent?.KvRank ?? 0;
+        _buffers = new DeviceBuffer[heads == 0 ? 0 : config.KvRows * config.Layers];
         _layers = new KvLayer[heads == 0 ? 0 : config.Layers];
         for (int layer = 0; layer < _layers.Length; layer++)
         {
-            DeviceBuffer keys = _buffers[2 * layer] = ops.Allocate(bytes);
-            DeviceBuffer values = _buffers[2 * layer + 1] = ops.Allocate(bytes);
-            _layers[layer] = new KvLayer(new Tensor(keys, 0, rows, columns, columns, type), new Tensor(values, 0, rows, columns, columns, type), heads, blockTokens);
+            DeviceBuffer keys = _buffers[config.KvRows * layer] = ops.Allocate(bytes);
+            DeviceBuffer values = config.KvRows == 1 ? keys : _buffers[2 * layer + 1] = ops.Allocate(bytes);
+            _layers[layer] = new KvLayer(new Tensor(keys, 0, rows, columns, columns, type), new Tensor(values, 0, rows, columns, columns, type), heads, blockTokens, latentValues);
         }
     }
 
@@ -56,7 +57,7 @@ public sealed class KvCache : IDisposable
     /// <summary>Device bytes held.</summary>
     public long Bytes => _buffers.Sum(buffer => buffer.Bytes);
 
-    /// <summary>Device bytes of one block over all layers on the rank of <paramref name="plan"/>: keys and values of its KV heads.</summary>
+    /// <summary>Device bytes of one block over all layers on the rank of <paramref name="plan"/>: keys and values of its KV heads, or latent rows.</summary>
     public static long BytesPerBlock(ModelConfig config, ShardPlan plan, ElementType type, int blockTokens)
     {
         ArgumentNullException.ThrowIfNull(config);
@@ -77,7 +78,8 @@ public sealed class KvCache : IDisposable
         {
             int rows = layer.Heads * layer.BlockTokens;
             ops.Copy(layer.Keys.RowSlice(source * rows, rows), layer.Keys.RowSlice(destination * rows, rows));
-            ops.Copy(layer.Values.RowSlice(source * rows, rows), layer.Values.RowSlice(destination * rows, rows));
+            if (layer.LatentValues == 0)
+                ops.Copy(layer.Values.RowSlice(source * rows, rows), layer.Values.RowSlice(destination * rows, rows));
         }
     }
 

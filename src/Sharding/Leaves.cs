@@ -14,7 +14,7 @@ public sealed record Leaves(int Size, int Total)
     public int Start(int leaf) => Math.Min(leaf * Size, Total);
 
     /// <summary>The attention output projection: one leaf for each query head.</summary>
-    public static Leaves OfHeads(ModelConfig config) => new(config.HeadDim, config.Heads * config.HeadDim);
+    public static Leaves OfHeads(ModelConfig config) => new(config.ValueDim, config.Heads * config.ValueDim);
 
     /// <summary>The MLP's down projection, or that of one expert where there are mixtures: intermediate / 32 features, rounded up to a multiple of 32 and held within 64..256.</summary>
     public static Leaves OfMlp(ModelConfig config) => OfWidth(config.MlpColumns);

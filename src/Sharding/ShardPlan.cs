@@ -99,12 +99,13 @@ public sealed class ShardPlan
         return role switch
         {
             WeightRole.Embedding or WeightRole.Head => new WeightSlice(FirstVocab, LocalVocab, 0, hidden),
-            WeightRole.Query => new WeightSlice(FirstHead * dim, LocalHeads * dim, 0, hidden),
+            WeightRole.Query => new WeightSlice(FirstHead * _config.QueryDim, LocalHeads * _config.QueryDim, 0, _config.Latent is { QueryRank: > 0 and int rank } ? rank : hidden),
+            WeightRole.LatentHeads => new WeightSlice(FirstHead * _config.Latent!.KeyValueDim, LocalHeads * _config.Latent.KeyValueDim, 0, _config.Latent.KvRank),
             WeightRole.Key or WeightRole.Value => new WeightSlice(FirstKvHead * dim, LocalKvHeads * dim, 0, hidden),
             WeightRole.Gate or WeightRole.Up => new WeightSlice(DenseShare.Boundaries[0], DenseShare.Columns, 0, hidden),
             WeightRole.ExpertGate or WeightRole.ExpertUp => new WeightSlice(FirstIntermediate, LocalIntermediate, 0, hidden),
             WeightRole.SharedGate or WeightRole.SharedUp => new WeightSlice(SharedBoundaries[0], SharedBoundaries[^1] - SharedBoundaries[0], 0, hidden),
-            WeightRole.AttentionOutput => new WeightSlice(0, hidden, FirstHead * dim, LocalHeads * dim),
+            WeightRole.AttentionOutput => new WeightSlice(0, hidden, FirstHead * _config.ValueDim, LocalHeads * _config.ValueDim),
             WeightRole.Down => new WeightSlice(0, hidden, DenseShare.Boundaries[0], DenseShare.Columns),
             WeightRole.ExpertDown => new WeightSlice(0, hidden, FirstIntermediate, LocalIntermediate),
             WeightRole.SharedDown => new WeightSlice(0, hidden, SharedBoundaries[0], SharedBoundaries[^1] - SharedBoundaries[0]),
@@ -175,6 +176,9 @@ public enum WeightRole
 
     /// <summary>Value projection, split as the keys.</summary>
     Value,
+
+    /// <summary>What makes each head's keys and values of the latent row, split by query heads.</summary>
+    LatentHeads,
 
     /// <summary>Attention output projection, row-parallel by query heads.</summary>
     AttentionOutput,

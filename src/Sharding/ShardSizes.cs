@@ -9,16 +9,32 @@ public static class ShardSizes
     /// <summary>Bytes of keys and values that one token takes on a rank, over all layers.</summary>
     /// <param name="config">The model.</param>
     /// <param name="plan">What the rank owns.</param>
-    /// <param name="headBytes">Of the keys, and of the values, of one head.</param>
+    /// <param name="headBytes">Of the keys, and of the values, of one head; of the latent row where that is both.</param>
     public static long KvBytesPerToken(ModelConfig config, ShardPlan plan, int headBytes)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(plan);
-        return 2L * config.Layers * plan.LocalKvHeads * headBytes;
+        return (long)config.KvRows * config.Layers * plan.LocalKvHeads * headBytes;
     }
 
     /// <summary>Bytes of this rank's slices as a CPU holds them, replicated tensors included; a tied head counts once.</summary>
-    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan) => WeightBytes(checkpoint, plan, tensor => tensor.HeldBytes);
+    public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan) => WeightBytes(checkpoint, plan, tensor => HeldBytes(checkpoint.Config, tensor));
+
+    /// <summary>Bytes of a tensor as a CPU holds it: the keys of latent attention lie turned, so that blocks along their rows become float32, and bfloat16 is float32 in all that makes its rows and queries.</summary>
+    public static long HeldBytes(ModelConfig config, TensorInfo tensor)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(tensor);
+        string part = Part(tensor.Name);
+        if (config.Latent is not { } latent || tensor.Shape.Count < 2 || part is not ("q_proj" or "q_a_proj" or "q_b_proj" or "kv_a_proj_with_mqa" or "kv_b_proj" or "k_b_proj" or "v_b_proj"))
+            return tensor.HeldBytes;
+        if (tensor.Type is TensorType.BF16)
+            return 2 * tensor.HeldBytes;
+        if (part is not "kv_b_proj" || tensor.Type.IsPlainFloat())
+            return tensor.HeldBytes;
+        long elements = tensor.Shape.Aggregate(1L, (product, extent) => product * extent);
+        return ((elements * sizeof(float) * latent.PlainDim) + (tensor.HeldBytes * latent.ValueDim)) / latent.KeyValueDim;
+    }
 
     /// <summary>The same where a device stores a tensor in so many bytes.</summary>
     public static long WeightBytes(ModelCheckpoint checkpoint, ShardPlan plan, Func<TensorInfo, long> tensorBytes)
@@ -67,7 +83,8 @@ public static class ShardSizes
     {
         "embed_tokens" => [WeightRole.Embedding],
         "lm_head" => [WeightRole.Head],
-        "q_proj" => [WeightRole.Query],
+        "q_proj" or "q_b_proj" => [WeightRole.Query],
+        "kv_b_proj" or "k_b_proj" or "v_b_proj" => [WeightRole.LatentHeads],
         "k_proj" => [WeightRole.Key],
         "v_proj" => [WeightRole.Value],
         "o_proj" => [WeightRole.AttentionOutput],
@@ -94,7 +111,9 @@ public static class ShardSizes
     internal static long WholeElements(ModelConfig config, WeightRole role) => role switch
     {
         WeightRole.Embedding or WeightRole.Head => (long)config.Vocab * config.Hidden,
-        WeightRole.Query or WeightRole.AttentionOutput => (long)config.Heads * config.HeadDim * config.Hidden,
+        WeightRole.Query => (long)config.Heads * config.QueryDim * (config.Latent is { QueryRank: > 0 and int rank } ? rank : config.Hidden),
+        WeightRole.LatentHeads => (long)config.Heads * config.Latent!.KeyValueDim * config.Latent.KvRank,
+        WeightRole.AttentionOutput => (long)config.Heads * config.ValueDim * config.Hidden,
         WeightRole.Key or WeightRole.Value => (long)config.KvHeads * config.HeadDim * config.Hidden,
         WeightRole.ExpertGate or WeightRole.ExpertUp or WeightRole.ExpertDown => (long)config.MlpColumns * config.Hidden,
         WeightRole.SharedGate or WeightRole.SharedUp or WeightRole.SharedDown => (long)(config.Experts?.SharedIntermediate ?? 0) * config.Hidden,

@@ -81,6 +81,8 @@ internal sealed class ProfilingBackend(ITensorBackend inner, OperationClock cloc
 
     public bool HasSinks => inner.HasSinks;
 
+    public bool HasLatentCaches => inner.HasLatentCaches;
+
     public void Route(Tensor logits, Tensor? correction, RouterShape shape, Tensor ids, Tensor weights)
     {
         long start = Start();

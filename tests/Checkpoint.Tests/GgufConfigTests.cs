@@ -168,6 +168,22 @@ public sealed class GgufConfigTests
         });
     }
 
+    [TestCase(true)]
+    [TestCase(false)]
+    public void Config_Deepseek2_IsReadFromOlderAndNewerFiles(bool isTurned)
+    {
+        GgufBuilder builder = GgufBuilder.Model("deepseek2").UInt32("deepseek2.attention.kv_lora_rank", 24).UInt32("deepseek2.rope.dimension_count", 8)
+            .UInt32("deepseek2.attention.key_length", isTurned ? 32u : 20u).UInt32("deepseek2.attention.value_length", isTurned ? 24u : 16u)
+            .String("deepseek2.rope.scaling.type", "yarn").Float32("deepseek2.rope.scaling.factor", 4f).Float32("deepseek2.rope.scaling.yarn_log_multiplier", 0.1f);
+        if (isTurned)
+            builder = builder.UInt32("deepseek2.attention.key_length_mla", 20).UInt32("deepseek2.attention.value_length_mla", 16);
+        ModelConfig config = Read(builder);
+        LatentConfig latent = config.Latent!;
+        Assert.That((config.Architecture, config.KvHeads, config.HeadDim, config.Rope.AttentionFactor), Is.EqualTo(("deepseek_v2", 1, 32, (float?)1f)));
+        Assert.That((latent.QueryRank, latent.KvRank, latent.PlainDim, latent.RopeDim, latent.ValueDim), Is.EqualTo((0, 24, 12, 8, 16)));
+        Assert.That(config.AttentionScale, Is.EqualTo(Math.Pow(1 + (0.1 * Math.Log(4)), 2) / Math.Sqrt(20)).Within(1e-6));
+    }
+
     [Test]
     public void Config_LlamaWithExperts_IsAMixtral()
     {

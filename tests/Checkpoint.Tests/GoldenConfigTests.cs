@@ -170,11 +170,21 @@ public sealed class GoldenConfigTests
         });
     }
 
-    [TestCase("deepseek-v3", "deepseek_v3")]
-    public void Config_UnsupportedArchitecture_KeepsItsName(string name, string architecture)
+    [Test]
+    public void Config_LatentAttention_IsRead()
     {
-        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore($"models/{name}"));
-        Assert.That(checkpoint.Config.Architecture, Is.EqualTo(architecture));
+        ModelConfig config = Config("deepseek-v3");
+        LatentConfig latent = config.Latent!;
+        ExpertsConfig experts = config.Experts!;
+        Assert.Multiple(() =>
+        {
+            Assert.That((config.Architecture, config.KvHeads, config.HeadDim, config.ValueDim, config.KvRows), Is.EqualTo(("deepseek_v3", 1, 32, 16, 1)));
+            Assert.That(config.AttentionScale, Is.EqualTo(1 / Math.Sqrt(24)).Within(1e-7));
+            Assert.That((latent.QueryRank, latent.KvRank, latent.PlainDim, latent.RopeDim, latent.ValueDim, latent.NeighboursRotate), Is.EqualTo((32, 24, 16, 8, 16, true)));
+            Assert.That((experts.Count, experts.PerToken, experts.Intermediate, experts.Groups, experts.TopGroups, experts.Scale, experts.SharedIntermediate), Is.EqualTo((8, 2, 48, 4, 2, 2.5f, 48)));
+            Assert.That((experts.Scoring, experts.Renormalises, experts.CorrectionBias), Is.EqualTo((RouterScoring.Sigmoid, true, true)));
+            Assert.That(experts.Layers, Is.EqualTo(new[] { false, true, true }));
+        });
     }
 
     [TestCase("llama-q4_1", "llama", 64, 192, 384, TensorType.Q4_1)]

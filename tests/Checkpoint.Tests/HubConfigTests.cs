@@ -34,6 +34,13 @@ public sealed class HubConfigTests
     [TestCase("glm4_moe", "\"n_group\": 3, \"n_routed_experts\": 8", "3 groups")]
     [TestCase("glm4_moe", "\"n_group\": 8, \"topk_group\": 1, \"n_routed_experts\": 8", "8 experts")]
     [TestCase("olmoe", "\"clip_qkv\": 8.0", "clip_qkv")]
+    [TestCase("deepseek_v2", "\"kv_lora_rank\": 0", "kv_lora_rank")]
+    [TestCase("deepseek_v2", "\"qk_rope_head_dim\": 7", "an even number")]
+    [TestCase("deepseek_v2", "\"topk_method\": \"group_limited_greedy\"", "n_group")]
+    [TestCase("deepseek_v2", "\"norm_topk_prob\": true", "norm_topk_prob")]
+    [TestCase("deepseek_v3", "\"topk_method\": \"greedy\"", "topk_method")]
+    [TestCase("deepseek_v3", "\"attention_bias\": true", "attention_bias")]
+    [TestCase("deepseek_v3", "\"moe_layer_freq\": 2", "moe_layer_freq")]
     public void Config_ImpossibleExperts_AreRefused(string modelType, string json, string says) =>
         Assert.That(Assert.Throws<ModelLoadException>(() => Read(modelType, json))!.Message, Does.Contain(says));
 
@@ -50,6 +57,18 @@ public sealed class HubConfigTests
             Assert.That((Read("gpt_oss").Rope.Scaling, Read("gpt_oss").Rope.Factor, Read("gpt_oss").SlidingLayers[0]), Is.EqualTo((RopeScaling.Yarn, 32f, true)));
             Assert.That(Read("glm4_moe").Rope.RotaryDim, Is.EqualTo(8));
         });
+    }
+
+    [Test]
+    public void Config_YarnOfLatentAttention_ScalesScoresTwice()
+    {
+        ModelConfig config = Read("deepseek_v2", """
+            "q_lora_rank": null, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+            "rope_scaling": { "type": "yarn", "factor": 40, "mscale": 0.707, "mscale_all_dim": 0.707, "original_max_position_embeddings": 4096 }
+            """);
+        double magnitude = (0.1 * 0.707 * Math.Log(40)) + 1;
+        Assert.That(config.AttentionScale, Is.EqualTo(magnitude * magnitude / Math.Sqrt(192)).Within(1e-7));
+        Assert.That((config.Latent!.QueryRank, config.Latent.NeighboursRotate, config.Rope.RotaryDim), Is.EqualTo((0, true, 64)));
     }
 
     [Test]

@@ -23,11 +23,21 @@ internal static class OddModels
     };
 
     /// <summary>Names for test cases.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["llama", "llama-grouped", "llama-biases-bf16", "llama-q8_0", "olmo2", "gemma2", "gemma3", "phi3", "granite", "mixtral", "qwen2_moe", "gpt_oss", "glm4_moe-q8_0"];
+    public static IReadOnlyList<string> Names { get; } = ["llama", "llama-grouped", "llama-biases-bf16", "llama-q8_0", "olmo2", "gemma2", "gemma3", "phi3", "granite", "mixtral", "qwen2_moe", "gpt_oss", "glm4_moe-q8_0", "deepseek_v3", "deepseek_v2-q8_0"];
 
     /// <summary>Mixtures in both layers.</summary>
     public static ExpertsConfig Experts(int count, int perToken, int intermediate) =>
         new() { Count = count, PerToken = perToken, Intermediate = intermediate, Layers = [true, true] };
+
+    /// <summary>A model with latent attention.</summary>
+    public static ModelConfig Latent(ModelConfig config, LatentConfig latent) => config with
+    {
+        KvHeads = 1,
+        HeadDim = latent.RowDim,
+        Latent = latent,
+        AttentionScale = 1f / MathF.Sqrt(latent.QueryDim),
+        Rope = config.Rope with { RotaryDim = latent.RopeDim },
+    };
 
     /// <summary>The model of that name.</summary>
     public static RandomCheckpoint Create(string name) => name switch
@@ -118,6 +128,30 @@ internal static class OddModels
                 },
             },
             matrixType: tensor => tensor.Contains("up_proj", StringComparison.Ordinal) ? TensorType.F32 : TensorType.Q8_0),
+        "deepseek_v3" => new RandomCheckpoint(Latent(Config, new LatentConfig { QueryRank = 40, KvRank = 24, PlainDim = 12, RopeDim = 8, ValueDim = 20 }) with
+        {
+            Architecture = "deepseek_v3",
+            Experts = Experts(6, 3, 170) with
+            {
+                Layers = [false, true],
+                Scoring = RouterScoring.Sigmoid,
+                Renormalises = true,
+                Scale = 2.5f,
+                Groups = 3,
+                TopGroups = 2,
+                CorrectionBias = true,
+                SharedIntermediate = 170,
+            },
+        }),
+        // No row that queries are made of; keys' blocks lie along the latent row, so that they are turned into float32.
+        "deepseek_v2-q8_0" => new RandomCheckpoint(
+            Latent(Config, new LatentConfig { QueryRank = 0, KvRank = 64, PlainDim = 32, RopeDim = 32, ValueDim = 32 }) with
+            {
+                Architecture = "deepseek_v2",
+                Intermediate = 416,
+                Experts = Experts(9, 4, 224) with { Layers = [false, true], Scale = 1.5f, Groups = 3, TopGroups = 2, SharedIntermediate = 448 },
+            },
+            matrixType: _ => TensorType.Q8_0),
         _ => throw new ArgumentOutOfRangeException(nameof(name), name, "No such model."),
     };
 }

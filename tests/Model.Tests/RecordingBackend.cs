@@ -80,6 +80,8 @@ internal sealed class RecordingBackend(ITensorBackend inner) : ITensorBackend
 
     public bool HasSinks => inner.HasSinks;
 
+    public bool HasLatentCaches => inner.HasLatentCaches;
+
     public void Route(Tensor logits, Tensor? correction, RouterShape shape, Tensor ids, Tensor weights) => inner.Route(logits, correction, shape, ids, weights);
 
     public void ExpertPieces(Tensor x, Tensor ids, Tensor weights, ExpertMlp mlp, Tensor pieces) => inner.ExpertPieces(x, ids, weights, mlp, pieces);

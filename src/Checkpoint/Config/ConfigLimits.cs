@@ -20,6 +20,8 @@ internal static class ConfigLimits
             throw new ModelLoadException($"{file}: '{headsKey}' is {config.Heads}, not a multiple of '{kvHeadsKey}', which is {config.KvHeads}.");
         if ((long)config.Heads * config.HeadDim > MaxSize)
             throw new ModelLoadException($"{file}: {config.Heads} heads of {config.HeadDim} elements are {(long)config.Heads * config.HeadDim} elements; the limit is {MaxSize}.");
+        if (config.Latent is { } latent)
+            CheckLatent(latent, config, file);
         CheckRope(config.Rope, config, file);
         if (config.LocalRope is { } local)
             CheckRope(local, config, file);
@@ -45,6 +47,17 @@ internal static class ConfigLimits
         return experts;
 
         ModelLoadException Fault(string message) => new($"{file}: {message}.");
+    }
+
+    private static void CheckLatent(LatentConfig latent, ModelConfig config, string file)
+    {
+        int widest = Math.Max(latent.QueryDim, latent.KeyValueDim);
+        if ((long)config.Heads * widest > MaxSize)
+            throw new ModelLoadException($"{file}: {config.Heads} heads of {widest} elements are {(long)config.Heads * widest} elements; the limit is {MaxSize}.");
+        if (latent.RopeDim % 2 != 0 || config.Rope.RotaryDim != latent.RopeDim)
+            throw new ModelLoadException($"{file}: {config.Rope.RotaryDim} elements are rotated; latent attention has {latent.RopeDim} for it, which must be all of them and an even number.");
+        if (config.Rope.Scaling is RopeScaling.LongRope)
+            throw new ModelLoadException($"{file}: RoPE scaling {config.Rope.Scaling} is not served with latent attention.");
     }
 
     private static void CheckRope(RopeConfig rope, ModelConfig config, string file)

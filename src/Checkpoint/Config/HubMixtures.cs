@@ -36,6 +36,8 @@ internal static class HubMixtures
         "granitemoe" or "granitemoeshared" => new() { Name = "granitemoe", MaxPositions = 2048, HeedsAttentionBias = true },
         "olmoe" => new() { Name = "olmoe", MaxPositions = 4096, NormEpsilon = 1e-5f, HeedsAttentionBias = true },
         "glm4_moe" => new() { Name = "glm4_moe", MaxPositions = 131072, NormEpsilon = 1e-5f, KvHeads = 8, PartialRotary = 0.5f, HeedsAttentionBias = true, OutputHasNoBias = true },
+        "deepseek_v2" => new() { Name = "deepseek_v2", MaxPositions = 2048 },
+        "deepseek_v3" => new() { Name = "deepseek_v3", MaxPositions = 4096 },
         _ => null,
     };
 }
@@ -68,7 +70,9 @@ internal static class HubExperts
                 SwiGluAlpha = json.Float("swiglu_alpha", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? GptOssAlpha,
                 SwiGluLimit = json.Float("swiglu_limit", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? GptOssLimit,
             },
-            "glm4_moe" => Sigmoid(json),
+            "glm4_moe" => Sigmoid(json, 128, 8, 1408, scale: 1f, groups: 1, topGroups: 1),
+            "deepseek_v3" => Sigmoid(Checked(json, "noaux_tc", "sigmoid"), 256, 8, 2048, scale: 2.5f, groups: 8, topGroups: 4),
+            "deepseek_v2" => Softmax(Checked(json, "greedy", "softmax", "group_limited_greedy")),
             _ => null,
         };
         if (experts is null)
@@ -93,27 +97,67 @@ internal static class HubExperts
         int? Int(string key) => json.Int(key, 0, ConfigLimits.MaxSize);
     }
 
-    /// <summary>The router of DeepSeek V3, which GLM 4.5 has too.</summary>
-    private static ExpertsConfig Sigmoid(JsonSection json)
+    /// <summary>DeepSeek's files name their router: another than the family's is refused.</summary>
+    private static JsonSection Checked(JsonSection json, string method, string scoring, string? otherMethod = null)
     {
-        ExpertsConfig start = Start(json, 128, 8, "moe_intermediate_size", 1408);
+        if (json.String("topk_method") is { } found && found != method && found != otherMethod)
+            throw json.Fault("topk_method", $"is '{found}'; supported are {method}{(otherMethod is null ? "" : $" and {otherMethod}")}");
+        if (json.String("scoring_func") is { } function && function != scoring)
+            throw json.Fault("scoring_func", $"is '{function}'; it must be {scoring}");
+        if (json.Int("moe_layer_freq", 1, ConfigLimits.MaxLayers) is { } step and not 1)
+            throw json.Fault("moe_layer_freq", $"is {step}; it must be 1");
+        return json;
+    }
+
+    /// <summary>The router of DeepSeek V2: weights are not renormalised.</summary>
+    private static ExpertsConfig Softmax(JsonSection json)
+    {
+        ExpertsConfig start = Start(json, 64, 6, "moe_intermediate_size", 1407);
+        if (json.Bool("norm_topk_prob") is true)
+            throw json.Fault("norm_topk_prob", "is true; the references disagree on what that means in this architecture");
+        bool isGrouped = json.String("topk_method") is "group_limited_greedy";
+        return start with
+        {
+            Scale = json.Float("routed_scaling_factor", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? 1f,
+            Groups = isGrouped ? json.Int("n_group", 1, ConfigLimits.MaxExperts) ?? throw json.Missing("n_group") : 1,
+            TopGroups = isGrouped ? json.Int("topk_group", 1, ConfigLimits.MaxExperts) ?? throw json.Missing("topk_group") : 1,
+            SharedIntermediate = Shared(json, start, 2),
+        };
+    }
+
+    /// <summary>The width of the MLP beside the experts, which is given in experts.</summary>
+    private static int Shared(JsonSection json, ExpertsConfig experts, int absent) =>
+        (int)Math.Min(int.MaxValue, (long)experts.Intermediate * (json.IsNull("n_shared_experts") ? 0 : json.Int("n_shared_experts", 0, ConfigLimits.MaxExperts) ?? absent));
+
+    /// <summary>The router of DeepSeek V3, which GLM 4.5 has too.</summary>
+    private static ExpertsConfig Sigmoid(JsonSection json, int count, int perToken, int width, float scale, int groups, int topGroups)
+    {
+        ExpertsConfig start = Start(json, count, perToken, "moe_intermediate_size", width);
         return start with
         {
             Scoring = RouterScoring.Sigmoid,
             Renormalises = json.Bool("norm_topk_prob") ?? true,
-            Scale = json.Float("routed_scaling_factor", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? 1f,
-            Groups = json.Int("n_group", 1, ConfigLimits.MaxExperts) ?? 1,
-            TopGroups = json.Int("topk_group", 1, ConfigLimits.MaxExperts) ?? 1,
+            Scale = json.Float("routed_scaling_factor", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? scale,
+            Groups = json.Int("n_group", 1, ConfigLimits.MaxExperts) ?? groups,
+            TopGroups = json.Int("topk_group", 1, ConfigLimits.MaxExperts) ?? topGroups,
             CorrectionBias = true,
-            SharedIntermediate = (int)Math.Min(int.MaxValue, (long)start.Intermediate * (json.Int("n_shared_experts", 0, ConfigLimits.MaxExperts) ?? 1)),
+            SharedIntermediate = Shared(json, start, 1),
         };
     }
 
     private static bool[] Sparse(JsonSection json, HubFamily family, int layers)
     {
         int step = family.Name is "qwen2_moe" or "qwen3_moe" ? json.Int("decoder_sparse_step", 1, ConfigLimits.MaxLayers) ?? 1 : 1;
-        int dense = family.Name is "glm4_moe" ? json.Int("first_k_dense_replace", 0, ConfigLimits.MaxLayers) ?? 1 : 0;
+        int dense = family.Name switch
+        {
+            "glm4_moe" => Dense(1),
+            "deepseek_v2" => Dense(0),
+            "deepseek_v3" => Dense(3),
+            _ => 0,
+        };
         IReadOnlyList<int> without = json.Ints("mlp_only_layers", 0, ConfigLimits.MaxLayers) ?? [];
         return [.. Enumerable.Range(0, layers).Select(layer => layer >= dense && (layer + 1) % step == 0 && !without.Contains(layer))];
+
+        int Dense(int absent) => json.Int("first_k_dense_replace", 0, ConfigLimits.MaxLayers) ?? absent;
     }
 }

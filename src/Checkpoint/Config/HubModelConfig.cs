@@ -23,12 +23,15 @@ internal static class HubModelConfig
         int layers = json.RequiredInt("num_hidden_layers", 1, ConfigLimits.MaxLayers);
         int heads = json.Int("num_attention_heads", 1, ConfigLimits.MaxHeads) ?? (family.Gemma ? GemmaHeads : throw json.Missing("num_attention_heads"));
         int kvHeads = json.Int("num_key_value_heads", 1, ConfigLimits.MaxHeads) ?? (json.IsNull("num_key_value_heads") ? heads : family.KvHeads ?? heads);
-        int headDim = HeadDim(json, family, hidden, heads);
+        LatentConfig? latent = HubLatent.Read(json, family);
+        if (latent is not null)
+            kvHeads = 1; // the latent row, whatever the file calls its heads
+        int headDim = latent?.RowDim ?? HeadDim(json, family, hidden, heads);
         int vocab = json.Int("vocab_size", 1, ConfigLimits.MaxSize) ?? (family.Name is "gemma3" ? Gemma3Vocab : throw json.Missing("vocab_size"));
         int maxPositions = json.Int("max_position_embeddings", 1, ConfigLimits.MaxSize) ?? family.MaxPositions;
 
         // 2. Rotary embedding and windows.
-        (RopeConfig rope, RopeConfig? localRope) = HubRope.Read(json, family, headDim, maxPositions);
+        (RopeConfig rope, RopeConfig? localRope) = HubRope.Read(json, family, latent?.RopeDim ?? headDim, maxPositions);
         IReadOnlyList<bool> ropeLayers = HubLayers.Rope(json, family, layers);
         (int window, IReadOnlyList<bool> sliding) = HubLayers.Sliding(json, family, layers, ropeLayers);
 
@@ -44,6 +47,7 @@ internal static class HubModelConfig
             Heads = heads,
             KvHeads = kvHeads,
             HeadDim = headDim,
+            Latent = latent,
             Intermediate = json.Int("intermediate_size", 1, ConfigLimits.MaxSize) ?? experts?.Intermediate ?? throw json.Missing("intermediate_size"),
             Experts = experts is not null && experts.Layers.Contains(true) ? experts : null,
             AttentionSinks = family.Sinks,
@@ -62,7 +66,7 @@ internal static class HubModelConfig
             OutputBias = attentionBias && !family.OutputHasNoBias,
             MlpBias = family.HeedsMlpBias && (json.Bool("mlp_bias") ?? false),
             HiddenActivation = json.String(activationKey) ?? (family.Gemma ? "gelu_pytorch_tanh" : "silu"),
-            AttentionScale = AttentionScale(json, family),
+            AttentionScale = latent is null ? AttentionScale(json, family) : HubLatent.Scale(latent, rope),
             AttentionSoftcap = Softcap(json, family, "attn_logit_softcapping", family.AttentionSoftcap),
             LogitSoftcap = Softcap(json, family, "final_logit_softcapping", family.LogitSoftcap),
             EmbeddingScale = family.Gemma ? MathF.Sqrt(hidden) : Multiplier(json, family, "embedding_multiplier"),

@@ -19,8 +19,20 @@ public sealed record ModelConfig
     /// <summary>Key-value heads; divides <see cref="Heads"/>.</summary>
     public required int KvHeads { get; init; }
 
-    /// <summary>Elements of a head.</summary>
+    /// <summary>Elements of a head of the KV cache, and of a query that is multiplied with it.</summary>
     public required int HeadDim { get; init; }
+
+    /// <summary>Keys and values as products of one latent row a token; null = each head has its own.</summary>
+    public LatentConfig? Latent { get; init; }
+
+    /// <summary>Elements of a query head as it is projected.</summary>
+    public int QueryDim => Latent?.QueryDim ?? HeadDim;
+
+    /// <summary>Elements of a query head's output, which the output projection reads.</summary>
+    public int ValueDim => Latent?.ValueDim ?? HeadDim;
+
+    /// <summary>Rows of <see cref="HeadDim"/> elements that the cache holds of a token and KV head: keys and values, or the latent row, which is both.</summary>
+    public int KvRows => Latent is null ? 2 : 1;
 
     /// <summary>Width of the MLP, in layers that are no mixture of experts.</summary>
     public required int Intermediate { get; init; }
@@ -121,7 +133,7 @@ public static class KnownArchitectures
     /// <summary>Names as in <see cref="ModelConfig.Architecture"/>, sorted.</summary>
     public static IReadOnlyList<string> All { get; } =
     [
-        "gemma2", "gemma3", "glm4_moe", "gpt_oss", "granite", "granitemoe", "llama", "mistral", "mixtral", "olmo2", "olmoe", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
+        "deepseek_v2", "deepseek_v3", "gemma2", "gemma3", "glm4_moe", "gpt_oss", "granite", "granitemoe", "llama", "mistral", "mixtral", "olmo2", "olmoe", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
     ];
 
     /// <summary>Refuses an architecture that is not known.</summary>

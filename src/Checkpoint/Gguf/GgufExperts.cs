@@ -10,7 +10,7 @@ internal static class GgufExperts
     private const float GptOssAlpha = 1.702f, GptOssLimit = 7f;
 
     /// <summary>Whether an architecture may have mixtures.</summary>
-    public static bool MayHaveSome(string architecture) => architecture is "llama" or "qwen2moe" or "qwen3moe" or "gpt-oss" or "granitemoe" or "olmoe" or "glm4moe";
+    public static bool MayHaveSome(string architecture) => architecture is "llama" or "qwen2moe" or "qwen3moe" or "gpt-oss" or "granitemoe" or "olmoe" or "glm4moe" or "deepseek2";
 
     /// <summary>Blocks of the model itself: behind them a file may have some that guess ahead.</summary>
     public static int Layers(string architecture, GgufMetadata metadata)
@@ -23,7 +23,7 @@ internal static class GgufExperts
     public static ExpertsConfig? Read(string architecture, GgufMetadata metadata, IReadOnlyDictionary<string, TensorInfo> tensors, int layers)
     {
         string countKey = $"{architecture}.expert_count";
-        if (!MayHaveSome(architecture) || (architecture is "llama" && metadata.Int(countKey, 0, ConfigLimits.MaxSize) is null or 0))
+        if (!MayHaveSome(architecture) || (architecture is "llama" or "deepseek2" && metadata.Int(countKey, 0, ConfigLimits.MaxSize) is null or 0))
             return null;
         int count = metadata.RequiredInt(countKey, 0, ConfigLimits.MaxSize);
         int feedForward = metadata.Int($"{architecture}.feed_forward_length", 0, ConfigLimits.MaxSize) ?? 0;
@@ -41,7 +41,7 @@ internal static class GgufExperts
             Intermediate = width,
             Layers = [.. Enumerable.Range(0, layers).Select(IsSparse)],
             Scoring = gating == Sigmoid ? RouterScoring.Sigmoid : RouterScoring.Softmax,
-            Renormalises = gating == SoftmaxOfChosen || (metadata.Bool($"{architecture}.expert_weights_norm") ?? architecture is not ("qwen2moe" or "olmoe")),
+            Renormalises = gating == SoftmaxOfChosen || (metadata.Bool($"{architecture}.expert_weights_norm") ?? architecture is not ("qwen2moe" or "olmoe" or "deepseek2")),
             Scale = metadata.Float($"{architecture}.expert_weights_scale", 0, ConfigLimits.MaxFactor) is { } scale and not 0 ? scale : 1f,
             Groups = Number("expert_group_count") ?? 1,
             TopGroups = Number("expert_group_used_count") ?? 1,

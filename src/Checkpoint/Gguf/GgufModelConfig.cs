@@ -20,23 +20,27 @@ internal static class GgufModelConfig
         int hidden = metadata.RequiredInt($"{architecture}.embedding_length", 1, ConfigLimits.MaxSize);
         int heads = metadata.RequiredInt(headsKey, 1, ConfigLimits.MaxHeads);
         int kvHeads = metadata.Int(kvHeadsKey, 1, ConfigLimits.MaxHeads) ?? heads;
-        int headDim = HeadDim(architecture, metadata, hidden, heads);
+        LatentConfig? latent = GgufLatent.Read(architecture, metadata);
+        if (latent is not null)
+            kvHeads = 1;
+        int headDim = latent?.RowDim ?? HeadDim(architecture, metadata, hidden, heads);
         int context = metadata.RequiredInt($"{architecture}.context_length", 1, ConfigLimits.MaxSize);
         bool gemma = architecture is "gemma2" or "gemma3";
 
         // 2. What differs between families.
         int window = Window(architecture, metadata, context);
         ExpertsConfig? experts = GgufExperts.Read(architecture, metadata, tensors, layers);
-        (RopeConfig rope, RopeConfig? localRope, int maxPositions) = GgufRope.Read(architecture, metadata, ropeTensors, headDim, context);
+        (RopeConfig rope, RopeConfig? localRope, int maxPositions) = GgufRope.Read(architecture, metadata, ropeTensors, latent?.RopeDim ?? headDim, context);
 
         return ConfigLimits.Check(new ModelConfig
         {
-            Architecture = GgufNames.ArchitectureToHub(architecture, experts is not null),
+            Architecture = latent is not null && experts is { Scoring: RouterScoring.Sigmoid } ? "deepseek_v3" : GgufNames.ArchitectureToHub(architecture, experts is not null),
             Hidden = hidden,
             Layers = layers,
             Heads = heads,
             KvHeads = kvHeads,
             HeadDim = headDim,
+            Latent = latent,
             Intermediate = metadata.Int($"{architecture}.feed_forward_length", 0, ConfigLimits.MaxSize) is { } width and not 0
                 ? width
                 : experts?.Intermediate ?? throw metadata.Missing($"{architecture}.feed_forward_length"),
@@ -57,7 +61,7 @@ internal static class GgufModelConfig
             OutputBias = Has("self_attn.o_proj.bias"),
             MlpBias = Has("mlp.down_proj.bias"),
             HiddenActivation = gemma ? "gelu_pytorch_tanh" : "silu",
-            AttentionScale = AttentionScale(architecture, metadata, layers, hidden, heads, headDim),
+            AttentionScale = latent is not null ? GgufLatent.Scale(latent, metadata, rope) : AttentionScale(architecture, metadata, layers, hidden, heads, headDim),
             AttentionSoftcap = Softcap("attn_logit_softcapping", architecture is "gemma2" ? 50f : 0f),
             LogitSoftcap = Softcap("final_logit_softcapping", architecture is "gemma2" ? 30f : 0f),
             EmbeddingScale = gemma ? MathF.Sqrt(hidden) : Scale("embedding_scale"),

@@ -10,7 +10,7 @@ internal static class GgufNames
     /// <summary>The architectures that are read, by their names in such files.</summary>
     public static readonly string[] Architectures =
     [
-        "llama", "qwen2", "qwen3", "smollm3", "olmo2", "granite", "phi3", "gemma2", "gemma3", "qwen2moe", "qwen3moe", "gpt-oss", "granitemoe", "olmoe", "glm4moe",
+        "llama", "qwen2", "qwen3", "smollm3", "olmo2", "granite", "phi3", "gemma2", "gemma3", "qwen2moe", "qwen3moe", "gpt-oss", "granitemoe", "olmoe", "glm4moe", "deepseek2",
     ];
 
     // The converters of these architectures reorder query and key rows for the rotary embedding of neighbouring pairs.
@@ -33,6 +33,14 @@ internal static class GgufNames
         ["attn_k"] = "self_attn.k_proj",
         ["attn_v"] = "self_attn.v_proj",
         ["attn_qkv"] = "self_attn.qkv_proj",
+        ["attn_q_a"] = "self_attn.q_a_proj",
+        ["attn_q_a_norm"] = "self_attn.q_a_layernorm",
+        ["attn_q_b"] = "self_attn.q_b_proj",
+        ["attn_kv_a_mqa"] = "self_attn.kv_a_proj_with_mqa",
+        ["attn_kv_a_norm"] = "self_attn.kv_a_layernorm",
+        ["attn_kv_b"] = "self_attn.kv_b_proj",
+        ["attn_k_b"] = "self_attn.k_b_proj",
+        ["attn_v_b"] = "self_attn.v_b_proj",
         ["attn_output"] = "self_attn.o_proj",
         ["attn_q_norm"] = "self_attn.q_norm",
         ["attn_k_norm"] = "self_attn.k_norm",
@@ -71,6 +79,7 @@ internal static class GgufNames
         ("qwen3moe", _) => "qwen3_moe",
         ("gpt-oss", _) => "gpt_oss",
         ("glm4moe", _) => "glm4_moe",
+        ("deepseek2", _) => "deepseek_v2", // V3's router makes it a V3
         _ => architecture,
     };
 
@@ -108,7 +117,7 @@ internal static class GgufNames
         ("gpt-oss", "ffn_gate_inp") => "mlp.router",
         ("granitemoe", "ffn_gate_inp") => "block_sparse_moe.router.layer",
         ("granitemoe", _) when part.EndsWith("_shexp", StringComparison.Ordinal) => $"shared_mlp.{Block.GetValueOrDefault(part[..^"_shexp".Length])?["mlp.".Length..]}",
-        ("glm4moe", _) when part.EndsWith("_shexp", StringComparison.Ordinal) => $"mlp.shared_experts.{Block.GetValueOrDefault(part[..^"_shexp".Length])?["mlp.".Length..]}",
+        ("glm4moe" or "deepseek2", _) when part.EndsWith("_shexp", StringComparison.Ordinal) => $"mlp.shared_experts.{Block.GetValueOrDefault(part[..^"_shexp".Length])?["mlp.".Length..]}",
         _ => Block.GetValueOrDefault(part),
     };
 }

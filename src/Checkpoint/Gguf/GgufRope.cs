@@ -55,7 +55,7 @@ internal static class GgufRope
                     BetaFast = metadata.Float($"{prefix}.scaling.yarn_beta_fast", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? 32f,
                     BetaSlow = metadata.Float($"{prefix}.scaling.yarn_beta_slow", ConfigLimits.Tiny, ConfigLimits.MaxFactor) ?? 1f,
                     // The file's number multiplies what YaRN derives from the factor.
-                    AttentionFactor = attention is null or 1f ? null : attention * (1f + (0.1f * MathF.Log(factor))),
+                    AttentionFactor = prefix is "deepseek2.rope" ? 1f : attention is null or 1f ? null : attention * (1f + (0.1f * MathF.Log(factor))),
                 };
             case "longrope":
                 return plain with

@@ -178,7 +178,7 @@ public sealed record GroupPlan(
         string others = string.Join(", ", Words.KvDtypes.All.Where(word => word != Words.KvDtypes.Of(kvDtype)));
         if (other is not null)
             throw new ShardingException($"--kv-dtype {Words.KvDtypes.Of(kvDtype)} is served on the CPU only; on {other.Name} it may be {others}.");
-        if (config.HeadDim % Q8BlockElements != 0)
+        if (config.HeadDim % Q8BlockElements != 0 || (config.Latent?.KvRank ?? 0) % Q8BlockElements != 0)
             throw new ShardingException($"--kv-dtype {Words.KvDtypes.Of(kvDtype)} is for heads of a multiple of {Q8BlockElements} elements; this model's have {config.HeadDim}: it may be {others}.");
     }
 

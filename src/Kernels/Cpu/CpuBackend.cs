@@ -120,6 +120,9 @@ public sealed class CpuBackend : ITensorBackend
     public bool HasSinks => true;
 
     /// <inheritdoc/>
+    public bool HasLatentCaches => true;
+
+    /// <inheritdoc/>
     public void Route(Tensor logits, Tensor? correction, RouterShape shape, Tensor ids, Tensor weights) => Routing.Run(_threads, logits, correction, shape, ids, weights);
 
     /// <inheritdoc/>

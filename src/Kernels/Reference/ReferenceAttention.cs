@@ -9,7 +9,8 @@ internal static unsafe class ReferenceAttention
     {
         int headDim = cache.HeadDim;
         Require.Shape(k, k.Rows, cache.Heads * headDim);
-        Require.Shape(v, k.Rows, cache.Heads * headDim);
+        if (cache.LatentValues == 0)
+            Require.Shape(v, k.Rows, cache.Heads * headDim);
         Require.Shape(slots, k.Rows, 1, ElementType.Int32);
         Require.Shape(cache.Values, cache.Keys.Rows, cache.Keys.Columns, cache.Keys.Type);
         for (int row = 0; row < k.Rows; row++)
@@ -19,7 +20,8 @@ internal static unsafe class ReferenceAttention
             {
                 int place = CacheRow(cache, slot / cache.BlockTokens, head, slot % cache.BlockTokens);
                 Write(cache.Keys, place, new ReadOnlySpan<float>(k.HostRow<float>(row) + head * headDim, headDim));
-                Write(cache.Values, place, new ReadOnlySpan<float>(v.HostRow<float>(row) + head * headDim, headDim));
+                if (cache.LatentValues == 0)
+                    Write(cache.Values, place, new ReadOnlySpan<float>(v.HostRow<float>(row) + head * headDim, headDim));
             }
         }
     }
@@ -27,9 +29,9 @@ internal static unsafe class ReferenceAttention
     /// <summary>y = softmax(scale · q · Kᵀ, causal) · V.</summary>
     public static void Attention(Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y)
     {
-        int headDim = shape.HeadDim, heads = shape.KvHeadOfHead.Count;
+        int headDim = shape.HeadDim, heads = shape.KvHeadOfHead.Count, valueDim = cache.ValueDim;
         Require.Shape(q, q.Rows, heads * headDim);
-        Require.Shape(y, q.Rows, heads * headDim);
+        Require.Shape(y, q.Rows, heads * valueDim);
         Require.Shape(step.Positions, q.Rows, 1, ElementType.Int32);
         Require.Shape(step.SequenceOfRow, q.Rows, 1, ElementType.Int32);
         Require.Type(step.BlockTables, ElementType.Int32);
@@ -45,7 +47,7 @@ internal static unsafe class ReferenceAttention
             {
                 int kvHead = shape.KvHeadOfHead[head];
                 float* query = q.HostRow<float>(row) + head * headDim;
-                float* target = y.HostRow<float>(row) + head * headDim;
+                float* target = y.HostRow<float>(row) + head * valueDim;
 
                 // 1. Scores of every visible position.
                 double sink = shape.Sinks?.HostRow<float>(0)[head] ?? double.NegativeInfinity, max = sink;
@@ -70,10 +72,10 @@ internal static unsafe class ReferenceAttention
                     double weight = Math.Exp(scores[p - first] - max);
                     total += weight;
                     byte* value = cache.Values.HostRow<byte>(place);
-                    for (int i = 0; i < headDim; i++)
+                    for (int i = 0; i < valueDim; i++)
                         sum[i] += weight * Read(value, cache.Values.Type, headDim, i);
                 }
-                for (int i = 0; i < headDim; i++)
+                for (int i = 0; i < valueDim; i++)
                     target[i] = (float)(sum[i] / total);
             }
         }

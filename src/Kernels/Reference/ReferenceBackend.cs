@@ -126,6 +126,9 @@ public sealed class ReferenceBackend : ITensorBackend
     public bool HasSinks => true;
 
     /// <inheritdoc/>
+    public bool HasLatentCaches => true;
+
+    /// <inheritdoc/>
     public void Route(Tensor logits, Tensor? correction, RouterShape shape, Tensor ids, Tensor weights) => ReferenceExperts.Route(logits, correction, shape, ids, weights);
 
     /// <inheritdoc/>

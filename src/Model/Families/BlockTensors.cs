@@ -27,6 +27,15 @@ public sealed record BlockTensors
     /// <summary>Value projection.</summary>
     public string Value { get; init; } = "self_attn.v_proj";
 
+    /// <summary>Latent attention: to the row that queries are made of, its norm, and from there to queries.</summary>
+    public (string Down, string Norm, string Up) LatentQuery { get; init; } = ("self_attn.q_a_proj", "self_attn.q_a_layernorm", "self_attn.q_b_proj");
+
+    /// <summary>Latent attention: to the latent row and the rotated key, the row's norm, and from there to keys and values of all heads.</summary>
+    public (string Down, string Norm, string Up) LatentRow { get; init; } = ("self_attn.kv_a_proj_with_mqa", "self_attn.kv_a_layernorm", "self_attn.kv_b_proj");
+
+    /// <summary>Latent attention of newer GGUF files: keys, each head's turned, and values as two tensors of a matrix for each head.</summary>
+    public (string Keys, string Values) LatentHeads { get; init; } = ("self_attn.k_b_proj", "self_attn.v_b_proj");
+
     /// <summary>Norm of the queries, where the family has one.</summary>
     public string QueryNorm { get; init; } = "self_attn.q_norm";
 

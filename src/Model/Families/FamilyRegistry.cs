@@ -9,7 +9,7 @@ public static class FamilyRegistry
     private static readonly FamilySpec[] Families =
     [
         Llama.Spec, Mistral.Spec, Qwen2.Spec, Qwen3.Spec, SmolLm3.Spec, Olmo2.Spec, Granite.Spec, Phi3.Spec, Gemma2.Spec, Gemma3.Spec,
-        Mixtral.Spec, QwenMoe.Qwen2Spec, QwenMoe.Qwen3Spec, GptOss.Spec, GraniteMoe.Spec, Olmoe.Spec, Glm4Moe.Spec,
+        Mixtral.Spec, QwenMoe.Qwen2Spec, QwenMoe.Qwen3Spec, GptOss.Spec, GraniteMoe.Spec, Olmoe.Spec, Glm4Moe.Spec, DeepSeek.Spec,
     ];
 
     /// <summary>Every architecture TpServe implements, sorted.</summary>

@@ -3,6 +3,13 @@ using TpServe.Kernels;
 
 namespace TpServe.Model.Layers;
 
+/// <summary>The first half of a block.</summary>
+public interface IAttention
+{
+    /// <summary>Stores what the step's tokens leave in the layer's cache and attends to it. Every rank of the group calls it.</summary>
+    void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer);
+}
+
 /// <summary>Causal self-attention of this rank's heads over the paged cache, closed by the output projection.</summary>
 /// <remarks>
 /// Shapes   x [n, hidden], its output [n, hidden] goes to the consumer, both the same on every rank.
@@ -10,9 +17,9 @@ namespace TpServe.Model.Layers;
 /// Source   Vaswani et al. 2017, §3.2; grouped KV heads: Ainslie et al. 2023.
 /// </remarks>
 public sealed class Attention(
-    QkvParallelLinear qkvProj, IQueryKeyNorm? norm, RotaryEmbedding? rotary, AttentionShape shape, RowParallelLinear outputProj, ITensorBackend ops)
+    QkvParallelLinear qkvProj, IQueryKeyNorm? norm, RotaryEmbedding? rotary, AttentionShape shape, RowParallelLinear outputProj, ITensorBackend ops) : IAttention
 {
-    /// <summary>Stores the step's keys and values in the layer's cache and attends to them. Every rank of the group calls it.</summary>
+    /// <inheritdoc/>
     public void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer)
     {
         (Tensor q, Tensor k, Tensor v) = qkvProj.Forward(x);

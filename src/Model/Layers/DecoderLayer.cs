@@ -12,7 +12,7 @@ namespace TpServe.Model.Layers;
 /// Traffic  two SumTree of n · hidden, inside the RowParallelLinear that closes each half.
 /// Source   Touvron et al. 2023, §2.2; Team OLMo 2024, §3.2; Gemma Team 2024, §2.
 /// </remarks>
-public sealed class DecoderLayer(HalfBlockNorms attentionNorms, Attention attention, HalfBlockNorms mlpNorms, IMlp mlp, float residualScale, ITensorBackend ops)
+public sealed class DecoderLayer(HalfBlockNorms attentionNorms, IAttention attention, HalfBlockNorms mlpNorms, IMlp mlp, float residualScale, ITensorBackend ops)
 {
     private readonly HalfBlockEnd _attentionEnd = new(attentionNorms.Output, residualScale, ops), _mlpEnd = new(mlpNorms.Output, residualScale, ops);
 

@@ -173,6 +173,9 @@ public static class RotaryTable
 /// </remarks>
 public sealed class RotaryEmbedding(Tensor table, int headDim, ITensorBackend ops)
 {
+    /// <summary>Rotates every head in place, and stores nothing.</summary>
+    public void Forward(Tensor heads, Tensor tableRows) => ops.Rope(heads, tableRows, table, headDim);
+
     /// <summary>Rotates both in place and stores keys and values; tableRows [n, 1] names each token's row of the table.</summary>
     public void ForwardAndStore(Tensor query, Tensor key, Tensor value, Tensor tableRows, Tensor slots, KvLayer cache) =>
         ops.RopeStoreKv(query, key, value, tableRows, table, headDim, slots, cache);

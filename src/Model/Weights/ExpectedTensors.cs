@@ -63,7 +63,8 @@ internal static class ExpectedTensors
     public static int Rows(ModelConfig config, WeightRole role) => role switch
     {
         WeightRole.Embedding or WeightRole.Head => config.Vocab,
-        WeightRole.Query => config.Heads * config.HeadDim,
+        WeightRole.Query => config.Heads * config.QueryDim,
+        WeightRole.LatentHeads => config.Heads * config.Latent!.KeyValueDim,
         WeightRole.Key or WeightRole.Value => config.KvHeads * config.HeadDim,
         WeightRole.Gate or WeightRole.Up => config.Intermediate,
         WeightRole.SharedGate or WeightRole.SharedUp => config.Experts!.SharedIntermediate,
@@ -78,7 +79,11 @@ internal static class ExpectedTensors
         int queries = Rows(config, WeightRole.Query), keys = Rows(config, WeightRole.Key);
 
         AddNorm(names.AttentionInputNorm, config.Hidden, WeightRole.Replicated);
-        if (names.FusedQkv is { } qkv)
+        if (config.Latent is { } latent)
+        {
+            all.AddRange(ExpectedLatent.Of(block, config, latent, names, found));
+        }
+        else if (names.FusedQkv is { } qkv)
         {
             AddLinear(qkv, config.Hidden, qkvBias, WeightRole.Query, WeightRole.Key, WeightRole.Value);
         }
@@ -100,7 +105,7 @@ internal static class ExpectedTensors
         }
         if (config.AttentionSinks)
             all.Add(new($"{block}{names.Sinks}", [config.Heads], [WeightRole.Replicated]));
-        AddLinear(names.AttentionOutput, queries, config.OutputBias, WeightRole.AttentionOutput);
+        AddLinear(names.AttentionOutput, config.Heads * config.ValueDim, config.OutputBias, WeightRole.AttentionOutput);
         AddNorm(names.AttentionOutputNorm, config.Hidden, WeightRole.Replicated);
         AddNorm(names.MlpInputNorm, config.Hidden, WeightRole.Replicated);
         if (config.Experts is { } experts && experts.IsIn(layer))

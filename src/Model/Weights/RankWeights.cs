@@ -80,6 +80,11 @@ internal sealed class RankWeights(
     /// <param name="finished">Tensors that nothing else is read of.</param>
     public PackedWeight Experts(IReadOnlyList<ExpertRows> parts, InputLeaves leaves, IEnumerable<string> finished) => Pack(parts, leaves, finished);
 
+    /// <summary>Rows of matrices that share their input.</summary>
+    /// <param name="parts">One below the other, of one format.</param>
+    /// <param name="finished">Tensors that nothing else is read of.</param>
+    public PackedWeight Packed(IReadOnlyList<TensorRows> parts, IEnumerable<string> finished) => Pack(parts, InputLeaves.Whole(parts[0].FileColumns), finished);
+
     /// <summary>Whole matrices in float32, one below the other.</summary>
     public PackedWeight Widened(params string[] names)
     {
@@ -219,6 +224,8 @@ internal sealed class RankWeights(
         long whole = checkpoint.Tensors[tensor.Name].ByteCount;
         if (tensor.Roles[0] == WeightRole.Replicated)
             return whole;
+        if (tensor.Roles[0] == WeightRole.LatentHeads)
+            return whole * plan.LocalHeads / checkpoint.Config.Heads;
         long elements = tensor.Shape.Aggregate(1L, (product, length) => product * length);
         long owned = tensor.Shape.Count == 1
             ? tensor.Roles.Sum(role => (long)plan.Slice(role).Rows)

@@ -24,6 +24,7 @@ public sealed class WeightLoader
     private readonly ICommunicator _comm;
     private readonly RankWeights _weights;
     private readonly ExpertLoader? _experts;
+    private readonly LatentLoader? _latent;
     private readonly float _normOffset;
     private readonly ModelLimits _limits;
 
@@ -36,10 +37,13 @@ public sealed class WeightLoader
             throw new ModelLoadException($"architecture '{_config.Architecture}' has mixtures of experts, which are not computed on this device ({ops.Description}).");
         if (_config.AttentionSinks && !ops.HasSinks)
             throw new ModelLoadException($"architecture '{_config.Architecture}' has attention sinks, which are not computed on this device ({ops.Description}).");
+        if (_config.Latent is not null && !ops.HasLatentCaches)
+            throw new ModelLoadException($"architecture '{_config.Architecture}' has latent attention, which is not computed on this device ({ops.Description}).");
         IReadOnlyList<ExpectedTensor> expected = ExpectedTensors.Of(_config, _family, checkpoint.Tensors);
         ExpectedTensors.Check(checkpoint, expected, _config.TieEmbeddings, _family);
         _weights = new RankWeights(checkpoint, plan, ops, expected, before, progress);
         _experts = _config.Experts is null ? null : new ExpertLoader(checkpoint, _family, plan, _weights);
+        _latent = _config.Latent is null ? null : new LatentLoader(checkpoint, plan, _weights, _family.Tensors, ops);
         _normOffset = _config.NormWeightsAddOne ? 1f : 0f;
     }
 
@@ -113,15 +117,17 @@ public sealed class WeightLoader
         AttentionShape shape = new(
             _config.HeadDim, _plan.KvHeadOfHead, _config.AttentionScale ?? 1f / MathF.Sqrt(_config.HeadDim), _config.AttentionSoftcap,
             slides ? _config.SlidingWindow : 0, Sinks(block));
-        Attention attention = new(
-            Qkv(block), NormOfHeads(block, zeros), rotates ? slides ? localRotary : rotary : null, shape,
-            RowParallel(block + names.AttentionOutput, _plan.HeadShare, _config.OutputBias, CollectivePurpose.Attention), _ops);
+        IAttention attention = _latent is not null
+            ? new LatentAttention(_config.Latent!, _latent.Of(block), rotary, shape, Output(), _ops)
+            : new Attention(Qkv(block), NormOfHeads(block, zeros), rotates ? slides ? localRotary : rotary : null, shape, Output(), _ops);
 
         HalfBlockNorms mlpNorms = new(Norm(block, names.MlpInputNorm), Norm(block, names.MlpOutputNorm));
         IMlp mlp = _config.Experts is { } experts && experts.IsIn(layer)
             ? Mixture(block, experts)
             : new GatedMlp(GateUp(block), Activation(), RowParallel(block + names.Down, _plan.DenseShare, _config.MlpBias, CollectivePurpose.Mlp), _ops);
         return new DecoderLayer(attentionNorms, attention, mlpNorms, mlp, _config.ResidualScale, _ops);
+
+        RowParallelLinear Output() => RowParallel(block + names.AttentionOutput, _plan.HeadShare, _config.OutputBias, CollectivePurpose.Attention);
     }
 
     private MixtureOfExperts Mixture(string block, ExpertsConfig experts)
@@ -190,7 +196,7 @@ public sealed class WeightLoader
     }
 
     private RotaryEmbedding Rotary(RopeConfig rope) =>
-        new(_weights.Table(RotaryTable.Build(rope, _config.MaxPositions, _limits.MaxModelLength), rope.RotaryDim), _config.HeadDim, _ops);
+        new(_weights.Table(RotaryTable.Build(rope, _config.MaxPositions, _limits.MaxModelLength), rope.RotaryDim), _config.Latent?.RopeDim ?? _config.HeadDim, _ops);
 
     private Activation Activation() => _config.HiddenActivation switch
     {

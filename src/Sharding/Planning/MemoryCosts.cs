@@ -53,7 +53,7 @@ public static class ScratchSizes
         return (4.0 * StreamRows * stepRows * config.Hidden) + Heads(config, heads + kvHeads, stepRows) + (columns * Column(config, stepRows)) + (vocabRows * Row(samples));
     }
 
-    internal static double Heads(ModelConfig config, int heads, int stepRows) => 8.0 * stepRows * config.HeadDim * heads;
+    internal static double Heads(ModelConfig config, int heads, int stepRows) => stepRows * heads * (config.Latent is { } latent ? 4.0 * (latent.QueryDim + latent.RowDim + latent.KvRank + latent.ValueDim) : 8.0 * config.HeadDim);
 
     internal static double Column(ModelConfig config, int stepRows) => 8.0 * stepRows * (config.Experts is { } experts ? experts.PerToken + ((double)experts.SharedIntermediate / experts.Intermediate) : 1);
 

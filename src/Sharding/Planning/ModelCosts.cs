@@ -46,7 +46,7 @@ public sealed record ModelCosts
         bool hasHead = false;
         foreach (TensorInfo tensor in tensors)
         {
-            double bytes = tensorBytes?.Invoke(tensor) ?? tensor.HeldBytes;
+            double bytes = tensorBytes?.Invoke(tensor) ?? ShardSizes.HeldBytes(config, tensor);
             WeightRole[] roles = ShardSizes.RolesOf(tensor.Name);
             if (roles.Length == 0)
             {
@@ -60,7 +60,7 @@ public sealed record ModelCosts
                 double share = bytes * ShardSizes.WholeElements(config, role) / whole;
                 switch (role)
                 {
-                    case WeightRole.Query or WeightRole.AttentionOutput:
+                    case WeightRole.Query or WeightRole.LatentHeads or WeightRole.AttentionOutput:
                         head.Add(tensor.Type, share / config.Heads, isMatrix);
                         break;
                     case WeightRole.Key or WeightRole.Value:

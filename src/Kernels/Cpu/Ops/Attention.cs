@@ -4,7 +4,8 @@ namespace TpServe.Kernels.Cpu.Ops;
 
 /// <summary>y = softmax(scale · q · Kᵀ, causal) · V over the paged cache that <see cref="StoreKv"/> filled.</summary>
 /// <remarks>
-/// Shapes   q, y [n, localHeads · headDim]; the cache as StoreKv lays it out.
+/// Shapes   q [n, localHeads · headDim], y [n, localHeads · valueDim]; the cache as StoreKv lays it out. Values that are part of the keys are turned
+///          out of the converted chunk.
 /// Numerics per (token, head) pair: segments of 512 positions counted from position 0, joined in ascending order (SoftmaxState); in a segment
 ///          chunks of 64, ascending; scores are chains over headDim, the weighted sum of values a chain over positions (OuterProducts,
 ///          OnlineSoftmax). Nothing depends on which pairs share a tile, or on who walks a segment.
@@ -33,9 +34,8 @@ internal sealed unsafe class Attention(CpuThreads threads, InstructionFamily? fa
     /// <exception cref="ArgumentException">The shapes disagree, or a position, sequence or block is out of range.</exception>
     public void Run(Tensor q, KvLayer cache, StepTensors step, AttentionShape shape, Tensor y)
     {
-        int columns = shape.KvHeadOfHead.Count * shape.HeadDim;
-        Require.Shape(q, q.Rows, columns);
-        Require.Shape(y, q.Rows, columns);
+        Require.Shape(q, q.Rows, shape.KvHeadOfHead.Count * shape.HeadDim);
+        Require.Shape(y, q.Rows, shape.KvHeadOfHead.Count * cache.ValueDim);
         Require.Shape(step.Positions, q.Rows, 1, ElementType.Int32);
         Require.Shape(step.SequenceOfRow, q.Rows, 1, ElementType.Int32);
         Require.Type(step.BlockTables, ElementType.Int32);

@@ -23,6 +23,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private readonly StepTensors _step;
     private readonly KvChunks<TElement> _chunks;
     private readonly int _headDim;
+    private readonly int _valueDim;
     private readonly int _window;
     private readonly float _scale;
     private readonly float _softcap;
@@ -41,6 +42,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         _step = step;
         _chunks = new KvChunks<TElement>(cache, step, layout.PaddedDim);
         _headDim = shape.HeadDim;
+        _valueDim = cache.ValueDim;
         _window = shape.Window;
         _scale = shape.Scale;
         _softcap = shape.Softcap;
@@ -54,7 +56,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
         {
             (RowTile tile, HeadGroup group, int segment) = _plan.Item(item);
             LoadQueries(tile, group, scratch);
-            if (_chunks.InPlace && tile.Rows * group.Heads <= Tile)
+            if (_chunks.InPlace && !_chunks.IsLatent && tile.Rows * group.Heads <= Tile)
                 WalkInPlace(tile, group, item + 1 < end ? _plan.Item(item + 1) : null, scratch);
             else
                 WalkConverted(tile, group, scratch);
@@ -235,7 +237,7 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
     private void AddValues<TChunk>(float* weights, int pairs, int from, int to, byte** values, byte** nextValues, float* scales, nint stride, int run, float* sums)
         where TChunk : struct, IKvElement
     {
-        int vectors = _layout.PaddedDim / L, step = L * TChunk.Bytes;
+        int vectors = (_valueDim + L - 1) / L, step = L * TChunk.Bytes;
         byte** four = stackalloc byte*[OuterProducts.Vectors];
         byte** nextFour = stackalloc byte*[OuterProducts.Vectors];
         while (from < to)
@@ -291,14 +293,14 @@ internal readonly unsafe struct AttentionWork<TElement> : IParallelWork
 
     private void StoreOutput(RowTile tile, HeadGroup group, int pair, SoftmaxState state)
     {
-        float* target = _y.HostRow<float>(tile.First + pair / group.Heads) + (group.First + pair % group.Heads) * _headDim;
+        float* target = _y.HostRow<float>(tile.First + pair / group.Heads) + (group.First + pair % group.Heads) * _valueDim;
         Vector512<float> total = Vector512.Create(VectorMath.Sum(Vector512.Load(state.Weights)));
         if (_sinks is { } sinks) // its weight after all others', whatever segments they were in; far above them it only has to be large
             total += VectorMath.Exp(Vector512.Create(sinks.HostRow<float>(0)[group.First + (pair % group.Heads)] - *state.Max));
         int i = 0;
-        for (; i <= _headDim - L; i += L)
+        for (; i <= _valueDim - L; i += L)
             (Vector512.Load(state.Values + i) / total).Store(target + i);
-        if (i < _headDim)
-            VectorMath.StorePartial(Vector512.Load(state.Values + i) / total, target + i, _headDim - i);
+        if (i < _valueDim)
+            VectorMath.StorePartial(Vector512.Load(state.Values + i) / total, target + i, _valueDim - i);
     }
 }

@@ -22,6 +22,7 @@ internal readonly unsafe struct KvChunks<TElement>
     private readonly int _blocks;
     private readonly int _headDim;
     private readonly int _paddedDim;
+    private readonly int _latentValues;
     private readonly nint _tileBytes;
 
     /// <summary>Chunks of a cache as a step's tables see it.</summary>
@@ -35,11 +36,15 @@ internal readonly unsafe struct KvChunks<TElement>
         _blocks = cache.Keys.Rows / (cache.Heads * cache.BlockTokens);
         _headDim = cache.HeadDim;
         _paddedDim = paddedDim;
+        _latentValues = cache.LatentValues;
         _tileBytes = (nint)cache.BlockTokens * cache.Keys.Columns * TElement.Bytes;
     }
 
     /// <summary>True where 16 positions lie side by side in a block and values are whole vectors: then chunks can be used where they lie.</summary>
     public bool InPlace => _blockTokens % L == 0 && _headDim % L == 0;
+
+    /// <summary>True where values are part of the keys: then chunks are converted.</summary>
+    public bool IsLatent => _latentValues > 0;
 
     /// <summary>Bytes from one element of a head to the next, for 16 keys in the cache.</summary>
     public nint KeyStride => _blockTokens * TElement.Bytes;
@@ -55,6 +60,25 @@ internal readonly unsafe struct KvChunks<TElement>
             ConvertVectors(tile, group, start, chunkKeys, chunkValues, scales);
         else
             ConvertPositions(tile, group, start, chunkKeys, chunkValues);
+        if (IsLatent)
+            TurnValues(Math.Max(0, tile.MinFirst - start), Math.Min(Chunk, tile.MaxLast + 1 - start), chunkKeys, chunkValues);
+    }
+
+    /// <summary>Values out of converted keys: [position][d] = [d][position]. What lies behind the last value of a position is multiplied with, but never stored.</summary>
+    private void TurnValues(int from, int to, float* chunkKeys, float* chunkValues)
+    {
+        const int some = 16; // elements of all positions at a time: a line of each position, written whole
+        for (int d = 0; d < _latentValues; d += some)
+        {
+            int count = Math.Min(some, _latentValues - d);
+            for (int position = from; position < to; position++)
+            {
+                float* source = chunkKeys + (d * (nint)Chunk) + position;
+                float* target = chunkValues + (position * (nint)_paddedDim) + d;
+                for (int i = 0; i < count; i++)
+                    target[i] = source[i * Chunk];
+            }
+        }
     }
 
     /// <summary>The scales of a located chunk as float32; those of the next are fetched meanwhile.</summary>
@@ -127,6 +151,8 @@ internal readonly unsafe struct KvChunks<TElement>
                     elements *= Vector512.Load(scales.Keys + d / Q8Block.Elements * Chunk + v * L);
                 elements.Store(chunkKeys + d * Chunk + v * L);
             }
+            if (IsLatent)
+                continue;
             byte* value = vectors.Values[v];
             float* target = chunkValues + v * L * _headDim;
             for (int position = 0; position < L; position++)
@@ -152,7 +178,7 @@ internal readonly unsafe struct KvChunks<TElement>
             nint tileStart = TileStart(table, position, group.KvHead);
             int inBlock = position % _blockTokens, p = position - start;
             byte* key = _keys + tileStart + inBlock * TElement.Bytes;
-            byte* value = _values + tileStart + inBlock * (nint)_headDim * TElement.Bytes;
+            byte* value = IsLatent ? key : _values + tileStart + inBlock * (nint)_headDim * TElement.Bytes; // of latent rows whatever is there: they are turned
             for (int d = 0; d < _headDim; d++)
             {
                 float keyElement = TElement.LoadOne(key + (nint)d * _blockTokens * TElement.Bytes), valueElement = TElement.LoadOne(value + d * TElement.Bytes);

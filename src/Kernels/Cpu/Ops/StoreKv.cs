@@ -21,11 +21,13 @@ internal static class StoreKv
     {
         int headDim = cache.HeadDim;
         Require.Shape(k, k.Rows, cache.Heads * headDim);
-        Require.Shape(v, k.Rows, cache.Heads * headDim);
+        if (cache.LatentValues == 0)
+            Require.Shape(v, k.Rows, cache.Heads * headDim);
         Require.Shape(slots, k.Rows, 1, ElementType.Int32);
         Require.Shape(cache.Values, cache.Keys.Rows, cache.Keys.Columns, cache.Keys.Type);
         Require.Contiguous(cache.Keys);
         Require.Contiguous(cache.Values);
+        Require.That(cache.LatentValues <= headDim, $"Values of {cache.LatentValues} elements are no part of keys of {headDim}.");
         switch (cache.Keys.Type)
         {
             case ElementType.Float32: Run<Float32Element>(threads, k, v, slots, cache); break;
@@ -64,11 +66,13 @@ internal static class StoreKv
                     {
                         nint scale = tile + (nint)headDim * blockTokens + (nint)position * Q8Block.ScaleBytes;
                         SpreadBlocks(k.HostRow<float>(row) + head * headDim, key, keys + scale, headDim, blockTokens, blockTokens);
-                        SpreadBlocks(v.HostRow<float>(row) + head * headDim, value, values + scale, headDim, 1, blockTokens);
+                        if (cache.LatentValues == 0)
+                            SpreadBlocks(v.HostRow<float>(row) + head * headDim, value, values + scale, headDim, 1, blockTokens);
                         continue;
                     }
                     Spread(k.HostRow<float>(row) + head * headDim, key, headDim, blockTokens * TElement.Bytes);
-                    Spread(v.HostRow<float>(row) + head * headDim, value, headDim, TElement.Bytes);
+                    if (cache.LatentValues == 0)
+                        Spread(v.HostRow<float>(row) + head * headDim, value, headDim, TElement.Bytes);
                 }
             }
         }
