@@ -1,5 +1,6 @@
 using TpServe.Collectives;
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 
 namespace TpServe.Model.Layers;
 
@@ -13,13 +14,13 @@ public sealed class Attention(
     QkvParallelLinear qkvProj, IQueryKeyNorm? norm, RotaryEmbedding? rotary, AttentionShape shape, RowParallelLinear outputProj, ITensorBackend ops)
 {
     /// <summary>Stores the step's keys and values in the layer's cache and attends to them. Every rank of the group calls it.</summary>
-    public void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer)
+    public void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer, LoraOfLayer lora = default)
     {
-        (Tensor q, Tensor k, Tensor v) = qkvProj.Forward(x);
+        (Tensor q, Tensor k, Tensor v) = qkvProj.Forward(x, lora);
         norm?.Forward(q, k);
         if (cache is null) // a rank beyond the number of query heads: it still takes part in the sums
         {
-            outputProj.Forward(q, consumer);
+            outputProj.Forward(q, consumer, lora, LoraPlace.AttentionOutput);
             return;
         }
 
@@ -29,6 +30,6 @@ public sealed class Attention(
             rotary.ForwardAndStore(q, k, v, step.RotaryRows, step.Tensors.Slots, cache);
         Tensor heads = ops.Rent(x.Rows, q.Columns);
         ops.Attention(q, cache, step.Tensors, shape, heads);
-        outputProj.Forward(heads, consumer); // SumTree in outputProj
+        outputProj.Forward(heads, consumer, lora, LoraPlace.AttentionOutput); // SumTree in outputProj
     }
 }
