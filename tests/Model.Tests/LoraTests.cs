@@ -89,6 +89,29 @@ public sealed class LoraTests
         }
     }
 
+    /// <summary>The config says one thing, the tensors another: each fault names its tensor, and nothing is left allocated.</summary>
+    [TestCase("\"r\": 4", "\"r\": 5", "layers.0.self_attn.q_proj.lora_A.weight': expected [5, ")]
+    [TestCase("\"v_proj\"", "\"k_proj\"", "layers.0.self_attn.k_proj.lora_A.weight': expected [4, ")]
+    [TestCase("\"v_proj\"", "\"lm_head\"", "expected no adapter on 'model.layers.0.self_attn.v_proj'")]
+    public void Adapter_ThatDoesNotFitItsModel_IsRefusedByTensor(string says, string instead, string message)
+    {
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(TestData.FindOrIgnore(Base));
+        string folder = Directory.CreateTempSubdirectory("tpserve-lora-").FullName;
+        try
+        {
+            File.Copy(Path.Combine(Folder(s_adapters[0]), "adapter_model.safetensors"), Path.Combine(folder, "adapter_model.safetensors"));
+            string config = File.ReadAllText(Path.Combine(Folder(s_adapters[0]), "adapter_config.json"));
+            File.WriteAllText(Path.Combine(folder, "adapter_config.json"), config.Replace(says, instead, StringComparison.Ordinal));
+            Assert.That(
+                () => RankGroup.RunAlone(checkpoint, RankSetup.Reference, [new Job { Prompt = [1], Lora = folder }]),
+                Throws.TypeOf<ModelLoadException>().With.Message.Contains(message));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     private static GoldenComparison Compare(ModelCheckpoint checkpoint, string name, RankSetup setup, double leastGap)
     {
         GoldenModel golden = Golden(name);
