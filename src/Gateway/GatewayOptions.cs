@@ -23,6 +23,15 @@ public sealed record GatewayOptions
     /// <summary>Whether models of the hub are taken from its cache alone.</summary>
     public bool Offline { get; init; }
 
+    /// <summary>Adapters that are served from the start, each NAME=PATH.</summary>
+    public IReadOnlyList<string> Loras { get; init; } = [];
+
+    /// <summary>Most adapters at once.</summary>
+    public int MaxLoras { get; init; } = Adapters.LoraRegistry.DefaultMost;
+
+    /// <summary>Folder below which a running server may load adapters; empty = it loads none.</summary>
+    public string LoraDir { get; init; } = "";
+
     /// <summary>What requests name the model, the first being what answers name it; empty = by the model's file or folder.</summary>
     public IReadOnlyList<string> ServedModelNames { get; init; } = [];
 

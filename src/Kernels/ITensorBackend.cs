@@ -188,6 +188,24 @@ public interface ITensorBackend : IDisposable
     /// <summary>True where <see cref="StoreKv"/> and <see cref="Attention"/> work on caches whose values are part of their keys.</summary>
     bool HasLatentCaches => false;
 
+    /// <summary>True where <see cref="LoraDown"/> and <see cref="LoraUp"/> work.</summary>
+    bool HasLora => false;
+
+    /// <summary>t = x · Aᵀ for some rows, unsummed between the maximal subtrees this rank owns: the narrow half of a low-rank adapter.</summary>
+    /// <remarks>
+    /// Shapes   x [n, leaves.Columns], a [r, leaves.Columns], pieces [Pieces · total, columns ≥ r]: piece p of rows[i] is row p · total + first + i; its columns from r on become 0.
+    /// Numerics float32; a leaf in one fixed order, leaves merged as the schedule says.
+    /// </remarks>
+    void LoraDown(Tensor x, ReadOnlyMemory<int> rows, Tensor a, InputLeaves leaves, Tensor pieces, int first, int total) =>
+        throw new NotSupportedException($"{Description} computes no adapters.");
+
+    /// <summary>y[rows[i] − firstRow] ← y[rows[i] − firstRow] + (scale · t[i]) · B: the wide half.</summary>
+    /// <remarks>
+    /// Shapes   t [rows.Length, r], b [r, outputs] (each output's factors in a column), y [n, outputs]; t and y may be strided.
+    /// Numerics float32; each output by itself, over r in ascending order. Rows that are not named keep their bits.
+    /// </remarks>
+    void LoraUp(Tensor t, ReadOnlyMemory<int> rows, int firstRow, Tensor b, float scale, Tensor y) => throw new NotSupportedException($"{Description} computes no adapters.");
+
     /// <summary>x ← x + scale · y (one fused multiply-add each; an ordinary sum where scale is 1).</summary>
     void AddScaled(Tensor x, Tensor y, float scale);
 

@@ -110,7 +110,7 @@ public sealed class ModelRank
         long mark = _ops.Mark();
         if (_isDraft)
             _ops.Rent(1, 1); // a recording belongs to its sizes and to where its scratch begins: the other model's begins elsewhere
-        if (_ops.Records && _comm.IsEnqueued && DecodeRecording.Fits(batch, _logits))
+        if (_ops.Records && _comm.IsEnqueued && batch.Lora is null && DecodeRecording.Fits(batch, _logits))
         {
             Trace?.Begin("whole step");
             RunRecorded(batch, chosen);
@@ -119,6 +119,7 @@ public sealed class ModelRank
         {
             UploadedStep step = _upload.Exact(batch, _logits);
             step.Context.Trace = Trace;
+            step.Context.Lora = batch.Lora;
             Tensor hidden = _model.Forward(step.Context);
             Trace?.Begin("head");
             if (step.WantedRows.Rows > 0)

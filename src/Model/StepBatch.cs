@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using TpServe.Model.Adapters;
 using TpServe.Model.Sampling;
 
 namespace TpServe.Model;
@@ -54,6 +55,9 @@ public sealed class StepBatch(int blockTokens)
     /// <summary>Rows whose hidden states are pooled; those of one sequence follow each other in ascending position.</summary>
     public List<PooledRow> Pooled { get; } = [];
 
+    /// <summary>Which rows go through which adapter; null = none does.</summary>
+    public LoraBatch? Lora { get; private set; }
+
     /// <summary>Fills in the masks that follow, waiting for them: called once by the rank that samples, when the rows are computed. Null = none follows.</summary>
     public Action? AwaitMasks { get; set; }
 
@@ -70,6 +74,7 @@ public sealed class StepBatch(int blockTokens)
         PromptLogprobs.Clear();
         Pooled.Clear();
         AwaitMasks = null;
+        Lora = null;
         MostBlocks = 0;
         HighestPosition = -1;
     }
@@ -79,8 +84,9 @@ public sealed class StepBatch(int blockTokens)
     /// <param name="startPosition">Position of the first of them: tokens computed before.</param>
     /// <param name="blockTable">Physical block of each logical block, up to and including these tokens.</param>
     /// <param name="longRope">LongRoPE: rotated by the factors of sequences beyond the original context.</param>
+    /// <param name="lora">The adapter its rows go through; null = none.</param>
     /// <exception cref="ArgumentException">No token, or a block table that does not reach the last of them.</exception>
-    public int AddSequence(ReadOnlySpan<int> tokens, int startPosition, ReadOnlySpan<int> blockTable, bool longRope = false)
+    public int AddSequence(ReadOnlySpan<int> tokens, int startPosition, ReadOnlySpan<int> blockTable, bool longRope = false, LoraAdapter? lora = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(startPosition);
         if (tokens.IsEmpty)
@@ -97,6 +103,8 @@ public sealed class StepBatch(int blockTokens)
             _slots.Add(blockTable[position / blockTokens] * blockTokens + position % blockTokens);
             _sequenceOfRow.Add(sequence);
         }
+        if (lora is not null)
+            (Lora ??= new LoraBatch()).Add(lora, first, tokens.Length);
         _longRope.Add(longRope);
         _blocks.AddRange(blockTable[..needed]);
         _blockEnds.Add(_blocks.Count);

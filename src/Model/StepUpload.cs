@@ -1,5 +1,6 @@
 using TpServe.Checkpoint.Config;
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 using TpServe.Model.Layers;
 using TpServe.Model.Sampling;
 
@@ -154,6 +155,9 @@ public sealed class StepContext(StepTensors tensors, KvCache cache)
 
     /// <summary>Keys and values of this rank.</summary>
     public KvCache Cache => cache;
+
+    /// <summary>Which rows go through which adapter; null = none does.</summary>
+    public LoraBatch? Lora { get; internal set; }
 
     /// <summary>Where what is done is written down; null = nowhere.</summary>
     public StepTrace? Trace { get; internal set; }

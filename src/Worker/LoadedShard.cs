@@ -25,6 +25,9 @@ internal sealed class LoadedShard(
     /// <summary>What guesses ahead; null = nothing does.</summary>
     public DraftPasses? DraftPasses { get; } = draft is null ? null : new DraftPasses(draft, request.BlockTokens);
 
+    /// <summary>The adapters it holds.</summary>
+    public LoadedLoras Loras { get; } = new(model.Config, plan, ops);
+
     /// <summary>Bytes of its weights, the draft model's included.</summary>
     public long WeightBytes => model.WeightBytes + (draft?.WeightBytes ?? 0);
 
@@ -81,6 +84,8 @@ internal sealed class LoadedShard(
         probe.CollectiveTimeoutMs = built.CollectiveTimeoutMs;
         probe.LoadTimeoutMs = built.LoadTimeoutMs;
         probe.WarmUp = built.WarmUp;
+        probe.Loras.Clear(); // they come and go beside the shard
+        probe.Loras.Add(built.Loras);
         probe.Cpus.Clear();
         probe.Cpus.Add(built.Cpus);
         return probe.Equals(built);
@@ -90,6 +95,7 @@ internal sealed class LoadedShard(
     public KeptShard GiveUp()
     {
         relay.Dispose();
+        Loras.Dispose();
         cache.Dispose();
         return new KeptShard(ops, model.TakeWeights(), draft?.GiveUp());
     }

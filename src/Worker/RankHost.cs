@@ -127,6 +127,23 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
         return _thread.RunAsync(() => Load(request, membership, progress));
     }
 
+    /// <summary>Loads one more adapter between two steps.</summary>
+    /// <exception cref="ModelLoadException">It cannot be loaded, or the group has another epoch.</exception>
+    public Task<bool> LoadLoraAsync(LoadLoraRequest request) => _thread.RunAsync(() =>
+    {
+        if (_ready?.Epoch != request.Epoch || _loaded is null)
+            throw new ModelLoadException($"epoch {request.Epoch} has ended.");
+        _loaded.Loras.Load(request.Adapter);
+        return true;
+    });
+
+    /// <summary>Frees an adapter that no sequence was ever on.</summary>
+    public Task<bool> UnloadLoraAsync(int id) => _thread.RunAsync(() =>
+    {
+        _loaded?.Loras.Drop(id);
+        return true;
+    });
+
     /// <summary>A fresh step loop over what is loaded, made when its first step comes, and where what follows its steps is put.</summary>
     public OpenedLoop OpenLoop()
     {
@@ -205,6 +222,9 @@ internal sealed class RankHost(GroupSecret secret, RingMailboxes mailboxes) : ID
             Rejoin(_loaded!, request, membership, progress);
         else
             _loaded = Build(request, membership, progress, stages);
+
+        _loaded!.Loras.Become(request.Loras);
+        stages.Ended("adapters");
 
         // The ranks meet once all have loaded: from here on none waits longer for another than a collective does.
         RelayCommunicator group = _loaded!.Relay;

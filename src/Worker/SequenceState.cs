@@ -3,6 +3,7 @@ using Google.Protobuf.Collections;
 using TpServe.Model;
 using TpServe.Model.Sampling;
 using TpServe.Protos.Worker;
+using LoraAdapter = TpServe.Model.Adapters.LoraAdapter;
 using TokenLogprobs = TpServe.Model.Sampling.TokenLogprobs;
 
 namespace TpServe.Worker;
@@ -57,6 +58,9 @@ internal sealed class SequenceState
 
     /// <summary>LongRoPE: rotated by the factors of sequences beyond the original context.</summary>
     public bool LongRope { get; }
+
+    /// <summary>The adapter its rows go through; null = none.</summary>
+    public LoraAdapter? Lora { get; init; }
 
     public SamplingSettings Sampling { get; }
 

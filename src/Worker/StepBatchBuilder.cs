@@ -1,6 +1,7 @@
 using TpServe.Model;
 using TpServe.Model.Sampling;
 using TpServe.Protos.Worker;
+using LoraAdapter = TpServe.Model.Adapters.LoraAdapter;
 using TokenLogprobs = TpServe.Model.Sampling.TokenLogprobs;
 
 namespace TpServe.Worker;
@@ -13,8 +14,9 @@ namespace TpServe.Worker;
 /// <param name="epoch">Life of the group.</param>
 /// <param name="blockTokens">Tokens of a KV block.</param>
 /// <param name="draft">Guesses ahead; null = there is no draft model.</param>
+/// <param name="loras">The adapters of the rank; null = it has none.</param>
 /// <param name="masks">Where what follows a step arrives; null = nothing does.</param>
-internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses? draft = null, MaskInbox? masks = null)
+internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses? draft = null, MaskInbox? masks = null, LoadedLoras? loras = null)
 {
     private readonly Dictionary<ulong, SequenceState> _sequences = [];
     private readonly List<(SequenceStep Step, SequenceState Sequence)> _steps = [];
@@ -32,9 +34,16 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
         _step = plan.Step;
         foreach (ulong id in plan.Finished)
             _sequences.Remove(id);
+        foreach (int lora in plan.DroppedLoras)
+            loras?.Drop(lora);
         foreach (NewSequence sequence in plan.NewSequences)
-            if (!_sequences.TryAdd(sequence.SequenceId, new SequenceState(sequence)))
+        {
+            LoraAdapter? lora = loras?.Find(sequence.LoraId);
+            if (sequence.LoraId != 0 && lora is null)
+                throw new PlanMismatchException($"sequence {sequence.SequenceId} goes through adapter {sequence.LoraId}, which is not here.");
+            if (!_sequences.TryAdd(sequence.SequenceId, new SequenceState(sequence) { Lora = lora }))
                 throw new PlanMismatchException($"sequence {sequence.SequenceId} is new twice.");
+        }
 
         _steps.Clear();
         foreach (SequenceStep step in plan.Sequences)
@@ -144,7 +153,7 @@ internal sealed class StepBatchBuilder(long epoch, int blockTokens, DraftPasses?
     {
         int start = sequence.Computed, end = start + step.Tokens, guesses = sequence.Guesses;
         ReadOnlyMemory<int> tokens = sequence.TokensUpTo(Math.Max(end + guesses, sequence.Count));
-        int first = _batch.AddSequence(tokens.Span[start..(end + guesses)], start, sequence.Blocks, sequence.LongRope);
+        int first = _batch.AddSequence(tokens.Span[start..(end + guesses)], start, sequence.Blocks, sequence.LongRope, sequence.Lora);
         if (sequence.PromptLogprobs >= 0)
             for (int position = start; position < end && position + 1 < sequence.PromptTokens; position++)
                 _batch.PromptLogprobs.Add(new PromptLogprobRow(first + position - start, tokens.Span[position + 1], sequence.PromptLogprobs));

@@ -12,7 +12,7 @@ internal sealed class StepLoop(LoadedShard shard, long epoch, int blockTokens, P
     /// <summary>What people call each <see cref="CollectivePurpose"/>.</summary>
     private static readonly string[] s_purposes = [.. Enum.GetValues<CollectivePurpose>().Select(purpose => purpose.ToString().ToLowerInvariant())];
 
-    private readonly StepBatchBuilder _builder = new(epoch, blockTokens, shard.DraftPasses, masks);
+    private readonly StepBatchBuilder _builder = new(epoch, blockTokens, shard.DraftPasses, masks, shard.Loras);
     private readonly Model.StepTrace _trace = new();
     private string? _toldRecordingFault;
     private TimeSpan _waited = AtRest(shard.Relay);

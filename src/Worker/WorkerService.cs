@@ -118,6 +118,25 @@ internal sealed partial class WorkerService(RankHost rank, GatewayHold hold, Wor
         }
     }
 
+    public override async Task<LoadLoraReply> LoadLora(LoadLoraRequest request, ServerCallContext context)
+    {
+        try
+        {
+            await rank.LoadLoraAsync(request);
+            return new LoadLoraReply();
+        }
+        catch (Exception fault) // of whatever kind: the gateway is told, and the rank goes on without it
+        {
+            throw new RpcException(new Status(StatusCode.FailedPrecondition, Describe(fault)));
+        }
+    }
+
+    public override async Task<UnloadLoraReply> UnloadLora(UnloadLoraRequest request, ServerCallContext context)
+    {
+        await rank.UnloadLoraAsync(request.Id);
+        return new UnloadLoraReply();
+    }
+
     public override async Task Run(IAsyncStreamReader<RunRequest> requests, IServerStreamWriter<StepResult> responses, ServerCallContext context)
     {
         // Plans are read here and handed to the rank at once, another task answers in order: the rank never waits for the network between two steps.

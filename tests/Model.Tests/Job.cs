@@ -11,6 +11,9 @@ internal sealed record Job
     /// <summary>Prompt tokens computed in one step.</summary>
     public int Chunk { get; init; } = 512;
 
+    /// <summary>Folder of the adapter it goes through; null = none.</summary>
+    public string? Lora { get; init; }
+
     /// <summary>Tokens to generate.</summary>
     public int NewTokens { get; init; }
 

@@ -1,8 +1,10 @@
 using System.Runtime.ExceptionServices;
 using TpServe.Checkpoint;
+using TpServe.Checkpoint.Adapters;
 using TpServe.Collectives;
 using TpServe.Collectives.Local;
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 using TpServe.Model.Weights;
 using TpServe.Sharding;
 
@@ -64,7 +66,21 @@ internal static class RankGroup
         using KvCache cache = new(checkpoint.Config, plan, setup.KvType, setup.BlockTokens, setup.Blocks, ops);
         if (setup.StaleNaN)
             FillWithNaN(cache, checkpoint.Config.Layers, ops);
-        return StepDriver.Run(new ModelRank(model, cache, plan, ops, comm), jobs);
+        Dictionary<string, LoraAdapter> adapters = [];
+        try
+        {
+            foreach (string folder in jobs.Select(job => job.Lora).OfType<string>().Distinct())
+            {
+                using AdapterCheckpoint adapter = AdapterCheckpoint.Open(folder);
+                adapters.Add(folder, LoraLoader.Load(adapter, checkpoint.Config, plan, ops));
+            }
+            return StepDriver.Run(new ModelRank(model, cache, plan, ops, comm), jobs, adapters);
+        }
+        finally
+        {
+            foreach (LoraAdapter adapter in adapters.Values)
+                adapter.Dispose();
+        }
     }
 
     private static void FillWithNaN(KvCache cache, int layers, ITensorBackend ops)

@@ -1,4 +1,5 @@
 using TpServe.Checkpoint.Config;
+using TpServe.Model.Adapters;
 using TpServe.Model.Sampling;
 
 namespace TpServe.Model.Tests;
@@ -7,7 +8,7 @@ namespace TpServe.Model.Tests;
 internal static class StepDriver
 {
     /// <summary>Runs all jobs on one rank; every rank of a group runs the same.</summary>
-    public static JobResult[] Run(ModelRank rank, IReadOnlyList<Job> jobs)
+    public static JobResult[] Run(ModelRank rank, IReadOnlyList<Job> jobs, IReadOnlyDictionary<string, LoraAdapter>? adapters = null)
     {
         int blockTokens = rank.Cache.BlockTokens;
         RopeConfig rope = rank.Model.Config.Rope;
@@ -36,7 +37,7 @@ internal static class StepDriver
                 int[] tokens = [.. state.Tokens, .. guesses];
                 while (state.Blocks.Count * blockTokens < state.Computed + count + guesses.Length)
                     state.Blocks.Add(free.Pop());
-                int row = batch.AddSequence(tokens.AsSpan(state.Computed, count + guesses.Length), state.Computed, [.. state.Blocks], longRope);
+                int row = batch.AddSequence(tokens.AsSpan(state.Computed, count + guesses.Length), state.Computed, [.. state.Blocks], longRope, state.Job.Lora is { } lora ? adapters![lora] : null);
                 if (asks)
                     for (int i = 0; i < count; i++)
                         batch.PromptLogprobs.Add(new(row + i, state.Computed + i + 1 < state.Job.Prompt.Count ? state.Tokens[state.Computed + i + 1] : 0, state.Job.PromptTopLogprobs));

@@ -92,6 +92,29 @@ internal sealed class JsonSection
         }
     }
 
+    /// <summary>The keys.</summary>
+    public IEnumerable<string> Names => _element.EnumerateObject().Select(NameOf);
+
+    /// <summary>Whether a key says nothing: it is not there, null, false, or empty.</summary>
+    public bool SaysNothing(string key) => Find(key) is not { } value || value.ValueKind switch
+    {
+        JsonValueKind.False => true,
+        JsonValueKind.String => ToText(value, key).Length == 0,
+        JsonValueKind.Array => value.GetArrayLength() == 0,
+        JsonValueKind.Object => !value.EnumerateObject().Any(),
+        _ => false,
+    };
+
+    /// <summary>All members, each of which must be a number within limits.</summary>
+    public IEnumerable<(string Name, float Value)> FloatMembers(double least, double most)
+    {
+        foreach (JsonProperty member in _element.EnumerateObject())
+        {
+            string name = NameOf(member);
+            yield return (name, ToFloat(member.Value, name, least, most));
+        }
+    }
+
     /// <summary>Whether the key is there, null included.</summary>
     public bool Has(string key) => _element.TryGetProperty(key, out _);
 

@@ -57,6 +57,7 @@ internal static class AccessTable
         ["/openengine.v1.Control/Health"] = AccessRule.Read,
         ["/openengine.v1.Control/GetKvConnectorInfo"] = AccessRule.Read,
         ["/openengine.v1.Control/GetKvEventSources"] = AccessRule.Read,
+        ["/tpserve.v1.Control/ListLoras"] = AccessRule.Read,
         ["/openengine.v1.Control/ListLoras"] = AccessRule.Read,
         // Of its own requests; of others' they say that there is none. Admin sees all.
         ["/tpserve.v1.Control/Abort"] = AccessRule.Read,
@@ -93,6 +94,10 @@ internal static class AccessTable
 
         ["/topology"] = AccessRule.Admin,
         ["/report"] = AccessRule.Admin,
+        ["/v1/load_lora_adapter"] = AccessRule.Admin,
+        ["/v1/unload_lora_adapter"] = AccessRule.Admin,
+        ["/tpserve.v1.Control/LoadLora"] = AccessRule.Admin,
+        ["/tpserve.v1.Control/UnloadLora"] = AccessRule.Admin,
         ["/tpserve.v1.Control/GetTopology"] = AccessRule.Admin,
         ["/tpserve.v1.Control/TraceSteps"] = AccessRule.Admin,
         ["/tpserve.v1.Control/Drain"] = AccessRule.Admin,

@@ -36,7 +36,7 @@ public static class TpServeApi
         services.AddSingleton(provider => new RequestParser(model, settings, provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton(provider => new InferenceEngine(
             provider.GetRequiredService<IWorkerGroup>(), model.Tokenizer, settings.Scheduler, settings.Engine,
-            provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<InferenceEngine>>(), provider.GetService<ServingMetrics>()));
+            provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<InferenceEngine>>(), provider.GetService<ServingMetrics>(), model.Loras));
         services.AddHostedService<EngineService>();
         services.AddSingleton(provider => new KeyRing(settings.KeysFile, provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<KeyRing>>()));
         services.AddHostedService(provider => provider.GetRequiredService<KeyRing>());
@@ -80,6 +80,7 @@ public static class TpServeApi
         services.AddSingleton<OllamaEndpoint>();
         services.AddSingleton<OllamaEmbedEndpoint>();
         services.AddSingleton<OllamaModelsEndpoint>();
+        services.AddSingleton<LoraEndpoints>();
         services.AddSingleton<TokenizerEndpoints>();
         services.AddSingleton<ServerEndpoints>();
         return services;
@@ -122,6 +123,9 @@ public static class TpServeApi
         Map(s_post, "/tokenize", tokenizer.TokenizeAsync);
         Map(s_post, "/detokenize", tokenizer.DetokenizeAsync);
         Map(s_post, "/apply-template", tokenizer.ApplyTemplateAsync);
+        LoraEndpoints loras = services.GetRequiredService<LoraEndpoints>();
+        Map(s_post, "/v1/load_lora_adapter", loras.LoadAsync);
+        Map(s_post, "/v1/unload_lora_adapter", loras.UnloadAsync);
         Map(s_get, "/version", ServerEndpoints.VersionAsync);
         Map(s_get, "/v1/models", server.ModelsAsync);
         Map(s_get, "/v1/models/{**id}", server.ModelAsync);

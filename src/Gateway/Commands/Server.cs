@@ -7,6 +7,7 @@ using TpServe.ChatTemplates;
 using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
 using TpServe.Gateway.Access;
+using TpServe.Gateway.Adapters;
 using TpServe.Gateway.Api;
 using TpServe.Gateway.Api.Responses;
 using TpServe.Gateway.Commands.Models;
@@ -94,14 +95,16 @@ internal static partial class Server
             });
             builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopTimeout);
             builder.Services.AddSingleton<IGroupObserver>(banner);
-            GroupModel model = GroupModel.At(path, options.Draft);
+            LoraRegistry loras = new(options.MaxLoras, options.LoraDir);
+            GroupModel model = GroupModel.At(path, options.Draft) with { Loras = () => loras.Messages };
             builder.Services.AddSingleton(provider => new WorkerGroup(
                 options, PolicyOf(options), plan, seats => PlanFor(devices.Of(seats), seats), model, source, banner, TimeProvider.System, provider.GetRequiredService<ILogger<WorkerGroup>>(),
                 BalancerFor(provider.GetRequiredService<ILogger<Balancer>>()), isMeasured ? SplitOf(provider.GetRequiredService<ILogger<MeasuredPartition>>()) : null));
             builder.Services.AddSingleton<IWorkerGroup>(provider => provider.GetRequiredService<WorkerGroup>());
             builder.Services.AddSingleton<IHostLifetime>(provider => new DrainingLifetime(
                 provider.GetRequiredService<InferenceEngine>(), provider.GetRequiredService<IHostApplicationLifetime>(), options.DrainTimeout, provider.GetRequiredService<ILogger<DrainingLifetime>>()));
-            ServingModel served = await serving;
+            ServingModel served = (await serving) with { Loras = loras };
+            AddLoras(loras, options.Loras, served.Names);
             builder.Services.AddTpServeTelemetry(builder.Configuration);
             banner.Ends(EndTokens.Describe(served.Generation.EosTokenIds, served.Tokenizer));
             builder.Services.AddTpServeApi(served with { Files = served.Files with { Identity = model.Identity.Content } }, SettingsOf(options, plan, checkpoint.Config.Rope, draft?.Checkpoint.Name ?? ""));
@@ -167,6 +170,16 @@ internal static partial class Server
     private sealed class Ending(WebApplication app) : IAsyncDisposable
     {
         public async ValueTask DisposeAsync() => await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask()), Task.Delay(EndTimeout));
+    }
+
+    /// <exception cref="ModelLoadException">One is no adapter that is served, or has a name of the model.</exception>
+    private static void AddLoras(LoraRegistry loras, IReadOnlyList<string> named, IEnumerable<string> taken)
+    {
+        foreach (string[] one in named.Select(text => text.Split('=', 2)))
+            if (taken.Contains(one[0]))
+                throw new ModelLoadException($"--lora {one[0]}: the model has that name.");
+            else
+                loras.AddAtStart(one[0], one[1]);
     }
 
     private static ServingModel ModelOf(ModelCheckpoint checkpoint, IReadOnlyList<string> names)

@@ -186,6 +186,7 @@ internal sealed class ActiveRequest
         PromptLogprobs = index == 0 ? request.PromptLogprobs ?? -1 : -1, // the same for every output
         Priority = request.Priority,
         CacheSalt = request.CacheSalt,
+        LoraId = request.Lora?.Id ?? 0,
         BypassCache = request.BypassCache,
         DraftTokens = request.Constraint is null ? request.DraftTokens : 0,
         Constraint = request.Constraint,

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Grpc.Core;
+using TpServe.Gateway.Adapters;
 using TpServe.Gateway.Requests;
 using TpServe.Gateway.Scheduling;
 using TpServe.Gateway.Telemetry;
@@ -35,6 +36,7 @@ public sealed partial class InferenceEngine : IDisposable
     private readonly TimeProvider _clock;
     private readonly ILogger<InferenceEngine> _log;
     private readonly ServingMetrics? _metrics;
+    private readonly LoraRegistry _loras;
     private readonly Lock _gate = new();
     private readonly Scheduler _scheduler;
     private readonly StepPace _pace = new();
@@ -47,8 +49,9 @@ public sealed partial class InferenceEngine : IDisposable
     private long _steps, _generatedTokens, _promptTokens, _recoveries, _kept;
 
     public InferenceEngine(
-        IWorkerGroup group, Tokenizer tokenizer, SchedulerSettings scheduling, EngineSettings settings, TimeProvider clock, ILogger<InferenceEngine> log, ServingMetrics? metrics = null)
+        IWorkerGroup group, Tokenizer tokenizer, SchedulerSettings scheduling, EngineSettings settings, TimeProvider clock, ILogger<InferenceEngine> log, ServingMetrics? metrics = null, LoraRegistry? loras = null)
     {
+        _loras = loras ?? new LoraRegistry();
         _group = group;
         _tokenizer = tokenizer;
         _settings = settings;
@@ -270,7 +273,17 @@ public sealed partial class InferenceEngine : IDisposable
                 throw DoesNotFit(misfit);
             if (request.Deadline is { } due && Lateness(_scheduler.WaitingTokens + request.PromptTokens.Count, due) is { } late)
                 throw late;
-            _scheduler.Add(sequences);
+            if (request.Lora is { } lora && !_loras.TryUse(lora))
+                throw LoraRegistry.NotFound(lora.Name);
+            try
+            {
+                _scheduler.Add(sequences);
+            }
+            catch when (request.Lora is not null)
+            {
+                _loras.Release(request.Lora);
+                throw;
+            }
             _active.Add(request.RequestId, active);
             if (resumable)
                 _resumable.Add(active);
@@ -323,7 +336,8 @@ public sealed partial class InferenceEngine : IDisposable
 
     private void Retire(ActiveRequest active)
     {
-        _active.Remove(active.Request.RequestId);
+        if (_active.Remove(active.Request.RequestId) && active.Request.Lora is { } lora)
+            _loras.Release(lora);
         foreach (ActiveOutput output in active.Outputs)
             _outputs.Remove(output.Sequence);
         if (_active.Count == 0 && _refusing is not null)
@@ -399,6 +413,7 @@ public sealed partial class InferenceEngine : IDisposable
             if (plan is { NewSequences.Count: > 0 })
                 foreach (Sequence sequence in _scheduler.Running)
                     _outputs[sequence].Request.Start();
+            plan?.DroppedLoras.AddRange(_loras.TakeDropped()); // it forgets the last sequence on them, or an earlier one has
             return plan;
         }
     }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Grpc.Core;
+using TpServe.Gateway.Adapters;
 using TpServe.Protos.V1;
 using TpServe.Protos.Worker;
 
@@ -12,7 +13,7 @@ public sealed partial class RequestParser
     public async Task<ValidatedRequest> ParseAsync(EmbedRequest request, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
         // 1. What can be said before any input is tokenized.
-        RequireModel(request.HasModel ? request.Model : null);
+        ServedLora? lora = RequireModel(request.HasModel ? request.Model : null);
         if (request.HasRequestId)
             RequireRequestId(request.RequestId);
         RequireWithin("priority", request.Priority, -RequestLimits.Priority, RequestLimits.Priority);
@@ -57,6 +58,7 @@ public sealed partial class RequestParser
             Stopping = new ResolvedStopping { MaxTokens = 0, MinTokens = 0, IgnoreEos = true, IncludeStop = false },
             Priority = request.Priority,
             CacheSalt = salt,
+            Lora = lora,
             BypassCache = request.Cache?.Bypass ?? false,
             Deadline = due,
         };

@@ -1,6 +1,7 @@
 using System.Text;
 using Grpc.Core;
 using TpServe.Checkpoint;
+using TpServe.Gateway.Adapters;
 using TpServe.Gateway.Answers;
 using TpServe.Grammar;
 using TpServe.Protos.V1;
@@ -53,9 +54,8 @@ public sealed partial class RequestParser
     /// <summary>Checks a continuation and tokenizes its prompt.</summary>
     public Task<ValidatedRequest> ParseAsync(GenerateRequest request, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
-        RefuseUnimplemented(request.HasLora);
         return ParseAsync(
-            request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
+            request.HasRequestId ? request.RequestId : null, LoraOf(request.HasModel ? request.Model : null, request.HasLora ? request.Lora : null),
             request.Sampling, request.Stopping, request.Response, request.Cache, request.Constraint, request.Priority,
             request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline, due => PromptAsync(request, due, cancellation), cancellation);
     }
@@ -91,7 +91,6 @@ public sealed partial class RequestParser
     public Task<ValidatedRequest> ParseAsync(
         ChatRequest request, Conversation? conversation = null, DateTimeOffset? deadline = null, CancellationToken cancellation = default)
     {
-        RefuseUnimplemented(request.HasLora);
         Conversation chat = conversation ?? Conversation.Of(request);
         if (chat.Tools.Count == 0 && request.Tools.Count > 0)
             chat = chat with { Tools = ToolDefinition.Of(request.Tools) };
@@ -101,7 +100,7 @@ public sealed partial class RequestParser
         if (use.Tools.Count == 0)
             chat = chat with { Tools = [] };
         return ParseAsync(
-            request.HasRequestId ? request.RequestId : null, request.HasModel ? request.Model : null,
+            request.HasRequestId ? request.RequestId : null, LoraOf(request.HasModel ? request.Model : null, request.HasLora ? request.Lora : null),
             request.Sampling, request.Stopping, request.Response, request.Cache, request.Constraint, request.Priority,
             request.HasDraftTokens ? request.DraftTokens : _settings.DraftTokens, deadline,
             due => _encoder.EncodeAsync(chat, _settings.MaxModelLen, due, cancellation), cancellation,
@@ -141,11 +140,14 @@ public sealed partial class RequestParser
         return _encoder.RenderAsync(conversation, Due(null), cancellation);
     }
 
-    /// <summary>Refuses a name that is not the served model's.</summary>
-    public void RequireModel(string? name)
+    /// <summary>Refuses a name that is neither the served model's nor an adapter's, by itself or as MODEL:ADAPTER; the adapter that it names.</summary>
+    public ServedLora? RequireModel(string? name)
     {
-        if (name is not null && !_model.Names.Contains(name))
-            throw new RequestRejectedException(
+        if (name is null || _model.Names.Contains(name))
+            return null;
+        return _model.Loras.Find(name)
+            ?? _model.Names.Where(model => name.StartsWith(model + ":", StringComparison.Ordinal)).Select(model => _model.Loras.Find(name[(model.Length + 1)..])).FirstOrDefault(lora => lora is not null)
+            ?? throw new RequestRejectedException(
                 StatusCode.NotFound, "MODEL_NOT_FOUND", $"Model '{Shown(name)}' is not served here; '{string.Join("' and '", _model.Names)}' {(_model.OtherNames.Count == 0 ? "is" : "are")}.",
                 "model", Shown(name), string.Join(", ", _model.Names));
     }
@@ -158,11 +160,10 @@ public sealed partial class RequestParser
     }
 
     private async Task<ValidatedRequest> ParseAsync(
-        string? requestId, string? model, SamplingOptions? sampling, StoppingOptions? stopping, ResponseOptions? response, CacheOptions? cache, Constraint? constraint,
+        string? requestId, ServedLora? lora, SamplingOptions? sampling, StoppingOptions? stopping, ResponseOptions? response, CacheOptions? cache, Constraint? constraint,
         int priority, int draftTokens, DateTimeOffset? deadline, Func<DateTimeOffset, Task<IReadOnlyList<int>>> prompt, CancellationToken cancellation,
         (ToolUse Tools, bool TellsReasoning)? chat = null)
     {
-        RequireModel(model);
         if (requestId is not null)
             RequireRequestId(requestId);
         SamplingParameters resolved = _sampling.Resolve(sampling);
@@ -216,6 +217,7 @@ public sealed partial class RequestParser
             TellRecovering = response?.Recovering ?? false,
             Priority = priority,
             CacheSalt = salt,
+            Lora = lora,
             BypassCache = cache?.Bypass ?? false,
             DraftTokens = draftTokens,
             LooksUp = _settings.LooksUp,
@@ -254,10 +256,14 @@ public sealed partial class RequestParser
             throw RequestRejectedException.OutOfRange("request_id", $"{id.Length} characters", _settings.Limits.RequestIdInWords);
     }
 
-    private static void RefuseUnimplemented(bool lora)
+    /// <summary>The adapter that a request names, by either field.</summary>
+    private ServedLora? LoraOf(string? model, string? lora)
     {
-        if (lora)
-            throw RequestRejectedException.Unimplemented("lora");
+        ServedLora? named = RequireModel(model);
+        if (string.IsNullOrEmpty(lora))
+            return named;
+        ServedLora asked = _model.Loras.Find(lora) ?? throw LoraRegistry.NotFound(lora);
+        return named is null || named == asked ? asked : throw RequestRejectedException.Invalid("lora", "'model' and 'lora' name different adapters.");
     }
 
     private static void RequireWithin(string field, int value, int least, int most)

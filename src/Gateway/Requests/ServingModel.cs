@@ -1,6 +1,7 @@
 using TpServe.ChatTemplates;
 using TpServe.Checkpoint;
 using TpServe.Checkpoint.Config;
+using TpServe.Gateway.Adapters;
 using TpServe.Tokenization;
 
 namespace TpServe.Gateway.Requests;
@@ -13,6 +14,9 @@ public sealed record ServingModel
 
     /// <summary>What requests may name it too.</summary>
     public IReadOnlyList<string> OtherNames { get; init; } = [];
+
+    /// <summary>The adapters that requests may name in its place.</summary>
+    public LoraRegistry Loras { get; init; } = new();
 
     /// <summary>Every name, the first being <see cref="Name"/>.</summary>
     public IEnumerable<string> Names => OtherNames.Prepend(Name);

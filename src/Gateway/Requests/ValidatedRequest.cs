@@ -44,6 +44,9 @@ public sealed record ValidatedRequest
     /// <summary>Shares cached prefixes only with requests of the same salt; empty = with all that have none.</summary>
     public string CacheSalt { get; init; } = "";
 
+    /// <summary>Adapter it goes through; null = none.</summary>
+    public Adapters.ServedLora? Lora { get; init; }
+
     /// <summary>Neither reads nor fills the prefix cache.</summary>
     public bool BypassCache { get; init; }
 

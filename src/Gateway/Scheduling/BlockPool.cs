@@ -8,12 +8,12 @@ public readonly record struct BlockId(int Value);
 
 /// <summary>What besides its tokens decides the content of a block: only sequences of equal realms share blocks.</summary>
 /// <param name="Salt">The request's own; empty = shared with every request without one.</param>
-/// <param name="Adapter">Adapter the keys and values were computed with; empty = none.</param>
+/// <param name="LoraId">Adapter the keys and values were computed with; 0 = none.</param>
 /// <param name="LongRope">LongRoPE's factors for long sequences rotate them.</param>
-public sealed record PrefixRealm(string Salt, string Adapter, bool LongRope)
+public sealed record PrefixRealm(string Salt, int LoraId, bool LongRope)
 {
     /// <summary>No salt, no adapter, short sequences.</summary>
-    public static PrefixRealm Shared { get; } = new("", "", LongRope: false);
+    public static PrefixRealm Shared { get; } = new("", 0, LongRope: false);
 }
 
 /// <summary>A full block as a prefix ends with it: the chain back to the start names every token before.</summary>

@@ -479,9 +479,9 @@ public sealed class Scheduler
         }
     }
 
-    private static PrefixRealm Realm(Sequence sequence) => sequence.Spec.CacheSalt.Length == 0 && !sequence.LongRope
+    private static PrefixRealm Realm(Sequence sequence) => sequence.Spec is { CacheSalt.Length: 0, LoraId: 0 } && !sequence.LongRope
         ? PrefixRealm.Shared
-        : new PrefixRealm(sequence.Spec.CacheSalt, "", sequence.LongRope);
+        : new PrefixRealm(sequence.Spec.CacheSalt, sequence.Spec.LoraId, sequence.LongRope);
 
     /// <summary>How many tokens are guessed after the one row of a decoding sequence, and those that stood in its log before; where it has none the draft model guesses.</summary>
     private int Guesses(Sequence sequence, int room, out ReadOnlySpan<int> found)

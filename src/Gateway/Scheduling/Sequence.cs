@@ -32,6 +32,9 @@ public sealed record SequenceSpec
     /// <summary>Shares cached prefixes only with sequences of the same salt; empty = with all that have none.</summary>
     public string CacheSalt { get; init; } = "";
 
+    /// <summary>Adapter that its rows go through; 0 = none.</summary>
+    public int LoraId { get; init; }
+
     /// <summary>Neither reads nor fills the prefix cache.</summary>
     public bool BypassCache { get; init; }
 
@@ -254,6 +257,7 @@ public sealed class Sequence
             LongRope = LongRope,
             Drafts = Draft is not null,
             Pooling = Spec.Pooling,
+            LoraId = Spec.LoraId,
         };
         announced.TokenIds.AddRange(_tokens);
         return announced;

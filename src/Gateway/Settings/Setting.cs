@@ -243,6 +243,21 @@ internal static class SettingKinds
             IsList: true);
     }
 
+    /// <summary>Folders by name: NAME=PATH, names that differ.</summary>
+    public static SettingKind<IReadOnlyList<string>> NamedFolders(int most, int mostCharacters) => new(
+        "NAME=PATH",
+        string.Create(CultureInfo.InvariantCulture, $"NAME=PATH, the name of 1 to {mostCharacters} printable characters without spaces, at most {most} of them, each name once"),
+        text =>
+        {
+            string[] all = text.Split(',', StringSplitOptions.TrimEntries);
+            foreach (string one in all)
+                if (one.IndexOf('=', StringComparison.Ordinal) is var at && (at < 1 || at > mostCharacters || at == one.Length - 1 || one[..at].Any(letter => char.IsWhiteSpace(letter) || char.IsControl(letter))))
+                    return ([], $"'{one}' is not NAME=PATH.");
+            return all.Length <= most && all.Select(one => one[..one.IndexOf('=', StringComparison.Ordinal)]).Distinct(StringComparer.Ordinal).Count() == all.Length ? (all, null) : ([], $"'{text}' has a name twice, or more than {most}.");
+        },
+        folders => string.Join(',', folders),
+        IsList: true);
+
     /// <summary>Origins of web pages.</summary>
     public static SettingKind<IReadOnlyList<string>> Origins(int most) => new(
         "ORIGIN",

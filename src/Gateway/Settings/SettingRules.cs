@@ -31,6 +31,8 @@ internal static class SettingRules
             foreach (string address in options.Workers)
                 if (LinkSecurity.Fault(address, options.Tls.Length > 0, options.InsecureLinks) is { } unfit)
                     yield return $"--worker: {address} {unfit}.";
+        if (Read(nameof(options.Loras), nameof(options.MaxLoras)) && options.Loras.Count > options.MaxLoras)
+            yield return string.Create(CultureInfo.InvariantCulture, $"--lora: {options.Loras.Count} adapters are more than --max-loras, {options.MaxLoras}.");
         if (options.Tls.Length > 0 && TlsFault(options.Tls) is { } bad)
             yield return $"--tls: {bad}";
         if (options.SecretFile.Length > 0 && FileFault(options.SecretFile) is { } fault)

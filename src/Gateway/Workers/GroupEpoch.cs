@@ -37,6 +37,9 @@ internal sealed class GroupEpoch(
     /// <summary>How long an echo is given for the sign it echoes.</summary>
     private static readonly TimeSpan s_echo = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>How long a rank is asked to free what another could not load.</summary>
+    private static readonly TimeSpan s_unload = TimeSpan.FromSeconds(10);
+
     private readonly Lock _gate = new();
     private readonly Queue<(long Step, bool AllAnswer)> _inFlight = new();
     private readonly Heartbeat _heartbeat = new(policy, time);
@@ -141,6 +144,22 @@ internal sealed class GroupEpoch(
         _heartbeat.StepEnded(took);
         tracer.Add(ranks);
         return first!;
+    }
+
+    /// <summary>Has every rank load one more adapter: all or none.</summary>
+    /// <exception cref="WorkerStartException">A rank's reason.</exception>
+    public async Task LoadLoraAsync(LoraAdapter adapter, CancellationToken cancellation)
+    {
+        LoadLoraRequest request = new() { Epoch = epoch, Adapter = adapter };
+        try
+        {
+            await Task.WhenAll(ranks.Select(rank => rank.Worker.Link.LoadLoraAsync(request, policy.LoadTimeout, cancellation)));
+        }
+        catch
+        {
+            await Task.WhenAll(ranks.Select(rank => rank.Worker.Link.UnloadLoraAsync(adapter.Id, s_unload)));
+            throw;
+        }
     }
 
     /// <summary>The answers are impossible: ends it as lost.</summary>

@@ -53,6 +53,11 @@ public interface IWorkerGroup
     /// <summary>Times the group has moved to another split.</summary>
     long Moves => 0;
 
+    /// <summary>Has every rank load one more adapter, between two steps: all or none. Callable by anyone.</summary>
+    /// <exception cref="WorkerStartException">A rank's reason.</exception>
+    /// <exception cref="GroupUnavailableException">The group is not ready.</exception>
+    Task LoadLoraAsync(LoraAdapter adapter, CancellationToken cancellation) => Task.CompletedTask;
+
     /// <summary>What the group is doing.</summary>
     GroupState State { get; }
 

@@ -37,6 +37,13 @@ internal interface IWorkerLink : IIpcPeer, IDisposable
     /// <exception cref="WorkerStartException">The worker's reason.</exception>
     Task<LoadReport> LoadAsync(LoadRequest request, Action<LoadProgress> progress, CancellationToken cancellation);
 
+    /// <summary>Loads one more adapter beside the shard.</summary>
+    /// <exception cref="WorkerStartException">The worker's reason, or no answer in time.</exception>
+    Task LoadLoraAsync(LoadLoraRequest request, TimeSpan timeout, CancellationToken cancellation) => Task.CompletedTask;
+
+    /// <summary>Frees an adapter that no sequence was ever on; a worker that cannot be reached is left alone.</summary>
+    Task UnloadLoraAsync(int id, TimeSpan timeout) => Task.CompletedTask;
+
     /// <summary>Opens a step stream; the one before has ended.</summary>
     IStepStream OpenRun();
 

@@ -186,6 +186,33 @@ internal sealed class WorkerClient : IWorkerLink
     }
 
     /// <inheritdoc/>
+    public async Task LoadLoraAsync(LoadLoraRequest request, TimeSpan timeout, CancellationToken cancellation)
+    {
+        try
+        {
+            await _control.LoadLoraAsync(request, _secret, DateTime.UtcNow + timeout, cancellation);
+        }
+        catch (RpcException fault)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            throw new WorkerStartException(fault.StatusCode == StatusCode.FailedPrecondition ? fault.Status.Detail : $"worker {Address} cannot load the adapter: {fault.Status.Detail}", fault);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task UnloadLoraAsync(int id, TimeSpan timeout)
+    {
+        try
+        {
+            await _control.UnloadLoraAsync(new UnloadLoraRequest { Id = id }, _secret, DateTime.UtcNow + timeout);
+        }
+        catch (RpcException)
+        {
+            // What it holds goes with its next load.
+        }
+    }
+
+    /// <inheritdoc/>
     public IStepStream OpenRun() => new StepStream(_control.Run(_secret));
 
     /// <inheritdoc/>

@@ -207,8 +207,10 @@ internal sealed class WorkerCrew : IAsyncDisposable
         using CancellationTokenSource deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         using CancellationTokenSource expired = new(_policy.LoadTimeout, _time);
         using CancellationTokenRegistration expiring = expired.Token.Register(deadline.Cancel);
+        IReadOnlyList<LoraAdapter> loras = _model.Loras(); // the same for all
         foreach (LoadRequest request in requests)
         {
+            request.Loras.Add(loras);
             request.LoadTimeoutMs = (int)_policy.LoadTimeout.TotalMilliseconds;
             request.ModelIdentity = _model.Identity.Content;
             if (request.Draft is not null)
@@ -305,6 +307,9 @@ internal sealed class WorkerCrew : IAsyncDisposable
 /// <param name="Look">Looks at them as they are.</param>
 internal sealed record GroupModel(string Path, ModelIdentity Identity, Func<ModelIdentity> Look)
 {
+    /// <summary>The adapters that are to be held beside it, at the moment.</summary>
+    public Func<IReadOnlyList<LoraAdapter>> Loras { get; init; } = () => [];
+
     /// <summary>The model that guesses ahead; null = none does.</summary>
     public GroupModel? Draft { get; init; }
 

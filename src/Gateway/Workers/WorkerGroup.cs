@@ -214,6 +214,15 @@ internal sealed partial class WorkerGroup : IWorkerGroup, IAsyncDisposable
     }
 
     /// <inheritdoc/>
+    public Task LoadLoraAsync(LoraAdapter adapter, CancellationToken cancellation)
+    {
+        GroupEpoch current;
+        lock (_gate)
+            current = _state == GroupState.Ready ? _current! : throw new GroupUnavailableException(_outage ?? "it starts.");
+        return current.LoadLoraAsync(adapter, cancellation);
+    }
+
+    /// <inheritdoc/>
     public GetTopologyResponse Topology()
     {
         lock (_gate)

@@ -129,6 +129,16 @@ public sealed class CpuBackend : ITensorBackend
     public void ExpertPieces(Tensor x, Tensor ids, Tensor weights, ExpertMlp mlp, Tensor pieces) => _experts.Pieces(x, ids, weights, mlp, pieces);
 
     /// <inheritdoc/>
+    public bool HasLora => true;
+
+    /// <inheritdoc/>
+    public void LoraDown(Tensor x, ReadOnlyMemory<int> rows, Tensor a, InputLeaves leaves, Tensor pieces, int first, int total) =>
+        Ops.Lora.Down(_threads, x, rows, a, leaves, pieces, first, total);
+
+    /// <inheritdoc/>
+    public void LoraUp(Tensor t, ReadOnlyMemory<int> rows, int firstRow, Tensor b, float scale, Tensor y) => Ops.Lora.Up(_threads, t, rows, firstRow, b, scale, y);
+
+    /// <inheritdoc/>
     public void AddScaled(Tensor x, Tensor y, float scale) => Ops.AddScaled.Run(_threads, x, y, scale);
 
     /// <inheritdoc/>

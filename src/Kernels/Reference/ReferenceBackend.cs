@@ -135,6 +135,16 @@ public sealed class ReferenceBackend : ITensorBackend
     public void ExpertPieces(Tensor x, Tensor ids, Tensor weights, ExpertMlp mlp, Tensor pieces) => ReferenceExperts.Pieces(x, ids, weights, mlp, pieces);
 
     /// <inheritdoc/>
+    public bool HasLora => true;
+
+    /// <inheritdoc/>
+    public void LoraDown(Tensor x, ReadOnlyMemory<int> rows, Tensor a, InputLeaves leaves, Tensor pieces, int first, int total) =>
+        ReferenceLora.Down(x, rows, a, leaves, pieces, first, total);
+
+    /// <inheritdoc/>
+    public void LoraUp(Tensor t, ReadOnlyMemory<int> rows, int firstRow, Tensor b, float scale, Tensor y) => ReferenceLora.Up(t, rows, firstRow, b, scale, y);
+
+    /// <inheritdoc/>
     public void AddScaled(Tensor x, Tensor y, float scale) => ReferenceElementwise.AddScaled(x, y, scale);
 
     /// <inheritdoc/>

@@ -1,5 +1,6 @@
 using TpServe.Collectives;
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 
 namespace TpServe.Model.Layers;
 
@@ -7,7 +8,7 @@ namespace TpServe.Model.Layers;
 public interface IAttention
 {
     /// <summary>Stores what the step's tokens leave in the layer's cache and attends to it. Every rank of the group calls it.</summary>
-    void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer);
+    void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer, LoraOfLayer lora);
 }
 
 /// <summary>Causal self-attention of this rank's heads over the paged cache, closed by the output projection.</summary>
@@ -20,13 +21,13 @@ public sealed class Attention(
     QkvParallelLinear qkvProj, IQueryKeyNorm? norm, RotaryEmbedding? rotary, AttentionShape shape, RowParallelLinear outputProj, ITensorBackend ops) : IAttention
 {
     /// <inheritdoc/>
-    public void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer)
+    public void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer, LoraOfLayer lora)
     {
-        (Tensor q, Tensor k, Tensor v) = qkvProj.Forward(x);
+        (Tensor q, Tensor k, Tensor v) = qkvProj.Forward(x, lora);
         norm?.Forward(q, k);
         if (cache is null) // a rank beyond the number of query heads: it still takes part in the sums
         {
-            outputProj.Forward(q, consumer);
+            outputProj.Forward(q, consumer, lora, LoraPlace.AttentionOutput);
             return;
         }
 
@@ -36,6 +37,6 @@ public sealed class Attention(
             rotary.ForwardAndStore(q, k, v, step.RotaryRows, step.Tensors.Slots, cache);
         Tensor heads = ops.Rent(x.Rows, q.Columns);
         ops.Attention(q, cache, step.Tensors, shape, heads);
-        outputProj.Forward(heads, consumer); // SumTree in outputProj
+        outputProj.Forward(heads, consumer, lora, LoraPlace.AttentionOutput); // SumTree in outputProj
     }
 }

@@ -1,4 +1,5 @@
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 
 namespace TpServe.Model.Layers;
 
@@ -21,7 +22,7 @@ public sealed class ColumnParallelLinear(PackedWeight[] parts, Tensor? bias, ITe
     public bool HasBias => bias is not null;
 
     /// <summary>This rank's outputs; n × 0 where it has none.</summary>
-    public Tensor Forward(Tensor x)
+    public Tensor Forward(Tensor x, LoraOfLayer lora = default, LoraPlace place = default)
     {
         if (_outputs == 0)
             return ops.Rent(x.Rows, 0);
@@ -29,6 +30,7 @@ public sealed class ColumnParallelLinear(PackedWeight[] parts, Tensor? bias, ITe
         ops.Linear(x, parts, y);
         if (bias is { } vector)
             ops.AddRow(y, vector);
+        lora.AddTo(place, x, y, ops);
         return y;
     }
 }
@@ -44,7 +46,7 @@ public sealed class MergedColumnParallelLinear(ColumnParallelLinear gateUp)
     public ColumnParallelLinear Product => gateUp;
 
     /// <summary>Gate's and up's outputs of this rank side by side; n × 0 where it owns no MLP column.</summary>
-    public Tensor Forward(Tensor x) => gateUp.Forward(x);
+    public Tensor Forward(Tensor x, LoraOfLayer lora = default) => gateUp.Forward(x, lora, LoraPlace.GateUp);
 }
 
 /// <summary>Query, key and value projections of this rank's heads as one product.</summary>
@@ -55,9 +57,9 @@ public sealed class MergedColumnParallelLinear(ColumnParallelLinear gateUp)
 public sealed class QkvParallelLinear(ColumnParallelLinear qkv, int queryColumns, int kvColumns)
 {
     /// <summary>This rank's q, k and v; n × 0 each where it owns no head.</summary>
-    public (Tensor Query, Tensor Key, Tensor Value) Forward(Tensor x)
+    public (Tensor Query, Tensor Key, Tensor Value) Forward(Tensor x, LoraOfLayer lora = default)
     {
-        Tensor y = qkv.Forward(x);
+        Tensor y = qkv.Forward(x, lora, LoraPlace.Qkv);
         return (y.ColumnSlice(0, queryColumns), y.ColumnSlice(queryColumns, kvColumns), y.ColumnSlice(queryColumns + kvColumns, kvColumns));
     }
 }

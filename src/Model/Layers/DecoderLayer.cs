@@ -1,5 +1,6 @@
 using TpServe.Collectives;
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 
 namespace TpServe.Model.Layers;
 
@@ -28,14 +29,15 @@ public sealed class DecoderLayer(HalfBlockNorms attentionNorms, IAttention atten
     public void Forward(Tensor x, Tensor normed, StepContext step, int layer, RmsNorm? next)
     {
         long mark = ops.Mark();
+        LoraOfLayer lora = new(step.Lora, layer);
         step.Trace?.Begin("attention", layer);
         _attentionEnd.Begin(x, normed, mlpNorms.Input);
-        attention.Forward(InputNorm is null ? x : normed, step, step.Cache.Layer(layer), _attentionEnd);
+        attention.Forward(InputNorm is null ? x : normed, step, step.Cache.Layer(layer), _attentionEnd, lora);
         ops.Release(mark);
 
         step.Trace?.Begin("mlp", layer);
         _mlpEnd.Begin(x, normed, next);
-        mlp.Forward(mlpNorms.Input is null ? x : normed, _mlpEnd);
+        mlp.Forward(mlpNorms.Input is null ? x : normed, _mlpEnd, lora);
         ops.Release(mark);
     }
 }

@@ -1,5 +1,6 @@
 using TpServe.Collectives;
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 
 namespace TpServe.Model.Layers;
 
@@ -7,7 +8,7 @@ namespace TpServe.Model.Layers;
 public interface IMlp
 {
     /// <summary>Hands the output of rows x [n, hidden] to the consumer. Every rank of the group calls it.</summary>
-    void Forward(Tensor x, ISumConsumer consumer);
+    void Forward(Tensor x, ISumConsumer consumer, LoraOfLayer lora = default);
 }
 
 /// <summary>down(act(gate(x)) · up(x)). gate and up are one merged product.</summary>
@@ -19,9 +20,10 @@ public interface IMlp
 public sealed class GatedMlp(MergedColumnParallelLinear gateUpProj, Activation activation, RowParallelLinear downProj, ITensorBackend ops) : IMlp
 {
     /// <summary>Hands the MLP's output to the consumer. Every rank of the group calls it.</summary>
-    public void Forward(Tensor x, ISumConsumer consumer)
+    public void Forward(Tensor x, ISumConsumer consumer, LoraOfLayer lora = default)
     {
-        if (!gateUpProj.Product.HasBias && downProj.Weight is { } down)
+        bool isChanged = lora.Touches(LoraPlace.GateUp) || lora.Touches(LoraPlace.Down); // then what lies between the products is needed; the bits of each row stay
+        if (!isChanged && !gateUpProj.Product.HasBias && downProj.Weight is { } down)
         {
             if (downProj.BlockRows(x.Rows) is int block and > 0)
             {
@@ -33,15 +35,15 @@ public sealed class GatedMlp(MergedColumnParallelLinear gateUpProj, Activation a
             downProj.End(sums, consumer);
             return;
         }
-        Tensor gateUp = gateUpProj.Forward(x);
+        Tensor gateUp = gateUpProj.Forward(x, lora);
         if (gateUp.Columns == 0) // no MLP column on this rank: it still takes part in the sum
         {
-            downProj.Forward(gateUp, consumer);
+            downProj.Forward(gateUp, consumer, lora, LoraPlace.Down);
             return;
         }
         Tensor activated = ops.Rent(x.Rows, gateUp.Columns / 2);
         ops.GatedActivation(gateUp, activation, activated);
-        downProj.Forward(activated, consumer); // SumTree in downProj
+        downProj.Forward(activated, consumer, lora, LoraPlace.Down); // SumTree in downProj
     }
 
     // Apart from Forward, where what is captured would be made for every step.

@@ -1,6 +1,7 @@
 using TpServe.Checkpoint.Config;
 using TpServe.Collectives;
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 
 namespace TpServe.Model.Layers;
 
@@ -28,7 +29,8 @@ public sealed class LatentAttention(LatentConfig latent, LatentProjections? part
     private readonly int _heads = shape.KvHeadOfHead.Count;
 
     /// <inheritdoc/>
-    public void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer)
+    /// <remarks>Adapters on its projections are refused when they are loaded.</remarks>
+    public void Forward(Tensor x, StepContext step, KvLayer? cache, ISumConsumer consumer, LoraOfLayer lora)
     {
         if (cache is null || parts is null) // a rank beyond the number of query heads: it still takes part in the sums
         {

@@ -1,5 +1,6 @@
 using TpServe.Collectives;
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 
 namespace TpServe.Model.Layers;
 
@@ -23,7 +24,7 @@ namespace TpServe.Model.Layers;
 public sealed class MixtureOfExperts(ColumnParallelLinear router, Tensor? correction, RouterShape shape, ExpertMlp? experts, LeafSum sum, ITensorBackend ops) : IMlp
 {
     /// <inheritdoc/>
-    public void Forward(Tensor x, ISumConsumer consumer)
+    public void Forward(Tensor x, ISumConsumer consumer, LoraOfLayer lora = default)
     {
         PartialSums sums = sum.Begin(x.Rows);
         if (experts is not null) // else no column of any expert is here: it still takes part in the sum

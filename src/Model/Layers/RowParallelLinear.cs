@@ -1,5 +1,6 @@
 using TpServe.Collectives;
 using TpServe.Kernels;
+using TpServe.Model.Adapters;
 using TpServe.Sharding;
 
 namespace TpServe.Model.Layers;
@@ -15,18 +16,33 @@ namespace TpServe.Model.Layers;
 public sealed class RowParallelLinear(PackedWeight? weight, Tensor? bias, int outputs, LeafShare share, CollectivePurpose purpose, ITensorBackend ops, ICommunicator comm)
 {
     private readonly LeafSum _sum = new(bias, outputs, share, purpose, ops, comm);
+    private readonly LoraSumEnd _loraEnd = new(ops);
 
     /// <summary>This rank's matrix; null where it owns no leaf.</summary>
     public PackedWeight? Weight => weight;
 
     /// <summary>Hands the whole sum to the consumer, on every rank. Every rank of the group calls it.</summary>
-    public void Forward(Tensor x, ISumConsumer consumer)
+    public void Forward(Tensor x, ISumConsumer consumer, LoraOfLayer lora = default, LoraPlace place = default)
     {
+        if (lora.Touches(place))
+        {
+            long mark = ops.Mark();
+            comm.For(purpose);
+            Tensor t = lora.Sum(place, x, share, ops, comm);
+            ForwardWhole(x, _loraEnd.Begin(lora, place, t, consumer));
+            ops.Release(mark);
+            return;
+        }
         if (BlockRows(x.Rows) is int block and > 0)
         {
             ForwardInBlocks(x, block, consumer);
             return;
         }
+        ForwardWhole(x, consumer);
+    }
+
+    private void ForwardWhole(Tensor x, ISumConsumer consumer)
+    {
         PartialSums sums = Begin(x.Rows);
         if (weight is not null)
             ops.LinearPieces(x, weight, sums.Pieces);

@@ -212,7 +212,7 @@ public sealed class GrpcTests
         yield return Case("constraint", request => request.Constraint = new Constraint(), StatusCode.InvalidArgument, "INVALID_FIELD", "constraint");
         yield return Case("schema", request => request.Constraint = new Constraint { JsonSchema = "{\"not\":{}}" }, StatusCode.Unimplemented, "CONSTRAINT_NOT_IMPLEMENTED", "constraint.json_schema");
         yield return Case("priority", request => request.Priority = 101, StatusCode.InvalidArgument, "OUT_OF_RANGE", "priority");
-        yield return Case("lora", request => request.Lora = "x", StatusCode.Unimplemented, "FIELD_NOT_IMPLEMENTED", "lora");
+        yield return Case("lora", request => request.Lora = "x", StatusCode.NotFound, "LORA_NOT_FOUND", "lora");
         yield return Case("salt", request => request.Cache = new CacheOptions { Salt = new string('x', 129) }, StatusCode.InvalidArgument, "OUT_OF_RANGE", "cache.salt");
         yield return Case("draft tokens", request => request.DraftTokens = 17, StatusCode.InvalidArgument, "OUT_OF_RANGE", "draft_tokens");
     }

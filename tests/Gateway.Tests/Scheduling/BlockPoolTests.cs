@@ -79,15 +79,15 @@ public sealed class BlockPoolTests
         Assert.That(Take(pool, 4), Is.EqualTo(new[] { new BlockId(3), blocks[2], blocks[0], blocks[1] }));
     }
 
-    [TestCase("other", "", false)]
-    [TestCase("", "adapter", false)]
-    [TestCase("", "", true)]
-    public void TryFind_OtherRealm_FindsNothing(string salt, string adapter, bool longRope)
+    [TestCase("other", 0, false)]
+    [TestCase("", 3, false)]
+    [TestCase("", 0, true)]
+    public void TryFind_OtherRealm_FindsNothing(string salt, int lora, bool longRope)
     {
         BlockPool pool = new(1);
         pool.Publish(Take(pool, 1)[0], s_realm, null, [1, 2]);
-        Assert.That(pool.TryFind(new PrefixRealm(salt, adapter, longRope), null, [1, 2], out _), Is.False);
-        Assert.That(pool.TryFind(new PrefixRealm("", "", false), null, [1, 2], out _), Is.True, "equal realms are one");
+        Assert.That(pool.TryFind(new PrefixRealm(salt, lora, longRope), null, [1, 2], out _), Is.False);
+        Assert.That(pool.TryFind(new PrefixRealm("", 0, false), null, [1, 2], out _), Is.True, "equal realms are one");
     }
 
     [Test]

@@ -1,6 +1,7 @@
 using Google.Protobuf;
 using Grpc.Core;
 using TpServe.Gateway.Access;
+using TpServe.Gateway.Adapters;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Reports;
 using TpServe.Gateway.Requests;
@@ -80,6 +81,25 @@ public sealed class ControlService(
             response.Move = move;
         return response;
     }
+
+    /// <inheritdoc/>
+    public override async Task<LoadLoraResponse> LoadLora(LoadLoraRequest request, ServerCallContext context)
+    {
+        if (!request.HasName || !request.HasPath)
+            throw RequestRejectedException.Invalid(request.HasName ? "path" : "name", "'name' and 'path' must be set.");
+        ServedLora lora = await model.Loras.LoadAsync(request.Name, request.Path, model.Names, group, context.CancellationToken);
+        return new LoadLoraResponse { Lora = new LoraInfo { Name = lora.Name } };
+    }
+
+    /// <inheritdoc/>
+    public override Task<UnloadLoraResponse> UnloadLora(UnloadLoraRequest request, ServerCallContext context) =>
+        Task.FromResult(new UnloadLoraResponse { RunningRequests = model.Loras.Unload(request.Name) });
+
+    /// <inheritdoc/>
+    public override Task<ListLorasResponse> ListLoras(ListLorasRequest request, ServerCallContext context) => Task.FromResult(new ListLorasResponse
+    {
+        Loras = { model.Loras.All.Select(one => new LoraInfo { Name = one.Lora.Name, RunningRequests = one.Requests, Leaving = one.Leaving }) },
+    });
 
     /// <inheritdoc/>
     public override async Task<GetTpReportResponse> GetTpReport(GetTpReportRequest request, ServerCallContext context)

@@ -11,6 +11,8 @@ namespace TpServe.Gateway.Api.OpenAi;
 [JsonSerializable(typeof(EmbeddingBody))]
 [JsonSerializable(typeof(TokenizeBody))]
 [JsonSerializable(typeof(DetokenizeBody))]
+[JsonSerializable(typeof(LoadLoraBody))]
+[JsonSerializable(typeof(UnloadLoraBody))]
 [JsonSerializable(typeof(CompletionReply))]
 [JsonSerializable(typeof(ChatReply))]
 [JsonSerializable(typeof(ChatChunk))]

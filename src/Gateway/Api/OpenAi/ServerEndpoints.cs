@@ -1,6 +1,7 @@
 using System.Globalization;
 using Google.Protobuf;
 using Grpc.Core;
+using TpServe.Gateway.Adapters;
 using TpServe.Gateway.Api.OpenAi.Replies;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Reports;
@@ -18,14 +19,14 @@ internal sealed class ServerEndpoints(
     private static readonly JsonFormatter s_protoJson = new(JsonFormatter.Settings.Default.WithPreserveProtoFieldNames(true).WithFormatDefaultValues(true));
 
     /// <summary>Answers /v1/models.</summary>
-    public Task ModelsAsync(HttpContext http) => JsonBody.WriteAsync(http, new ModelListReply([.. model.Names.Select(Model)]), OpenAiJson.Api.ModelListReply);
+    public Task ModelsAsync(HttpContext http) => JsonBody.WriteAsync(http, new ModelListReply([.. model.Names.Select(Model), .. model.Loras.Served.Select(Lora)]), OpenAiJson.Api.ModelListReply);
 
     /// <summary>Answers /v1/models/{id}.</summary>
     public Task ModelAsync(HttpContext http)
     {
         string id = http.Request.RouteValues["id"]?.ToString() ?? model.Name;
-        parser.RequireModel(id);
-        return JsonBody.WriteAsync(http, Model(id), OpenAiJson.Api.ModelReply);
+        ModelReply reply = parser.RequireModel(id) is { } lora ? Lora(lora) : Model(id);
+        return JsonBody.WriteAsync(http, reply, OpenAiJson.Api.ModelReply);
     }
 
     /// <summary>Answers /version.</summary>
@@ -73,6 +74,8 @@ internal sealed class ServerEndpoints(
         http.Response.ContentType = "application/json; charset=utf-8";
         return http.Response.WriteAsync(s_protoJson.Format(message), http.RequestAborted);
     }
+
+    private ModelReply Lora(ServedLora lora) => new(lora.Name, lora.Name, clock.StartedAt, settings.MaxModelLen) { Parent = model.Name };
 
     private ModelReply Model(string name) => new(name, model.Name, clock.StartedAt, settings.MaxModelLen);
 }

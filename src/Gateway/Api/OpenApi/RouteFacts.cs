@@ -44,6 +44,8 @@ internal sealed record RouteFacts(string Name, string Summary, Type? Takes, Type
         ["/tokenize"] = new("tokenize", "A text or a conversation to token ids.", typeof(TokenizeBody), typeof(TokenizeReply)),
         ["/detokenize"] = new("detokenize", "Token ids to text.", typeof(DetokenizeBody), typeof(DetokenizeReply)),
         ["/apply-template"] = new("applyTemplate", "The prompt that a conversation becomes.", typeof(TokenizeBody), typeof(DetokenizeReply)),
+        ["/v1/load_lora_adapter"] = new("loadLoraAdapter", "Loads a LoRA adapter on every worker.", typeof(LoadLoraBody), typeof(StatusReply)) { Refusals = [.. s_refusals, StatusCodes.Status403Forbidden, StatusCodes.Status409Conflict] },
+        ["/v1/unload_lora_adapter"] = new("unloadLoraAdapter", "No request finds the adapter any more; those on it run to their end.", typeof(UnloadLoraBody), typeof(StatusReply)),
         ["/version"] = new("getVersion", "The server's version.", null, typeof(VersionReply)),
         ["/v1/models"] = new("listModels", "The names of the served model.", null, typeof(ModelListReply)),
         ["/v1/models/{**id}"] = new("getModel", "The model by one of its names.", null, typeof(ModelReply)) { PathParameters = ["id"], Refusals = [StatusCodes.Status404NotFound] },

@@ -15,10 +15,11 @@ public sealed record ModelReply(string Id, string Root, long Created, int MaxMod
 
     public string OwnedBy { get; } = "tpserve";
 
-    public string? Parent { get; }
+    /// <summary>The model that an adapter changes; null = it is the model itself.</summary>
+    public string? Parent { get; init; }
 }
 
-/// <summary>Answer of /health/live and /health/ready: live, ready, starting, lost, stopped, draining.</summary>
+/// <summary>Answer of /health/live and /health/ready: live, ready, starting, lost, stopped, draining; of the adapters' routes: loaded, unloaded, leaving.</summary>
 public sealed record StatusReply(string Status);
 
 /// <summary>Answer of /tokenize.</summary>
