@@ -93,13 +93,13 @@ internal sealed class TensorTable : IDisposable
     /// <summary>Leaves a tensor out.</summary>
     public void Ignore(TensorInfo tensor) => _tensors.Remove(tensor.Name);
 
-    /// <summary>Lists a tensor under another name.</summary>
-    public void Rename(TensorInfo tensor, string name)
+    /// <summary>Lists a tensor under another name, and with another order of its rows.</summary>
+    public void Rename(TensorInfo tensor, string name, RowOrder order = RowOrder.Plain)
     {
         TensorPlace place = Find(tensor);
         _tensors.Remove(tensor.Name);
         _places.Remove(tensor.Name);
-        Add(place with { Tensor = place.Tensor with { Name = name, FileName = tensor.FileName } });
+        Add(place with { Tensor = place.Tensor with { Name = name, FileName = tensor.FileName, RowOrder = order } });
     }
 
     public ReadOnlySpan<byte> Bytes(TensorInfo tensor)

@@ -32,4 +32,7 @@ public enum RowOrder
 
     /// <summary>As GGUF files of the llama architecture store them: row 2·i + h of a head is row i + h · headDim/2 of the plain order.</summary>
     InterleavedPairs,
+
+    /// <summary>As GPT-NeoX fuses them: a head's query, key and value rows together, head after head; in plain order all queries come first, then keys, then values.</summary>
+    HeadTriples,
 }

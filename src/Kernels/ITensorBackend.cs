@@ -94,6 +94,17 @@ public interface ITensorBackend : IDisposable
         RmsNorm(x, weight, epsilon, normed);
     }
 
+    /// <summary>Layer normalisation of each row: y = (x − mean(x)) / sqrt(mean((x − mean(x))²) + ε) · w + b.</summary>
+    /// <remarks>Shapes   x, y [n, columns], weight and bias [1, columns]; y may be x; x and y may be strided. No bias = nothing is added. Source: Ba et al. 2016, eq. 4.</remarks>
+    void LayerNorm(Tensor x, Tensor weight, Tensor? bias, float epsilon, Tensor y) => throw new NotSupportedException($"{Description} computes no layer norms.");
+
+    /// <summary>x ← f(x), the activation of an MLP without a gate.</summary>
+    /// <remarks>Shapes   x [n, columns], may be strided. Numerics each element by itself.</remarks>
+    void Activate(Tensor x, PlainActivation activation) => throw new NotSupportedException($"{Description} computes no activations without a gate.");
+
+    /// <summary>True where <see cref="LayerNorm"/> and <see cref="Activate"/> work.</summary>
+    bool HasLayerNorm => false;
+
     /// <summary>sums[r, g] = Σ x² over each group of dim values: the first half of a norm whose row is spread over ranks.</summary>
     /// <remarks>Shapes   x [n, groups · dim], sums [n, groups]; both may be strided.</remarks>
     void SumSquares(Tensor x, int dim, Tensor sums);
@@ -239,6 +250,16 @@ public enum Activation
     Silu,
 
     /// <summary>x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³))): GeGLU of the Gemma family.</summary>
+    GeluTanh,
+}
+
+/// <summary>The activation function of an MLP without a gate.</summary>
+public enum PlainActivation
+{
+    /// <summary>x/2 · (1 + erf(x/√2)): GPT-NeoX.</summary>
+    Gelu,
+
+    /// <summary>x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³))): StarCoder 2.</summary>
     GeluTanh,
 }
 

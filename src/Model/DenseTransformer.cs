@@ -20,7 +20,7 @@ namespace TpServe.Model;
 /// <param name="ops">The rank's device.</param>
 /// <param name="weights">Device memory of the weights and tables; disposed with the model.</param>
 public sealed class DenseTransformer(
-    ModelConfig config, VocabParallelEmbedding embedding, IReadOnlyList<DecoderLayer> layers, RmsNorm finalNorm, ParallelLmHead head, ModelLimits limits,
+    ModelConfig config, VocabParallelEmbedding embedding, IReadOnlyList<DecoderLayer> layers, IRowNorm finalNorm, ParallelLmHead head, ModelLimits limits,
     ITensorBackend ops, HeldWeights weights) : IDisposable
 {
     private HeldWeights? _weights = weights;

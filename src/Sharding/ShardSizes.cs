@@ -89,8 +89,8 @@ public static class ShardSizes
         "v_proj" => [WeightRole.Value],
         "o_proj" => [WeightRole.AttentionOutput],
         "gate_proj" => [WeightRole.Gate],
-        "up_proj" => [WeightRole.Up],
-        "down_proj" => [WeightRole.Down],
+        "up_proj" or "c_fc" => [WeightRole.Up],
+        "down_proj" or "c_proj" => [WeightRole.Down],
         "qkv_proj" => [WeightRole.Query, WeightRole.Key, WeightRole.Value],
         "gate_up_proj" => [WeightRole.Gate, WeightRole.Up],
         _ => [], // replicated

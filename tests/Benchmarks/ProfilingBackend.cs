@@ -109,6 +109,22 @@ internal sealed class ProfilingBackend(ITensorBackend inner, OperationClock cloc
         Stop(Operation.Embed, start, Bytes(y));
     }
 
+    public bool HasLayerNorm => inner.HasLayerNorm;
+
+    public void LayerNorm(Tensor x, Tensor weight, Tensor? bias, float epsilon, Tensor y)
+    {
+        long start = Start();
+        inner.LayerNorm(x, weight, bias, epsilon, y);
+        Stop(Operation.RmsNorm, start, Bytes(x) + Bytes(y));
+    }
+
+    public void Activate(Tensor x, PlainActivation activation)
+    {
+        long start = Start();
+        inner.Activate(x, activation);
+        Stop(Operation.Elementwise, start, 2 * Bytes(x));
+    }
+
     public void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor y)
     {
         long start = Start();

@@ -253,6 +253,22 @@ public sealed class GgufConfigTests
         Assert.That((checkpoint.Tensors[expected].FileName, checkpoint.Tensors[expected].RowOrder), Is.EqualTo((name, order)));
     }
 
+    [TestCase("starcoder2", "blk.0.ffn_up.weight", "model.layers.0.mlp.c_fc.weight", RowOrder.Plain)]
+    [TestCase("gptneox", "blk.0.attn_qkv.bias", "model.layers.0.self_attn.qkv_proj.bias", RowOrder.Plain)]
+    [TestCase("command-r", "blk.0.attn_q.weight", "model.layers.0.self_attn.q_proj.weight", RowOrder.InterleavedPairs)]
+    [TestCase("cohere2", "blk.0.attn_k.weight", "model.layers.0.self_attn.k_proj.weight", RowOrder.InterleavedPairs)]
+    public void Files_OfFamiliesWithLayerNorms_AreRead(string architecture, string name, string expected, RowOrder order)
+    {
+        GgufBuilder builder = GgufBuilder.Model(architecture).WithoutTensors().Float32($"{architecture}.attention.layer_norm_epsilon", 1e-3f).Float32($"{architecture}.logit_scale", 0.25f)
+            .UInt32($"{architecture}.attention.sliding_window", 16).Tensor("token_embd.weight", [64, 8]).Tensor(name, [64]);
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(_scratch.Write("model.gguf", builder.Build()));
+        Assert.That((checkpoint.Tensors[expected].FileName, checkpoint.Tensors[expected].RowOrder), Is.EqualTo((name, order)));
+        ModelConfig config = checkpoint.Config;
+        bool isCohere = architecture is "command-r" or "cohere2";
+        Assert.That((config.IsLayerNorm, config.NormEpsilon, config.NormBias, config.IsMlpGated, config.IsParallelBlock), Is.EqualTo((true, 1e-3f, !isCohere, isCohere, architecture is not "starcoder2")));
+        Assert.That((config.LogitDivisor, config.SlidingWindow), Is.EqualTo((isCohere ? 4f : 1f, architecture is "cohere2" ? 16 : 0)));
+    }
+
     [Test]
     public void Generation_EndIdsAndSampling_AreRead()
     {

@@ -72,6 +72,47 @@ public sealed class HubConfigTests
     }
 
     [Test]
+    public void Config_SilentFamiliesWithLayerNorms_TakeTheReferencesDefaults()
+    {
+        ModelConfig coder = Read("starcoder2"), neox = Read("gpt_neox"), cohere = Read("cohere"), cohere2 = Read("cohere2", "\"logit_scale\": 0.25, \"sliding_window_pattern\": 2");
+        Assert.Multiple(() =>
+        {
+            Assert.That((coder.IsLayerNorm, coder.NormBias, coder.QkvBias, coder.OutputBias, coder.MlpBias, coder.IsMlpGated, coder.IsParallelBlock), Is.EqualTo((true, true, true, true, true, false, false)));
+            Assert.That((coder.HiddenActivation, coder.SlidingWindow, coder.TieEmbeddings, coder.NormEpsilon), Is.EqualTo(("gelu_pytorch_tanh", 0, true, 1e-5f)));
+            Assert.That((neox.NormBias, neox.QkvBias, neox.MlpBias, neox.IsMlpGated, neox.IsParallelBlock, neox.HiddenActivation, neox.Rope.RotaryDim), Is.EqualTo((true, true, true, false, true, "gelu", 4)));
+            Assert.That((cohere.NormBias, cohere.QkvBias, cohere.IsMlpGated, cohere.IsParallelBlock, cohere.LogitDivisor, cohere.TieEmbeddings), Is.EqualTo((false, false, true, true, 16f, true)));
+            Assert.That((cohere2.SlidingWindow, cohere2.LogitDivisor), Is.EqualTo((4096, 4f)));
+            Assert.That(cohere2.SlidingLayers, Is.EqualTo(new[] { true, false, true, false }));
+            Assert.That(cohere2.RopeLayers, Is.EqualTo(cohere2.SlidingLayers), "layers that see everything do not rotate");
+        });
+    }
+
+    [Test]
+    public void Config_FamiliesWithLayerNorms_HeedTheirKeys()
+    {
+        ModelConfig neox = Read("gpt_neox", "\"rotary_pct\": 0.5, \"rotary_emb_base\": 500, \"use_parallel_residual\": false, \"layer_norm_eps\": 1e-3");
+        Assert.That((neox.Rope.RotaryDim, neox.Rope.Theta, neox.IsParallelBlock, neox.NormEpsilon), Is.EqualTo((8, 500f, false, 1e-3f)));
+        ModelConfig coder = Read("starcoder2", "\"use_bias\": false, \"sliding_window\": 64, \"norm_epsilon\": 1e-3");
+        Assert.That((coder.QkvBias, coder.MlpBias, coder.SlidingWindow, coder.NormEpsilon), Is.EqualTo((false, false, 64, 1e-3f)));
+        Assert.That(() => Read("cohere", "\"use_qk_norm\": true"), Throws.TypeOf<ModelLoadException>().With.Message.Contains("use_qk_norm"));
+    }
+
+    [Test]
+    public void Tensors_OfGptNeox_HaveTheCommonNamesAndTheirOrder()
+    {
+        (string Name, string Type, int[] Shape, byte[] Data)[] tensors =
+        [
+            ("gpt_neox.embed_in.weight", "F32", [8, 64], new byte[2048]), ("gpt_neox.layers.0.attention.query_key_value.weight", "F32", [192, 64], new byte[49152]),
+            ("gpt_neox.layers.0.attention.bias", "F32", [2], new byte[8]), ("gpt_neox.layers.0.mlp.dense_h_to_4h.bias", "F32", [2], new byte[8]), ("embed_out.weight", "F32", [8, 64], new byte[2048]),
+        ];
+        _folder.Config("gpt_neox").Write("model.safetensors", HubFolder.Safetensors(tensors));
+        using ModelCheckpoint checkpoint = ModelCheckpoints.Open(_folder.Path);
+        string[] expected = ["lm_head.weight", "model.embed_tokens.weight", "model.layers.0.mlp.up_proj.bias", "model.layers.0.self_attn.qkv_proj.weight"];
+        Assert.That(checkpoint.Tensors.Keys.Order(StringComparer.Ordinal), Is.EqualTo(expected));
+        Assert.That(checkpoint.Tensors[expected[3]].RowOrder, Is.EqualTo(RowOrder.HeadTriples));
+    }
+
+    [Test]
     public void Config_KvHeadsNull_AreAsManyAsHeads() => Assert.That(Read("llama", "\"num_key_value_heads\": null").KvHeads, Is.EqualTo(4));
 
     [TestCase("\"rope_theta\": 500000.0")]

@@ -43,6 +43,9 @@ public static class OpsDigest
         yield return ("Scale", (t, threads) => After(t.Of(values, n, columns), x => Scale.Run(threads, x, 1.1f)));
         yield return ("Softcap", (t, threads) => After(t.Of(values, n, columns), x => Softcap.Run(threads, x, 3f)));
         yield return ("RmsNorm", (t, threads) => After(t.Of(values, n, columns), x => RmsNorm.Run(threads, x, t.Of(row, 1, columns), 1e-5f, x)));
+        yield return ("LayerNorm", (t, threads) => After(t.Of(values, n, columns), x => LayerNorm.Run(threads, x, t.Of(row, 1, columns), t.Of(row, 1, columns), 1e-5f, x)));
+        foreach (PlainActivation activation in Enum.GetValues<PlainActivation>())
+            yield return ($"Plain {activation}", (t, threads) => After(t.Of(values, n, columns), x => PlainActivations.Run(threads, x, activation)));
         yield return ("SumSquares", (t, threads) => After(t.Empty(n, 3), sums => RmsNorm.SumSquares(threads, t.Of(values, n, columns), 111, sums)));
         yield return ("NormBySums", (t, threads) => After(
             t.Of(values, n, columns), x => RmsNorm.NormBySums(threads, x, t.Of([1, 2, 3, 4, 5, 6, 7, 8, 9], n, 3), 999, t.Of(row, 1, columns), 1e-5f)));

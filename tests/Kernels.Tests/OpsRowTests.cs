@@ -43,6 +43,25 @@ public sealed class OpsRowTests : OpsFixture
             Tensor w = t.Tensors.Of(Numbers.Uniform(x.Columns, seed: 24), 1, x.Columns);
             if (threads is null) t.Oracle.RmsNorm(x, w, 1e-5f, x); else RmsNorm.Run(threads, x, w, 1e-5f, x);
         }),
+        ("LayerNorm", 1e-12, (t, threads, x, _) =>
+        {
+            Tensor w = t.Tensors.Of(Numbers.Uniform(x.Columns, seed: 27), 1, x.Columns), b = t.Tensors.Of(Numbers.Uniform(x.Columns, seed: 28), 1, x.Columns);
+            if (threads is null) t.Oracle.LayerNorm(x, w, b, 1e-5f, x); else LayerNorm.Run(threads, x, w, b, 1e-5f, x);
+        }),
+        ("LayerNormWithoutBias", 1e-12, (t, threads, x, _) =>
+        {
+            Tensor w = t.Tensors.Of(Numbers.Uniform(x.Columns, seed: 29), 1, x.Columns);
+            if (threads is null) t.Oracle.LayerNorm(x, w, null, 1e-5f, x); else LayerNorm.Run(threads, x, w, null, 1e-5f, x);
+        }),
+        // erfc within 1.5e-7 of values near 1/2.
+        ("Gelu", 1e-12, (t, threads, x, _) =>
+        {
+            if (threads is null) t.Oracle.Activate(x, PlainActivation.Gelu); else PlainActivations.Run(threads, x, PlainActivation.Gelu);
+        }),
+        ("GeluTanh", 1e-12, (t, threads, x, _) =>
+        {
+            if (threads is null) t.Oracle.Activate(x, PlainActivation.GeluTanh); else PlainActivations.Run(threads, x, PlainActivation.GeluTanh);
+        }),
         ("NormBySums", 1e-12, (t, threads, x, rows) =>
         {
             Tensor w = t.Tensors.Of(Numbers.Uniform(x.Columns, seed: 25), 1, x.Columns);

@@ -23,7 +23,7 @@ internal static class OddModels
     };
 
     /// <summary>Names for test cases.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["llama", "llama-grouped", "llama-biases-bf16", "llama-q8_0", "olmo2", "gemma2", "gemma3", "phi3", "granite", "mixtral", "qwen2_moe", "gpt_oss", "glm4_moe-q8_0", "deepseek_v3", "deepseek_v2-q8_0"];
+    public static IReadOnlyList<string> Names { get; } = ["llama", "llama-grouped", "llama-biases-bf16", "llama-q8_0", "olmo2", "gemma2", "gemma3", "phi3", "granite", "mixtral", "qwen2_moe", "gpt_oss", "glm4_moe-q8_0", "starcoder2", "gpt_neox", "cohere2", "deepseek_v3", "deepseek_v2-q8_0"];
 
     /// <summary>Mixtures in both layers.</summary>
     public static ExpertsConfig Experts(int count, int perToken, int intermediate) =>
@@ -38,6 +38,20 @@ internal static class OddModels
         AttentionScale = 1f / MathF.Sqrt(latent.QueryDim),
         Rope = config.Rope with { RotaryDim = latent.RopeDim },
     };
+
+    /// <summary>A GPT-NeoX, whose halves stand beside each other or one after the other.</summary>
+    public static ModelConfig NeoxConfig(bool isParallel) => LayerNorms(Config with
+    {
+        Architecture = "gpt_neox",
+        QkvBias = true,
+        OutputBias = true,
+        MlpBias = true,
+        IsParallelBlock = isParallel,
+        HiddenActivation = "gelu",
+        Rope = Config.Rope with { RotaryDim = 4 },
+    });
+
+    private static ModelConfig LayerNorms(ModelConfig config) => config with { IsLayerNorm = true, NormBias = true, IsMlpGated = false };
 
     /// <summary>The model of that name.</summary>
     public static RandomCheckpoint Create(string name) => name switch
@@ -152,6 +166,33 @@ internal static class OddModels
                 Experts = Experts(9, 4, 224) with { Layers = [false, true], Scale = 1.5f, Groups = 3, TopGroups = 2, SharedIntermediate = 448 },
             },
             matrixType: _ => TensorType.Q8_0),
+        "starcoder2" => new RandomCheckpoint(LayerNorms(Config with
+        {
+            Architecture = "starcoder2",
+            Heads = 9,
+            KvHeads = 3,
+            TieEmbeddings = true,
+            QkvBias = true,
+            OutputBias = true,
+            MlpBias = true,
+            SlidingWindow = 9,
+            SlidingLayers = [true, true],
+            HiddenActivation = "gelu_pytorch_tanh",
+        })),
+        "gpt_neox" => new RandomCheckpoint(NeoxConfig(isParallel: true)),
+        "cohere2" => new RandomCheckpoint(Config with
+        {
+            Architecture = "cohere2",
+            Heads = 9,
+            KvHeads = 3,
+            TieEmbeddings = true,
+            IsLayerNorm = true,
+            IsParallelBlock = true,
+            SlidingWindow = 9,
+            SlidingLayers = [true, false],
+            RopeLayers = [true, false],
+            LogitDivisor = 4f,
+        }),
         _ => throw new ArgumentOutOfRangeException(nameof(name), name, "No such model."),
     };
 }

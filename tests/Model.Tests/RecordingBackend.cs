@@ -62,6 +62,12 @@ internal sealed class RecordingBackend(ITensorBackend inner) : ITensorBackend
 
     public void Embed(Tensor tokenIds, PackedWeight table, int firstRow, float scale, Tensor y) => inner.Embed(tokenIds, table, firstRow, scale, y);
 
+    public bool HasLayerNorm => inner.HasLayerNorm;
+
+    public void LayerNorm(Tensor x, Tensor weight, Tensor? bias, float epsilon, Tensor y) => inner.LayerNorm(x, weight, bias, epsilon, y);
+
+    public void Activate(Tensor x, PlainActivation activation) => inner.Activate(x, activation);
+
     public void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor y) => inner.RmsNorm(x, weight, epsilon, y);
 
     public void SumSquares(Tensor x, int dim, Tensor sums) => inner.SumSquares(x, dim, sums);

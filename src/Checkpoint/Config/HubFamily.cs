@@ -48,6 +48,9 @@ internal sealed record HubFamily
 
     public bool Gemma { get; init; }
 
+    /// <summary>Whether its norms are layer norms.</summary>
+    public bool IsLayerNorm { get; init; }
+
     /// <summary>sliding_window_pattern where absent: each layer of that number sees everything.</summary>
     public int SlidingPattern { get; init; }
 
@@ -105,7 +108,7 @@ internal sealed record HubFamily
             HeedsAttentionBias = true,
             Gemma = true,
         },
-        _ => HubMixtures.Find(modelType),
+        _ => HubMixtures.Find(modelType) ?? HubLayerNorms.Find(modelType),
     };
 }
 

@@ -39,7 +39,7 @@ internal static class HubModelConfig
         bool attentionBias = family.HeedsAttentionBias && (json.Bool("attention_bias") ?? family.AttentionBias);
         ExpertsConfig? experts = HubExperts.Read(json, family, layers);
         string activationKey = family.Gemma ? "hidden_activation" : "hidden_act";
-        return ConfigLimits.Check(new ModelConfig
+        return ConfigLimits.Check(HubLayerNorms.Complete(new ModelConfig
         {
             Architecture = family.Name,
             Hidden = hidden,
@@ -72,7 +72,7 @@ internal static class HubModelConfig
             EmbeddingScale = family.Gemma ? MathF.Sqrt(hidden) : Multiplier(json, family, "embedding_multiplier"),
             ResidualScale = Multiplier(json, family, "residual_multiplier"),
             LogitDivisor = Multiplier(json, family, "logits_scaling"),
-        }, json.File, "num_attention_heads", "num_key_value_heads");
+        }, json, family), json.File, "num_attention_heads", "num_key_value_heads");
     }
 
     private static int HeadDim(JsonSection json, HubFamily family, int hidden, int heads)

@@ -14,6 +14,7 @@ internal static class HubRope
         JsonSection? full = perLayerType ? parameters!.Object("full_attention") : parameters ?? json.Object("rope_scaling");
         float theta = full?.Float("rope_theta", ConfigLimits.Tiny, ConfigLimits.MaxTheta)
             ?? json.Float("rope_theta", ConfigLimits.Tiny, ConfigLimits.MaxTheta)
+            ?? (family.Name is "gpt_neox" ? json.Float("rotary_emb_base", ConfigLimits.Tiny, ConfigLimits.MaxTheta) : null)
             ?? family.Theta;
         RopeConfig rope = One(json, full, family, theta, headDim, maxPositions);
         if (family.Name is not "gemma3")
@@ -33,7 +34,8 @@ internal static class HubRope
 
     private static RopeConfig One(JsonSection json, JsonSection? scaling, HubFamily family, float theta, int headDim, int maxPositions)
     {
-        float partial = scaling?.Float("partial_rotary_factor", ConfigLimits.Tiny, 1) ?? json.Float("partial_rotary_factor", ConfigLimits.Tiny, 1) ?? family.PartialRotary;
+        float partial = scaling?.Float("partial_rotary_factor", ConfigLimits.Tiny, 1) ?? json.Float("partial_rotary_factor", ConfigLimits.Tiny, 1)
+            ?? (family.Name is "gpt_neox" ? json.Float("rotary_pct", ConfigLimits.Tiny, 1) : null) ?? family.PartialRotary;
         RopeConfig plain = new() { Theta = theta, RotaryDim = (int)(headDim * partial) };
         if (scaling is null && family.Name is "gpt_oss")
             return plain with { Scaling = RopeScaling.Yarn, Factor = 32f, OriginalMaxPositions = 4096, YarnTruncate = false };

@@ -49,11 +49,23 @@ public sealed record ModelConfig
     /// <summary>Longest context the model was made for, in tokens, after RoPE scaling.</summary>
     public required int MaxPositions { get; init; }
 
-    /// <summary>ε of every RMSNorm.</summary>
+    /// <summary>ε of every norm.</summary>
     public required float NormEpsilon { get; init; }
 
     /// <summary>True where a stored norm weight w means 1 + w (Gemma from Hugging Face; GGUF files have the 1 added already).</summary>
     public bool NormWeightsAddOne { get; init; }
+
+    /// <summary>True where the norms of the residual stream are layer norms, not RMS norms.</summary>
+    public bool IsLayerNorm { get; init; }
+
+    /// <summary>Biases on these.</summary>
+    public bool NormBias { get; init; }
+
+    /// <summary>True where attention and the MLP of a block read the same stream and are both added to it (GPT-NeoX, Cohere).</summary>
+    public bool IsParallelBlock { get; init; }
+
+    /// <summary>False where MLPs have no gate: down(f(up(x))).</summary>
+    public bool IsMlpGated { get; init; } = true;
 
     /// <summary>True where the head reuses the embedding.</summary>
     public required bool TieEmbeddings { get; init; }
@@ -82,7 +94,7 @@ public sealed record ModelConfig
     /// <summary>Biases on the MLP projections.</summary>
     public bool MlpBias { get; init; }
 
-    /// <summary>hidden_act as the checkpoint writes it: silu, gelu_pytorch_tanh.</summary>
+    /// <summary>hidden_act as the checkpoint writes it: silu, gelu_pytorch_tanh; gelu too where MLPs have no gate.</summary>
     public string HiddenActivation { get; init; } = "silu";
 
     /// <summary>Factor on attention scores; null = 1/√HeadDim. (Gemma: query_pre_attn_scalar^-½; Granite: attention_multiplier.)</summary>
@@ -106,7 +118,7 @@ public sealed record ModelConfig
     /// <summary>Factor on each half-block's output before it is added to the stream (Granite).</summary>
     public float ResidualScale { get; init; } = 1f;
 
-    /// <summary>The logits are divided by this (Granite).</summary>
+    /// <summary>The logits are divided by this (Granite; Cohere: 1 / logit_scale).</summary>
     public float LogitDivisor { get; init; } = 1f;
 
     /// <summary>An architecture that TpServe does not know: its name alone.</summary>
@@ -133,7 +145,8 @@ public static class KnownArchitectures
     /// <summary>Names as in <see cref="ModelConfig.Architecture"/>, sorted.</summary>
     public static IReadOnlyList<string> All { get; } =
     [
-        "deepseek_v2", "deepseek_v3", "gemma2", "gemma3", "glm4_moe", "gpt_oss", "granite", "granitemoe", "llama", "mistral", "mixtral", "olmo2", "olmoe", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
+        "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "gemma2", "gemma3", "glm4_moe", "gpt_neox", "gpt_oss", "granite", "granitemoe", "llama", "mistral", "mixtral", "olmo2", "olmoe", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
+        "starcoder2",
     ];
 
     /// <summary>Refuses an architecture that is not known.</summary>

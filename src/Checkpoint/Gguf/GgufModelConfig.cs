@@ -25,7 +25,8 @@ internal static class GgufModelConfig
             kvHeads = 1;
         int headDim = latent?.RowDim ?? HeadDim(architecture, metadata, hidden, heads);
         int context = metadata.RequiredInt($"{architecture}.context_length", 1, ConfigLimits.MaxSize);
-        bool gemma = architecture is "gemma2" or "gemma3";
+        bool gemma = architecture is "gemma2" or "gemma3", isCohere = architecture is "command-r" or "cohere2", isPlain = architecture is "starcoder2" or "gptneox";
+        bool isLayerNorm = isCohere || isPlain;
 
         // 2. What differs between families.
         int window = Window(architecture, metadata, context);
@@ -49,24 +50,28 @@ internal static class GgufModelConfig
             QueryKeyNorm = architecture is not "glm4moe" || Has("self_attn.q_norm.weight"),
             Vocab = Vocab(metadata.Path, tensors),
             MaxPositions = maxPositions,
-            NormEpsilon = metadata.RequiredFloat($"{architecture}.attention.layer_norm_rms_epsilon", 0, ConfigLimits.MaxEpsilon),
+            NormEpsilon = metadata.RequiredFloat($"{architecture}.attention.{(isLayerNorm ? "layer_norm_epsilon" : "layer_norm_rms_epsilon")}", 0, ConfigLimits.MaxEpsilon),
             NormWeightsAddOne = false,
+            IsLayerNorm = isLayerNorm,
+            NormBias = isPlain,
+            IsParallelBlock = isCohere || (architecture is "gptneox" && (metadata.Bool("gptneox.use_parallel_residual") ?? true)),
+            IsMlpGated = !isPlain,
             TieEmbeddings = !tensors.ContainsKey("lm_head.weight"),
             Rope = rope,
             LocalRope = localRope,
             SlidingWindow = window,
             SlidingLayers = window == 0 ? [] : SlidingLayers(architecture, metadata, layers),
-            RopeLayers = architecture is "smollm3" ? [.. Enumerable.Range(1, layers).Select(i => i % 4 != 0)] : [],
+            RopeLayers = architecture is "cohere2" ? HubLayerNorms.SlidingOnly(window == 0 ? [] : SlidingLayers(architecture, metadata, layers), layers) : architecture is "smollm3" ? [.. Enumerable.Range(1, layers).Select(i => i % 4 != 0)] : [],
             QkvBias = Has("self_attn.q_proj.bias") || Has("self_attn.qkv_proj.bias"),
             OutputBias = Has("self_attn.o_proj.bias"),
-            MlpBias = Has("mlp.down_proj.bias"),
-            HiddenActivation = gemma ? "gelu_pytorch_tanh" : "silu",
+            MlpBias = Has("mlp.down_proj.bias") || Has("mlp.c_proj.bias"),
+            HiddenActivation = gemma || architecture is "starcoder2" ? "gelu_pytorch_tanh" : architecture is "gptneox" ? "gelu" : "silu",
             AttentionScale = latent is not null ? GgufLatent.Scale(latent, metadata, rope) : AttentionScale(architecture, metadata, layers, hidden, heads, headDim),
             AttentionSoftcap = Softcap("attn_logit_softcapping", architecture is "gemma2" ? 50f : 0f),
             LogitSoftcap = Softcap("final_logit_softcapping", architecture is "gemma2" ? 30f : 0f),
             EmbeddingScale = gemma ? MathF.Sqrt(hidden) : Scale("embedding_scale"),
             ResidualScale = Scale("residual_scale"),
-            LogitDivisor = Scale("logit_scale"),
+            LogitDivisor = isCohere ? 1f / metadata.RequiredFloat($"{architecture}.logit_scale", ConfigLimits.Tiny, ConfigLimits.MaxFactor) : Scale("logit_scale"),
         }, metadata.Path, headsKey, kvHeadsKey);
 
         bool Has(string name) => tensors.ContainsKey($"model.layers.0.{name}");
@@ -101,7 +106,7 @@ internal static class GgufModelConfig
         return architecture switch
         {
             "gemma2" => window ?? 4096,
-            "gemma3" or "gpt-oss" => window ?? 0,
+            "gemma3" or "gpt-oss" or "cohere2" => window ?? 0,
             "phi3" when window < context => window.Value, // files of Phi-3 models that do not slide carry the context's length
             _ => 0,
         };
@@ -119,7 +124,7 @@ internal static class GgufModelConfig
                 ? [.. flags]
                 : throw new ModelLoadException($"{metadata.Path}: '{key}' has {flags.Count} elements; there are {layers} layers.");
         }
-        int period = metadata.Int(key, 1, ConfigLimits.MaxLayers) ?? (architecture is "gemma2" or "gpt-oss" ? 2 : 6);
+        int period = metadata.Int(key, 1, ConfigLimits.MaxLayers) ?? (architecture is "gemma2" or "gpt-oss" ? 2 : architecture is "cohere2" ? 4 : 6);
         return [.. Enumerable.Range(1, layers).Select(i => i % period != 0)];
     }
 

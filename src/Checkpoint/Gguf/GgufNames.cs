@@ -11,10 +11,11 @@ internal static class GgufNames
     public static readonly string[] Architectures =
     [
         "llama", "qwen2", "qwen3", "smollm3", "olmo2", "granite", "phi3", "gemma2", "gemma3", "qwen2moe", "qwen3moe", "gpt-oss", "granitemoe", "olmoe", "glm4moe", "deepseek2",
+        "starcoder2", "gptneox", "command-r", "cohere2",
     ];
 
-    // The converters of these architectures reorder query and key rows for the rotary embedding of neighbouring pairs.
-    private static readonly string[] InterleavedArchitectures = ["llama", "granite", "smollm3", "granitemoe"];
+    // Files of these architectures have query and key rows in the order of a rotary embedding of neighbouring pairs, by the converter or from the first.
+    private static readonly string[] InterleavedArchitectures = ["llama", "granite", "smollm3", "granitemoe", "command-r", "cohere2"];
 
     /// <summary>Routers of mixtures, in a block.</summary>
     public static readonly string[] RouterParts = ["mlp.gate", "mlp.router", "block_sparse_moe.gate", "block_sparse_moe.router.layer"];
@@ -80,6 +81,8 @@ internal static class GgufNames
         ("gpt-oss", _) => "gpt_oss",
         ("glm4moe", _) => "glm4_moe",
         ("deepseek2", _) => "deepseek_v2", // V3's router makes it a V3
+        ("gptneox", _) => "gpt_neox",
+        ("command-r", _) => "cohere",
         _ => architecture,
     };
 
@@ -113,6 +116,8 @@ internal static class GgufNames
     {
         ("gemma2" or "gemma3", "ffn_norm") => "pre_feedforward_layernorm",
         ("phi3", "ffn_up") => "mlp.gate_up_proj",
+        ("starcoder2", "ffn_up") => "mlp.c_fc",
+        ("starcoder2", "ffn_down") => "mlp.c_proj",
         ("llama", _) when Mixtral.TryGetValue(part, out string? name) => name,
         ("gpt-oss", "ffn_gate_inp") => "mlp.router",
         ("granitemoe", "ffn_gate_inp") => "block_sparse_moe.router.layer",

@@ -34,6 +34,7 @@ internal static class HubCheckpoint
             else
                 AddFile(SingleFile(path), table);
             HubQuantisation.Assemble(path, root, table, warnings);
+            HubNames.Apply(table, config.Architecture);
             HubExtras.Ignore(table, config, warnings);
             config = HubExtras.WithHead(table, config, warnings);
             return new MappedCheckpoint(path, NameOf(path), table, config, generation, tokenizer, HubPooling.Read(path, MaxConfigBytes), warnings);

@@ -91,6 +91,15 @@ public sealed class CpuBackend : ITensorBackend
     public void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor y) => Ops.RmsNorm.Run(_threads, x, weight, epsilon, y);
 
     /// <inheritdoc/>
+    public bool HasLayerNorm => true;
+
+    /// <inheritdoc/>
+    public void LayerNorm(Tensor x, Tensor weight, Tensor? bias, float epsilon, Tensor y) => Ops.LayerNorm.Run(_threads, x, weight, bias, epsilon, y);
+
+    /// <inheritdoc/>
+    public void Activate(Tensor x, PlainActivation activation) => PlainActivations.Run(_threads, x, activation);
+
+    /// <inheritdoc/>
     public void AddNorm(Tensor x, Tensor y, float scale, Tensor weight, float epsilon, Tensor normed) =>
         Ops.RmsNorm.AddNorm(_threads, x, y, scale, weight, epsilon, normed);
 

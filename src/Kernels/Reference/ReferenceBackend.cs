@@ -100,6 +100,15 @@ public sealed class ReferenceBackend : ITensorBackend
     public void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor y) => ReferenceNorms.RmsNorm(x, weight, epsilon, y);
 
     /// <inheritdoc/>
+    public bool HasLayerNorm => true;
+
+    /// <inheritdoc/>
+    public void LayerNorm(Tensor x, Tensor weight, Tensor? bias, float epsilon, Tensor y) => ReferenceNorms.LayerNorm(x, weight, bias, epsilon, y);
+
+    /// <inheritdoc/>
+    public void Activate(Tensor x, PlainActivation activation) => ReferenceElementwise.Activate(x, activation);
+
+    /// <inheritdoc/>
     public void SumSquares(Tensor x, int dim, Tensor sums) => ReferenceNorms.SumSquares(x, dim, sums);
 
     /// <inheritdoc/>

@@ -18,6 +18,23 @@ internal static unsafe class ReferenceElementwise
         }
     }
 
+    /// <summary>x ← f(x).</summary>
+    public static void Activate(Tensor x, PlainActivation activation)
+    {
+        Require.Type(x, ElementType.Float32);
+        for (int row = 0; row < x.Rows; row++)
+        {
+            float* values = x.HostRow<float>(row);
+            for (int i = 0; i < x.Columns; i++)
+                values[i] = (float)(activation switch
+                {
+                    PlainActivation.Gelu => values[i] * HalfErfc(-values[i] / Math.Sqrt(2)),
+                    PlainActivation.GeluTanh => Activate(values[i], Activation.GeluTanh),
+                    _ => throw new ArgumentOutOfRangeException(nameof(activation), activation, "unknown activation"),
+                });
+        }
+    }
+
     /// <summary>x ← x + scale · y, one rounding.</summary>
     public static void AddScaled(Tensor x, Tensor y, float scale)
     {
@@ -80,6 +97,26 @@ internal static unsafe class ReferenceElementwise
                 }
             }
         }
+    }
+
+    /// <summary>erfc(z) / 2: the power series of erf near 0, the continued fraction of erfc beyond (Abramowitz and Stegun, 7.1.5 and 7.1.14).</summary>
+    private static double HalfErfc(double z)
+    {
+        const double SeriesBelow = 3;
+        const int Terms = 80;
+        double magnitude = Math.Abs(z);
+        if (magnitude < SeriesBelow)
+        {
+            double sum = 0, power = z;
+            for (int n = 0; n < Terms; power *= -z * z / ++n)
+                sum += power / (2 * n + 1);
+            return 0.5 - sum / Math.Sqrt(Math.PI);
+        }
+        double fraction = magnitude;
+        for (int n = Terms; n > 0; n--)
+            fraction = magnitude + n / 2.0 / fraction;
+        double tail = Math.Exp(-magnitude * magnitude) / (2 * Math.Sqrt(Math.PI) * fraction);
+        return z > 0 ? tail : 1 - tail;
     }
 
     private static int Position(Tensor positions, int row, int limit)

@@ -25,6 +25,33 @@ internal static unsafe class ReferenceNorms
         }
     }
 
+    /// <summary>y = (x − mean) / sqrt(variance + ε) · w + b for each row.</summary>
+    public static void LayerNorm(Tensor x, Tensor weight, Tensor? bias, float epsilon, Tensor y)
+    {
+        int dim = x.Columns;
+        Require.Shape(x, x.Rows, dim);
+        Require.Shape(weight, 1, dim);
+        if (bias is { } given)
+            Require.Shape(given, 1, dim);
+        Require.Shape(y, x.Rows, dim);
+        float* w = weight.HostRow<float>(0);
+        float* b = bias is { } vector ? vector.HostRow<float>(0) : null;
+        for (int row = 0; row < x.Rows; row++)
+        {
+            float* source = x.HostRow<float>(row);
+            float* target = y.HostRow<float>(row);
+            double mean = 0, squares = 0;
+            for (int i = 0; i < dim; i++)
+                mean += source[i];
+            mean /= dim;
+            for (int i = 0; i < dim; i++)
+                squares += (source[i] - mean) * (source[i] - mean);
+            double root = Math.Sqrt(squares / dim + epsilon);
+            for (int i = 0; i < dim; i++)
+                target[i] = (float)((source[i] - mean) / root * w[i] + (b is null ? 0 : b[i]));
+        }
+    }
+
     /// <summary>sums[r, g] = Σ x² over each group of dim values.</summary>
     public static void SumSquares(Tensor x, int dim, Tensor sums)
     {

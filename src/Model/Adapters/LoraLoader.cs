@@ -67,7 +67,9 @@ public sealed class LoraLoader
             }
             if (_config.Experts?.IsIn(layer) == true)
                 continue; // what adapters change inside experts is not served: such tensors are left over below
-            sites[layer, (int)LoraPlace.GateUp] = _names.FusedGateUp is { } gateUp
+            sites[layer, (int)LoraPlace.GateUp] = !_config.IsMlpGated
+                ? Columns(layer, (_names.Up, [WeightRole.Up]))
+                : _names.FusedGateUp is { } gateUp
                 ? Columns(layer, (gateUp, [WeightRole.Gate, WeightRole.Up]))
                 : Columns(layer, (_names.Gate, [WeightRole.Gate]), (_names.Up, [WeightRole.Up]));
             sites[layer, (int)LoraPlace.Down] = Rows(layer, _names.Down, _config.Intermediate, _plan.DenseShare);

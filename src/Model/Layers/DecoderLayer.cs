@@ -8,17 +8,18 @@ namespace TpServe.Model.Layers;
 /// <remarks>
 /// Norms before each half are Llama's (pre-norm), after each half OLMo 2's (post-norm), both Gemma 2's and 3's (sandwich). The sum that closes a half
 /// and the norm that opens the next are one operation, so a block computes the norm of the one after it; it takes the rows of the half's canonical sum
-/// as they are finished.
+/// as they are finished. In a parallel block both halves read the stream as the block found it: x ← x + s · Attention(norm(x)) + s · Mlp(norm'(x)), added in this order;
+/// without a norm of its own the MLP reads attention's.
 /// Shapes   x, normed [n, hidden] in place, the same on every rank before and after; normed is norm(x) where the half begins with a norm.
 /// Traffic  two SumTree of n · hidden, inside the RowParallelLinear that closes each half.
-/// Source   Touvron et al. 2023, §2.2; Team OLMo 2024, §3.2; Gemma Team 2024, §2.
+/// Source   Touvron et al. 2023, §2.2; Team OLMo 2024, §3.2; Gemma Team 2024, §2; parallel: Wang and Komatsuzaki 2021 (GPT-J).
 /// </remarks>
-public sealed class DecoderLayer(HalfBlockNorms attentionNorms, IAttention attention, HalfBlockNorms mlpNorms, IMlp mlp, float residualScale, ITensorBackend ops)
+public sealed class DecoderLayer(HalfBlockNorms attentionNorms, IAttention attention, HalfBlockNorms mlpNorms, IMlp mlp, float residualScale, ITensorBackend ops, bool isParallel = false)
 {
     private readonly HalfBlockEnd _attentionEnd = new(attentionNorms.Output, residualScale, ops), _mlpEnd = new(mlpNorms.Output, residualScale, ops);
 
     /// <summary>The norm that opens the block; null = none.</summary>
-    public RmsNorm? InputNorm => attentionNorms.Input;
+    public IRowNorm? InputNorm => attentionNorms.Input;
 
     /// <summary>Runs the block on the residual stream. Every rank of the group calls it.</summary>
     /// <param name="x">The residual stream.</param>
@@ -26,10 +27,15 @@ public sealed class DecoderLayer(HalfBlockNorms attentionNorms, IAttention atten
     /// <param name="step">What all layers share.</param>
     /// <param name="layer">Which block it is.</param>
     /// <param name="next">The norm that opens what follows; null = none.</param>
-    public void Forward(Tensor x, Tensor normed, StepContext step, int layer, RmsNorm? next)
+    public void Forward(Tensor x, Tensor normed, StepContext step, int layer, IRowNorm? next)
     {
-        long mark = ops.Mark();
         LoraOfLayer lora = new(step.Lora, layer);
+        if (isParallel)
+        {
+            ForwardInParallel(x, normed, step, layer, next, lora);
+            return;
+        }
+        long mark = ops.Mark();
         step.Trace?.Begin("attention", layer);
         _attentionEnd.Begin(x, normed, mlpNorms.Input);
         attention.Forward(InputNorm is null ? x : normed, step, step.Cache.Layer(layer), _attentionEnd, lora);
@@ -40,17 +46,38 @@ public sealed class DecoderLayer(HalfBlockNorms attentionNorms, IAttention atten
         mlp.Forward(mlpNorms.Input is null ? x : normed, _mlpEnd, lora);
         ops.Release(mark);
     }
+
+    private void ForwardInParallel(Tensor x, Tensor normed, StepContext step, int layer, IRowNorm? next, LoraOfLayer lora)
+    {
+        long all = ops.Mark();
+        step.Trace?.Begin("attention", layer);
+        Tensor mlpInput = normed;
+        if (mlpNorms.Input is { } own)
+        {
+            mlpInput = ops.Rent(x.Rows, x.Columns);
+            own.Into(x, mlpInput); // before attention is added to x
+        }
+        long mark = ops.Mark();
+        _attentionEnd.Begin(x, normed, next: null);
+        attention.Forward(normed, step, step.Cache.Layer(layer), _attentionEnd, lora);
+        ops.Release(mark);
+
+        step.Trace?.Begin("mlp", layer);
+        _mlpEnd.Begin(x, normed, next);
+        mlp.Forward(mlpInput, _mlpEnd, lora);
+        ops.Release(all);
+    }
 }
 
 /// <summary>What closes one half of a block and opens the next, row by row: x ← x + s · output(y), normed ← next(x).</summary>
 /// <remarks>x and normed are read as the half's input until its sum begins, so rows may change from then on.</remarks>
-internal sealed class HalfBlockEnd(RmsNorm? output, float residualScale, ITensorBackend ops) : ISumConsumer
+internal sealed class HalfBlockEnd(IRowNorm? output, float residualScale, ITensorBackend ops) : ISumConsumer
 {
     private Tensor _x, _normed;
-    private RmsNorm? _next;
+    private IRowNorm? _next;
 
     /// <summary>Says what the coming sum is added to.</summary>
-    public void Begin(Tensor x, Tensor normed, RmsNorm? next) => (_x, _normed, _next) = (x, normed, next);
+    public void Begin(Tensor x, Tensor normed, IRowNorm? next) => (_x, _normed, _next) = (x, normed, next);
 
     /// <inheritdoc/>
     public void Take(Tensor sums, int first)
@@ -67,4 +94,4 @@ internal sealed class HalfBlockEnd(RmsNorm? output, float residualScale, ITensor
 /// <summary>The norms around one half of a block; null = none there.</summary>
 /// <param name="Input">Before the half.</param>
 /// <param name="Output">On the half's output, before it is added to the stream.</param>
-public sealed record HalfBlockNorms(RmsNorm? Input, RmsNorm? Output);
+public sealed record HalfBlockNorms(IRowNorm? Input, IRowNorm? Output);

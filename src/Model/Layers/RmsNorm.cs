@@ -7,7 +7,7 @@ namespace TpServe.Model.Layers;
 /// Shapes   x, y [n, hidden], w [1, hidden]; the same on every rank, so nothing is exchanged.
 /// Source   Zhang and Sennrich 2019, eq. 4. Where a family stores w − 1 (Gemma), the loader has added the 1.
 /// </remarks>
-public sealed class RmsNorm(Tensor weight, float epsilon, ITensorBackend ops)
+public sealed class RmsNorm(Tensor weight, float epsilon, ITensorBackend ops) : IRowNorm
 {
     /// <summary>y ← norm(x).</summary>
     public void Into(Tensor x, Tensor y) => ops.RmsNorm(x, weight, epsilon, y);

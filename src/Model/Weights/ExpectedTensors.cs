@@ -11,6 +11,7 @@ internal static class ExpectedTensors
 {
     public const string Embedding = "model.embed_tokens.weight";
     public const string FinalNorm = "model.norm.weight";
+    public const string FinalNormBias = "model.norm.bias";
     public const string Head = "lm_head.weight";
 
     /// <summary>Buffers that some exporters save although they follow from the config, which is where the tables come from.</summary>
@@ -30,6 +31,8 @@ internal static class ExpectedTensors
         for (int layer = 0; layer < config.Layers; layer++)
             AddBlock(all, layer, config, family, found);
         all.Add(new(FinalNorm, [config.Hidden], [WeightRole.Replicated]));
+        if (config.NormBias)
+            all.Add(new(FinalNormBias, [config.Hidden], [WeightRole.Replicated]));
         if (!config.TieEmbeddings)
             all.Add(new(Head, [config.Vocab, config.Hidden], [WeightRole.Head]));
         return all;
@@ -78,7 +81,7 @@ internal static class ExpectedTensors
         bool qkvBias = config.QkvBias || family.AlwaysQkvBias;
         int queries = Rows(config, WeightRole.Query), keys = Rows(config, WeightRole.Key);
 
-        AddNorm(names.AttentionInputNorm, config.Hidden, WeightRole.Replicated);
+        AddRowNorm(names.AttentionInputNorm);
         if (config.Latent is { } latent)
         {
             all.AddRange(ExpectedLatent.Of(block, config, latent, names, found));
@@ -106,15 +109,19 @@ internal static class ExpectedTensors
         if (config.AttentionSinks)
             all.Add(new($"{block}{names.Sinks}", [config.Heads], [WeightRole.Replicated]));
         AddLinear(names.AttentionOutput, config.Heads * config.ValueDim, config.OutputBias, WeightRole.AttentionOutput);
-        AddNorm(names.AttentionOutputNorm, config.Hidden, WeightRole.Replicated);
-        AddNorm(names.MlpInputNorm, config.Hidden, WeightRole.Replicated);
+        AddRowNorm(names.AttentionOutputNorm);
+        AddRowNorm(names.MlpInputNorm);
         if (config.Experts is { } experts && experts.IsIn(layer))
         {
             all.AddRange(ExpectedExperts.Of(block, config.Hidden, experts, family, found));
-            AddNorm(names.MlpOutputNorm, config.Hidden, WeightRole.Replicated);
+            AddRowNorm(names.MlpOutputNorm);
             return;
         }
-        if (names.FusedGateUp is { } gateUp)
+        if (!config.IsMlpGated)
+        {
+            AddLinear(names.Up, config.Hidden, config.MlpBias, WeightRole.Up);
+        }
+        else if (names.FusedGateUp is { } gateUp)
         {
             AddLinear(gateUp, config.Hidden, config.MlpBias, WeightRole.Gate, WeightRole.Up);
         }
@@ -124,7 +131,14 @@ internal static class ExpectedTensors
             AddLinear(names.Up, config.Hidden, config.MlpBias, WeightRole.Up);
         }
         AddLinear(names.Down, config.Intermediate, config.MlpBias, WeightRole.Down);
-        AddNorm(names.MlpOutputNorm, config.Hidden, WeightRole.Replicated);
+        AddRowNorm(names.MlpOutputNorm);
+
+        void AddRowNorm(string? name)
+        {
+            AddNorm(name, config.Hidden, WeightRole.Replicated);
+            if (name is not null && config.NormBias)
+                all.Add(new($"{block}{name}.bias", [config.Hidden], [WeightRole.Replicated]));
+        }
 
         void AddNorm(string? name, int length, WeightRole role)
         {

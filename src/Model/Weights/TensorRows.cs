@@ -41,7 +41,7 @@ internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int fir
     public override ReadOnlySpan<byte> Row(int output)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)output, (uint)rows, nameof(output));
-        return FileBytes(FileRow(tensor.RowOrder, firstRow + output, headDim));
+        return FileBytes(FileRow(tensor.RowOrder, firstRow + output, headDim, tensor.Shape[0]));
     }
 
     /// <summary>A row as the file has it.</summary>
@@ -74,10 +74,15 @@ internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int fir
     public static WeightFormat FormatOf(TensorInfo tensor) => (WeightFormat)tensor.Type;
 
     /// <summary>Where the file keeps row <paramref name="row"/> of the plain order.</summary>
-    public static int FileRow(RowOrder order, int row, int headDim)
+    public static int FileRow(RowOrder order, int row, int headDim, int rows)
     {
         if (order == RowOrder.Plain)
             return row;
+        if (order == RowOrder.HeadTriples)
+        {
+            (int part, int inPart) = Math.DivRem(row, rows / 3);
+            return (((inPart / headDim * 3) + part) * headDim) + (inPart % headDim);
+        }
         (int head, int inHead) = Math.DivRem(row, headDim);
         (int half, int pair) = Math.DivRem(inHead, headDim / 2);
         return head * headDim + 2 * pair + half;
@@ -169,7 +174,7 @@ internal static class VectorReader
         float[] inFile = new float[tensor.Shape[0]], values = new float[count];
         Dequantize.Row(TensorRows.FormatOf(tensor), checkpoint.Bytes(tensor), inFile);
         for (int i = 0; i < count; i++)
-            values[i] = inFile[TensorRows.FileRow(tensor.RowOrder, first + i, headDim)];
+            values[i] = inFile[TensorRows.FileRow(tensor.RowOrder, first + i, headDim, inFile.Length)];
         return values;
     }
 }

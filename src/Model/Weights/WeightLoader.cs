@@ -39,6 +39,8 @@ public sealed class WeightLoader
             throw new ModelLoadException($"architecture '{_config.Architecture}' has attention sinks, which are not computed on this device ({ops.Description}).");
         if (_config.Latent is not null && !ops.HasLatentCaches)
             throw new ModelLoadException($"architecture '{_config.Architecture}' has latent attention, which is not computed on this device ({ops.Description}).");
+        if (_config is { IsLayerNorm: true } or { IsMlpGated: false } && !ops.HasLayerNorm)
+            throw new ModelLoadException($"architecture '{_config.Architecture}' has layer norms, which are not computed on this device ({ops.Description}).");
         IReadOnlyList<ExpectedTensor> expected = ExpectedTensors.Of(_config, _family, checkpoint.Tensors);
         ExpectedTensors.Check(checkpoint, expected, _config.TieEmbeddings, _family);
         _weights = new RankWeights(checkpoint, plan, ops, expected, before, progress);
@@ -99,7 +101,7 @@ public sealed class WeightLoader
         for (int layer = 0; layer < layers.Length; layer++)
             layers[layer] = Block(layer, rotary, localRotary, zeros);
 
-        RmsNorm finalNorm = new(_weights.Vector(ExpectedTensors.FinalNorm, _normOffset), _config.NormEpsilon, _ops);
+        IRowNorm finalNorm = Norm(ExpectedTensors.FinalNorm[..^".weight".Length]);
         PackedWeight? headWeight = _config.TieEmbeddings ? table : _weights.Rows(ExpectedTensors.Head, WeightRole.Head);
         ParallelLmHead head = new(
             new ColumnParallelLinear(headWeight is null ? [] : [headWeight], null, _ops), _config.LogitDivisor, _config.LogitSoftcap, _ops);
@@ -124,11 +126,15 @@ public sealed class WeightLoader
         HalfBlockNorms mlpNorms = new(Norm(block, names.MlpInputNorm), Norm(block, names.MlpOutputNorm));
         IMlp mlp = _config.Experts is { } experts && experts.IsIn(layer)
             ? Mixture(block, experts)
-            : new GatedMlp(GateUp(block), Activation(), RowParallel(block + names.Down, _plan.DenseShare, _config.MlpBias, CollectivePurpose.Mlp), _ops);
-        return new DecoderLayer(attentionNorms, attention, mlpNorms, mlp, _config.ResidualScale, _ops);
+            : Mlp(block, RowParallel(block + names.Down, _plan.DenseShare, _config.MlpBias, CollectivePurpose.Mlp));
+        return new DecoderLayer(attentionNorms, attention, mlpNorms, mlp, _config.ResidualScale, _ops, _config.IsParallelBlock);
 
         RowParallelLinear Output() => RowParallel(block + names.AttentionOutput, _plan.HeadShare, _config.OutputBias, CollectivePurpose.Attention);
     }
+
+    private IMlp Mlp(string block, RowParallelLinear down) => _config.IsMlpGated
+        ? new GatedMlp(GateUp(block), Activation(), down, _ops)
+        : new PlainMlp(ColumnParallel(block, _config.MlpBias, (_family.Tensors.Up, [WeightRole.Up])), PlainActivation(), down, _ops);
 
     private MixtureOfExperts Mixture(string block, ExpertsConfig experts)
     {
@@ -179,8 +185,15 @@ public sealed class WeightLoader
     private RowParallelLinear RowParallel(string name, LeafShare share, bool bias, CollectivePurpose purpose) =>
         new(_weights.Leaves($"{name}.weight", share), bias ? _weights.Vector($"{name}.bias") : null, _config.Hidden, share, purpose, _ops, _comm);
 
-    private RmsNorm? Norm(string block, string? name) =>
-        name is null ? null : new RmsNorm(_weights.Vector($"{block}{name}.weight", _normOffset), _config.NormEpsilon, _ops);
+    private IRowNorm? Norm(string block, string? name) => name is null ? null : Norm(block + name);
+
+    private IRowNorm Norm(string module)
+    {
+        Tensor weight = _weights.Vector($"{module}.weight", _normOffset);
+        return _config.IsLayerNorm
+            ? new LayerNorm(weight, _config.NormBias ? _weights.Vector($"{module}.bias") : null, _config.NormEpsilon, _ops)
+            : new RmsNorm(weight, _config.NormEpsilon, _ops);
+    }
 
     private IQueryKeyNorm? NormOfHeads(string block, Tensor zeros)
     {
@@ -203,5 +216,12 @@ public sealed class WeightLoader
         "silu" => Kernels.Activation.Silu,
         "gelu_pytorch_tanh" => Kernels.Activation.GeluTanh,
         string other => throw new ModelLoadException($"hidden_act: expected silu or gelu_pytorch_tanh, found '{other}'."),
+    };
+
+    private PlainActivation PlainActivation() => _config.HiddenActivation switch
+    {
+        "gelu" => Kernels.PlainActivation.Gelu,
+        "gelu_pytorch_tanh" or "gelu_new" or "gelu_fast" => Kernels.PlainActivation.GeluTanh,
+        string other => throw new ModelLoadException($"hidden_act: expected gelu, gelu_pytorch_tanh, gelu_new or gelu_fast, found '{other}'."),
     };
 }
