@@ -6,6 +6,11 @@ internal static class TokenizerLimits
     /// <summary>Ids run from 0 to this, exclusive; the largest vocabulary known has 262 145.</summary>
     public const int VocabularyTokens = 1 << 22;
 
+    /// <summary>The largest id among so many tokens: tables by id are as long as it is, so a file of a few tokens cannot ask for long ones. Published vocabularies leave out a few hundred ids at most.</summary>
+    public static int LargestIdOf(int tokens) => (int)Math.Min(VocabularyTokens - 1, (IdsOfToken * (long)tokens) + SpareIds);
+
+    private const int IdsOfToken = 8, SpareIds = 1 << 14;
+
     /// <summary>Merges of a BPE model; the largest known has 514 906.</summary>
     public const int Merges = 1 << 23;
 

@@ -320,4 +320,14 @@ public sealed class HubConfigTests
         using ModelCheckpoint checkpoint = ModelCheckpoints.Open(_folder.Path);
         return checkpoint.Config;
     }
+
+    [TestCase("config.json", """{"model_type":"llama","\ud800":1}""")]
+    [TestCase("config.json", """{"model_type":"llama","rope_scaling":{"\uDC00factor":1}}""")]
+    [TestCase("generation_config.json", """{"\ud800":1,"eos_token_id":2}""")]
+    [TestCase("tokenizer_config.json", """{"\udc00\ud800":1}""")]
+    public void Open_NameThatIsHalfASurrogatePair_IsRefusedByFile(string file, string json)
+    {
+        using HubFolder folder = new HubFolder().Write(file, json);
+        Assert.That(() => ModelCheckpoints.Open(folder.Path), Throws.TypeOf<ModelLoadException>().With.Message.Contains(file).And.Message.Contains("half of a surrogate pair"));
+    }
 }

@@ -148,4 +148,43 @@ public sealed class ChatTests : PageFixture
         await AnsweredAsync();
         await Expect(Page.Locator(".place")).ToHaveCountAsync(0);
     }
+
+    [Test]
+    public async Task Stream_ThatBreaks_IsTakenUpAgainWhereItWasAndSaysSo()
+    {
+        TaskCompletionSource<string> again = new(TaskCreationOptions.RunContinuationsAsynchronously), back = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        await Page.RouteAsync("**/v1/chat/completions", async route =>
+        {
+            string? last = await route.Request.HeaderValueAsync("last-event-id");
+            if (last is not null)
+            {
+                again.TrySetResult(last);
+                await back.Task.WaitAsync(TimeSpan.FromSeconds(10));
+            }
+            await route.FulfillAsync(new RouteFulfillOptions { ContentType = "text/event-stream", Body = last is null ? Piece(1, "One, ") + Piece(2, "two, ") + "data: {\"choices\":[{\"ind" : Piece(3, "three.", "\"stop\"") + "data: [DONE]\n\n" });
+        });
+        await Page.FillAsync("#prompt", "Count.");
+        await Page.PressAsync("#prompt", "Enter");
+        await Expect(Answers.Last.Locator(".resuming")).ToContainTextAsync("The connection was lost");
+        Assert.That(await again.Task.WaitAsync(TimeSpan.FromSeconds(10)), Is.EqualTo("r:2"), "the last event that came whole");
+        back.SetResult("");
+        await Expect(Answers.Last.Locator(".prose")).ToHaveTextAsync("One, two, three.");
+        await Expect(Answers.Last.Locator(".resuming")).ToHaveCountAsync(0);
+        await Expect(Answers.Last.Locator(".fault")).ToHaveCountAsync(0);
+
+        static string Piece(int id, string content, string finish = "null") => $$"""data: {"model":"m","choices":[{"index":0,"delta":{"content":"{{content}}"},"finish_reason":{{finish}}}]}""" + $"\nid: r:{id}\n\n";
+    }
+
+    [Test]
+    public async Task Stream_ThatTheServerHasNoMore_EndsWithWhatCameAndWhy()
+    {
+        Expected = "404";
+        await Page.RouteAsync("**/v1/chat/completions", async route => await route.FulfillAsync(await route.Request.HeaderValueAsync("last-event-id") is null
+            ? new RouteFulfillOptions { ContentType = "text/event-stream", Body = "data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"One\"}}]}\nid: r:1\n\n" }
+            : new RouteFulfillOptions { Status = 404, ContentType = "application/json", Body = """{"error":{"message":"There is no such stream."}}""" }));
+        await Page.FillAsync("#prompt", "Count.");
+        await Page.PressAsync("#prompt", "Enter");
+        await Expect(Answers.Last.Locator(".fault")).ToContainTextAsync("There is no such stream.");
+        await Expect(Answers.Last.Locator(".prose")).ToHaveTextAsync("One");
+    }
 }

@@ -23,6 +23,10 @@ public sealed class HostileTokenizerTests
         ("must be between 0", """{"model":{"type":"BPE","vocab":{"a":-1},"merges":[]}}"""),
         ("ids run from 0", """{"model":{"type":"BPE","vocab":{"a":2147483647},"merges":[]}}"""),
         ("half of a surrogate pair", """{"model":{"type":"BPE","vocab":{"\ud800":0},"merges":[]}}"""),
+        ("half of a surrogate pair", """{"model":{"type":"Unigram","\uD800":0,"vocab":[["a",0.5]]}}"""),
+        ("half of a surrogate pair", """{"added_\udc00":0,"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"""),
+        ("ids run from 0 to 16392 where there are 1 tokens", """{"model":{"type":"BPE","vocab":{"a":4000000},"merges":[]}}"""),
+        ("added_tokens[].id is 4000000; ids run from 0 to 16400", With("\"added_tokens\":[{\"id\":4000000,\"content\":\"x\"}]")),
         ("token 0 has 5000 characters", $$$"""{"model":{"type":"BPE","vocab":{"{{{new string('a', 5000)}}}":0},"merges":[]}}"""),
         ("merge 0 is 'a'", """{"model":{"type":"BPE","vocab":{"a":0},"merges":["a"]}}"""),
         ("must be two tokens", """{"model":{"type":"BPE","vocab":{"a":0},"merges":[["a"]]}}"""),
@@ -62,6 +66,16 @@ public sealed class HostileTokenizerTests
         byte[] json = File.ReadAllBytes(TokenizerVectors.Golden("trained/bpe-smollm-digits/tokenizer.json"));
         for (int length = 0; length < json.Length - 2; length += 97)
             Assert.Throws<TokenizerException>(() => Tokenizer.Create(new TokenizerFiles { TokenizerJson = json.AsMemory(0, length) }), $"{length} bytes");
+    }
+
+    [Test]
+    public void InvalidUtf8_InANameOrAText_IsATypedError()
+    {
+        foreach (string place in new[] { "\"vocab\":{\"?\":0}", "\"vocab\":{\"a\":0},\"unk_token\":\"?\"", "\"vocab\":{\"a\":0},\"?\":1" })
+        {
+            byte[] json = Encoding.Latin1.GetBytes("{\"model\":{\"type\":\"BPE\",\"merges\":[]," + place.Replace('?', '\u00FF') + "}}");
+            Assert.That(Assert.Throws<TokenizerException>(() => Tokenizer.Create(new TokenizerFiles { TokenizerJson = json }), place)!.Message, Does.Contain("not valid UTF-8"));
+        }
     }
 
     [Test]

@@ -82,6 +82,7 @@ internal sealed class JsonSection
         try
         {
             using JsonDocument document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = allowDuplicates });
+            JsonNames.RequireText(json.Span);
             return document.RootElement.ValueKind is JsonValueKind.Object
                 ? new JsonSection(file, "", document.RootElement.Clone())
                 : throw new ModelLoadException($"{file}: the root must be a JSON object; found {Describe(document.RootElement)}.");

@@ -125,6 +125,9 @@ internal static class AccessTable
         ? s_rules.GetValueOrDefault(path, AccessRule.Undecided)
         : AccessRule.Read;
 
+    /// <summary>What a path of the table asks for.</summary>
+    public static AccessRule OfPath(string path) => s_rules.GetValueOrDefault(path, AccessRule.Undecided);
+
     /// <summary>What the table calls an endpoint; null = it is none of ours: nothing is mapped there, or the framework says no by itself.</summary>
     public static string? PathOf(Endpoint? endpoint) => endpoint switch
     {

@@ -102,15 +102,25 @@ public sealed class ServingMetrics
         Meter.CreateHistogram(name, Seconds, description, tags: null, advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = bounds });
 }
 
-/// <summary>What the engine and the group know at any moment, asked when somebody looks.</summary>
+/// <summary>What the engine and the group know at any moment, asked when somebody looks: the engine once, whose lock the steps need.</summary>
+/// <remarks>
+/// One look asks every instrument in the order in which they were made, so the first one takes the counts and the others read what it took: the figures of one scrape are of one moment.
+/// Threads  collections may overlap (a scrape, a collector's exporter): each instrument then reads the latest counts, which are whole.
+/// </remarks>
 internal sealed class LoadMetrics
 {
     private static readonly string[] s_kinds = ["compute", "collective", "wait", "idle"];
 
-    public LoadMetrics(ServingMetrics metrics, InferenceEngine engine, IWorkerGroup group)
+    private EngineLoad? _load;
+
+    /// <summary>Makes the instruments.</summary>
+    /// <param name="metrics">What they are measured by.</param>
+    /// <param name="counts">The engine's, taken under its lock.</param>
+    /// <param name="group">Whose state and times they show.</param>
+    public LoadMetrics(ServingMetrics metrics, Func<EngineLoad> counts, IWorkerGroup group)
     {
         KeyValuePair<string, object?>[] model = [metrics.Model];
-        Gauge("num_requests_running", "Sequences in the running batch.", load => load.RunningSequences);
+        metrics.Meter.CreateObservableGauge("tpserve.num_requests_running", () => new Measurement<double>(Look().RunningSequences, model), description: "Sequences in the running batch.");
         Gauge("num_requests_waiting", "Sequences in the queue.", load => load.WaitingSequences);
         Gauge("num_tokens_waiting", "Tokens that the sequences in the queue have to compute.", load => load.WaitingTokens);
         Gauge("kv_cache_usage_perc", "Share of the KV cache's blocks that sequences hold: 1 = all.", load => load.TotalBlocks == 0 ? 0 : (double)load.UsedBlocks / load.TotalBlocks);
@@ -126,11 +136,18 @@ internal sealed class LoadMetrics
         metrics.Meter.CreateObservableGauge("tpserve.group_ready", () => new Measurement<int>(group.State == GroupState.Ready ? 1 : 0, model), description: "1 while the worker group can run steps.");
         metrics.Meter.CreateObservableCounter("tpserve.rank_time", () => RankTimes(group, metrics.Model), "s", "Where each rank's time went since its group began: arithmetic, collectives, what of those was waiting for a peer, and between steps.");
 
+        EngineLoad Look()
+        {
+            EngineLoad load = counts();
+            Volatile.Write(ref _load, load);
+            return load;
+        }
+
         void Gauge(string name, string description, Func<EngineLoad, double> value) =>
-            metrics.Meter.CreateObservableGauge("tpserve." + name, () => new Measurement<double>(value(engine.Load()), model), description: description);
+            metrics.Meter.CreateObservableGauge("tpserve." + name, () => new Measurement<double>(value(Volatile.Read(ref _load) ?? Look()), model), description: description);
 
         void Count(string name, string description, Func<EngineLoad, long> value) =>
-            metrics.Meter.CreateObservableCounter("tpserve." + name, () => new Measurement<long>(value(engine.Load()), model), description: description);
+            metrics.Meter.CreateObservableCounter("tpserve." + name, () => new Measurement<long>(value(Volatile.Read(ref _load) ?? Look()), model), description: description);
     }
 
     /// <summary>Compute, collective, wait and idle seconds of each rank.</summary>

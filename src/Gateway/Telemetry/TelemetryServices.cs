@@ -2,6 +2,8 @@ using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
 using TpServe.Gateway.Api;
+using TpServe.Gateway.Engine;
+using TpServe.Gateway.Workers;
 
 namespace TpServe.Gateway.Telemetry;
 
@@ -16,7 +18,8 @@ internal static class TelemetryServices
         bool collected = !string.IsNullOrEmpty(configuration[Endpoint]);
         services.AddMetrics();
         services.AddSingleton<ServingMetrics>();
-        services.AddSingleton<LoadMetrics>();
+        services.AddSingleton(provider => new LoadMetrics(
+            provider.GetRequiredService<ServingMetrics>(), provider.GetRequiredService<InferenceEngine>().Load, provider.GetRequiredService<IWorkerGroup>()));
         OpenTelemetry.OpenTelemetryBuilder telemetry = services.AddOpenTelemetry()
             .ConfigureResource(resource => resource.AddService("tpserve", serviceVersion: ServerClock.Version))
             .WithMetrics(metrics =>

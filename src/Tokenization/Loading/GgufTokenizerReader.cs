@@ -94,7 +94,7 @@ internal static class GgufTokenizerReader
 
     private static Vocabulary AllTokens(GgufVocabulary file) =>
         new(
-        file.Tokens.Select((text, id) => new KeyValuePair<string, int>(text, id)),
+        [.. file.Tokens.Select((text, id) => new KeyValuePair<string, int>(text, id))],
         file.Tokens.Where((_, id) => TypeOf(file, id) is Unknown or Control).ToHashSet(StringComparer.Ordinal),
         Source);
 

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using System.Text.Unicode;
+using TpServe.Checkpoint;
 using TpServe.Tokenization.AddedTokens;
 using TpServe.Tokenization.Models;
 using TpServe.Tokenization.Normalizers;
@@ -17,9 +19,12 @@ internal static class TokenizerJsonReader
     {
         if (json.Span.StartsWith(ByteOrderMark))
             json = json[ByteOrderMark.Length..];
+        if (!Utf8.IsValid(json.Span)) // the parser looks at text only when it is asked for it
+            throw new TokenizerException("tokenizer.json is not valid JSON: it is not valid UTF-8.");
         try
         {
             using JsonDocument document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = 2 * TokenizerLimits.Depth });
+            JsonNames.RequireText(json.Span);
             return Read(new JsonPart(document.RootElement, "tokenizer.json", ""));
         }
         catch (JsonException fault)
@@ -37,6 +42,8 @@ internal static class TokenizerJsonReader
 
         // The model's own id wins over the list's, as in the reference.
         AddedVocabulary added = new(tokens.Select(token => model.Vocabulary.IdOf(token.Text) is >= 0 and int id ? token with { Id = id } : token), normalizer);
+        if (added.LargestId > TokenizerLimits.LargestIdOf(model.Vocabulary.Size + tokens.Count))
+            throw new TokenizerException($"added_tokens[].id is {added.LargestId}; ids run from 0 to {TokenizerLimits.LargestIdOf(model.Vocabulary.Size + tokens.Count)} where there are {model.Vocabulary.Size} tokens and {tokens.Count} added ones.");
         return new TokenizerParts
         {
             Normalizer = normalizer,

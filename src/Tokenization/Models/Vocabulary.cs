@@ -16,14 +16,15 @@ internal sealed class Vocabulary
     /// <param name="tokens">Texts and ids.</param>
     /// <param name="special">Texts of special tokens.</param>
     /// <param name="source">What messages call the vocabulary.</param>
-    public Vocabulary(IEnumerable<KeyValuePair<string, int>> tokens, IReadOnlySet<string> special, string source)
+    public Vocabulary(IReadOnlyCollection<KeyValuePair<string, int>> tokens, IReadOnlySet<string> special, string source)
     {
         _ids = new Dictionary<string, int>(StringComparer.Ordinal);
         List<string?> texts = [];
+        int largest = TokenizerLimits.LargestIdOf(tokens.Count);
         foreach ((string text, int id) in tokens)
         {
-            if (id is < 0 or >= TokenizerLimits.VocabularyTokens)
-                throw new TokenizerException($"{source}: token '{Shorten(text)}' has id {id}; ids run from 0 to {TokenizerLimits.VocabularyTokens - 1}.");
+            if (id < 0 || id > largest)
+                throw new TokenizerException($"{source}: token '{Shorten(text)}' has id {id}; ids run from 0 to {largest} where there are {tokens.Count} tokens.");
             if (text.Length > TokenizerLimits.TokenCharacters)
                 throw new TokenizerException($"{source}: token {id} has {text.Length} characters; the limit is {TokenizerLimits.TokenCharacters}.");
             _ids[text] = id;

@@ -41,6 +41,20 @@ public sealed class OpenApiTests
                 Is.EqualTo(route.Path.Split('/').Where(part => part.StartsWith('{')).Select(part => part.Trim('{', '}'))), route.Path);
     }
 
+    [Test]
+    public async Task Document_OfTheServer_SaysWhichRoutesAskForAKeyAndHow()
+    {
+        await using ApiFixture api = await ApiFixture.StartAsync();
+        OpenApiDocument document = await DocumentAsync(api);
+        Assert.That(document.SecurityDefinitions.Values.Select(scheme => (scheme.Type, scheme.Scheme, scheme.Name)), Is.EquivalentTo(new[]
+        {
+            (OpenApiSecuritySchemeType.Http, "bearer", (string?)null), (OpenApiSecuritySchemeType.ApiKey, null, "x-api-key"),
+        }));
+        Assert.That(document.Security, Has.Count.EqualTo(2), "either of them, not both");
+        foreach (OpenApiOperationDescription route in document.Operations)
+            Assert.That(route.Operation.ActualSecurity.Count == 0, Is.EqualTo(route.Path is "/" or "/page/{file}" or "/health/live" or "/health/ready"), route.Path);
+    }
+
     private static IEnumerable<TestCaseData> Calls()
     {
         yield return new TestCaseData("/v1/completions", """{"prompt":"a","max_tokens":2,"temperature":0,"logprobs":1,"stop":["x"],"seed":7}""");

@@ -1,4 +1,6 @@
+using System.Diagnostics.Metrics;
 using System.Net;
+using Microsoft.Extensions.DependencyInjection;
 using NUnit.Framework;
 using TpServe.Gateway.Engine;
 using TpServe.Gateway.Telemetry;
@@ -90,6 +92,35 @@ public sealed class MetricsTests
             metrics.Answered(totals);
             metrics.Failed(null);
         }
+    }
+
+    [Test]
+    public void Load_OfOneScrape_IsAskedForOnceAndIsOfThatMoment()
+    {
+        using ServiceProvider services = new ServiceCollection().AddMetrics().BuildServiceProvider();
+        FakeWorkerGroup group = new();
+        ServingMetrics metrics = new(services.GetRequiredService<IMeterFactory>(), TestModel.Model(), group);
+        int asked = 0;
+        LoadMetrics load = new(metrics, () => Counts(++asked), group);
+        List<double> seen = [];
+        using MeterListener scraper = new() { InstrumentPublished = (instrument, listener) => { if (instrument.Meter == metrics.Meter && instrument.Name != "tpserve.group_ready") listener.EnableMeasurementEvents(instrument); } };
+        scraper.SetMeasurementEventCallback<double>((_, value, _, _) => seen.Add(value));
+        scraper.SetMeasurementEventCallback<long>((_, value, _, _) => seen.Add(value));
+        scraper.Start();
+        for (int scrape = 1; scrape <= 3; scrape++)
+        {
+            seen.Clear();
+            scraper.RecordObservableInstruments();
+            Assert.That(asked, Is.EqualTo(scrape));
+            Assert.That(seen.Where(value => value > 0).Distinct(), Is.EqualTo(new double[] { scrape }), "all of the same moment");
+        }
+        GC.KeepAlive(load);
+
+        static EngineLoad Counts(int n) => new()
+        {
+            RunningSequences = n, WaitingSequences = n, WaitingTokens = n, UsedBlocks = n, CachedBlocks = n, TotalBlocks = 1, BlockTokens = n, Steps = n, GeneratedTokens = n, PromptTokens = n,
+            Preemptions = n, Recoveries = n, CacheTokens = (n, n), DraftTokens = (n, n), Draining = false,
+        };
     }
 
     [TestCase("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1")]

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
+using TpServe.Gateway.Access;
 using TpServe.Gateway.Api.Anthropic;
 using TpServe.Gateway.Api.Ollama;
 using TpServe.Gateway.Api.OpenAi;
@@ -19,7 +20,7 @@ internal static class ApiDocument
     /// <summary>Where it is served.</summary>
     public const string Path = "/openapi.json";
 
-    private const string AnyContent = "*/*", Json = "application/json";
+    private const string AnyContent = "*/*", Json = "application/json", BearerKey = "bearerKey", HeaderKey = "headerKey";
 
     /// <summary>Registers the generator.</summary>
     public static IServiceCollection AddApiDocument(this IServiceCollection services)
@@ -41,6 +42,7 @@ internal static class ApiDocument
             {
                 document.Info = new OpenApiInfo { Title = "TpServe", Version = ServerClock.Version, Description = "Tensor-parallel LLM server: OpenAI's routes, and vLLM's names where OpenAI has none." };
                 SchemaFacts.SettleNulls(document);
+                AddKeys(document);
                 return Task.CompletedTask;
             });
             // Any JSON at all is no type of its own.
@@ -70,11 +72,21 @@ internal static class ApiDocument
         route.WithMetadata([.. metadata]);
     }
 
+    // Either header has the same key. A server without keys takes any, so the document is the same for all: what is open to everybody says so itself.
+    private static void AddKeys(OpenApiDocument document)
+    {
+        document.AddComponent(BearerKey, new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "bearer", Description = "A key of `tpserve keys add`, where the server asks for one: Authorization: Bearer KEY." });
+        document.AddComponent(HeaderKey, new OpenApiSecurityScheme { Type = SecuritySchemeType.ApiKey, In = ParameterLocation.Header, Name = "x-api-key", Description = "The same key, as Anthropic's clients send it." });
+        document.Security = [.. new[] { BearerKey, HeaderKey }.Select(name => new OpenApiSecurityRequirement { [new OpenApiSecuritySchemeReference(name, document)] = [] })];
+    }
+
     private static async Task DescribeAsync(OpenApiOperation operation, OpenApiOperationTransformerContext context, CancellationToken cancellation)
     {
         if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RouteFacts>().FirstOrDefault() is not { } facts)
             return;
         operation.OperationId = facts.Name;
+        if (AccessTable.OfPath("/" + context.Description.RelativePath) == AccessRule.Open)
+            operation.Security = []; // not null: null says "as the document"
         operation.Summary = facts.Summary;
         operation.Tags = new HashSet<OpenApiTagReference>();
         foreach (string parameter in facts.PathParameters)

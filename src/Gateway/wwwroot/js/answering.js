@@ -42,7 +42,11 @@ export async function answer(conversation, parent, on) {
   let first = 0;
   let fault = null;
   try {
-    for await (const piece of streamChat(body, abort.signal)) {
+    const resuming = isLost => {
+      node.resuming = isLost;
+      on.grew(node);
+    };
+    for await (const piece of streamChat(body, abort.signal, resuming)) {
       node.model = piece.model;
       if ((piece.content || piece.reasoning) && !first) {
         first = performance.now();
@@ -65,6 +69,7 @@ export async function answer(conversation, parent, on) {
       node.fault = fault.message;
     }
   }
+  delete node.resuming;
   if (first)
     node.seconds = (performance.now() - first) / 1000;
   conversation.updated = Date.now();

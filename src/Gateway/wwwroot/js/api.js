@@ -67,33 +67,69 @@ export async function getJson(path, signal) {
   return (await send(path, { signal, cache: 'no-store' })).json();
 }
 
-/** Streams an answer: each item has what came new of content, reasoning and tokens, and at the end finish and usage. */
-export async function* streamChat(body, signal) {
-  const response = await send('v1/chat/completions', {
+const resumePauses = [250, 1000, 3000, 8000];
+
+/**
+ * Streams an answer: each item has what came new of content, reasoning and tokens, and at the end finish and usage.
+ * A stream that breaks is taken up again after the last event that came, a few times and ever later; resuming(again) is told when it is lost and when it is back.
+ */
+export async function* streamChat(body, signal, resuming = () => {}) {
+  const place = { last: '' };
+  let response = await post(body, {}, signal);
+  for (let failures = 0; ;) {
+    let lost = 'The connection was lost in the middle of the answer.';
+    try {
+      for await (const data of events(response.body, place)) {
+        if (data === '[DONE]')
+          return;
+        const chunk = JSON.parse(data);
+        if (chunk.error)
+          throw new ApiError(response.status, chunk.error.message ?? 'The answer ended with an error.');
+        failures = 0;
+        yield itemOf(chunk);
+      }
+    } catch (fault) {
+      if (fault.name === 'AbortError' || fault instanceof ApiError)
+        throw fault;
+    }
+    if (place.last)
+      resuming(true);
+    for (response = null; response === null;) {
+      if (!place.last || failures === resumePauses.length)
+        throw new ApiError(0, lost);
+      await pause(resumePauses[failures++], signal);
+      try {
+        response = await post(null, { 'Last-Event-ID': place.last }, signal);
+      } catch (fault) {
+        if (fault.name === 'AbortError')
+          throw fault;
+        if (fault.status !== 0 && fault.status !== 502 && fault.status !== 503 && fault.status !== 504) { // it answers, and has the stream no more
+          lost = `${lost} ${fault.message}`;
+          failures = resumePauses.length;
+        }
+      }
+    }
+    resuming(false);
+  }
+}
+
+function post(body, headers, signal) {
+  return send('v1/chat/completions', {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' },
-    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
+    headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream', ...headers },
+    body: body && JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
     signal,
   });
-  let isWhole = false;
-  try {
-    for await (const data of events(response.body)) {
-      if (data === '[DONE]') {
-        isWhole = true;
-        return;
-      }
-      const chunk = JSON.parse(data);
-      if (chunk.error)
-        throw new ApiError(response.status, chunk.error.message ?? 'The answer ended with an error.');
-      yield itemOf(chunk);
-    }
-  } catch (fault) {
-    if (fault.name === 'AbortError' || fault instanceof ApiError)
-      throw fault;
-    throw new ApiError(0, 'The connection was lost in the middle of the answer.');
-  }
-  if (!isWhole)
-    throw new ApiError(0, 'The connection was lost in the middle of the answer.');
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal?.addEventListener('abort', () => {
+      clearTimeout(timer);
+      reject(new DOMException('Stopped.', 'AbortError'));
+    }, { once: true });
+  });
 }
 
 function itemOf(chunk) {
@@ -112,12 +148,13 @@ function itemOf(chunk) {
   };
 }
 
-/** The data of server-sent events, as the standard cuts them; comments, ids and names are passed over. */
-export async function* events(stream) {
+/** The data of server-sent events, as the standard cuts them; comments and names are passed over, and place.last is the id of the last one that came whole. */
+export async function* events(stream, place = {}) {
   const decoder = new TextDecoder();
   const reader = stream.getReader();
   let rest = '';
   let data = [];
+  let id = null;
   try {
     while (true) {
       const { done, value } = await reader.read();
@@ -127,7 +164,10 @@ export async function* events(stream) {
       for (const line of lines) {
         if (line.startsWith('data:'))
           data.push(line.slice(line[5] === ' ' ? 6 : 5));
+        else if (line.startsWith('id:'))
+          id = line.slice(line[3] === ' ' ? 4 : 3);
         else if (line === '' && data.length > 0) {
+          place.last = id ?? place.last;
           yield data.join('\n');
           data = [];
         }

@@ -105,12 +105,15 @@ export class MessageList {
         view.body.replaceChildren(view.tokens);
       }
       view.tokens.querySelector('.caret')?.remove();
+      view.body.querySelector('.resuming')?.remove();
       addTokens(view.tokens, node.tokens.slice(view.tokens.childElementCount));
     } else {
       view.tokens = null;
       renderMarkdown(view.body, node.content, isWhole);
     }
-    if (!isWhole)
+    if (!isWhole && node.resuming)
+      view.body.append(el('p', { className: 'resuming', role: 'status' }, 'The connection was lost. Taking the answer up again…'));
+    else if (!isWhole)
       caretPlace(view.body).append(el('span', { className: 'caret', 'aria-hidden': 'true' }));
   }
 
