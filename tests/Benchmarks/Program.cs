@@ -35,6 +35,9 @@ switch (args)
     case ["serving", .. string[] rest]:
         await ServingBench.RunAsync(repository, workFolder, rest);
         return 0;
+    case ["load", .. string[] rest]:
+        await LoadBench.RunAsync(repository, rest);
+        return 0;
     case ["start", .. string[] rest]:
         await StartBench.RunAsync(repository, workFolder, rest);
         return 0;
@@ -49,6 +52,6 @@ switch (args)
     case ["bits", .. string[] rest]:
         return await SameBitsCheck.RunAsync(ServedModel.Program(repository), Path.Combine(repository, "models", "SmolLM2-135M-Instruct.Q4_1.gguf"), rest);
     default:
-        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | attention [threads] [isa] [Float16|Float32|BFloat16] | pack [threads] [format…] | shapes [threads] [smollm2|llama1b] [format] | ops [threads] [isa] [smollm2|1b|3b|moe] [format] [long] [--json FILE] | collectives [DEGREE] | peers [MODEL…] [batch] [b16] [context] [avx2] [--rounds N] [--json FILE] | tp [smollm2|1b…] [--rounds N] | serving [WORD…] | start [smollm2|1b|3b] [format] [--tp N] [--rounds N] [--program FILE] | draft [smollm2|1b] [good|bad] | grammar | gpu [cuda:N|cuda-emulated] [peer.json] | bits [DEVICE] [MODEL…]");
+        Console.Error.WriteLine("usage: kernels [threads] [isa] [format…] | attention [threads] [isa] [Float16|Float32|BFloat16] | pack [threads] [format…] | shapes [threads] [smollm2|llama1b] [format] | ops [threads] [isa] [smollm2|1b|3b|moe] [format] [long] [--json FILE] | collectives [DEGREE] | peers [MODEL…] [batch] [b16] [context] [avx2] [--rounds N] [--json FILE] | tp [smollm2|1b…] [--rounds N] | serving [WORD…] | load [--rounds N] | start [smollm2|1b|3b] [format] [--tp N] [--rounds N] [--program FILE] | draft [smollm2|1b] [good|bad] | grammar | gpu [cuda:N|cuda-emulated] [peer.json] | bits [DEVICE] [MODEL…]");
         return 2;
 }

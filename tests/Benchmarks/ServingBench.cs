@@ -135,7 +135,8 @@ internal static class ServingBench
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  loss     {name} of rank 1: pause {pause:F2} s, {(quiet.Tokens.SequenceEqual(hit.Tokens) ? "equal tokens" : "TOKENS DIFFER")}"));
     }
 
-    private static int[] Prompt(int tokens, int seed) => [.. Enumerable.Range(0, tokens).Select(i => 1000 + (i * 37 + seed * 1009 + i * i * seed) % 5000)];
+    /// <summary>A prompt of so many tokens, another for each seed.</summary>
+    public static int[] Prompt(int tokens, int seed) => [.. Enumerable.Range(0, tokens).Select(i => 1000 + (i * 37 + seed * 1009 + i * i * seed) % 5000)];
 
     private static async Task<int[]> TokensAsync(ServedModel server, string text)
     {
@@ -144,7 +145,8 @@ internal static class ServingBench
         return [.. body.RootElement.GetProperty("tokens").EnumerateArray().Select(id => id.GetInt32())];
     }
 
-    private static async Task<(double Busy, double Idle, long Steps)[]> TotalsAsync(ServedModel server)
+    /// <summary>Each rank's seconds of work, seconds between steps, and steps, so far.</summary>
+    public static async Task<(double Busy, double Idle, long Steps)[]> TotalsAsync(ServedModel server)
     {
         using JsonDocument topology = JsonDocument.Parse(await server.Http.GetStringAsync(new Uri("/topology", UriKind.Relative)));
         return [.. topology.RootElement.GetProperty("ranks").EnumerateArray().Select(rank => (

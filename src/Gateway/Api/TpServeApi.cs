@@ -91,6 +91,7 @@ public static class TpServeApi
     {
         IServiceProvider services = app.Services;
         app.Use(services.GetRequiredService<RequestLog>().WriteAsync);
+        app.Use(next => ReaderPatience.Around(next, services.GetRequiredService<ServingSettings>().ReaderPatience, services.GetRequiredService<TimeProvider>()));
         app.UseGrpcWeb(new GrpcWebOptions { DefaultEnabled = true }); // every rpc also for browsers, and over HTTP/1.1
         app.Use(services.GetRequiredService<BrowserRules>().CheckAsync);
         if (services.GetRequiredService<ServingSettings>().CorsOrigins.Count > 0)

@@ -62,6 +62,9 @@ public sealed record ServingSettings
     /// <summary>How long a request may take at most, whatever its client says. Default 1 h.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromHours(1);
 
+    /// <summary>How long an answer whose reader takes nothing may wait for room in the buffers before its connection is ended. Default 20 s.</summary>
+    public TimeSpan ReaderPatience { get; init; } = TimeSpan.FromSeconds(20);
+
     /// <summary>How the engine deals with what goes wrong around it.</summary>
     public EngineSettings Engine { get; init; } = new();
 
