@@ -257,6 +257,7 @@ public sealed class GgufConfigTests
     [TestCase("gptneox", "blk.0.attn_qkv.bias", "model.layers.0.self_attn.qkv_proj.bias", RowOrder.Plain)]
     [TestCase("command-r", "blk.0.attn_q.weight", "model.layers.0.self_attn.q_proj.weight", RowOrder.InterleavedPairs)]
     [TestCase("cohere2", "blk.0.attn_k.weight", "model.layers.0.self_attn.k_proj.weight", RowOrder.InterleavedPairs)]
+    [TestCase("stablelm", "blk.0.ffn_norm.bias", "model.layers.0.post_attention_layernorm.bias", RowOrder.Plain)]
     public void Files_OfFamiliesWithLayerNorms_AreRead(string architecture, string name, string expected, RowOrder order)
     {
         GgufBuilder builder = GgufBuilder.Model(architecture).WithoutTensors().Float32($"{architecture}.attention.layer_norm_epsilon", 1e-3f).Float32($"{architecture}.logit_scale", 0.25f)
@@ -265,7 +266,7 @@ public sealed class GgufConfigTests
         Assert.That((checkpoint.Tensors[expected].FileName, checkpoint.Tensors[expected].RowOrder), Is.EqualTo((name, order)));
         ModelConfig config = checkpoint.Config;
         bool isCohere = architecture is "command-r" or "cohere2";
-        Assert.That((config.IsLayerNorm, config.NormEpsilon, config.NormBias, config.IsMlpGated, config.IsParallelBlock), Is.EqualTo((true, 1e-3f, !isCohere, isCohere, architecture is not "starcoder2")));
+        Assert.That((config.IsLayerNorm, config.NormEpsilon, config.NormBias, config.IsMlpGated, config.IsParallelBlock), Is.EqualTo((true, 1e-3f, !isCohere, isCohere || architecture is "stablelm", isCohere || architecture is "gptneox")));
         Assert.That((config.LogitDivisor, config.SlidingWindow), Is.EqualTo((isCohere ? 4f : 1f, architecture is "cohere2" ? 16 : 0)));
     }
 

@@ -94,6 +94,10 @@ public sealed class HubConfigTests
         Assert.That((neox.Rope.RotaryDim, neox.Rope.Theta, neox.IsParallelBlock, neox.NormEpsilon), Is.EqualTo((8, 500f, false, 1e-3f)));
         ModelConfig coder = Read("starcoder2", "\"use_bias\": false, \"sliding_window\": 64, \"norm_epsilon\": 1e-3");
         Assert.That((coder.QkvBias, coder.MlpBias, coder.SlidingWindow, coder.NormEpsilon), Is.EqualTo((false, false, 64, 1e-3f)));
+        ModelConfig stable = Read("stablelm", "\"use_qkv_bias\": true");
+        Assert.That((stable.IsLayerNorm, stable.NormBias, stable.QkvBias, stable.OutputBias, stable.IsMlpGated, stable.Rope.RotaryDim), Is.EqualTo((true, true, true, false, true, 4)));
+        Assert.That(() => Read("stablelm", "\"qk_layernorm\": true"), Throws.TypeOf<ModelLoadException>().With.Message.Contains("qk_layernorm"));
+        Assert.That(() => Read("stablelm", "\"use_parallel_residual\": true"), Throws.TypeOf<ModelLoadException>().With.Message.Contains("use_parallel_residual"));
         Assert.That(() => Read("cohere", "\"use_qk_norm\": true"), Throws.TypeOf<ModelLoadException>().With.Message.Contains("use_qk_norm"));
     }
 

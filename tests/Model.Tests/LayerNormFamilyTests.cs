@@ -13,7 +13,7 @@ public sealed class LayerNormFamilyTests
     private static readonly Job Job = new() { Prompt = [.. Enumerable.Range(7, 25)], Chunk = 11, NewTokens = 1, PromptTopLogprobs = 389 };
 
     [Test]
-    public void Model_InFloat32_MatchesPlainLoops([Values("starcoder2", "gpt_neox", "gpt_neox-sequential", "cohere2")] string name, [Values("reference", "cpu")] string device)
+    public void Model_InFloat32_MatchesPlainLoops([Values("starcoder2", "gpt_neox", "gpt_neox-sequential", "cohere2", "stablelm")] string name, [Values("reference", "cpu")] string device)
     {
         using RandomCheckpoint checkpoint = name == "gpt_neox-sequential" ? new RandomCheckpoint(OddModels.NeoxConfig(isParallel: false)) : OddModels.Create(name);
         bool isStarCoder = name == "starcoder2";
@@ -28,7 +28,7 @@ public sealed class LayerNormFamilyTests
     }
 
     [Test]
-    public void Load_OnADeviceWithoutLayerNorms_IsRefusedByName([Values("starcoder2", "gpt_neox", "cohere2")] string name)
+    public void Load_OnADeviceWithoutLayerNorms_IsRefusedByName([Values("starcoder2", "gpt_neox", "cohere2", "stablelm")] string name)
     {
         using RandomCheckpoint checkpoint = OddModels.Create(name);
         ModelLoadException fault = Assert.Throws<ModelLoadException>(() => RankGroup.RunAlone(checkpoint, RankSetup.CudaEmulated, [Job]))!;

@@ -23,7 +23,7 @@ internal static class OddModels
     };
 
     /// <summary>Names for test cases.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["llama", "llama-grouped", "llama-biases-bf16", "llama-q8_0", "olmo2", "gemma2", "gemma3", "phi3", "granite", "mixtral", "qwen2_moe", "gpt_oss", "glm4_moe-q8_0", "starcoder2", "gpt_neox", "cohere2", "deepseek_v3", "deepseek_v2-q8_0"];
+    public static IReadOnlyList<string> Names { get; } = ["llama", "llama-grouped", "llama-biases-bf16", "llama-q8_0", "olmo2", "gemma2", "gemma3", "phi3", "granite", "mixtral", "qwen2_moe", "gpt_oss", "glm4_moe-q8_0", "starcoder2", "gpt_neox", "cohere2", "stablelm", "deepseek_v3", "deepseek_v2-q8_0"];
 
     /// <summary>Mixtures in both layers.</summary>
     public static ExpertsConfig Experts(int count, int perToken, int intermediate) =>
@@ -179,6 +179,7 @@ internal static class OddModels
             SlidingLayers = [true, true],
             HiddenActivation = "gelu_pytorch_tanh",
         })),
+        "stablelm" => new RandomCheckpoint(LayerNorms(Config with { Architecture = "stablelm", QkvBias = true, Rope = Config.Rope with { RotaryDim = 4 } }) with { IsMlpGated = true }),
         "gpt_neox" => new RandomCheckpoint(NeoxConfig(isParallel: true)),
         "cohere2" => new RandomCheckpoint(Config with
         {

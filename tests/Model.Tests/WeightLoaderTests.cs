@@ -59,7 +59,7 @@ public sealed class WeightLoaderTests
     {
         using RandomCheckpoint checkpoint = OddModels.Create("llama");
         Assert.That(() => FamilyRegistry.Find("deepseek_v3"), Throws.TypeOf<ModelLoadException>().With.Message.EqualTo(
-            "architecture 'deepseek_v3' is not supported; supported are: gemma2, gemma3, glm4_moe, gpt_oss, granite, granitemoe, llama, mistral, mixtral, olmo2, olmoe, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, smollm3."));
+            "architecture 'deepseek_v3' is not supported; supported are: cohere, cohere2, gemma2, gemma3, glm4_moe, gpt_neox, gpt_oss, granite, granitemoe, llama, mistral, mixtral, olmo2, olmoe, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, smollm3, stablelm, starcoder2."));
     }
 
     [Test]

@@ -11,6 +11,7 @@ internal static class HubLayerNorms
     {
         "starcoder2" => Start("starcoder2", 4096) with { KvHeads = 2, TieEmbeddings = true, Sliding = SlidingRule.All },
         "gpt_neox" => Start("gpt_neox", 2048) with { PartialRotary = 0.25f, HeedsAttentionBias = true, AttentionBias = true },
+        "stablelm" => Start("stablelm", 4096) with { KvHeads = 32, PartialRotary = 0.25f },
         "cohere" => Start("cohere", 8192) with { TieEmbeddings = true, HeedsAttentionBias = true },
         "cohere2" => Start("cohere2", 8192) with
         {
@@ -53,6 +54,12 @@ internal static class HubLayerNorms
                     IsParallelBlock = json.Bool("use_parallel_residual") ?? true,
                     HiddenActivation = json.String("hidden_act") ?? "gelu",
                 };
+            case "stablelm":
+                if (json.Bool("qk_layernorm") is true)
+                    throw json.Fault("qk_layernorm", "is true; TpServe does not norm queries and keys of this family");
+                if (json.Bool("use_parallel_residual") is true)
+                    throw json.Fault("use_parallel_residual", "is true; TpServe reads blocks of this family whose halves follow each other");
+                return config with { NormBias = true, QkvBias = json.Bool("use_qkv_bias") ?? false };
             default:
                 if (json.Bool("use_qk_norm") is true)
                     throw json.Fault("use_qk_norm", "is true; TpServe does not norm queries and keys of this family");

@@ -146,7 +146,7 @@ public static class KnownArchitectures
     public static IReadOnlyList<string> All { get; } =
     [
         "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "gemma2", "gemma3", "glm4_moe", "gpt_neox", "gpt_oss", "granite", "granitemoe", "llama", "mistral", "mixtral", "olmo2", "olmoe", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
-        "starcoder2",
+        "stablelm", "starcoder2",
     ];
 
     /// <summary>Refuses an architecture that is not known.</summary>

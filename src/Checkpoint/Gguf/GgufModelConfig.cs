@@ -26,7 +26,7 @@ internal static class GgufModelConfig
         int headDim = latent?.RowDim ?? HeadDim(architecture, metadata, hidden, heads);
         int context = metadata.RequiredInt($"{architecture}.context_length", 1, ConfigLimits.MaxSize);
         bool gemma = architecture is "gemma2" or "gemma3", isCohere = architecture is "command-r" or "cohere2", isPlain = architecture is "starcoder2" or "gptneox";
-        bool isLayerNorm = isCohere || isPlain;
+        bool isLayerNorm = isCohere || isPlain || architecture is "stablelm";
 
         // 2. What differs between families.
         int window = Window(architecture, metadata, context);
@@ -53,7 +53,7 @@ internal static class GgufModelConfig
             NormEpsilon = metadata.RequiredFloat($"{architecture}.attention.{(isLayerNorm ? "layer_norm_epsilon" : "layer_norm_rms_epsilon")}", 0, ConfigLimits.MaxEpsilon),
             NormWeightsAddOne = false,
             IsLayerNorm = isLayerNorm,
-            NormBias = isPlain,
+            NormBias = isLayerNorm && !isCohere,
             IsParallelBlock = isCohere || (architecture is "gptneox" && (metadata.Bool("gptneox.use_parallel_residual") ?? true)),
             IsMlpGated = !isPlain,
             TieEmbeddings = !tensors.ContainsKey("lm_head.weight"),

@@ -11,7 +11,7 @@ internal static class GgufNames
     public static readonly string[] Architectures =
     [
         "llama", "qwen2", "qwen3", "smollm3", "olmo2", "granite", "phi3", "gemma2", "gemma3", "qwen2moe", "qwen3moe", "gpt-oss", "granitemoe", "olmoe", "glm4moe", "deepseek2",
-        "starcoder2", "gptneox", "command-r", "cohere2",
+        "starcoder2", "gptneox", "command-r", "cohere2", "stablelm",
     ];
 
     // Files of these architectures have query and key rows in the order of a rotary embedding of neighbouring pairs, by the converter or from the first.

@@ -10,7 +10,7 @@ public static class FamilyRegistry
     [
         Llama.Spec, Mistral.Spec, Qwen2.Spec, Qwen3.Spec, SmolLm3.Spec, Olmo2.Spec, Granite.Spec, Phi3.Spec, Gemma2.Spec, Gemma3.Spec,
         Mixtral.Spec, QwenMoe.Qwen2Spec, QwenMoe.Qwen3Spec, GptOss.Spec, GraniteMoe.Spec, Olmoe.Spec, Glm4Moe.Spec, DeepSeek.Spec,
-        StarCoder2.Spec, GptNeox.Spec, Cohere.Spec,
+        StarCoder2.Spec, GptNeox.Spec, Cohere.Spec, StableLm.Spec,
     ];
 
     /// <summary>Every architecture TpServe implements, sorted.</summary>

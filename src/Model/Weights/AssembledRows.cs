@@ -31,12 +31,6 @@ internal sealed class AssembledRows(ModelCheckpoint checkpoint, TensorInfo tenso
     private readonly int _groups = storage.Scales.Shape.Count > 0 ? (tensor.Shape[^1] + storage.Group - 1) / storage.Group : 1;
 
     /// <inheritdoc/>
-    /// <remarks>Nothing: its codes, scales and zeros lie in tensors of their own.</remarks>
-    public override void Expect()
-    {
-    }
-
-    /// <inheritdoc/>
     public override ReadOnlySpan<byte> Row(int output) => Part(output, 0, checked((int)_format.RowBytes(_inputs)));
 
     /// <inheritdoc/>

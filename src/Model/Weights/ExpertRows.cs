@@ -40,7 +40,7 @@ internal class ExpertRows(ModelCheckpoint checkpoint, TensorInfo tensor, ExpertP
     /// <inheritdoc/>
     public override void Expect()
     {
-        if (place.Step == 1 && _assembled is null)
+        if (place.Step == 1)
             ExpectFile(place.FileRow(0), place.Rows);
     }
 
@@ -75,6 +75,12 @@ internal sealed class TransposedExpertRows(ModelCheckpoint checkpoint, TensorInf
 
     /// <inheritdoc/>
     /// <remarks>Nothing: a page holds inputs of all outputs.</remarks>
+    public override void Expect()
+    {
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>Nothing, for the same reason.</remarks>
     public override void Release(int first, int count)
     {
     }

@@ -59,7 +59,7 @@ internal sealed class LatentLoader(ModelCheckpoint checkpoint, ShardPlan plan, R
             name);
     }
 
-    private int Rotated(int row) => TensorRows.FileRow(_latent.NeighboursRotate ? RowOrder.InterleavedPairs : RowOrder.Plain, row, _latent.RopeDim);
+    private int Rotated(int row) => TensorRows.FileRow(_latent.NeighboursRotate ? RowOrder.InterleavedPairs : RowOrder.Plain, row, _latent.RopeDim, _latent.RopeDim);
 
     private (PackedWeight[] Keys, PackedWeight[] Values) Heads(string block)
     {
@@ -140,6 +140,12 @@ internal sealed class LatentRows(ModelCheckpoint checkpoint, TensorInfo tensor, 
 
     /// <inheritdoc/>
     /// <remarks>Nothing: kinds take turns in a page.</remarks>
+    public override void Expect()
+    {
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>Nothing, for the same reason.</remarks>
     public override void Release(int first, int count)
     {
     }

@@ -51,7 +51,11 @@ internal class TensorRows(ModelCheckpoint checkpoint, TensorInfo tensor, int fir
     public virtual void Expect() => ExpectFile(firstRow, rows);
 
     /// <summary>The same of rows as the file has them; those of a head, whatever their order, lie together.</summary>
-    protected void ExpectFile(int row, int count) => checkpoint.Expect(tensor, (long)row * _rowBytes, (long)count * _rowBytes);
+    protected void ExpectFile(int row, int count)
+    {
+        if (tensor.Storage is null) // else its codes, scales and zeros lie in tensors of their own
+            checkpoint.Expect(tensor, (long)row * _rowBytes, (long)count * _rowBytes);
+    }
 
     /// <inheritdoc/>
     /// <remarks>Only of matrices that are large: the pages of others go when they are packed. The page before is given back with these: its other rows are packed or read again.</remarks>
