@@ -50,7 +50,7 @@ public sealed class CompilerFuzzTests
             }
             catch (GrammarException fault)
             {
-                Assert.That(fault.Subject, Is.Not.Empty, text);
+                Assert.That(fault.Message, Does.StartWith("'").And.Length.GreaterThan(10), text); // the subject may be a keyword without a letter
             }
             catch (Exception fault) when (fault is not OutOfMemoryException)
             {
