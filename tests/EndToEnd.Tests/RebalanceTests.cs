@@ -88,7 +88,7 @@ public sealed class RebalanceTests
         }
         Assert.That(await server.WorkerIdsAsync(), Is.EqualTo(workers), "the processes are those that were");
         Assert.That((await control.ReshardAsync(new ReshardRequest(), deadline: DateTime.UtcNow + s_patience)).Move, Is.Null, "it has that split");
-        RpcException refused = Assert.ThrowsAsync<RpcException>(async () => await control.ReshardAsync(new ReshardRequest { Weights = { 1, 2, 3 } }, deadline: DateTime.UtcNow + s_patience))!;
+        RpcException refused = (await Assert.ThrowsAsync<RpcException>(async () => await control.ReshardAsync(new ReshardRequest { Weights = { 1, 2, 3 } }, deadline: DateTime.UtcNow + s_patience)))!;
         Assert.That((refused.StatusCode, refused.Status.Detail), Is.EqualTo((StatusCode.InvalidArgument, "'weights' is 3 numbers; it must be none, or one for each of 2 workers.")));
     }
 

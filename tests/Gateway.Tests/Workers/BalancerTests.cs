@@ -105,7 +105,7 @@ public sealed class BalancerTests
         GroupLife life = await fixture.ReadyAsync();
         Task<GroupMove?> asked = fixture.Group.ReshardAsync([2, 1], when, CancellationToken.None);
         Assert.That((fixture.Group.WantsMove, asked.IsCompleted), Is.EqualTo((when, false)));
-        RequestRejectedException second = Assert.ThrowsAsync<RequestRejectedException>(() => fixture.Group.ReshardAsync([1, 2], when, CancellationToken.None))!;
+        RequestRejectedException second = (await Assert.ThrowsAsync<RequestRejectedException>(() => fixture.Group.ReshardAsync([1, 2], when, CancellationToken.None)))!;
         Assert.That(second.Reason, Is.EqualTo("MOVE_UNDER_WAY"));
 
         Assert.That(await fixture.Group.MoveAsync(usedBlocks: 1, TimeSpan.FromHours(1)), Is.True, "what it costs was for the operator to weigh");
@@ -130,7 +130,7 @@ public sealed class BalancerTests
     {
         await using GroupFixture fixture = new();
         await fixture.ReadyAsync();
-        RequestRejectedException fault = Assert.ThrowsAsync<RequestRejectedException>(() => fixture.Group.ReshardAsync(weights, MoveWish.Now, CancellationToken.None))!;
+        RequestRejectedException fault = (await Assert.ThrowsAsync<RequestRejectedException>(() => fixture.Group.ReshardAsync(weights, MoveWish.Now, CancellationToken.None)))!;
         Assert.That((fault.Reason, fault.Field, fault.Value), Is.EqualTo(("OUT_OF_RANGE", "weights", value)));
         Assert.That(fixture.Group.WantsMove, Is.EqualTo(MoveWish.None));
     }
@@ -142,7 +142,7 @@ public sealed class BalancerTests
         GroupLife life = await fixture.ReadyAsync();
         Task<GroupMove?> asked = fixture.Group.ReshardAsync([2, 1], MoveWish.Now, CancellationToken.None);
         Assert.That(await fixture.Group.MoveAsync(usedBlocks: 100_000_000, TimeSpan.Zero), Is.False);
-        Assert.That(Assert.ThrowsAsync<RequestRejectedException>(() => asked)!.Reason, Is.EqualTo("NO_ROOM"));
+        Assert.That((await Assert.ThrowsAsync<RequestRejectedException>(() => asked))!.Reason, Is.EqualTo("NO_ROOM"));
         Assert.That((fixture.Group.WantsMove, (await fixture.ReadyAsync()).Epoch), Is.EqualTo((MoveWish.None, life.Epoch)));
     }
 
@@ -154,12 +154,12 @@ public sealed class BalancerTests
         using CancellationTokenSource call = new();
         Task<GroupMove?> asked = fixture.Group.ReshardAsync([2, 1], MoveWish.WhenIdle, call.Token);
         await call.CancelAsync();
-        Assert.ThrowsAsync<TaskCanceledException>(() => asked);
+        await Assert.ThrowsAsync<TaskCanceledException>(() => asked);
         Assert.That(fixture.Group.WantsMove, Is.EqualTo(MoveWish.None));
 
         Task<GroupMove?> patient = fixture.Group.ReshardAsync([2, 1], MoveWish.WhenIdle, CancellationToken.None);
         fixture.Time.Advance(TimeSpan.FromMinutes(11));
-        Assert.That(Assert.ThrowsAsync<RequestRejectedException>(() => patient)!.Reason, Is.EqualTo("NO_MOMENT"));
+        Assert.That((await Assert.ThrowsAsync<RequestRejectedException>(() => patient))!.Reason, Is.EqualTo("NO_MOMENT"));
         Assert.That(fixture.Group.WantsMove, Is.EqualTo(MoveWish.None));
     }
 
@@ -172,7 +172,7 @@ public sealed class BalancerTests
         Task<GroupMove?> asked = fixture.Group.ReshardAsync([2, 1], MoveWish.Now, CancellationToken.None);
         Assert.That(await fixture.Group.MoveAsync(usedBlocks: 0, TimeSpan.Zero), Is.True);
         await fixture.AdvanceUntilAsync(() => fixture.Group.State == GroupState.Ready, TimeSpan.FromSeconds(20));
-        Assert.That(Assert.ThrowsAsync<RequestRejectedException>(() => asked)!.Reason, Is.EqualTo("MOVE_FAILED"));
+        Assert.That((await Assert.ThrowsAsync<RequestRejectedException>(() => asked))!.Reason, Is.EqualTo("MOVE_FAILED"));
         Assert.That((fixture.Workers[1].Loads[^1].LeafBoundaries[1], fixture.Group.Moves), Is.EqualTo((12, 0L)));
     }
 
