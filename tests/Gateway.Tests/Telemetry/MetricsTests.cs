@@ -118,8 +118,21 @@ public sealed class MetricsTests
 
         static EngineLoad Counts(int n) => new()
         {
-            RunningSequences = n, WaitingSequences = n, WaitingTokens = n, UsedBlocks = n, CachedBlocks = n, TotalBlocks = 1, BlockTokens = n, Steps = n, GeneratedTokens = n, PromptTokens = n,
-            Preemptions = n, Recoveries = n, CacheTokens = (n, n), DraftTokens = (n, n), Draining = false,
+            RunningSequences = n,
+            WaitingSequences = n,
+            WaitingTokens = n,
+            UsedBlocks = n,
+            CachedBlocks = n,
+            TotalBlocks = 1,
+            BlockTokens = n,
+            Steps = n,
+            GeneratedTokens = n,
+            PromptTokens = n,
+            Preemptions = n,
+            Recoveries = n,
+            CacheTokens = (n, n),
+            DraftTokens = (n, n),
+            Draining = false,
         };
     }
 
