@@ -27,6 +27,28 @@ public sealed class HubConfigTests
         });
     }
 
+    [TestCase("attention_scale_2", "0.5")]
+    [TestCase("final_norm_bias", "true")]
+    [TestCase("use_attn_sinks", "true")]
+    [TestCase("mamba_d_state", "16")]
+    [TestCase("residual_scale", "[1, 2]")]
+    [TestCase("expert_gating", "\"sparse\"")]
+    public void Config_KeyThatNobodyReadsAndArithmeticWould_IsRefusedByName(string key, string value) =>
+        Assert.That(Assert.Throws<ModelLoadException>(() => Read("llama", $"\"{key}\": {value}"))!.Message, Does.Contain($"'{key}'").And.Contains("take it out"));
+
+    [TestCase("attention_scale_2", "null")]
+    [TestCase("final_norm_bias", "false")]
+    [TestCase("residual_scale", "1.0")]
+    [TestCase("sink_count", "0")]
+    [TestCase("expert_gating", "\"\"")]
+    [TestCase("attention_multiplier", "0.3")] // Granite's: the reference's Llama ignores it
+    [TestCase("attention_dropout", "0.1")]
+    [TestCase("router_aux_loss_coef", "0.01")]
+    [TestCase("_attn_implementation_autoset", "true")]
+    [TestCase("pretraining_tp", "4")]
+    [TestCase("unsloth_version", "\"2026.1\"")]
+    public void Config_KeyThatAsksForNothing_IsPassedOver(string key, string value) => Assert.That(() => Read("llama", $"\"{key}\": {value}"), Throws.Nothing);
+
     [TestCase("mixtral", "\"num_local_experts\": 0", "0 experts")]
     [TestCase("mixtral", "\"num_experts_per_tok\": 9", "9 experts of 8")]
     [TestCase("qwen3_moe", "\"num_experts\": 5000", "5000 experts")]

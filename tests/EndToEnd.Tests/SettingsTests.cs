@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using NUnit.Framework;
 using TpServe.Testing;
 
@@ -221,6 +222,23 @@ public sealed class SettingsTests
         using CancellationTokenSource deadline = new(s_patience);
         while ((await RunAsync("Gateway", [], "health", "--server", "http://" + http)).Code != 0)
             deadline.Token.ThrowIfCancellationRequested();
+    }
+
+    [Test]
+    public async Task Serve_WithoutTablesOfUnicode_RefusesATokenizerThatNormalizes()
+    {
+        string plain = TestData.Local("models/llama-mha"), folder = Path.Combine(_folder, "normalizes");
+        Directory.CreateDirectory(folder);
+        foreach (string file in Directory.EnumerateFiles(plain))
+            File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+        JsonNode tokenizer = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(folder, "tokenizer.json")))!;
+        tokenizer["normalizer"] = new JsonObject { ["type"] = "NFC" };
+        await File.WriteAllTextAsync(Path.Combine(folder, "tokenizer.json"), tokenizer.ToJsonString());
+
+        Dictionary<string, string> invariant = new() { ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1" };
+        (int code, string _, string errors) = await RunAsync("Gateway", invariant, "serve", "--model", folder, "--http", FreeAddress(), "--grpc", FreeAddress());
+        Assert.That((code, errors.TrimEnd().Split('\n')), Is.EqualTo((1, new[] { errors.TrimEnd() })));
+        Assert.That(errors, Does.StartWith("tpserve: ").And.Contains("Unset DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"));
     }
 
     [Test]

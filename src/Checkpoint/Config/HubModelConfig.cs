@@ -13,7 +13,9 @@ internal static class HubModelConfig
         if (HubFamily.Find(modelType) is not { } family)
             return ModelConfig.Unknown(modelType);
         // Gemma 3 with images keeps the text model's settings one level down.
-        return Read(root.Object("text_config") is { } text && family.Name is "gemma3" ? text : root, family);
+        JsonSection json = root.Object("text_config") is { } text && family.Name is "gemma3" ? text : root;
+        HubConfigKeys.Check(json);
+        return Read(json, family);
     }
 
     private static ModelConfig Read(JsonSection json, HubFamily family)

@@ -106,6 +106,9 @@ internal sealed class JsonSection
         _ => false,
     };
 
+    /// <summary>Whether a key asks for nothing: as above, or 0, or 1 where it is a factor.</summary>
+    public bool IsNeutral(string key, bool isFactor) => SaysNothing(key) || Find(key) is { ValueKind: JsonValueKind.Number } value && value.GetDouble() is var number && (number == 0 || isFactor && number == 1);
+
     /// <summary>All members, each of which must be a number within limits.</summary>
     public IEnumerable<(string Name, float Value)> FloatMembers(double least, double most)
     {

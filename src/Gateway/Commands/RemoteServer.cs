@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Grpc.Core;
-using Grpc.Core.Interceptors;
 using Grpc.Net.Client;
 using TpServe.Protos.V1;
 
@@ -61,8 +60,8 @@ internal sealed class RemoteServer
             return Fail(unfit);
         try
         {
-            using GrpcChannel channel = Connect(address);
-            return await work(new Inference.InferenceClient(WithKey(channel, ReadKey(parsed.GetValue(_key)))));
+            using GrpcChannel channel = Connect(address, ReadKey(parsed.GetValue(_key)));
+            return await work(new Inference.InferenceClient(channel));
         }
         catch (RpcException) when (cancellation.IsCancellationRequested)
         {
@@ -87,13 +86,6 @@ internal sealed class RemoteServer
         _ => $"{fault.StatusCode}: {fault.Status.Detail}",
     };
 
-    /// <summary>Calls that carry a key; null = none.</summary>
-    public static CallInvoker WithKey(GrpcChannel channel, string? key) => key is null ? channel.CreateCallInvoker() : channel.Intercept(metadata =>
-    {
-        metadata.Add("authorization", "Bearer " + key);
-        return metadata;
-    });
-
     /// <summary>A key as --api-key says it: itself, or @FILE.</summary>
     public static string? ReadKey(string? text) => text is ['@', .. var path] ? File.ReadAllText(path).Trim() : text;
 
@@ -113,16 +105,18 @@ internal sealed class RemoteServer
     public static string Key { get; set; } = "";
 
     /// <summary>A channel that goes to the server itself: a proxy of the environment is for the web, and speaks no HTTP/2.</summary>
-    public static GrpcChannel Connect(Uri address) =>
-        GrpcChannel.ForAddress(address, new GrpcChannelOptions { HttpHandler = new KeyHandler(new SocketsHttpHandler { UseProxy = false }), DisposeHttpClient = true });
+    /// <param name="address">The server.</param>
+    /// <param name="key">What a flag says the key is; null = <see cref="Key"/>.</param>
+    public static GrpcChannel Connect(Uri address, string? key = null) =>
+        GrpcChannel.ForAddress(address, new GrpcChannelOptions { HttpHandler = new KeyHandler(new SocketsHttpHandler { UseProxy = false, EnableMultipleHttp2Connections = true }, key ?? Key), DisposeHttpClient = true });
 
     /// <summary>Sends the key with every call.</summary>
-    private sealed class KeyHandler(HttpMessageHandler inner) : DelegatingHandler(inner)
+    private sealed class KeyHandler(HttpMessageHandler inner, string key) : DelegatingHandler(inner)
     {
         protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
-            if (Key.Length > 0)
-                request.Headers.Authorization = new System.Net.Http.Headers.AuthenticationHeaderValue("Bearer", Key);
+            if (key.Length > 0)
+                request.Headers.Authorization = new System.Net.Http.Headers.AuthenticationHeaderValue("Bearer", key);
             return base.SendAsync(request, cancellationToken);
         }
     }

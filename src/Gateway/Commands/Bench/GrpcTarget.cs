@@ -17,8 +17,8 @@ internal sealed class GrpcTarget : IBenchTarget
 
     public GrpcTarget(Uri address, string? key, bool ignoreEos, float? temperature)
     {
-        _channel = GrpcChannel.ForAddress(address, new GrpcChannelOptions { HttpHandler = new SocketsHttpHandler { UseProxy = false, EnableMultipleHttp2Connections = true }, DisposeHttpClient = true });
-        _inference = new Inference.InferenceClient(RemoteServer.WithKey(_channel, key));
+        _channel = RemoteServer.Connect(address, key);
+        _inference = new Inference.InferenceClient(_channel);
         _ignoreEos = ignoreEos;
         _sampling = new SamplingOptions();
         if (temperature is { } given)
