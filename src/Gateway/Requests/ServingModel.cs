@@ -21,6 +21,9 @@ public sealed record ServingModel
     /// <summary>Every name, the first being <see cref="Name"/>.</summary>
     public IEnumerable<string> Names => OtherNames.Prepend(Name);
 
+    /// <summary>What answers to a request name: its adapter where it is on one.</summary>
+    public string NameFor(ValidatedRequest request) => request.Lora?.Name ?? Name;
+
     /// <summary>Architecture and sizes.</summary>
     public required ModelConfig Config { get; init; }
 

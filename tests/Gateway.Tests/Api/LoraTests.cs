@@ -29,10 +29,13 @@ public sealed class LoraTests
         JsonElement model = (await api.GetAsync("/v1/models")).GetProperty("data")[1];
         Assert.That((model.GetProperty("id").GetString(), model.GetProperty("parent").GetString()), Is.EqualTo(("sql", "test-model")));
         foreach (string name in new[] { "sql", "test-model:sql" })
-            Assert.That((await api.PostAsync("/v1/completions", $$"""{"model":"{{name}}","prompt":"a","max_tokens":1}""")).Status, Is.EqualTo(HttpStatusCode.OK), name);
+        {
+            (HttpStatusCode status, JsonElement answer) = await api.PostAsync("/v1/completions", $$"""{"model":"{{name}}","prompt":"a","max_tokens":1}""");
+            Assert.That((status, answer.GetProperty("model").GetString()), Is.EqualTo((HttpStatusCode.OK, "sql")), name);
+        }
         Assert.That((await api.PostAsync("/api/generate", """{"model":"sql","prompt":"a","stream":false}""")).Status, Is.EqualTo(HttpStatusCode.OK));
         GenerateResponse reply = await api.Inference.GenerateAsync(new GenerateRequest { Text = "a", Lora = "sql", Stopping = new StoppingOptions { MaxTokens = 1 } });
-        Assert.That(reply.Outputs, Has.Count.EqualTo(1));
+        Assert.That((reply.Outputs.Count, reply.Started.Model), Is.EqualTo((1, "sql")));
         Assert.That((await api.Control.ListLorasAsync(new ListLorasRequest())).Loras.Select(lora => lora.Name), Is.EqualTo(new[] { "sql" }));
 
         Assert.That(await PostAsync(api, "unload", """{"lora_name":"sql"}"""), Is.EqualTo(HttpStatusCode.OK));

@@ -34,7 +34,7 @@ internal sealed class MessagesEndpoint(RequestParser parser, InferenceEngine eng
             throw RequestRejectedException.Invalid("max_tokens", "'max_tokens' must be set.");
         ValidatedRequest request = (await parser.ParseAsync(MessagesTranslation.ToProto(body), MessagesTranslation.Conversation(body), cancellation: http.RequestAborted)).BoundTo(http);
         Tell(http, request.RequestId);
-        MessageWriter writer = new($"msg_{Guid.NewGuid():N}", model.Name, request);
+        MessageWriter writer = new($"msg_{Guid.NewGuid():N}", model.NameFor(request), request);
         if (body.Stream == true)
         {
             await StreamAsync(http, writer, request, seen: 0, null);

@@ -83,7 +83,7 @@ public sealed class ProtoReplies(ServingModel model, TokenTexts texts, ServingSe
         Started started = new()
         {
             RequestId = request.RequestId,
-            Model = model.Name,
+            Model = model.NameFor(request),
             PromptTokens = request.PromptTokens.Count,
             CachedTokens = cachedTokens,
             Sampling = Sampling(request.Sampling, request.Outputs),

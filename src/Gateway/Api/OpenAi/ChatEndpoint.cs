@@ -26,7 +26,7 @@ internal sealed class ChatEndpoint(
         CallId.Tell(http, request.RequestId);
         string id = body.RequestId ?? $"chatcmpl-{request.RequestId}";
         if (stream.Streams)
-            await StreamAsync(http, new ChatChunk { Id = id, Created = clock.Now, Model = model.Name, Choices = [], Usage = stream.UsageOfChunks }, stream, request, seen: 0, null);
+            await StreamAsync(http, new ChatChunk { Id = id, Created = clock.Now, Model = model.NameFor(request), Choices = [], Usage = stream.UsageOfChunks }, stream, request, seen: 0, null);
         else
             await AnswerAsync(http, id, request);
     }
@@ -38,7 +38,7 @@ internal sealed class ChatEndpoint(
         {
             Id = id,
             Created = clock.Now,
-            Model = model.Name,
+            Model = model.NameFor(request),
             Choices = [.. result.Outputs.Select((output, index) => new ChatChoice
             {
                 Index = index,

@@ -31,7 +31,7 @@ internal sealed class CompletionEndpoint(
         {
             Id = body.RequestId ?? $"cmpl-{requests[0].RequestId}",
             Created = clock.Now,
-            Model = model.Name,
+            Model = model.NameFor(requests[0]),
             Choices = [],
         };
         if (stream.Streams)

@@ -167,7 +167,7 @@ internal sealed class ResponsesEndpoint(
             Status = "in_progress",
             Instructions = body.Instructions,
             MaxOutputTokens = body.MaxOutputTokens,
-            Model = model.Name,
+            Model = model.NameFor(request),
             Output = [],
             ParallelToolCalls = body.ParallelToolCalls ?? true,
             PreviousResponseId = body.PreviousResponseId,
