@@ -14,7 +14,7 @@ namespace TpServe.Benchmarks;
 /// </remarks>
 internal static class LoadBench
 {
-    private const int Decoded = 64, LongPrompt = 2000, Gateways = 32, Stuttering = 16;
+    private const int Decoded = 64, Together = 192, LongPrompt = 2000, Gateways = 32, Stuttering = 16;
 
     public static async Task RunAsync(string repository, string[] words)
     {
@@ -26,7 +26,7 @@ internal static class LoadBench
         {
             Console.WriteLine($"llama.cpp: {theirs.Library}");
             foreach (int sequences in new[] { 16, 32 })
-                await BesideAsync(new Workload(sequences, 16, 48), rounds, theirs, ours);
+                await BesideAsync(new Workload(sequences, 16, Together), rounds, theirs, ours);
         }
         await using (ServedModel server = await ServedModel.StartAsync(program, "--model", file, "--max-model-len", "4096"))
         {

@@ -34,6 +34,8 @@ internal sealed record Workload(int Sequences, int PromptTokens, int DecodeToken
             return DecodeTokens == 0 ? [PromptTokens / (first - start)] : [PromptTokens / (first - start), DecodeTokens / (last - first)];
         }
         double begin = streams.Max(stream => stream.Times[0]), end = streams.Min(stream => stream.Times[^1]);
+        if (end <= begin)
+            throw new InvalidOperationException($"{Sequences} sequences of {DecodeTokens} tokens never decoded all at once; more tokens are needed.");
         return [streams.Sum(stream => stream.Times.Count(time => time > begin && time <= end)) / (end - begin)];
     }
 }
