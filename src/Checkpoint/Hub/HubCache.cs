@@ -178,6 +178,9 @@ public sealed class HubCache
         ? new DirectoryInfo(folder).EnumerateFiles("*", SearchOption.AllDirectories).Where(file => file.LinkTarget is null).Sum(file => file.Length)
         : 0;
 
+    /// <summary>Bytes of a file, 0 where there is none: asked once, for another process may rename it in between.</summary>
+    internal static long LengthOf(string file) => new FileInfo(file) is { Exists: true } found ? found.Length : 0;
+
     /// <summary>Whether a snapshot's file is there with its content: a link that leads to nothing is none.</summary>
     internal static bool Holds(string file) => File.Exists(file) && File.Exists(ContentOf(file));
 

@@ -60,7 +60,7 @@ internal sealed class HubDownload(HubCache cache, HubClient client, HubOptions o
         {
             if (HubLock.TryTake(path) is { } held)
                 return held;
-            long bytes = File.Exists(incomplete) ? new FileInfo(incomplete).Length : 0;
+            long bytes = HubCache.LengthOf(incomplete);
             if (bytes != last)
                 (last, since) = (bytes, options.Time.GetTimestamp());
             else if (options.Time.GetElapsedTime(since) > 2 * options.Patience)

@@ -121,7 +121,7 @@ public sealed class HubModels(HubOptions options)
 
     private void RequireRoom(HubModelId id, IReadOnlyList<HubFile> missing)
     {
-        long needed = missing.Sum(file => LengthOf(Cache.Blob(id.Repository, file.Hash)) == file.Bytes ? 0 : Math.Max(0, file.Bytes - LengthOf(Cache.Blob(id.Repository, file.Hash) + ".incomplete")));
+        long needed = missing.Sum(file => HubCache.LengthOf(Cache.Blob(id.Repository, file.Hash)) == file.Bytes ? 0 : Math.Max(0, file.Bytes - HubCache.LengthOf(Cache.Blob(id.Repository, file.Hash) + ".incomplete")));
         if (needed == 0)
             return;
         Directory.CreateDirectory(Cache.Root);
@@ -129,6 +129,4 @@ public sealed class HubModels(HubOptions options)
         if (needed > free - SpareBytes)
             throw new HubException(HubFault.Disk, string.Create(CultureInfo.InvariantCulture, $"{id} needs {needed / 1048576.0:F1} MiB in {Cache.Root}, whose disk has {free / 1048576.0:F1} MiB free."));
     }
-
-    private static long LengthOf(string file) => File.Exists(file) ? new FileInfo(file).Length : 0;
 }
