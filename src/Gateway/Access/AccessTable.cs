@@ -121,9 +121,7 @@ internal static class AccessTable
     public static IEnumerable<string> Paths => s_rules.Keys;
 
     /// <summary>What a mapped route or rpc asks for. What nothing is mapped to asks for any key: without one nobody learns which paths there are.</summary>
-    public static AccessRule Of(Endpoint? endpoint) => PathOf(endpoint) is { } path
-        ? s_rules.GetValueOrDefault(path, AccessRule.Undecided)
-        : AccessRule.Read;
+    public static AccessRule Of(Endpoint? endpoint) => PathOf(endpoint) is { } path ? OfPath(path) : AccessRule.Read;
 
     /// <summary>What a path of the table asks for.</summary>
     public static AccessRule OfPath(string path) => s_rules.GetValueOrDefault(path, AccessRule.Undecided);

@@ -1,6 +1,4 @@
 using System.CommandLine;
-using Grpc.Core;
-using Grpc.Net.Client;
 using TpServe.Protos.V1;
 
 namespace TpServe.Gateway.Commands;
@@ -22,33 +20,16 @@ internal static class DrainCommand
         return drain;
     }
 
-    private static async Task<int> RunAsync(string address, TimeSpan timeout, CancellationToken cancellation)
-    {
-        if (!ServerAddress.TryParse(address, out Uri? uri, out string unfit))
-            return Fail(unfit);
-        using GrpcChannel channel = RemoteServer.Connect(uri);
-        try
+    private static Task<int> RunAsync(string address, TimeSpan timeout, CancellationToken cancellation) =>
+        RemoteServer.ControlAsync(address, $"requests are still in flight after {timeout.TotalSeconds:F0} s.", async control =>
         {
-            DrainResponse answer = await new Control.ControlClient(channel).DrainAsync(new DrainRequest(), deadline: DateTime.UtcNow + timeout, cancellationToken: cancellation);
+            DrainResponse answer = await control.DrainAsync(new DrainRequest(), deadline: DateTime.UtcNow + timeout, cancellationToken: cancellation);
             if (answer.RemainingRequests > 0)
-                return Fail($"{answer.RemainingRequests} requests are still in flight.");
+            {
+                UsageFault.Tell($"{answer.RemainingRequests} requests are still in flight.");
+                return 1;
+            }
             Console.WriteLine("drained");
             return 0;
-        }
-        catch (RpcException fault)
-        {
-            return Fail(fault.StatusCode switch
-            {
-                StatusCode.DeadlineExceeded => $"requests are still in flight after {timeout.TotalSeconds:F0} s.",
-                StatusCode.Unavailable => RemoteServer.Nobody(address),
-                _ => $"{fault.StatusCode}: {fault.Status.Detail}",
-            });
-        }
-    }
-
-    private static int Fail(string reason)
-    {
-        Console.Error.WriteLine("tpserve: " + reason);
-        return 1;
-    }
+        });
 }

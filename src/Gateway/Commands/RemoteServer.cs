@@ -110,6 +110,30 @@ internal sealed class RemoteServer
     public static GrpcChannel Connect(Uri address, string? key = null) =>
         GrpcChannel.ForAddress(address, new GrpcChannelOptions { HttpHandler = new KeyHandler(new SocketsHttpHandler { UseProxy = false, EnableMultipleHttp2Connections = true }, key ?? Key), DisposeHttpClient = true });
 
+    /// <summary>Tells a running server something, and turns a failed call into one line and exit code 1.</summary>
+    /// <param name="address">As --server says it.</param>
+    /// <param name="late">What is said where the call's deadline passes.</param>
+    /// <param name="work">The call; its exit code.</param>
+    public static async Task<int> ControlAsync(string address, string late, Func<Control.ControlClient, Task<int>> work)
+    {
+        if (!ServerAddress.TryParse(address, out Uri? uri, out string unfit))
+            return Fail(unfit);
+        using GrpcChannel channel = Connect(uri);
+        try
+        {
+            return await work(new Control.ControlClient(channel));
+        }
+        catch (RpcException fault)
+        {
+            return Fail(fault.StatusCode switch
+            {
+                StatusCode.DeadlineExceeded => late,
+                StatusCode.Unavailable when fault.InnerException is not null => Nobody(address),
+                _ => $"{fault.StatusCode}: {fault.Status.Detail}",
+            });
+        }
+    }
+
     /// <summary>Sends the key with every call.</summary>
     private sealed class KeyHandler(HttpMessageHandler inner, string key) : DelegatingHandler(inner)
     {

@@ -1,7 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using Grpc.Core;
-using Grpc.Net.Client;
 using TpServe.Gateway.Settings;
 using TpServe.Protos.V1;
 
@@ -27,38 +25,23 @@ internal static class ReshardCommand
         return reshard;
     }
 
-    private static async Task<int> RunAsync(string shares, string address, bool whenIdle, TimeSpan timeout, CancellationToken cancellation)
+    private static Task<int> RunAsync(string shares, string address, bool whenIdle, TimeSpan timeout, CancellationToken cancellation)
     {
-        if (!ServerAddress.TryParse(address, out Uri? uri, out string unfit))
-            return Fail(unfit);
         (PartitionWish wish, string? fault) = PartitionWish.Parse(shares);
         if (fault is not null || wish.IsAuto)
-            return Fail(fault ?? "'auto': splits are measured at a server's start, and kept even by serve --rebalance on; write even, or one number for each worker as in 2,1.");
-        using GrpcChannel channel = RemoteServer.Connect(uri);
-        try
+        {
+            UsageFault.Tell(fault ?? "'auto': splits are measured at a server's start, and kept even by serve --rebalance on; write even, or one number for each worker as in 2,1.");
+            return Task.FromResult(1);
+        }
+        return RemoteServer.ControlAsync(address, $"no moment came for it within {timeout.TotalSeconds:F0} s.", async control =>
         {
             ReshardRequest request = new() { WhenIdle = whenIdle };
             request.Weights.Add(wish.Weights);
-            GroupMove? move = (await new Control.ControlClient(channel).ReshardAsync(request, deadline: DateTime.UtcNow + timeout, cancellationToken: cancellation)).Move;
+            GroupMove? move = (await control.ReshardAsync(request, deadline: DateTime.UtcNow + timeout, cancellationToken: cancellation)).Move;
             Console.WriteLine(move is null
                 ? "it is split so already"
                 : string.Create(CultureInfo.InvariantCulture, $"{move.Before} became {move.After}: {move.ReadBytes / 1048576.0:F1} MiB read, a pause of {move.PauseSeconds:F2} s"));
             return 0;
-        }
-        catch (RpcException refused)
-        {
-            return Fail(refused.StatusCode switch
-            {
-                StatusCode.DeadlineExceeded => $"no moment came for it within {timeout.TotalSeconds:F0} s.",
-                StatusCode.Unavailable when refused.InnerException is not null => RemoteServer.Nobody(address),
-                _ => $"{refused.StatusCode}: {refused.Status.Detail}",
-            });
-        }
-    }
-
-    private static int Fail(string reason)
-    {
-        Console.Error.WriteLine("tpserve: " + reason);
-        return 1;
+        });
     }
 }
